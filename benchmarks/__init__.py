@@ -1,0 +1,1 @@
+"""The same workloads on pytorchlike, hand-written JAX and PyTorch, timed side by side (``python -m benchmarks``)."""

@@ -1,0 +1,10 @@
+"""The workloads, by name, in the order in which they run."""
+
+from . import cnn, gpt, lstm, mlp, tiny, tree
+from ._problem import Problem as Problem
+from ._problem import Workload as Workload
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (mlp.SMALL, mlp.WIDE, mlp.DEEP, cnn.DIGITS, gpt.GPT, lstm.LSTM, tree.TREE, tiny.TINY)
+}

@@ -1,0 +1,92 @@
+"""PyTorch's programming model on JAX.
+
+``import pytorchlike as torch`` and write PyTorch: operations are recorded as they are called and executed, fused into
+one XLA program, when a value is read or an optimizer step ends.
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+from typing import Any
+
+from .tensor import Size as Size
+from .tensor import Tensor as Tensor
+from .tensor import as_tensor as as_tensor
+from .tensor import asarray as asarray
+from .tensor import dtype as _dtype
+from .tensor import from_jax as from_jax
+from .tensor import from_numpy as from_numpy
+from .tensor import tensor as tensor
+from .tensor._names import find as _find
+from .tensor._names import names as _names
+from .tensor.device import device as device
+from .tensor.device import get_default_device as get_default_device
+from .tensor.device import set_default_device as set_default_device
+from .tensor.dtype import can_cast as can_cast
+from .tensor.dtype import dtype as dtype
+from .tensor.dtype import finfo as finfo
+from .tensor.dtype import get_default_dtype as get_default_dtype
+from .tensor.dtype import iinfo as iinfo
+from .tensor.dtype import layout as layout
+from .tensor.dtype import memory_format as memory_format
+from .tensor.dtype import promote_types as promote_types
+from .tensor.dtype import set_default_dtype as set_default_dtype
+from .tensor.printing import set_printoptions as set_printoptions
+from .tensor.random import Generator as Generator
+from .tensor.random import default_generator as default_generator
+from .tensor.random import get_rng_state as get_rng_state
+from .tensor.random import initial_seed as initial_seed
+from .tensor.random import manual_seed as manual_seed
+from .tensor.random import seed as seed
+from .tensor.random import set_rng_state as set_rng_state
+
+from .autograd.mode import enable_grad as enable_grad  # isort: skip
+from .autograd.mode import inference_mode as inference_mode  # isort: skip
+from .autograd.mode import is_grad_enabled as is_grad_enabled  # isort: skip
+from .autograd.mode import is_inference_mode_enabled as is_inference_mode_enabled  # isort: skip
+from .autograd.mode import no_grad as no_grad  # isort: skip
+from .autograd.mode import set_grad_enabled as set_grad_enabled  # isort: skip
+
+__version__ = "0.1.0"
+#: The version of PyTorch whose behaviour is followed.
+__torch_version__ = "2.13.0"
+
+globals().update(_dtype.NAMES)
+
+inf = float("inf")
+nan = float("nan")
+pi = 3.141592653589793
+e = 2.718281828459045
+newaxis = None
+
+_MODULES = {
+    "autograd", "nn", "optim", "utils", "linalg", "fft", "special", "compiler", "serialization", "random", "engine",
+    "return_types",
+}  # fmt: skip
+_ELSEWHERE = {
+    "save": "serialization", "load": "serialization", "vmap": "func", "compile": "compiler", "autocast": "amp",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(f"module 'torch' has no attribute '{name}'")
+    if name in _MODULES:
+        return _importlib.import_module(f"{__name__}.{name}")
+    if name in _ELSEWHERE:
+        try:
+            found = getattr(_importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
+        except ModuleNotFoundError:
+            found = None
+    else:
+        from .tensor import functions
+
+        found = getattr(functions, name, None) if not name.startswith("_") else _find("", name)
+    if found is None:
+        raise AttributeError(f"module 'torch' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*(n for n in globals() if not n.startswith("_")), *_MODULES, *_ELSEWHERE, *_names("torch")})

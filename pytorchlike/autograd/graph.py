@@ -1,0 +1,88 @@
+"""The backward graph as one can look at it: nodes with names and next functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine import Leaf, Value
+from ..engine.trie import Call, Graph, Input
+
+__all__ = ["Node", "node_of"]
+
+
+class Node:
+    """A step of the backward graph: the gradient of one recorded operation.
+
+    ``name()`` is such as 'AddBackward0'; ``next_functions`` lead to the steps that come after it on the way back, a
+    ``variable`` is the leaf of an 'AccumulateGrad' step.
+    """
+
+    __slots__ = ("_name", "_next", "variable", "metadata", "_key")
+
+    def __init__(self, name: str, following: Any, key: Any, variable: Any = None) -> None:
+        self._name, self._next, self._key = name, following, key
+        self.metadata: dict = {}
+        if variable is not None:
+            self.variable = variable
+
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def next_functions(self) -> tuple:
+        """((node or None, 0), …) in the order of the operation's differentiable inputs."""
+        return tuple((n, 0) for n in self._next())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __repr__(self) -> str:
+        return f"<{self._name} object at {hash(self._key) & 0xFFFFFFFFFFFF:#014x}>"
+
+
+def backward_name(op: str) -> str:
+    """PyTorch's name of an operation's node: 'log_softmax' -> 'LogSoftmaxBackward0'."""
+    renamed = {"matmul": "mm", "linear": "addmm", "alias": "clone", "_getitem": "select", "relu": "relu", "sub": "sub"}
+    name = renamed.get(op, op).strip("_")
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Backward0"
+
+
+def node_of(tensor: Any) -> Node:
+    """The node of a tensor that is not a leaf."""
+    value: Value = tensor._get()
+    if value.trace is not None:
+        trace = value.trace
+        return _node(trace.state.graph(), value.slot, lambda s: trace.values[s], id(trace))
+    if type(value.node) is tuple:
+        segment, slot = value.node
+        return _node(segment.graph, slot, segment.inputs.get, id(segment))
+    return Node("FreedBackward0", lambda: (), id(value))
+
+
+def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
+    source = graph.producer[slot]
+    if type(source) is Input or graph.metas[slot].grad == 1:
+        value = input_of(slot)
+        if value is not None and type(value.node) is Leaf:
+            owner = value.node.owner() if value.node.owner is not None else None
+            return Node("AccumulateGrad", lambda: (), id(value.node), owner if owner is not None else _variable(value))
+        if value is not None and type(value.node) is tuple:
+            segment, s = value.node
+            return _node(segment.graph, s, segment.inputs.get, id(segment))
+        return Node("FreedBackward0", lambda: (), (where, slot))
+    if type(source) is not Call:
+        return Node("Backward", lambda: (), (where, slot))
+
+    def following() -> tuple:
+        return tuple(_node(graph, s, input_of, where) for s in source.wrt_slots())
+
+    return Node(backward_name(source.op.name), following, (where, source.first))
+
+
+def _variable(value: Value) -> Any:
+    from ..tensor import Tensor
+
+    return Tensor._of(value)

@@ -1,0 +1,71 @@
+"""Errors that only the data can tell, and where in the user's code an operation was recorded."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any, NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_collector = threading.local()
+
+
+class DataError(NamedTuple):
+    """A check that a program carries along: what to raise when its flag comes back false."""
+
+    exception: type[Exception]
+    message: str
+
+
+def check(ok: Any, exception: type[Exception], message: str) -> None:
+    """Inside an operation's body: demand that the scalar ``ok`` is true when the program runs.
+
+    The flag becomes an output of the program; a false one is raised as ``exception(message)`` at the next point where
+    a value is read, naming the user's line.  Outside a recorded operation the check is made at once if it can be.
+    """
+    found = getattr(_collector, "found", None)
+    if found is not None:
+        found.append((ok, exception, message))
+
+
+class collecting:
+    """Context in which :func:`check` gathers into the list that ``with`` binds."""
+
+    __slots__ = ("outer", "found")
+
+    def __enter__(self) -> list:
+        self.outer = getattr(_collector, "found", None)
+        self.found = _collector.found = []
+        return self.found
+
+    def __exit__(self, *exc: object) -> None:
+        _collector.found = self.outer
+
+
+class unchecked:
+    """Context in which :func:`check` does nothing, because the arguments were looked at already."""
+
+    __slots__ = ("outer",)
+
+    def __enter__(self) -> None:
+        self.outer = getattr(_collector, "found", None)
+        _collector.found = None
+
+    def __exit__(self, *exc: object) -> None:
+        _collector.found = self.outer
+
+
+def user_location() -> tuple[str, int]:
+    """File and line of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) and not name.startswith("<pytorchlike"):
+            return name, frame.f_lineno
+        frame = frame.f_back
+    return "<unknown>", 0
+
+
+def describe(location: tuple[str, int]) -> str:
+    return f"{location[0]}:{location[1]}"

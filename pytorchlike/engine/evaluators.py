@@ -1,0 +1,185 @@
+"""The ways to evaluate a single call: inside a trace of JAX's, or as one compiled kernel after the other."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from .config import config
+from .op import ARRAY, _apply_vjp
+from .schedule import Evaluator
+from .stats import stats
+from .trie import Call
+
+
+class Inline(Evaluator):
+    """Evaluates on whatever arrays or tracers it is given; used to build fused programs and under JAX's transforms."""
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        return call.kernel.forward(arrays)
+
+    def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        outs, flags, pull = call.kernel.forward_vjp(arrays, call.wrt)
+        return outs, flags, pull
+
+    def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
+        shapes = tuple((m.shape, m.dtype) for m in call.outs)
+        present = tuple(c is not None for c in cotangents)
+        return call.kernel.apply_vjp(tape, tuple(c for c in cotangents if c is not None), (shapes, present))
+
+    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
+        _, _, pull = call.kernel.forward_vjp(arrays, call.wrt)
+        return self.pull(call, pull, cotangents)
+
+    def add(self, a: Any, b: Any) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.add(a, b)
+
+    def ones(self, meta: Any) -> Any:
+        import jax.numpy as jnp
+
+        return jnp.ones(meta.shape, meta.dtype)
+
+    def place(self, data: Any, meta: Any) -> Any:
+        return data
+
+    def vectors(self, trace: Any) -> tuple:
+        return tuple(np.array(v, t) for v, t in (
+            (trace.ints, np.int64), (trace.floats, np.float64), (trace.complexes, np.complex128)))  # fmt: skip
+
+    def report(self, flags: list) -> None:
+        """Checks on tracers cannot be looked at; on arrays they are raised at once."""
+        import jax
+
+        for found, call in flags:
+            for ok, error in zip(found, call.kernel.checks, strict=True):
+                if not isinstance(ok, jax.core.Tracer) and not bool(ok):
+                    raise error.exception(error.message)
+
+
+_forward: OrderedDict[tuple, Any] = OrderedDict()
+
+
+def _cached(key: tuple, make: Any) -> Any:
+    found = _forward.get(key)
+    if found is None:
+        found = _forward[key] = make()
+        stats.kernels += 1
+        while len(_forward) > config.max_kernels:
+            _forward.popitem(last=False)
+    return found
+
+
+def _spec(meta: Any, place: Any) -> Any:
+    import jax
+
+    return jax.ShapeDtypeStruct(meta.shape, meta.dtype, **_sharding(place))
+
+
+_default: list = []
+
+
+def _sharding(place: Any) -> dict:
+    """Where a program's arrays are; nothing to say on JAX's own default device."""
+    import jax
+
+    if not _default:
+        _default.append(jax.devices()[0])
+    if place is _default[0] or place is None or isinstance(place, str):
+        return {}
+    return {"sharding": jax.sharding.SingleDeviceSharding(place) if isinstance(place, jax.Device) else place}
+
+
+def jit_at(fn: Any, place: Any, **options: Any) -> Any:
+    """``jax.jit`` with the results at ``place``."""
+    import jax
+
+    s = _sharding(place)
+    return jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
+
+
+class OpByOp(Evaluator):
+    """One compiled kernel per operation, cached by operation and argument metas."""
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        if call.op.walk is not None:
+            return call.op.walk(arrays, self), ()
+        run = _cached((call.kernel, _key(call)), lambda: self._compile(call))
+        return run(arrays)
+
+    def _compile(self, call: Call) -> Any:
+        specs = self._specs(call)
+        return jit_at(call.kernel.evaluate, call.place).lower(specs).compile()
+
+    def _specs(self, call: Call) -> tuple:
+        import jax
+
+        from .trace import _lifted_dtype
+
+        specs, k = [], 0
+        for item in call.kernel.pattern:
+            if item is ARRAY:
+                specs.append(_spec(call.metas[k], call.place))
+                k += 1
+            elif type(item) is tuple and type(item[0]) is type:
+                if item[0].__name__ == "Lifted":
+                    specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
+        return tuple(specs)
+
+    def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        outs, flags = self.forward(call, arrays)
+        return outs, flags, arrays
+
+    def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
+        return self.vjp(call, tape, cotangents)
+
+    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
+        present = tuple([c is not None for c in cotangents])
+        given = tuple([c for c in cotangents if c is not None])
+        run = _cached((call.kernel, _key(call), call.wrt, present), lambda: self._compile_vjp(call, present))
+        return run(arrays, given)
+
+    def _compile_vjp(self, call: Call, present: tuple) -> Any:
+        kernel, wrt = call.kernel, call.wrt
+        layout = (tuple((m.shape, m.dtype) for m in call.outs), present)
+
+        def vjp(arrays: tuple, given: tuple) -> tuple:
+            _, _, pull = kernel._forward_vjp(arrays, wrt)
+            return _apply_vjp(pull, given, layout)
+
+        given = tuple(_spec(m, call.place) for m, p in zip(call.outs, present, strict=True) if p)
+        return jit_at(vjp, call.place).lower(self._specs(call), given).compile()
+
+    def add(self, a: Any, b: Any) -> Any:
+        import jax
+
+        key = ("add", a.shape, a.dtype, getattr(a, "sharding", None))
+        run = _cached(key, lambda: jax.jit(lambda x, y: x + y).lower(a, b).compile())
+        return run(a, b)
+
+    def ones(self, meta: Any) -> Any:
+        return self.place(np.ones(meta.shape, meta.dtype), meta)
+
+    def place(self, data: Any, meta: Any) -> Any:
+        if type(data) is np.ndarray and _sharding(meta.place):
+            import jax
+
+            return jax.device_put(data, meta.place)
+        return data
+
+    def stack(self, flags: tuple) -> np.ndarray:
+        return np.array([not bool(f) for f in flags])
+
+    def vectors(self, trace: Any) -> tuple:
+        return (
+            np.array(trace.ints, np.int64),
+            np.array(trace.floats, np.float64),
+            np.array(trace.complexes, np.complex128),
+        )
+
+
+def _key(call: Call) -> tuple:
+    return (call.metas_key if hasattr(call, "metas_key") else tuple([(m.shape, m.dtype) for m in call.metas]), call.place)

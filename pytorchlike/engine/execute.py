@@ -1,0 +1,350 @@
+"""Execution of a finished trace: which program, what it takes and gives, and what happens when it fails."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from . import policy
+from .config import config
+from .errors import describe
+from .evaluators import Inline, OpByOp
+from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
+from .schedule import Numbers, Schedule, evaluate
+from .segment import FREED, Segment, saved_slots
+from .stats import Event, stats
+from .trace import Places, Trace, local
+from .trie import Call, Input, State
+
+_lock = threading.RLock()
+
+
+def _baseline() -> tuple[int, int]:
+    """Reference counts, as `map` sees them, of a handle that only a trace's list holds, and of one it owns as input."""
+    v = [Value()]
+    alone = list(map(sys.getrefcount, v))[0]
+    d = {v[0]: 1}
+    return alone, list(map(sys.getrefcount, v))[0] if d else 0
+
+
+_ALONE, _INPUT_ALONE = _baseline()
+
+
+class Program:
+    """An executable of a trace for a set of live slots.
+
+    outs: slots of the arrays that come out; copies: (slot, slot) for results that are an input or another result.
+    kept, given: slots of the inputs passed, and of those passed for good (donated).
+    tracked: what a later reverse pass needs, see :func:`tracked_of`.
+    """
+
+    __slots__ = ("schedule", "live", "outs", "copies", "kept", "given", "checks", "run", "uses", "tracked")  # fmt: skip
+
+
+def run(trace: Trace, reason: str) -> None:
+    """Execute a trace.  On failure everything that existed before it is put back and the error is raised."""
+    values = trace.values
+    counts = list(map(sys.getrefcount, values))
+    inputs = trace.slots
+    dead = []
+    for slot in inputs.values():
+        if counts[slot] == _INPUT_ALONE:
+            dead.append(slot)
+        counts[slot] = 0
+    counts[0] = 0
+    live = tuple([s for s, c in enumerate(counts) if c > _ALONE])
+    state = trace.state
+    try:
+        _run(trace, state, live, tuple(dead), reason)
+    except BaseException as error:
+        _restore(trace, error)
+        raise
+    finally:
+        trace.journal.clear()
+        trace.watched.clear()
+
+
+def _restore(trace: Trace, error: BaseException) -> None:
+    trace.failed = error
+    for owner, slot in reversed(trace.journal):
+        old = trace.values[slot]
+        if old.data is not None and not getattr(old.data, "is_deleted", bool)():
+            owner._restore_value(old)
+    trace.values.clear()
+    trace.slots.clear()
+
+
+def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...], reason: str) -> None:
+    import jax
+
+    values = trace.values
+    state.touch()
+    place = state.place
+    if place is TRACED or config.tier == "inline":
+        outs = _apart(state, trace, live, Inline())
+        _assign(trace, state, live, outs)
+        return
+    with jax.enable_x64(True):
+        program = _find(state, live, dead, trace, reason)
+        if program is None:  # op by op
+            _run_op_by_op(trace, state, live)
+            return
+        stats.fused_runs += 1
+        kept = [_input(values[s]) for s in program.kept]
+        given = []
+        for s in program.given:
+            v = values[s]
+            data = v.data
+            if sys.getrefcount(data) > 3:  # somebody holds the array itself
+                import jax.numpy as jnp
+
+                data = jnp.array(data, copy=True)
+            given.append(data)
+        outs = program.run(kept, given, *_vectors(trace))
+        del given, kept
+    if program.checks:
+        local.checks.append((outs[-1], program.checks))
+        _early_checks()
+    _assign_program(trace, state, program, outs)
+
+
+def _vectors(trace: Trace) -> tuple:
+    return (
+        np.array(trace.ints, np.int64),
+        np.array(trace.floats, np.float64),
+        np.array(trace.complexes, np.complex128),
+    )
+
+
+def _input(value: Value) -> Any:
+    """What to hand to an executable for a concrete value; host values get a device copy at their second use."""
+    data = value.data
+    if type(data) is not np.ndarray:
+        return data
+    if value.slot == 0:
+        value.slot = 1
+        return data
+    try:
+        return value.copy
+    except AttributeError:
+        import jax
+
+        value.copy = jax.device_put(data, value.meta.place)
+        return value.copy
+
+
+def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Program | None:
+    """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
+    if config.tier == "ops":
+        return None
+    key = (live, dead)
+    programs = state.programs
+    if programs is None:
+        programs = state.programs = {}
+    program = programs.get(key)
+    if program is not None:
+        program.uses += 1
+        if program.uses == 1:
+            policy.used_again()
+        return program
+    values = trace.values
+    may_give = {s for s in dead if _owned(values[s])}
+    wanted = set(live)
+    for p in dict.fromkeys(programs.values()):
+        if wanted.issubset(p.live) and may_give.issuperset(p.given):
+            programs[key] = p
+            p.uses += 1
+            return p
+    if type(state.place) is Places or policy.choose(state, reason) == "ops":
+        return None
+    from . import fused
+
+    with _lock:
+        why = reason if not programs else "other values are still in use than the last time"
+        for p in dict.fromkeys(programs.values()):
+            wanted.update(p.live)
+        begin = time.perf_counter()
+        program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(may_give)))
+        stats.compiles += 1
+        stats.log.append(Event("program", _where(state), why, len(program.schedule.steps), time.perf_counter() - begin))
+        programs[key] = program
+        policy.compiled()
+    return program
+
+
+def _owned(value: Value) -> bool:
+    data = value.data
+    return type(data) is not np.ndarray and data is not None and sys.getrefcount(data) <= 3
+
+
+def _where(state: State) -> str:
+    s: State | None = state
+    while s is not None:
+        if isinstance(s.entry, Call) or hasattr(s.entry, "location"):
+            return describe(s.entry.location)
+        s = s.parent
+    return "<unknown>"
+
+
+def _assign_program(trace: Trace, state: State, program: Program, outs: Any) -> None:
+    values = trace.values
+    arrays = None
+    if program.tracked:
+        arrays = {}
+    for s, a in zip(program.outs, outs, strict=False):
+        v = values[s]
+        v.data = a
+        v.trace = None
+        v.slot = 0
+        if arrays is not None:
+            arrays[s] = a
+    for s, source in program.copies:
+        v = values[s]
+        v.data = values[source].data
+        v.trace = None
+        v.slot = 0
+        if arrays is not None:
+            arrays[s] = v.data
+    if arrays is not None:
+        _link(trace, state, program.tracked, arrays)
+    trace.values = [None]
+    trace.slots = {}
+
+
+def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) -> None:
+    """Give live differentiable results their way back."""
+    live, plan, saved = tracked
+    values = trace.values
+    graph = state.graph()
+    segment = None
+    for s in live:
+        producer = graph.producer[s]
+        if producer in graph.freed:
+            values[s].node = FREED
+            continue
+        if segment is None:
+            mine = {i: arrays[i] for i in saved if type(graph.producer[i]) is not Input}
+            numbers = Numbers(trace.ints, trace.floats, trace.complexes)
+            segment = Segment(graph, plan, mine, values, numbers, trace.watched)
+        values[s].node = (segment, s)
+
+
+def tracked_of(state: State, live: tuple[int, ...]) -> tuple | None:
+    """(live differentiable slots, calls behind them, slots to save) or None when gradients end here."""
+    graph = state.graph()
+    slots = tuple(s for s in live if graph.metas[s].grad == INTERIOR)
+    if not slots:
+        return None
+    plan, saved = saved_slots(graph, slots)
+    return slots, plan, saved
+
+
+def _assign(trace: Trace, state: State, live: tuple[int, ...], env: dict[int, Any]) -> None:
+    """Store results of an evaluation outside a program."""
+    values = trace.values
+    for s in live:
+        v = values[s]
+        v.trace = None
+        v.slot = 0
+        v.data = env[s] if v.meta.place != SHAPE_ONLY else ShapeOnly(v.meta)
+    tracked = tracked_of(state, live)
+    if tracked is not None:
+        _link(trace, state, tracked, env)
+    trace.values = [None]
+    trace.slots = {}
+
+
+class ShapeOnly:
+    """Stands for the data of a value that has none (device 'meta')."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, meta: Any) -> None:
+        self.shape, self.dtype = meta.shape, meta.dtype
+
+
+def _wanted(state: State, live: tuple[int, ...]) -> tuple[int, ...]:
+    tracked = tracked_of(state, live)
+    graph = state.graph()
+    extra = () if tracked is None else tuple(s for s in tracked[2] if type(graph.producer[s]) is not Input)
+    return tuple(s for s in dict.fromkeys((*live, *extra)) if graph.metas[s].place != SHAPE_ONLY)
+
+
+def _apart(state: State, trace: Trace, live: tuple[int, ...], how: Any) -> dict[int, Any]:
+    schedule = Schedule(state.graph(), _wanted(state, live))
+    values = trace.values
+    env = {s: _input(values[s]) for s in schedule.inputs}
+    numbers = Numbers(*how.vectors(trace))
+    flags = evaluate(schedule, env, numbers, how, drop=False)
+    how.report(flags)
+    return env
+
+
+def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
+    stats.op_runs += 1
+    history = state.history
+    if history is None or history[0] != live:
+        schedule = Schedule(state.graph(), _wanted(state, live))
+        history = state.history = (live, schedule)
+    schedule = history[1]
+    how = OpByOp()
+    values = trace.values
+    env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
+    flags = evaluate(schedule, env, Numbers(trace.ints, trace.floats, trace.complexes), how, drop=True)
+    failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.kernel.checks]) for f, call in flags]
+    if failures:
+        local.checks.extend(failures)
+        # a failed check must not change what existed before the program
+        raise_failed_checks()
+    _assign(trace, state, live, env)
+
+
+def evaluate_apart(trace: Trace, value: Value) -> Any:
+    """One pending value, evaluated operation by operation without touching the trace."""
+    import jax
+
+    state = trace.state
+    if value.slot >= state.n:  # recorded by another thread between two of our steps
+        state = trace.state
+    if state.place is TRACED:
+        return _apart_one(state, trace, value, Inline())
+    with jax.enable_x64(True):
+        return _apart_one(state, trace, value, OpByOp())
+
+
+def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:
+    schedule = Schedule(state.graph(), (value.slot,), checks=False)
+    values = trace.values
+    env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
+    evaluate(schedule, env, Numbers(*how.vectors(trace)), how, drop=True)
+    return env[value.slot]
+
+
+# ---- data checks -----------------------------------------------------------------------------------------------
+
+
+def raise_failed_checks() -> None:
+    """Look at the flags of executed programs and raise the first failure."""
+    pending, local.checks = local.checks, []
+    for bad, sources in pending:
+        _raise_if(np.asarray(bad), sources)
+
+
+def _early_checks() -> None:
+    """Look at flags that have arrived meanwhile, so that they do not pile up; never waits."""
+    if len(local.checks) > 4:
+        bad, _ = local.checks[0]
+        if bad.is_ready():
+            bad, sources = local.checks.pop(0)
+            _raise_if(np.asarray(bad), sources)
+
+
+def _raise_if(bad: np.ndarray, sources: list) -> None:
+    if bad.any():
+        error, location, op = sources[int(np.argmax(bad))]
+        raise error.exception(f"{error.message} (found while running {op} recorded at {describe(location)})")
+

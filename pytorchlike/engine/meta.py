@@ -1,0 +1,126 @@
+"""What is known of a value without computing it, and the handle that stands for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# Meta.grad: how a value takes part in differentiation.
+NO_GRAD, LEAF, INTERIOR = 0, 1, 2
+
+#: `Meta.place` of values that exist only inside a JAX transformation, and of shape-only ones.
+TRACED, SHAPE_ONLY = "traced", "meta"
+
+
+class Meta:
+    """Shape, dtype, place and differentiability of a value.  Interned: equal ones are the same object.
+
+    place is a ``jax.Device``, a ``jax.sharding.Sharding``, or one of the two marks above.
+    """
+
+    __slots__ = ("shape", "dtype", "place", "grad", "ndim", "size", "_variants")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int) -> None:
+        self.shape, self.dtype, self.place, self.grad = shape, dtype, place, grad
+        self.ndim = len(shape)
+        size = 1
+        for n in shape:
+            size *= n
+        self.size = size
+        self._variants: list[Meta | None] = [None, None, None]
+
+    def with_grad(self, grad: int) -> Meta:
+        """The same with another differentiability."""
+        if grad == self.grad:
+            return self
+        found = self._variants[grad]
+        if found is None:
+            found = self._variants[grad] = meta_of(self.shape, self.dtype, self.place, grad)
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __reduce__(self) -> tuple:
+        return meta_of, (self.shape, self.dtype, self.place, self.grad)
+
+    def __repr__(self) -> str:
+        mark = ("", " leaf", " grad")[self.grad]
+        return f"{self.dtype}{list(self.shape)}@{self.place}{mark}"
+
+
+_interned: dict[tuple, Meta] = {}
+
+
+def meta_of(shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int = NO_GRAD) -> Meta:
+    """The interned :class:`Meta`."""
+    key = (shape, dtype, place, grad)
+    found = _interned.get(key)
+    if found is None:
+        if len(_interned) > 200_000:  # shapes without end: identities change, programs are compiled anew, nothing breaks
+            _interned.clear()
+        found = _interned.setdefault(key, Meta(tuple(map(int, shape)), np.dtype(dtype), place, grad))
+    return found
+
+
+class Mode:
+    """What changes the meaning of an operation without being an argument of it.  Interned like :class:`Meta`.
+
+    grad: operations are differentiable; inference: results may never become so; autocast: dtype for operations on the
+    lower-precision list, or None; default_float: dtype that integers turn into.
+    """
+
+    __slots__ = ("grad", "inference", "autocast", "default_float")
+
+    def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype) -> None:
+        self.grad, self.inference, self.autocast, self.default_float = grad, inference, autocast, default_float
+
+    def replace(self, **changes: Any) -> Mode:
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields.update(changes)
+        return mode_of(**fields)
+
+    def __repr__(self) -> str:
+        return f"Mode({', '.join(f'{n}={getattr(self, n)}' for n in self.__slots__)})"
+
+
+_modes: dict[tuple, Mode] = {}
+
+
+def mode_of(
+    grad: bool = True, inference: bool = False, autocast: Any = None, default_float: Any = np.dtype(np.float32)
+) -> Mode:
+    key = (grad, inference, autocast, default_float)
+    found = _modes.get(key)
+    return found if found is not None else _modes.setdefault(key, Mode(*key))
+
+
+class Value:
+    """Handle of an immutable value: pending in a trace, or concrete.
+
+    trace, slot: where it is pending (trace is None once it is concrete).
+    meta:  its :class:`Meta`.
+    data:  the ``jax.Array``, or the ``numpy.ndarray`` of a host value; None while pending.
+    copy:  set once a host value has been copied to its device.
+    node:  for concrete differentiable values, how gradients go on from here: a ``Leaf``, or ``(Segment, slot)``.
+
+    Whether anybody still needs a pending value is read off the reference count of its handle.
+    """
+
+    __slots__ = ("trace", "slot", "meta", "data", "node", "copy", "__weakref__")
+
+    def __repr__(self) -> str:
+        return f"Value({self.meta}, {'pending' if self.data is None else 'concrete'})"
+
+
+def make_value(meta: Meta, data: Any = None, node: Any = None) -> Value:
+    """A handle that is not pending in any trace (``Value()`` itself is on the hot path and sets nothing)."""
+    v = Value()
+    v.trace = None
+    v.slot = 0
+    v.meta = meta
+    v.data = data
+    v.node = node
+    return v

@@ -1,0 +1,196 @@
+"""Operations: pure functions on JAX arrays, and how one recorded use of them is evaluated."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import errors
+from .config import config
+from .meta import Mode
+
+_context = threading.local()
+
+
+def current_mode() -> Mode:
+    """Inside an operation's body: the mode under which it was recorded."""
+    return _context.mode
+
+
+def current_platform() -> str:
+    """Inside an operation's body: 'cpu', 'gpu' or 'tpu', what it is being compiled for."""
+    return _context.platform
+
+
+class Lifted:
+    """A Python number that became a run-time input: its type, and the 0-d array that holds it."""
+
+    __slots__ = ("type", "array")
+
+    def __init__(self, type_: type, array: Any) -> None:
+        self.type, self.array = type_, array
+
+
+class Wide:
+    """In a recorded call: the number is entry ``index`` of the program's vector of that kind."""
+
+    __slots__ = ("type", "index")
+
+    def __init__(self, type_: type, index: int) -> None:
+        self.type, self.index = type_, index
+
+    def __repr__(self) -> str:
+        return f"Wide({self.type.__name__}[{self.index}])"
+
+
+class Op:
+    """An operation that can be recorded.
+
+    fn(static, args) -> array or tuple of arrays; ``static`` is hashable; each of ``args`` is an array, a Python
+    number, a :class:`Lifted` number or None.  Flags:
+
+    differentiable: results may require gradients.      saves: its gradient needs forward values.
+    alias: result is the input itself (``detach``).
+    leaf: an alias that is a fresh leaf, or, with ``inplace``, results that are leaves where what they replace is one.
+    inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
+    """
+
+    __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "place", "walk", "info", "vjps")
+
+    def __init__(
+        self,
+        name: str,
+        fn: Callable[[Any, tuple], Any],
+        *,
+        differentiable: bool = True,
+        saves: bool = True,
+        alias: bool = False,
+        leaf: bool = False,
+        inplace: int = 0,
+        info: Any = None,
+        walk: Any = None,
+    ) -> None:
+        self.name, self.fn = name, fn
+        self.differentiable, self.saves, self.alias, self.leaf, self.inplace = differentiable, saves, alias, leaf, inplace
+        self.info = info
+        self.walk = walk
+        self.vjps: dict = {}
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+class Kernel:
+    """One (op, static, numbers, mode, platform): evaluates it, and its vjp, through JAX's own trace caches.
+
+    numbers: per argument, ('array',), ('none',), ('number', value) or ('lifted', type).
+    """
+
+    __slots__ = ("op", "static", "pattern", "mode", "platform", "checks", "forward", "forward_vjp", "apply_vjp", "key")
+
+    def __init__(self, op: Op, static: Any, pattern: tuple, mode: Mode, platform: str) -> None:
+        import jax
+
+        self.op, self.static, self.pattern, self.mode, self.platform = op, static, pattern, mode, platform
+        self.checks: tuple[errors.DataError, ...] = ()
+        self.forward = jax.jit(self.evaluate, inline=True)
+        self.forward_vjp = jax.jit(self._forward_vjp, inline=True, static_argnums=(1,))
+        self.apply_vjp = jax.jit(_apply_vjp, inline=True, static_argnums=(2,))
+
+    def evaluate(self, arrays: tuple) -> tuple[tuple, tuple]:
+        """(outputs, check flags) of the op on the arrays that it takes, in order."""
+        args, k = [], 0
+        for item in self.pattern:
+            if item is ARRAY:
+                args.append(arrays[k])
+                k += 1
+            elif item is None:
+                args.append(None)
+            elif item[0] is Lifted:
+                args.append(Lifted(item[1], arrays[k]))
+                k += 1
+            else:
+                args.append(item[1])
+        outer = getattr(_context, "mode", None), getattr(_context, "platform", None)
+        _context.mode, _context.platform = self.mode, self.platform
+        try:
+            with errors.collecting() as found:
+                out = self.op.fn(self.static, tuple(args))
+        finally:
+            _context.mode, _context.platform = outer
+        self.checks = tuple(errors.DataError(exception, message) for _, exception, message in found)
+        return (out if type(out) is tuple else (out,)), tuple(ok for ok, _, _ in found)
+
+    def _forward_vjp(self, arrays: tuple, wrt: tuple[int, ...]) -> tuple:
+        import jax
+
+        def closed(*moving: Any) -> tuple:
+            full = list(arrays)
+            for i, x in zip(wrt, moving, strict=True):
+                full[i] = x
+            return self.evaluate(tuple(full))
+
+        outs, pull, flags = jax.vjp(closed, *(arrays[i] for i in wrt), has_aux=True)
+        return outs, flags, pull
+
+    def vjp(self, arrays: tuple, wrt: tuple[int, ...], cotangents: tuple) -> tuple:
+        """Gradients by the arguments ``wrt``; the forward part that they do not need is dropped by XLA."""
+        outs, _, pull = self.forward_vjp(arrays, wrt)
+        return pull_back(self, outs, pull, cotangents)
+
+
+ARRAY = object()
+
+
+def pull_back(kernel: Kernel, outs: Any, pull: Any, cotangents: tuple) -> tuple:
+    """Apply a vjp function to cotangents in PyTorch's complex convention (None for a zero one)."""
+    shapes = tuple((o.shape, np.dtype(o.dtype)) for o in outs)
+    present = tuple(c is not None for c in cotangents)
+    return kernel.apply_vjp(pull, tuple(c for c in cotangents if c is not None), (shapes, present))
+
+
+def _apply_vjp(pull: Any, given: tuple, layout: tuple) -> tuple:
+    import jax
+    import jax.numpy as jnp
+
+    rest = iter(given)
+    cotangents = []
+    for (shape, dtype), present in zip(*layout, strict=True):
+        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.complexfloating)):
+            if present:
+                next(rest)
+            cotangents.append(np.zeros(shape, jax.dtypes.float0))
+        elif present:
+            c = next(rest)
+            cotangents.append(jnp.conj(c) if jnp.iscomplexobj(c) else c)
+        else:
+            cotangents.append(jnp.zeros(shape, dtype))
+    grads = pull(tuple(cotangents))
+    return tuple(jnp.conj(g) if jnp.iscomplexobj(g) else g for g in grads)
+
+
+_kernels: OrderedDict[tuple, Kernel] = OrderedDict()
+_kernels_lock = threading.Lock()
+
+
+def kernel_for(op: Op, static: Any, ins: tuple, mode: Mode, platform: str) -> Kernel:
+    """The cached :class:`Kernel` of a recorded call; ``ins`` as in :class:`~.trie.Call`."""
+    pattern = tuple(
+        ARRAY if type(i) is int else None if i is None else (Lifted, i.type) if type(i) is Wide else (i[0], i[1])
+        for i in ins
+    )
+    # repr tells 0.0 from -0.0, which compare equal
+    numbers = tuple(repr(p[1]) for p in pattern if type(p) is tuple and p[0] is float)
+    key = (op, static, pattern, numbers, mode, platform)
+    found = _kernels.get(key)
+    if found is None:
+        with _kernels_lock:
+            found = _kernels[key] = Kernel(op, static, pattern, mode, platform)
+            found.key = key
+            while len(_kernels) > config.max_kernels:
+                _kernels.popitem(last=False)
+    return found

@@ -1,0 +1,119 @@
+"""An executed trace through which gradients still flow."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from .meta import LEAF
+from .op import Lifted, Op, Wide
+from .schedule import Numbers, walk
+from .trie import Call, Graph, Input
+
+#: `Value.node` of results whose way back was given up by an earlier reverse pass.
+FREED = "freed"
+
+_sequence = itertools.count(1)
+
+
+class Segment:
+    """What is kept of an executed trace for reverse passes: its calls, and the arrays that their gradients need.
+
+    saved: slot -> array of results;  inputs: slot -> Value that had entered;  leaves: slot -> Leaf created within.
+    number: later segments may rest on earlier ones only.
+    """
+
+    __slots__ = ("graph", "plan", "saved", "inputs", "leaves", "numbers", "watched", "freed", "number")
+
+    def __init__(self, graph: Graph, plan: tuple[Call, ...], saved: dict[int, Any], values: list, numbers: Numbers,
+                 watched: dict[int, Any]) -> None:  # fmt: skip
+        self.graph, self.plan, self.saved, self.numbers = graph, plan, saved, numbers
+        self.inputs: dict[int, Any] = {}
+        self.leaves: dict[int, Any] = {}
+        for call in plan:
+            for s in call.slots:
+                source = graph.producer[s]
+                if type(source) is Input:
+                    self.inputs[s] = values[s]
+                elif graph.metas[s].grad == LEAF:
+                    self.leaves[s] = values[s].node
+        self.watched = {s: w for s, w in watched.items()}
+        self.freed: set[Call] = set(graph.freed)
+        self.number = next(_sequence)
+
+    def free(self, calls: Any) -> None:
+        """Give up what only these calls needed."""
+        self.freed.update(calls)
+        still: set[int] = set()
+        for call in self.plan:
+            if call not in self.freed:
+                still.update(call.slots)
+        for s in [s for s in self.saved if s not in still]:
+            del self.saved[s]
+        for s in [s for s in self.inputs if s not in still]:
+            del self.inputs[s]
+
+
+def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...], tuple[int, ...]]:
+    """Calls that gradients of ``roots`` go through, last first, and the slots whose arrays they need."""
+    reach = set(roots)
+    plan: list[Call] = []
+    saved: dict[int, None] = {}
+    for e in reversed(graph.entries):
+        if type(e) is Call and e.tracked and e not in graph.freed and not reach.isdisjoint(e.out_slots):
+            plan.append(e)
+            reach.update(e.wrt_slots())
+            if e.op.saves and not e.op.alias:
+                saved.update(dict.fromkeys(e.slots))
+    return tuple(plan), tuple(saved)
+
+
+class SegmentReverse:
+    """A reverse pass over a segment, as an operation: saved arrays, numbers and cotangents in, cotangents out."""
+
+    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas")
+
+    def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...]) -> None:
+        needs: dict[int, None] = {}
+        wides: dict[tuple, Wide] = {}
+        for call in plan:
+            if call.op.saves and not call.op.alias:
+                needs.update(dict.fromkeys(call.slots))
+                for i in call.ins:
+                    if type(i) is Wide:
+                        wides[(i.type, i.index)] = i
+        self.plan, self.needs, self.wides = plan, tuple(needs), tuple(wides.values())
+        self.roots, self.outs = roots, outs
+        self.op = Op("backward", self._fused, walk=self.walk)
+
+    def _fused(self, static: Any, args: tuple) -> tuple:
+        from .evaluators import Inline
+
+        return self.walk(args, Inline())
+
+    def walk(self, args: tuple, how: Any) -> tuple:
+        n, m = len(self.needs), len(self.roots)
+        env = dict(zip(self.needs, args, strict=False))
+        cotangents = dict(zip(self.roots, args[n : n + m], strict=True))
+        lifted = {
+            (w.type, w.index): a.array if type(a) is Lifted else a for w, a in zip(self.wides, args[n + m :], strict=True)
+        }
+
+        def pull(call: Call, given: tuple) -> tuple:
+            arrays, k = [], 0
+            for i in call.ins:
+                if type(i) is int:
+                    if i in env:
+                        arrays.append(env[i])
+                    else:  # a gradient that needs no forward values takes any
+                        meta = call.metas[k]
+                        arrays.append(np.zeros(meta.shape, meta.dtype))
+                    k += 1
+                elif type(i) is Wide:
+                    arrays.append(lifted.get((i.type, i.index), np.float64(0) if i.type is float else np.int64(0)))
+            return how.vjp(call, tuple(arrays), given)
+
+        walk(self.plan, cotangents, frozenset(self.outs), pull, how.add)
+        return tuple(cotangents[s] for s in self.outs)

@@ -1,0 +1,466 @@
+"""Recording: the pending trace of each thread, and the ways in which it comes to be executed."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+from . import errors
+from .config import config
+from .meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, TRACED, Meta, Mode, Value, make_value, meta_of, mode_of
+from .op import Kernel, Op, Wide, kernel_for
+from .stats import stats
+from .trie import Call, Input, Reverse, State
+
+_roots: dict[Mode, State] = {}
+_n_states = 0
+_WIDE = object()
+_VECTORS = {bool: "ints", int: "ints", float: "floats", complex: "complexes"}
+
+
+class Trace:
+    """What one thread has recorded and not yet executed.
+
+    state: where we are in the trie.   values: by slot (slot 0 is unused).   slots: slot of each concrete input.
+    ints, floats, complexes: Python numbers that are run-time inputs.
+    journal: (owner, slot of its old value) of the in-place updates of what existed before, to undo a failure.
+    watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
+    """
+
+    __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
+                 "running", "__weakref__")  # fmt: skip
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.state = _root(mode)
+        self.values: list[Any] = [None]
+        self.slots: dict[Value, int] = {}
+        self.ints: list[int] = []
+        self.floats: list[float] = []
+        self.complexes: list[complex] = []
+        self.journal: list[tuple[Any, int]] = []
+        self.watched: dict[int, Any] = {}
+        self.failed: BaseException | None = None
+
+    # ---- inputs -----------------------------------------------------------------------------------------------
+
+    def slot_of(self, value: Value) -> int:
+        """Slot of a value in this trace, which it enters as an input if need be."""
+        return value.slot if value.trace is self else self.slots.get(value) or self.add_input(value)
+
+    def add_input(self, value: Value) -> int:
+        if value.data is None:
+            peek(value)
+        meta = value.meta
+        state = self.state.next.get(meta)
+        if state is None:
+            at = self.state
+            place = meta.place if at.place is None or at.place == meta.place else _mixed(at.place, meta.place)
+            state = _grow(at, meta, Input(meta, at.n), meta, at.n + 1, 0, place)
+        self.state = state
+        n = len(self.values)
+        self.values.append(value)
+        self.slots[value] = n
+        return n
+
+    def number(self, kind: type, value: Any) -> Wide:
+        """Make a Python number a run-time input."""
+        vector = getattr(self, _VECTORS[kind])
+        vector.append(value)
+        return Wide(kind, len(vector) - 1)
+
+    # ---- recording --------------------------------------------------------------------------------------------
+
+    def miss(self, key: tuple, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
+        """The state after a call that :attr:`state` does not know under ``key``; errors of the call are raised here.
+
+        The trace returned is another one if the pending work had to be executed first.
+        """
+        try:
+            return self._miss(key, op, static, ins)
+        except BaseException:
+            # numbers that were noted for the call must not shift those of the next one
+            for vector, n in zip((self.ints, self.floats, self.complexes), self.state.counts, strict=True):
+                del vector[n:]
+            raise
+
+    def _miss(self, key: tuple, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
+        if self.state.cut:
+            return _restart(self, op, static, ins)
+        numbers = [k for k, i in enumerate(ins) if type(i) is tuple]
+        asked = key
+        if numbers:
+            key, ins = self._widen(key, op, static, ins, numbers)
+            found = self.state.next.get(key)
+            if type(found) is State:
+                return self, found
+        stats.misses += 1
+        at = self.state
+        if at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes:
+            at.cut = True
+            return _restart(self, op, static, ins)
+        values = self.values
+        metas = tuple(values[i].meta for i in ins if type(i) is int)
+        place = place_of(op, static, metas)
+        kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
+        outs = infer(kernel, metas, place, self.mode)
+        if op.inplace:
+            for old, new in zip(metas, outs, strict=False):
+                if old.shape != new.shape or old.dtype != new.dtype:
+                    raise RuntimeError(
+                        f"{op.name}: the result is {list(new.shape)} of {new.dtype}, which cannot replace "
+                        f"{list(old.shape)} of {old.dtype} in place"
+                    )
+        n = at.n
+        call = Call(op, static, ins, metas, n, outs, self.mode, errors.user_location(), kernel, place)
+        whole = place if at.place is None or at.place == place else _mixed(at.place, place)
+        state = _grow(at, key, call, outs[0] if len(outs) == 1 else outs, n + len(outs),
+                      sum(m.nbytes for m in outs), whole)  # fmt: skip
+        state.counts = (len(self.ints), len(self.floats), len(self.complexes))
+        if numbers and not any(type(i) is Wide for i in ins):
+            at.next[asked] = state
+        return self, state
+
+    def _widen(self, key: tuple, op: Op, static: Any, ins: tuple, numbers: list[int]) -> tuple[tuple, tuple]:
+        """Specialise numbers at first; those that differ at a second visit become run-time inputs for good."""
+        kinds = tuple(ins[k][0] for k in numbers)
+        shape = tuple(_WIDE if type(i) is tuple else i for i in ins)
+        general = (op, static, _WIDE, kinds, shape)
+        seen = tuple(ins[k] for k in numbers)
+        exact = tuple((t, repr(v)) for t, v in seen)
+        following = self.state.next
+        known = following.get(general)
+        if known is None:
+            # the caller's own key becomes a short cut to the specialised state until that is given up
+            following[general] = [exact, frozenset(), [key, (op, static, exact, shape)]]
+            return (op, static, exact, shape), ins
+        first, wide, short_cuts = known
+        if exact != first:
+            wide = known[1] = wide | {k for k, a, b in zip(numbers, exact, first, strict=True) if a != b}
+            for k in short_cuts:  # else programs would multiply with every place that varies
+                following.pop(k, None)
+            short_cuts.clear()
+        if not wide:
+            return (op, static, exact, shape), ins
+        ins = list(ins)
+        for k in numbers:
+            if k in wide:
+                kind, value = ins[k]
+                ins[k] = self.number(kind, value)
+        rest = tuple(e for k, e in zip(numbers, exact, strict=True) if k not in wide)
+        return (op, static, rest, shape, wide), tuple(ins)
+
+    def push(self, state: State) -> Any:
+        """Step to ``state`` and return the handle(s) of its results."""
+        self.state = state
+        meta = state.meta
+        values = self.values
+        if type(meta) is tuple:
+            out = []
+            for m in meta:
+                v = Value()
+                v.trace, v.slot, v.meta, v.data, v.node = self, len(values), m, None, None
+                values.append(v)
+                out.append(v)
+            return tuple(out)
+        v = Value()
+        v.trace, v.slot, v.meta, v.data, v.node = self, len(values), meta, None, None
+        values.append(v)
+        return v
+
+
+class _Local(threading.local):
+    """`local.trace` is the pending trace of this thread; `local.checks` the data checks not yet looked at."""
+
+    def __init__(self) -> None:
+        self.trace = Trace(mode_of())
+        self.checks: list = []
+
+
+_specs: OrderedDict[tuple, tuple[Meta, ...]] = OrderedDict()
+
+
+def _root(mode: Mode) -> State:
+    found = _roots.get(mode)
+    if found is None:
+        found = _roots[mode] = State(None, None, mode, (), 1, 0, None)
+    return found
+
+
+local = _Local()
+
+
+def _grow(at: State, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> State:
+    global _n_states
+    state = State(at, key, entry, meta, n, at.nbytes + nbytes, place)
+    at.next[key] = state
+    _n_states += 1
+    if _n_states > config.max_states:
+        _prune(state)
+    return state
+
+
+def _prune(keep: State) -> None:
+    """Forget the half of the traces that were used longest ago, and what leads only to them."""
+    global _n_states
+    ends: list[State] = []
+    stack = list(_roots.values())
+    while stack:
+        s = stack.pop()
+        if s.stamp:
+            ends.append(s)
+        stack.extend(c for c in s.next.values() if type(c) is State)
+    ends.sort(key=lambda s: s.stamp)
+    kept: set[State] = set()
+    budget = config.max_states // 2
+    for s in [keep, *reversed(ends)]:
+        walk = s
+        while walk is not None and walk not in kept:
+            kept.add(walk)
+            walk = walk.parent
+        if len(kept) > budget:
+            break
+    stack = list(_roots.values())
+    while stack:
+        s = stack.pop()
+        # a pruned state keeps no children, so that traces recorded on it by other threads stay valid
+        s.next = {k: c for k, c in s.next.items() if type(c) is State and c in kept}
+        stack.extend(s.next.values())
+    _n_states = len(kept)
+
+
+class Places(frozenset):
+    """The places of a trace that uses several."""
+
+
+def _mixed(a: Any, b: Any) -> Any:
+    if a is TRACED or b is TRACED:
+        return TRACED
+    if a is SHAPE_ONLY:
+        return b
+    if b is SHAPE_ONLY or b is None:
+        return a
+    left = a if type(a) is Places else (a,)
+    right = b if type(b) is Places else (b,)
+    return Places([*left, *right])
+
+
+def platform_of(place: Any) -> str:
+    device = getattr(place, "platform", None)
+    if device is None and hasattr(place, "device_set"):
+        device = next(iter(place.device_set)).platform
+    return device or "cpu"
+
+
+def place_of(op: Op, static: Any, metas: tuple) -> Any:
+    """Where a call runs: where its inputs are (0-dim ones on the CPU may join any), or where a factory is told."""
+    place = None
+    for m in metas:
+        p = m.place
+        if place is None or place is p or place == p:
+            place = p if place is None else place
+        elif p is TRACED or place is TRACED:
+            place = TRACED
+        elif m.ndim == 0 and platform_of(p) == "cpu":
+            pass
+        elif all(o.ndim == 0 and platform_of(o.place) == "cpu" for o in metas if o.place == place):
+            place = p
+        else:
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{_place_name(place)} and {_place_name(p)}! ({op.name} got {', '.join(_place_name(m.place) for m in metas)}; "
+                "move one with .to(...))"
+            )
+    if place is None:
+        place = getattr(op.info, "factory_place", lambda s: None)(static) if op.info is not None else None
+        if place is None:
+            place = default_place()
+    return place
+
+
+def _place_name(place: Any) -> str:
+    if isinstance(place, str):
+        return place
+    kind = {"gpu": "cuda"}.get(platform_of(place), platform_of(place))
+    return kind if kind == "cpu" else f"{kind}:{getattr(place, 'id', 0)}"
+
+
+_cpu: Any = None
+
+
+def default_place() -> Any:
+    """The first CPU device."""
+    global _cpu
+    if _cpu is None:
+        import jax
+
+        config.prepare_cache()
+        _cpu = jax.devices("cpu")[0]
+    return _cpu
+
+
+def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, ...]:
+    """Metas of the outputs; raises what the operation's body raises for such inputs."""
+    key = (kernel, metas, place)
+    found = _specs.get(key)
+    if found is not None:
+        return found
+    import jax
+
+    op = kernel.op
+    if op.alias:
+        shapes: list = [(m.shape, m.dtype) for m in metas[:1]]
+    else:
+        specs, k = [], 0
+        from .op import ARRAY, Lifted
+
+        for item in kernel.pattern:
+            if item is ARRAY:
+                specs.append(jax.ShapeDtypeStruct(metas[k].shape, metas[k].dtype))
+                k += 1
+            elif type(item) is tuple and item[0] is Lifted:
+                specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
+        with jax.enable_x64(True):
+            outs, _ = jax.eval_shape(kernel.forward, tuple(specs))
+        shapes = [(o.shape, np.dtype(o.dtype)) for o in outs]
+    tracked = mode.grad and op.differentiable and any(m.grad for m in metas)
+    result = []
+    for i, (shape, dtype) in enumerate(shapes):
+        inexact = dtype.kind in "fc" or (dtype.kind == "V" and jax.dtypes.issubdtype(dtype, np.inexact))
+        if op.leaf and inexact and (op.alias or (i < op.inplace and metas[i].grad == LEAF)):
+            grad = LEAF
+        else:
+            grad = INTERIOR if tracked and inexact else NO_GRAD
+        result.append(meta_of(tuple(shape), dtype, place, grad))
+    found = _specs[key] = tuple(result)
+    while len(_specs) > 4 * config.max_kernels:
+        _specs.popitem(last=False)
+    return found
+
+
+def _lifted_dtype(kind: type) -> np.dtype:
+    return np.dtype({bool: np.int64, int: np.int64, float: np.float64, complex: np.complex128}[kind])
+
+
+def _restart(trace: Trace, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
+    """Execute what is pending, then find the call's state in a fresh trace."""
+    held = [trace.values[i] if type(i) is int else i for i in ins]
+    flush("too many pending operations")
+    fresh = local.trace
+    again = tuple(
+        fresh.slot_of(h) if isinstance(h, Value)
+        else fresh.number(h.type, getattr(trace, _VECTORS[h.type])[h.index]) if type(h) is Wide else h
+        for h in held
+    )  # fmt: skip
+    key = key_of(op, static, list(again))
+    found = fresh.state.next.get(key)
+    return (fresh, found) if type(found) is State else fresh.miss(key, op, static, again)
+
+
+def record(op: Op, static: Any, args: tuple, numbers: tuple = ()) -> Any:
+    """Record a call: ``args`` are Values, Python numbers (specialised at first) or None.
+
+    ``numbers``: further Python numbers that are run-time inputs from the start.  Returns a Value or a tuple of them.
+    """
+    trace = local.trace
+    ins: list = []
+    for a in args:
+        if type(a) is Value:
+            ins.append(a.slot if a.trace is trace else trace.slots.get(a) or trace.add_input(a))
+        elif a is None:
+            ins.append(None)
+        else:
+            ins.append((type(a), a))
+    key = key_of(op, static, ins)
+    ins.extend([trace.number(type(x), x) for x in numbers])
+    state = trace.state.next.get(key)
+    if state is None:
+        trace, state = trace.miss(key, op, static, tuple(ins))
+    return trace.push(state)
+
+
+def key_of(op: Op, static: Any, ins: list) -> tuple:
+    """Key of a call as :func:`record` makes it (falsy numbers by their repr: 0.0 == -0.0 == False)."""
+    return (op, static, *[(i[0], i[1] or repr(i[1])) if type(i) is tuple else i for i in ins if type(i) is not Wide])
+
+
+# ---- modes -----------------------------------------------------------------------------------------------------
+
+
+def get_mode() -> Mode:
+    return local.trace.mode
+
+
+def set_mode(mode: Mode) -> Mode:
+    """Switch this thread's mode; returns the previous one."""
+    trace = local.trace
+    old = trace.mode
+    if mode is old:
+        return old
+    trace.mode = mode
+    at = trace.state
+    if at.parent is None:  # nothing recorded yet
+        trace.state = _root(mode)
+        return old
+    state = at.next.get(mode)
+    if state is None:
+        state = _grow(at, mode, mode, (), at.n, 0, at.place)
+    trace.state = state
+    return old
+
+
+# ---- execution -------------------------------------------------------------------------------------------------
+
+
+def flush(reason: str = "asked", keep: Value | None = None) -> None:
+    """Execute what this thread has pending.  Does not wait for the device."""
+    trace = local.trace
+    if len(trace.values) == 1:
+        return
+    fresh = Trace(trace.mode)
+    local.trace = fresh
+    stats.flushes += 1
+    from . import execute
+
+    execute.run(trace, reason)
+
+
+def read(value: Value) -> Any:
+    """The array of a value, executing what it rests on, and raising what earlier programs found in their data."""
+    if value.data is None:
+        if value.trace is local.trace:
+            flush("a value was read")
+        elif value.trace is not None and value.trace.failed is not None:
+            raise RuntimeError(
+                "this value was being computed by a program that failed, and was not restored"
+            ) from value.trace.failed
+        else:
+            peek(value)
+    if local.checks:
+        from . import execute
+
+        execute.raise_failed_checks()
+    return value.data
+
+
+def peek(value: Value) -> Any:
+    """The array of a value, computed apart so that the pending trace and its programs stay as they are."""
+    if value.data is None:
+        trace = value.trace
+        if trace is None or trace.failed is not None:
+            raise RuntimeError("this value was being computed by a program that failed") from (trace and trace.failed)
+        from . import execute
+
+        data = execute.evaluate_apart(trace, value)
+        if trace is not local.trace:
+            value.data = data
+        return data
+    return value.data
+
+
+def concrete(data: Any, place: Any, grad: int = NO_GRAD, node: Any = None) -> Value:
+    """A Value that holds an array: a ``jax.Array``, a tracer, or a ``numpy.ndarray`` that nobody else will write to."""
+    return make_value(meta_of(tuple(data.shape), np.dtype(data.dtype), place, grad), data, node)

@@ -1,0 +1,164 @@
+"""The trie of traces: every recorded operation is one step from a state to the next."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from .meta import INTERIOR, Meta, Mode
+from .op import Kernel, Op
+
+_clock = itertools.count(1)
+
+
+class Call:
+    """A recorded operation.
+
+    ins: per argument a slot (int), ``(type, value)`` of a Python number, a :class:`~.op.Wide` number, or None.
+    metas: of the slots among ``ins``, in order.  first, outs: slots ``first … first + len(outs) - 1`` and their metas.
+    """
+
+    __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place")
+
+    def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
+                 location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
+        self.op, self.static, self.ins, self.metas, self.first, self.outs = op, static, ins, metas, first, outs
+        self.slots = tuple(i for i in ins if type(i) is int)
+        self.mode, self.location, self.kernel, self.place = mode, location, kernel, place
+        self.wrt = self.differentiable_inputs()
+
+    def differentiable_inputs(self) -> tuple[int, ...]:
+        """Positions, among the arrays that the kernel takes, of the inputs that require gradients."""
+        from .op import Wide
+
+        wrt, k, s = [], 0, 0
+        for i in self.ins:
+            if type(i) is int:
+                if self.metas[s].grad:
+                    wrt.append(k)
+                s += 1
+                k += 1
+            elif type(i) is Wide:
+                k += 1
+        return tuple(wrt)
+
+    def wrt_slots(self) -> tuple[int, ...]:
+        """The slots behind :attr:`wrt`, in the same order."""
+        return tuple(s for s, m in zip(self.slots, self.metas, strict=True) if m.grad)
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the tape goes through this call."""
+        return any(m.grad == INTERIOR for m in self.outs) and bool(self.wrt)
+
+    @property
+    def out_slots(self) -> range:
+        return range(self.first, self.first + len(self.outs))
+
+    def __repr__(self) -> str:
+        return f"%{self.first}:{len(self.outs)} = {self.op.name}{self.ins}"
+
+
+class Input:
+    """A concrete value that takes part."""
+
+    __slots__ = ("meta", "first")
+
+    def __init__(self, meta: Meta, first: int) -> None:
+        self.meta, self.first = meta, first
+
+
+class Reverse:
+    """A reverse pass over the calls before it.
+
+    roots: slots; seeds: slot of the cotangent of each, or None for ones.  plan: the calls to go through, last first.
+    outs: slots whose cotangents come out, with their metas in ``out_metas``; results take slots from ``first`` on.
+    freed: the calls whose graph is given up.
+    """
+
+    __slots__ = ("roots", "seeds", "plan", "sources", "outs", "first", "freed", "location", "kept")
+
+    def __init__(self, roots: tuple, seeds: tuple, plan: tuple, sources: tuple, outs: tuple, first: int,
+                 freed: frozenset, location: tuple[str, int]) -> None:  # fmt: skip
+        self.roots, self.seeds, self.plan, self.sources, self.outs = roots, seeds, plan, sources, outs
+        self.first, self.freed, self.location = first, freed, location
+
+    @property
+    def out_slots(self) -> range:
+        return range(self.first, self.first + len(self.outs))
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        return tuple(s for s in self.seeds if s is not None)
+
+
+class State:
+    """A node of the trie: what has been recorded so far, and how it goes on.
+
+    next: the following states by key.  entry: what led here (Call, Input, Reverse, Mode or None at a root).
+    meta: of the result when the entry has one, else a tuple of metas.
+    counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
+    n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.
+    """
+
+    __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "history", "stamp",
+                 "cut", "graph_", "key", "seen", "counts")  # fmt: skip
+
+    def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
+        self.next: dict = {}
+        self.parent, self.key, self.entry, self.meta, self.n, self.nbytes, self.place = (
+            parent, key, entry, meta, n, nbytes, place)  # fmt: skip
+        self.depth = 0 if parent is None else parent.depth + 1
+        self.programs: dict | None = None
+        self.history: Any = None
+        self.stamp = 0
+        self.cut = False
+        self.seen = 0
+        self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
+        self.graph_: Graph | None = None
+
+    def entries(self) -> list:
+        """Everything recorded from the root to here, in order."""
+        out, s = [], self
+        while s is not None:
+            if s.entry is not None:
+                out.append(s.entry)
+            s = s.parent
+        out.reverse()
+        return out
+
+    def graph(self) -> Graph:
+        if self.graph_ is None:
+            self.graph_ = Graph(self)
+        return self.graph_
+
+    def touch(self) -> None:
+        self.stamp = next(_clock)
+
+
+class Graph:
+    """A trace laid out for analysis."""
+
+    __slots__ = ("entries", "producer", "metas", "freed", "n", "cache")
+
+    def __init__(self, state: State) -> None:
+        self.entries = state.entries()
+        self.n = state.n
+        self.cache: dict = {}
+        self.producer: dict[int, Any] = {}
+        self.metas: dict[int, Meta] = {}
+        self.freed: set[Call] = set()
+        for e in self.entries:
+            kind = type(e)
+            if kind is Call:
+                for s, m in zip(e.out_slots, e.outs, strict=True):
+                    self.producer[s] = e
+                    self.metas[s] = m
+            elif kind is Input:
+                self.producer[e.first] = e
+                self.metas[e.first] = e.meta
+            elif kind is Reverse:
+                for s, (_, m) in zip(e.out_slots, e.outs, strict=True):
+                    self.producer[s] = e
+                    self.metas[s] = m
+                self.freed |= e.freed

@@ -1,0 +1,37 @@
+"""``torch.nn.functional``: operators of the table, at first use, and the functions composed of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor._names import find, names
+
+_composites: dict[str, Any] = {}
+
+
+def _load() -> dict[str, Any]:
+    """Composite functions written beside the layers."""
+    if not _composites:
+        from . import _functional
+
+        for name in getattr(_functional, "__all__", ()):
+            _composites[name] = getattr(_functional, name)
+    return _composites
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    found = _load().get(name)
+    if found is None:
+        found = find("nn.functional", name)
+    if found is None and name.startswith("_"):
+        found = find("", name)
+    if found is None:
+        raise AttributeError(f"module 'torch.nn.functional' has no attribute '{name}' (see docs/differences.md)")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*(n for n in globals() if not n.startswith("_")), *_load(), *names("nn.functional")})

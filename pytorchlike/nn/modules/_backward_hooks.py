@@ -1,0 +1,120 @@
+"""Full backward hooks: identity nodes around a module's forward that see the gradients of its inputs and outputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...autograd.function import Function
+from ...autograd.mode import is_grad_enabled
+from ...tensor import Tensor
+
+__all__ = ["BackwardHooks"]
+
+
+class _Identity(Function):
+    """Hands its tensors through; backward passes the gradients through ``rewrite``."""
+
+    @staticmethod
+    def forward(ctx: Any, rewrite: Callable[[tuple], tuple], *tensors: Tensor) -> tuple:
+        ctx.rewrite = rewrite
+        ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
+        ctx.set_materialize_grads(False)
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+        return (None, *ctx.rewrite(grads))
+
+
+def _through(items: Sequence[Any], rewrite: Callable[[tuple], tuple]) -> tuple[tuple, list[int] | None]:
+    """``items`` with its tensors led through the identity, and their places; (items, None) if none needs a gradient."""
+    places = [i for i, item in enumerate(items) if isinstance(item, Tensor)]
+    if not is_grad_enabled() or not any(items[i].requires_grad for i in places):
+        return tuple(items), None
+    result = list(items)
+    for place, new in zip(places, _Identity.apply(rewrite, *[items[i] for i in places]), strict=True):
+        result[place] = new
+    return tuple(result), places
+
+
+class BackwardHooks:
+    """The full backward hooks and backward pre-hooks of one call of one module.
+
+    ``inputs`` wraps the positional arguments before forward, ``outputs`` the result after it. During backward the
+    pre-hooks get (module, grad_output) when the outputs' gradients are there, the hooks (module, grad_input,
+    grad_output) when the inputs' are; what they return replaces grad_output or grad_input. Entries that are not
+    tensors have None. Without an input that needs a gradient the hooks run right after the pre-hooks.
+
+    Raises:  RuntimeError if a hook returns another number of gradients than it was given.
+    """
+
+    def __init__(self, module: Any, hooks: list[Callable], pre_hooks: list[Callable]) -> None:
+        self.module, self.hooks, self.pre_hooks = module, hooks, pre_hooks
+        self.grad_output: tuple | None = None
+        self.input_places: list[int] | None = None
+        self.output_places: list[int] | None = None
+        self.n_inputs = self.n_outputs = 0
+
+    def inputs(self, args: tuple) -> tuple:
+        self.n_inputs = len(args)
+        args, self.input_places = _through(args, self._at_inputs)
+        return args
+
+    def outputs(self, result: Any) -> Any:
+        if not isinstance(result, (Tensor, tuple)):
+            warnings.warn("For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                          f"but received {type(result)}", stacklevel=4)
+            return result
+        items = result if isinstance(result, tuple) else (result,)
+        self.n_outputs = len(items)
+        new, self.output_places = _through(items, self._at_outputs)
+        if self.output_places is None:
+            return result
+        if not isinstance(result, tuple):
+            return new[0]
+        return new if type(result) is tuple else type(result)(*new)
+
+    def _at_inputs(self, grads: tuple) -> tuple:
+        if self.grad_output is None:  # reached without passing the outputs, as in a second derivative
+            return grads
+        full: list[Any] = [None] * self.n_inputs
+        for place, grad in zip(self.input_places, grads, strict=True):
+            full[place] = grad
+        current: Sequence[Any] = tuple(full)
+        for hook in self.hooks:
+            new = hook(self.module, current, self.grad_output)
+            if new is None:
+                continue
+            new = (new,) if isinstance(new, Tensor) else new
+            if len(new) != len(current):
+                raise RuntimeError("Backward hook returned an invalid number of grad_input, "
+                                   f"got {len(new)}, but expected {len(current)}")
+            current = new
+        self.grad_output = None
+        return tuple(current[place] for place in self.input_places)
+
+    def _at_outputs(self, grads: tuple) -> tuple:
+        full: list[Any] = [None] * self.n_outputs
+        for place, grad in zip(self.output_places, grads, strict=True):
+            full[place] = grad
+        self.grad_output = tuple(full)
+        for hook in self.pre_hooks:
+            new = hook(self.module, self.grad_output)
+            if new is None:
+                continue
+            new = (new,) if isinstance(new, Tensor) else new
+            if len(new) != self.n_outputs:
+                raise RuntimeError("Backward pre hook returned an invalid number of grad_output, "
+                                   f"got {len(new)}, but expected {self.n_outputs}")
+            self.grad_output = tuple(new)
+        current = self.grad_output
+        if self.input_places is None:
+            for hook in self.hooks:
+                new = hook(self.module, (None,) * self.n_inputs, current)
+                if new is not None and not (isinstance(new, tuple) and all(g is None for g in new)):
+                    raise RuntimeError("Backward hook for Modules where no input requires gradient should always "
+                                       "return None or None for all gradients.")
+            self.grad_output = None
+        return tuple(current[place] for place in self.output_places)

@@ -1,0 +1,125 @@
+"""The dictionaries of a Module, and the record of what changed in any module.
+
+A module's parameters, buffers and children live in ``_parameters``, ``_buffers`` and ``_modules``. To make
+``self.weight`` a plain instance attribute (and not a failed lookup followed by ``__getattr__``), each entry is mirrored
+in the instance's ``__dict__``; these dictionaries keep the mirror in step with every change, whoever makes it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["HookDict", "Members", "structure_epoch"]
+
+_ABSENT = object()
+
+# One number for all modules: grows with every attribute set or removed, so that cached walks know they are stale.
+structure_epoch = [0]
+
+
+class Members(dict):
+    """name -> parameter, buffer or child; every entry is also an attribute of the owning module."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Callable[[], Any], items: Any = ()) -> None:
+        super().__init__(items)
+        self._owner = owner  # a weak reference: no cycle, so that a dropped module frees its memory at once
+        module = owner()
+        for name, value in self.items():
+            module.__dict__[name] = value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        dict.__setitem__(self, name, value)
+        structure_epoch[0] += 1
+        module = self._owner()
+        if module is not None:
+            module.__dict__[name] = value
+
+    def _forget(self, name: str, value: Any) -> None:
+        structure_epoch[0] += 1
+        module = self._owner()
+        if module is not None and module.__dict__.get(name, _ABSENT) is value:
+            del module.__dict__[name]
+
+    def __delitem__(self, name: str) -> None:
+        value = self[name]
+        dict.__delitem__(self, name)
+        self._forget(name, value)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        if name not in self:
+            return dict.pop(self, name, *default)
+        value = dict.pop(self, name)
+        self._forget(name, value)
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        name, value = dict.popitem(self)
+        self._forget(name, value)
+        return name, value
+
+    def clear(self) -> None:
+        for name in list(self):
+            del self[name]
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        for name, value in dict(*args, **kwargs).items():
+            self[name] = value
+
+    def __ior__(self, other: Any) -> Members:
+        self.update(other)
+        return self
+
+    def move_to_end(self, name: str, last: bool = True) -> None:
+        """Move an entry to the end or the front, as OrderedDict does."""
+        value = self[name]
+        rest = [(k, v) for k, v in self.items() if k != name]
+        dict.clear(self)
+        dict.update(self, [*rest, (name, value)] if last else [(name, value), *rest])
+        structure_epoch[0] += 1
+
+    def __reduce_ex__(self, proto: int) -> tuple:
+        # Copies and pickles are plain dictionaries; Module.__setstate__ gives them an owner again.
+        return dict, (), None, None, iter(self.items())
+
+
+class HookDict(OrderedDict):
+    """id -> hook. Adding a hook tells the owning module, whose ``__call__`` then takes the long way."""
+
+    def __init__(self, owner: Callable[[], Any], items: Any = ()) -> None:
+        self._owner = owner
+        super().__init__()
+        for key, hook in items:
+            self[key] = hook
+
+    def __setitem__(self, key: Any, hook: Any) -> None:
+        OrderedDict.__setitem__(self, key, hook)
+        module = self._owner()
+        if module is not None:
+            module.__dict__["_hooked"] = True
+
+    def copy(self) -> OrderedDict:
+        return OrderedDict(self)
+
+    def __copy__(self) -> OrderedDict:
+        return OrderedDict(self)
+
+    def __reduce_ex__(self, proto: int) -> tuple:
+        return OrderedDict, (), None, None, iter(self.items())
+
+    def __repr__(self) -> str:
+        return repr(OrderedDict(self))
+
+
+def owner_of(module: Any) -> Callable[[], Any]:
+    """A weak reference to ``module``, to be shared by its dictionaries."""
+    return weakref.ref(module)

@@ -1,0 +1,392 @@
+"""The one table of operators, and the decorator that enters a function into it.
+
+An operator is a pure function on JAX arrays whose annotations say what its parameters are; from the entry come the
+functions, methods, in-place and ``out=`` forms (``tensor/_wrap.py``), the recording key and the promotion of dtypes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Op, current_mode, current_platform
+from ..engine.errors import unchecked
+from ..engine.op import Lifted
+
+
+class Array:
+    """Parameter kind: a tensor."""
+
+
+class Arrays:
+    """Parameter kind: a sequence of tensors."""
+
+
+class Operand:
+    """Parameter kind: a tensor or a Python number."""
+
+
+class Scalar:
+    """Parameter kind: a Python number that may vary without a compilation."""
+
+
+class Scalars:
+    """Parameter kind: a sequence of such numbers."""
+
+
+class Sizes:
+    """Parameter kind: integers, one by one or as a sequence."""
+
+
+class Key:
+    """Parameter kind: the random key ``(seed, offset)``; callers pass ``generator`` instead."""
+
+
+_KINDS = {k.__name__: k for k in (Array, Arrays, Operand, Scalar, Scalars, Sizes, Key)}
+EMPTY = inspect.Parameter.empty
+
+
+class Param(NamedTuple):
+    """One parameter: its kind (None: a static value), whether None is allowed for a dynamic one, its default."""
+
+    name: str
+    kind: type | None
+    optional: bool
+    default: Any
+    keyword_only: bool
+
+
+class ViewRule(NamedTuple):
+    """How to write through a view: ``put(base, new, **arguments)`` is base with the shown part replaced; or None."""
+
+    put: Callable[..., Any] | None
+
+
+def view_rule(put: Callable[..., Any] | None = None) -> ViewRule:
+    return ViewRule(put)
+
+
+def _kind(annotation: Any) -> tuple[type | None, bool]:
+    if annotation is EMPTY:
+        return None, False
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    parts = [p.strip().rsplit(".", 1)[-1].rstrip("'>") for p in text.split("|")]
+    found = [_KINDS[p] for p in parts if p in _KINDS]
+    return (found[0] if found else None), "None" in parts or "NoneType" in parts
+
+
+class OpDef:
+    """An entry of the table.  ``fn`` is the body; the rest is what :func:`op` was told."""
+
+    def __init__(self, fn: Callable[..., Any], **told: Any) -> None:
+        self.fn = fn
+        self.name: str = told["name"] or fn.__name__.rstrip("_")
+        spaces = told["namespace"]
+        self.namespaces: tuple[str, ...] = (spaces,) if isinstance(spaces, str) else tuple(spaces or ())
+        method = told["method"]
+        self.method: bool = ("torch" in self.namespaces) if method is None else method
+        self.function: bool = told["function"] and bool(self.namespaces)
+        self.inplace: bool = told["inplace"]
+        self.out: bool = told["out"] and told["view"] is None
+        self.aliases: tuple[str, ...] = tuple(told["aliases"])
+        self.promote: str | None = told["promote"]
+        self.returns: tuple[str, ...] | None = told["returns"]
+        self.view: ViewRule | None = told["view"]
+        self.autocast: str | None = told["autocast"]
+        self.parse: Callable[..., Any] | None = told["parse"]
+        self.precheck: Callable[[dict], None] | None = told["precheck"]
+        self.signature = inspect.signature(fn)
+        self.params = tuple(
+            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
+            for p in self.signature.parameters.values()
+        )
+        self.random = any(p.kind is Key for p in self.params)
+        self.factory = not any(p.kind in (Array, Arrays) and not p.optional for p in self.params)
+        flags = {"differentiable": told["differentiable"], "saves": told["saves"] and told["view"] is None, "info": self}
+        self.op = Op(self.name, self._call, **flags)
+        self.op_inplace = Op(self.name + "_", self._call_inplace, inplace=1, leaf=True, **flags) if self.inplace else None
+        # the same without its data checks, for arguments that were looked at on the host
+        self.op_safe = Op(self.name, self._call_safe, **flags) if self.precheck is not None else self.op
+        self.op_inplace_safe = self.op_inplace
+        if self.inplace and self.precheck is not None:
+            self.op_inplace_safe = Op(self.name + "_", self._call_inplace_safe, inplace=1, leaf=True, **flags)
+        self.op_put = None
+        if self.view is not None and self.view.put is not None:
+            self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.fn) or ""
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    def factory_place(self, static: tuple) -> Any:
+        """The device that a factory was asked for: its wrapper adds it to the static arguments."""
+        return static[-1] if self.factory else None
+
+    # ---- evaluation: run while JAX traces --------------------------------------------------------------------
+
+    def bind(self, static: tuple, args: tuple) -> dict[str, Any]:
+        """Arguments of the body, by name, out of a recorded call; see ``tensor/_wrap.py`` for the layout."""
+        bound: dict[str, Any] = {}
+        rest, fixed = iter(args), iter(static)
+        for p in self.params:
+            if p.kind is None or p.kind is Sizes:
+                bound[p.name] = next(fixed)
+            elif p.kind is Arrays or p.kind is Scalars:
+                n = next(fixed)
+                bound[p.name] = None if n is None else tuple(next(rest) for _ in range(n))
+            elif p.kind is Key:
+                bound[p.name] = tuple(_unsigned(a) for a in args[-2:])
+            else:
+                bound[p.name] = next(rest)
+        return bound
+
+    def _call(self, static: tuple, args: tuple) -> Any:
+        bound = self.bind(static, args)
+        self._convert(bound)
+        return self.fn(**bound)
+
+    def _call_inplace(self, static: tuple, args: tuple) -> Any:
+        bound = self.bind(static, args)
+        first = self.params[0].name
+        target = bound[first]
+        self._convert(bound)
+        out = self.fn(**bound)
+        if isinstance(out, tuple):
+            out = out[0]
+        if out.shape != target.shape:
+            raise RuntimeError(
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(out.shape)} ({self.name}_)"
+            )
+        return cast_result(self.name + "_", out, target.dtype)
+
+    def _call_safe(self, static: tuple, args: tuple) -> Any:
+        with unchecked():
+            return self._call(static, args)
+
+    def _call_inplace_safe(self, static: tuple, args: tuple) -> Any:
+        with unchecked():
+            return self._call_inplace(static, args)
+
+    def _call_put(self, static: tuple, args: tuple) -> Any:
+        new = args[1]
+        bound = self.bind(static, (args[0], *args[2:]))
+        base = bound.pop(self.params[0].name)
+        for p in self.params:
+            if p.kind is Scalars and bound[p.name] is not None:
+                bound[p.name] = tuple(_plain(x, base) for x in bound[p.name])
+            elif p.kind is Scalar:
+                bound[p.name] = _plain(bound[p.name], base)
+        return self.view.put(base, new.astype(base.dtype), **bound)  # type: ignore[union-attr, misc]
+
+    def _convert(self, bound: dict[str, Any]) -> None:
+        """Promote, autocast and unwrap numbers, in place."""
+        dynamic = [p for p in self.params if p.kind in (Array, Operand, Arrays)]
+        arrays = _flat(bound[p.name] for p in dynamic)
+        first = next((a for a in arrays if _is_array(a)), None)
+        target = None
+        if self.promote is not None and arrays:
+            target = result_type(*[a for a in arrays if a is not None])
+            if self.promote == "float" and target.kind in "biu":
+                target = default_float()
+        cast = self._autocast(arrays) if self.autocast is not None else None
+        for p in dynamic:
+            value = bound[p.name]
+            if p.kind is Arrays:
+                bound[p.name] = None if value is None else tuple(_cast(a, target, cast, first) for a in value)
+            elif value is not None:
+                bound[p.name] = _cast(value, target, cast, first)
+        lead = next((a for a in _flat(bound[p.name] for p in dynamic) if _is_array(a)), None)
+        for p in self.params:
+            value = bound[p.name]
+            if p.kind is Scalar:
+                bound[p.name] = _plain(value, lead)
+            elif p.kind is Scalars and value is not None:
+                bound[p.name] = tuple(_plain(x, None) for x in value)
+
+    def _autocast(self, arrays: list) -> np.dtype | None:
+        import jax.numpy as jnp
+
+        lower = current_mode().autocast
+        if lower is None:
+            return None
+        floats = [a.dtype for a in arrays if _is_array(a) and jnp.issubdtype(a.dtype, jnp.floating)]
+        if not floats or any(d == np.float64 for d in floats):
+            return None
+        if self.autocast == "lower":
+            return np.dtype(lower)
+        if self.autocast == "float32":
+            return np.dtype(np.float32)
+        return max((np.dtype(d) for d in floats), key=lambda d: (d.itemsize, d == np.dtype(lower)))
+
+
+def _flat(values: Iterable[Any]) -> list:
+    out: list = []
+    for v in values:
+        if type(v) is tuple:
+            out.extend(v)
+        elif v is not None:
+            out.append(v)
+    return out
+
+
+def _is_array(a: Any) -> bool:
+    return not isinstance(a, (bool, int, float, complex, Lifted)) and a is not None
+
+
+def _cast(a: Any, target: np.dtype | None, cast: np.dtype | None, first: Any) -> Any:
+    import jax.numpy as jnp
+
+    if not _is_array(a):
+        number = a.array if type(a) is Lifted else a
+        if target is not None:
+            return jnp.asarray(number, target) if type(a) is not Lifted else number.astype(target)
+        if type(a) is Lifted:
+            return number.astype(result_type(first, a) if first is not None else _number_dtype(a.type))
+        return a
+    if target is not None and a.dtype != target:
+        a = a.astype(target)
+    if cast is not None and a.dtype != cast and jnp.issubdtype(a.dtype, jnp.floating):
+        a = a.astype(cast)
+    return a
+
+
+def _plain(value: Any, lead: Any) -> Any:
+    """A Scalar for a body: itself, or the lifted array in the dtype that goes with the first array."""
+    if type(value) is not Lifted:
+        return value
+    array = value.array
+    if value.type is bool:
+        return array.astype(bool)
+    if lead is None or not hasattr(lead, "dtype"):
+        return array
+    return array.astype(result_type(lead, value))
+
+
+def _unsigned(a: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.asarray(a.array if type(a) is Lifted else a).astype(jnp.uint64)
+
+
+def _number_dtype(kind: type) -> np.dtype:
+    if kind is float:
+        return default_float()
+    return np.dtype({bool: np.bool_, int: np.int64, complex: np.complex64}[kind])
+
+
+def default_float() -> np.dtype:
+    """The default floating dtype under which the operation was recorded."""
+    return np.dtype(current_mode().default_float)
+
+
+def platform() -> str:
+    """'cpu', 'gpu' or 'tpu': what the operation is being compiled for."""
+    return current_platform()
+
+
+def result_type(*args: Any) -> np.dtype:
+    """PyTorch's common dtype of arrays and Python numbers."""
+    from ..tensor.dtype import python_number_dtype, result_type_of
+
+    items = []
+    for a in args:
+        if type(a) is Lifted:
+            items.append((python_number_dtype(a.type(0)), 0, True))
+        elif isinstance(a, (bool, int, float, complex)):
+            items.append((python_number_dtype(a), 0, True))
+        else:
+            items.append((np.dtype(a.dtype), len(a.shape), False))
+    return np.dtype(result_type_of(items))
+
+
+def to_float(x: Any) -> Any:
+    """An array of integers or bools in the default float dtype; others unchanged."""
+    return x.astype(default_float()) if np.dtype(x.dtype).kind in "biu" else x
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}
+
+
+def cast_result(name: str, out: Any, dtype: Any) -> Any:
+    """``out`` in the dtype of what it is written to; RuntimeError if that would lose its category."""
+    dtype = np.dtype(dtype)
+    if out.dtype == dtype:
+        return out
+    if _RANK[np.dtype(out.dtype).kind] > _RANK[dtype.kind]:
+        raise RuntimeError(
+            f"result type {_type_name(out.dtype)} can't be cast to the desired output type {_type_name(dtype)} ({name})"
+        )
+    return out.astype(dtype)
+
+
+_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat",
+    "complex128": "ComplexDouble",
+}  # fmt: skip
+
+
+def _type_name(dtype: Any) -> str:
+    return _NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
+
+
+#: method name -> entry.
+METHODS: dict[str, OpDef] = {}
+
+#: (namespace or "", name) -> entry; "" holds those that are methods only.
+TABLE: dict[tuple[str, str], OpDef] = {}
+
+
+def op(
+    fn: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    namespace: str | tuple[str, ...] | None = "torch",
+    method: bool | None = None,
+    function: bool = True,
+    inplace: bool = False,
+    out: bool = True,
+    aliases: tuple[str, ...] = (),
+    promote: str | None = None,
+    returns: tuple[str, ...] | None = None,
+    differentiable: bool = True,
+    saves: bool = True,
+    view: ViewRule | None = None,
+    autocast: str | None = None,
+    parse: Callable[..., Any] | None = None,
+    precheck: Callable[[dict], None] | None = None,
+) -> Any:
+    """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
+
+    def enter(fn: Callable[..., Any]) -> OpDef:
+        entry = OpDef(
+            fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
+            aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
+            autocast=autocast, parse=parse, precheck=precheck,
+        )  # fmt: skip
+        for space in entry.namespaces or ("",):
+            for each in (entry.name, *entry.aliases):
+                if (space, each) in TABLE:
+                    raise ValueError(f"operator {space}.{each} is declared twice")
+                TABLE[space, each] = entry
+        if entry.method:
+            for each in (entry.name, *entry.aliases):
+                METHODS[each] = entry
+        return entry
+
+    return enter if fn is None else enter(fn)
+
+
+def lookup(name: str, spaces: tuple[str, ...] = ("torch", "", "nn.functional", "linalg")) -> OpDef:
+    """The entry of that name in the first of the namespaces that has it."""
+    for space in spaces:
+        found = TABLE.get((space, name))
+        if found is not None:
+            return found
+    raise KeyError(f"no operator named {name}")

@@ -1,0 +1,936 @@
+"""Elementwise operators of two or more arguments: arithmetic, comparison, logic, bits, bounds.
+
+The helpers at the top (dtype questions, refusals, broadcasting, derivative rules) are shared by the other families.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ..engine import check
+from ._table import Array, Operand, Scalar, op, result_type, to_float
+
+# --- dtype questions and refusals ------------------------------------------------
+
+_SCALAR_NAMES = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
+    "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+
+def is_complex(x: Any) -> bool:
+    """Whether an array has a complex dtype."""
+    return jnp.issubdtype(x.dtype, np.complexfloating)
+
+
+def is_floating(x: Any) -> bool:
+    """Whether an array has a real floating dtype (half precision included)."""
+    return jnp.issubdtype(x.dtype, np.floating)
+
+
+def is_boolean(x: Any) -> bool:
+    """Whether an array is boolean."""
+    return x.dtype == np.bool_
+
+
+def is_integral(x: Any) -> bool:
+    """Whether an array is of an integer dtype; booleans are not."""
+    return jnp.issubdtype(x.dtype, np.integer)
+
+
+def isnan(x: jax.Array) -> jax.Array:
+    """Where an array of any dtype is nan."""
+    return jnp.isnan(x) if is_floating(x) or is_complex(x) else jnp.zeros(x.shape, np.bool_)
+
+
+def is_number(x: Any) -> bool:
+    """Whether an operand is a Python number (or a weakly typed array that stands for one)."""
+    return isinstance(x, (bool, int, float, complex)) or bool(getattr(x, "weak_type", False))
+
+
+def scalar_name(dtype: Any) -> str:
+    """PyTorch's capitalised name of a dtype, as its messages have it: ``Float``, ``Long``."""
+    return _SCALAR_NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
+
+
+def refuse(name: str, *arrays: Any, kinds: str, advice: str = "") -> None:
+    """Raise NotImplementedError if an array is of a kind in `kinds`: b(ool), i(nteger), f(loating), c(omplex)."""
+    for x in arrays:
+        kind = "c" if is_complex(x) else "f" if is_floating(x) else "b" if is_boolean(x) else "i"
+        if kind in kinds:
+            tail = f"; {advice}" if advice else ""
+            raise NotImplementedError(f'"{name}" not implemented for {scalar_name(x.dtype)!r}{tail}')
+
+
+def same_dtype(name: str, **arrays: Any) -> None:
+    """Raise RuntimeError unless all arrays have one dtype, for the operators that do not promote."""
+    (first, head), *rest = arrays.items()
+    for other, x in rest:
+        if x.dtype != head.dtype:
+            raise RuntimeError(
+                f"{name}: expected {other} to have the dtype of {first} ({scalar_name(head.dtype)}), but found "
+                f"{scalar_name(x.dtype)}; convert one of them with .to()"
+            )
+
+
+# --- shapes ------------------------------------------------
+
+
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """Common shape under broadcasting; RuntimeError naming the sizes and the dimension where there is none."""
+    rank = max(map(len, shapes), default=0)
+    out = [1] * rank
+    for shape in shapes:
+        for i, size in enumerate(shape, rank - len(shape)):
+            if size == 1 or size == out[i]:
+                continue
+            if out[i] != 1:
+                raise RuntimeError(
+                    f"The size of tensor a ({out[i]}) must match the size of tensor b ({size}) at non-singleton "
+                    f"dimension {i}: shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast"
+                )
+            out[i] = size
+    return tuple(out)
+
+
+def fit(*arrays: Any) -> tuple[jax.Array, ...]:
+    """The arrays, expanded to their common shape so that ``lax`` functions take them."""
+    first = arrays[0].shape
+    if all(x.shape == first for x in arrays):
+        return arrays
+    shape = broadcast_shape(*(x.shape for x in arrays))
+    return tuple(x if x.shape == shape else jnp.broadcast_to(x, shape) for x in arrays)
+
+
+# --- precision and derivatives ------------------------------------------------
+
+
+def widened(x: Any) -> Any:
+    """Half-precision arrays as float32, everything else as it is."""
+    return x.astype(np.float32) if is_floating(x) and x.dtype.itemsize == 2 else x
+
+
+def half_in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a body of several steps compute half precision in float32 and round once, as PyTorch's kernels do."""
+
+    @functools.wraps(body)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        arrays = [a for a in args if hasattr(a, "dtype") and hasattr(a, "shape")]
+        halves = [a.dtype for a in arrays if is_floating(a) and a.dtype.itemsize == 2]
+        if not halves or len({a.dtype for a in arrays if is_floating(a) and a.ndim}) > 1:
+            return body(*args, **kwargs)
+        args = tuple(widened(a) if hasattr(a, "dtype") and hasattr(a, "shape") else a for a in args)
+        out = body(*args, **kwargs)
+        if isinstance(out, tuple):
+            return tuple(o.astype(halves[0]) if o.dtype == np.float32 else o for o in out)
+        return out.astype(halves[0]) if out.dtype == np.float32 else out
+
+    return run
+
+
+def partials(*rules: Callable[..., Any] | None) -> Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]:
+    """Give an elementwise function its partial derivatives, one ``rule(out, *args)`` per argument, None for zero.
+
+    Arguments whose tangent is known to be zero cost nothing, which matters where one operand is a number.
+    """
+
+    def decorate(body: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+        f = jax.custom_jvp(body)
+
+        def jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+            out = f(*primals)
+            total = None
+            for rule, tangent in zip(rules, tangents, strict=True):
+                if rule is None or isinstance(tangent, jax.custom_derivatives.SymbolicZero):
+                    continue
+                term = rule(out, *primals) * tangent
+                total = term if total is None else total + term
+            if total is None:
+                return out, jnp.zeros_like(out)
+            return out, jnp.broadcast_to(total, out.shape).astype(out.dtype)
+
+        f.defjvp(jvp, symbolic_zeros=True)
+        return functools.wraps(body)(f)
+
+    return decorate
+
+
+@partials(lambda out, x: jnp.where(jnp.isnan(x), jnp.zeros_like(x), lax.sign(x)))
+def magnitude(x: jax.Array) -> jax.Array:
+    """|x| of real numbers with derivative 0 at 0, where that of ``lax.abs`` is 1."""
+    return lax.abs(x)
+
+
+def _mask(condition: jax.Array, out: jax.Array) -> jax.Array:
+    return condition.astype(out.dtype)
+
+
+# --- arithmetic ------------------------------------------------
+
+
+def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
+    """``x * alpha`` in x's dtype, refusing an alpha that the dtype cannot hold."""
+    if isinstance(alpha, bool) and not is_boolean(x):
+        raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results, got {scalar_name(x.dtype)}.")
+    if isinstance(alpha, (float, complex)) and (is_integral(x) or is_boolean(x)):
+        raise RuntimeError(
+            f"{name}: For integral input tensors, argument alpha must not be a floating point number, got {alpha}."
+        )
+    if isinstance(alpha, complex) and not is_complex(x):
+        raise RuntimeError(
+            f"{name}: For non-complex input tensors, argument alpha must not be a complex number, got {alpha}."
+        )
+    if isinstance(alpha, (bool, int, float, complex)) and alpha == 1:
+        return x
+    return x * jnp.asarray(alpha, x.dtype)
+
+
+def _no_bool_difference(a: Any, b: Any) -> None:
+    if is_boolean(a) and is_boolean(b):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. "
+            "Use the `^` or `logical_xor()` operator instead."
+        )
+
+
+@op(promote="common", inplace=True, saves=False)
+def add(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
+    """Sum ``input + alpha * other``, broadcast; of booleans the logical or.
+
+    Raises RuntimeError if shapes do not broadcast or a float `alpha` meets integers.
+    """
+    a, b = fit(input, other)
+    return _plus_scaled("add", a, b, alpha, operator.add)
+
+
+@op(promote="common", inplace=True, saves=False, aliases=("subtract",))
+def sub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
+    """Difference ``input - alpha * other``, broadcast. Raises RuntimeError for two boolean operands."""
+    _no_bool_difference(input, other)
+    a, b = fit(input, other)
+    return _plus_scaled("sub", a, b, alpha, operator.sub)
+
+
+@op(promote="common", method=False, saves=False)
+def rsub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
+    """Reversed difference ``other - alpha * input``, broadcast. Raises RuntimeError for two boolean operands."""
+    _no_bool_difference(input, other)
+    b, a = fit(input, other)
+    return _plus_scaled("rsub", a, b, alpha, operator.sub)
+
+
+def _plus_scaled(name: str, a: jax.Array, b: jax.Array, alpha: Scalar, combine: Callable[..., Any]) -> jax.Array:
+    if isinstance(alpha, (bool, int, float, complex)) and alpha == 1:
+        _scaled(name, b, alpha)
+        return combine(a, b)
+    return combine(widened(a), _scaled(name, widened(b), alpha)).astype(a.dtype)
+
+
+@op(promote="common", inplace=True, aliases=("multiply",))
+def mul(input: Array, other: Operand) -> jax.Array:
+    """Product, broadcast; of booleans the logical and."""
+    a, b = fit(input, other)
+    return a * b
+
+
+def _no_zero_divisor(name: str, divisor: jax.Array) -> jax.Array:
+    """The divisor made safe for integer division; a zero is reported when a value is next read."""
+    zero = divisor == 0
+    check(~jnp.any(zero), RuntimeError, f"{name}: ZeroDivisionError: integer division by zero")
+    return jnp.where(zero, jnp.ones_like(divisor), divisor)
+
+
+def _floor_quotient(name: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    refuse(name, a, kinds="bc")
+    if is_integral(a):
+        b = _no_zero_divisor(name, b)
+        quotient = lax.div(a, b)
+        if jnp.issubdtype(a.dtype, np.unsignedinteger):
+            return quotient
+        return quotient - ((lax.rem(a, b) != 0) & ((a < 0) != (b < 0))).astype(a.dtype)
+    dtype = a.dtype
+    # The quotient is a step function: its derivative is zero.
+    a, b = lax.stop_gradient(widened(a)), lax.stop_gradient(widened(b))
+    rest = lax.rem(a, b)
+    true = lax.div(a, b)
+    quotient = (a - rest) / b
+    quotient = jnp.where((rest != 0) & ((b < 0) != (rest < 0)), quotient - 1, quotient)
+    # (a - rest) / b may miss the whole number by a rounding.
+    whole = jnp.floor(quotient)
+    whole = jnp.where(quotient - whole > 0.5, whole + 1, whole)
+    whole = jnp.where(quotient == 0, jnp.copysign(jnp.zeros_like(a), true), whole)
+    return jnp.where(b == 0, true, whole).astype(dtype)
+
+
+def _trunc_quotient(name: str, a: jax.Array, b: jax.Array) -> jax.Array:
+    refuse(name, a, kinds="bc")
+    if is_integral(a):
+        return lax.div(a, _no_zero_divisor(name, b))
+    quotient = lax.stop_gradient(widened(a)) / lax.stop_gradient(widened(b))
+    if quotient.dtype != a.dtype:
+        # Half precision rounds the quotient before it is truncated.
+        info = jnp.finfo(a.dtype)
+        quotient = lax.reduce_precision(quotient, info.nexp, info.nmant)
+    return jnp.trunc(quotient).astype(a.dtype)
+
+
+# JAX's own rule multiplies by other**-2, which overflows for a small divisor.
+@partials(lambda out, a, b: 1 / b, lambda out, a, b: -out / b)
+def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
+    return lax.div(a, b)
+
+
+@op(promote="common", inplace=True, aliases=("divide",))
+def div(input: Array, other: Operand, *, rounding_mode: str | None = None) -> jax.Array:
+    """Quotient, broadcast.
+
+    Args:
+        rounding_mode: None for the true quotient (integers become the default float dtype), "trunc" to round towards
+            zero, "floor" to round down; both keep the promoted dtype and have zero derivative.
+    Raises RuntimeError for another `rounding_mode`, for shapes that do not broadcast, and at the next read for an
+    integer zero divisor; NotImplementedError for rounding of booleans and complex numbers.
+    """
+    if rounding_mode is None:
+        return _ratio(*fit(to_float(input), to_float(other)))
+    a, b = fit(input, other)
+    if rounding_mode == "trunc":
+        return _trunc_quotient("div_trunc", a, b)
+    if rounding_mode == "floor":
+        return _floor_quotient("div_floor", a, b)
+    raise RuntimeError(
+        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
+    )
+
+
+@op(promote="float", inplace=True)
+def true_divide(input: Array, other: Operand) -> jax.Array:
+    """True quotient, broadcast; integers become the default float dtype."""
+    return _ratio(*fit(input, other))
+
+
+@op(promote="common", inplace=True)
+def floor_divide(input: Operand, other: Operand) -> jax.Array:
+    """Quotient rounded down, in the promoted dtype; zero derivative.
+
+    Raises NotImplementedError for booleans and complex numbers; RuntimeError at the next read for an integer divided
+    by zero.
+    """
+    return _floor_quotient("floor_divide", *fit(input, other))
+
+
+@op(promote="common", inplace=True)
+def remainder(input: Operand, other: Operand) -> jax.Array:
+    """Remainder with the sign of `other`, as Python's ``%``.
+
+    Raises NotImplementedError for booleans and complex numbers; RuntimeError at the next read for an integer divided
+    by zero.
+    """
+    refuse("remainder", input, kinds="bc")
+    a, b = fit(input, other)
+    if is_integral(a):
+        b = _no_zero_divisor("remainder", b)
+    rest = lax.rem(a, b)
+    return jnp.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
+
+
+@op(promote="common", inplace=True)
+def fmod(input: Array, other: Operand) -> jax.Array:
+    """Remainder with the sign of `input`, as C's ``fmod``.
+
+    Raises NotImplementedError for booleans and complex numbers; RuntimeError at the next read for an integer divided
+    by zero.
+    """
+    refuse("fmod", input, kinds="bc")
+    a, b = fit(input, other)
+    return lax.rem(a, _no_zero_divisor("fmod", b) if is_integral(a) else b)
+
+
+# --- powers ------------------------------------------------
+
+
+def _integer_power(base: jax.Array, exponent: jax.Array) -> jax.Array:
+    """Integers to integer powers by repeated squaring; to a negative power 0, or the sign where the base is a unit."""
+    negative = exponent < 0
+
+    def step(state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        out, square, left = state
+        return jnp.where(left & 1 == 1, out * square, out), square * square, left >> 1
+
+    left = jnp.where(negative, 0, exponent)
+    out, _, _ = lax.while_loop(lambda s: jnp.any(s[2] > 0), step, (jnp.ones_like(base), base, left))
+    if jnp.issubdtype(base.dtype, np.unsignedinteger):
+        return out
+    sign = jnp.where(exponent & 1 == 0, jnp.ones_like(base), base)
+    inverse = jnp.where(jnp.abs(base) == 1, jnp.where(base == 1, base, sign), jnp.zeros_like(base))
+    return jnp.where(negative, inverse, out)
+
+
+def _power_of_number(x: jax.Array, exponent: complex) -> jax.Array:
+    """``x ** exponent`` by the cheapest exact formulation for a number known while tracing."""
+    if isinstance(exponent, complex):
+        return lax.pow(x, jnp.full_like(x, exponent))
+    if exponent == 0:
+        return jnp.ones_like(x)
+    if exponent == 0.5:
+        return lax.sqrt(x)
+    if exponent == -0.5:
+        return lax.rsqrt(x)
+    if exponent == -1:
+        return 1 / x
+    if exponent == int(exponent) if np.isfinite(exponent) else False:
+        if abs(exponent) <= 32:
+            return lax.integer_pow(x, int(exponent))
+        if is_integral(x):
+            return _integer_power(x, jnp.full_like(x, int(exponent)))
+    return lax.pow(x, jnp.full_like(x, exponent))
+
+
+def _power(base: Any, exponent: Any, dtype: Any) -> jax.Array:
+    if isinstance(exponent, (bool, int, float, complex)):
+        x = widened(jnp.asarray(base, dtype))
+        if is_boolean(x):
+            refuse("pow", x, kinds="b")
+        if isinstance(exponent, complex) and exponent.imag == 0:
+            exponent = exponent.real
+        if is_integral(x) and exponent < 0:
+            raise RuntimeError(
+                f"Integers to negative integer powers are not allowed: pow of {scalar_name(dtype)} to {exponent}; "
+                "convert the base to a floating dtype first."
+            )
+        return _power_of_number(x, exponent).astype(dtype)
+    x, y = fit(widened(jnp.asarray(base, dtype)), widened(jnp.asarray(exponent, dtype)))
+    refuse("pow", x, kinds="b")
+    if is_integral(x):
+        return _integer_power(x, y)
+    if is_complex(x):
+        # 0 ** 0 is 1, and a zero base must not turn into exp(0 * -inf).
+        return jnp.where(y == 0, jnp.ones_like(x), lax.pow(x, y))
+    return _real_power(x, y).astype(dtype)
+
+
+def _power_wrt_base(out: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.where(y == 0, jnp.zeros_like(out), y * lax.pow(x, y - 1))
+
+
+def _power_wrt_exponent(out: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    flat = (x == 0) & (y >= 0)
+    return jnp.where(flat, jnp.zeros_like(out), out * jnp.log(jnp.where(flat, jnp.ones_like(x), x)))
+
+
+@partials(_power_wrt_base, _power_wrt_exponent)
+def _real_power(x: jax.Array, y: jax.Array) -> jax.Array:
+    return lax.pow(x, y)
+
+
+@op(inplace=True, autocast="float32")
+def pow(input: Operand, exponent: Operand) -> jax.Array:
+    """``input`` to the power `exponent`, broadcast, in the promoted dtype.
+
+    Integers stay integers. A negative Python exponent of an integer tensor raises RuntimeError; negative exponents in
+    an integer tensor give 0, or a unit for the bases 1 and -1.
+    """
+    return _power(input, exponent, result_type(input, exponent))
+
+
+@op(inplace=True)
+def float_power(input: Operand, exponent: Operand) -> jax.Array:
+    """``input ** exponent`` in float64, or complex128 if an operand is complex."""
+    return _power(input, exponent, np.complex128 if _any_complex(input, exponent) else np.float64)
+
+
+def _any_complex(*operands: Any) -> bool:
+    return any(isinstance(x, complex) or (hasattr(x, "dtype") and is_complex(x)) for x in operands)
+
+
+# --- fused arithmetic ------------------------------------------------
+
+
+@op(promote="common", inplace=True, autocast="promote")
+@half_in_float32
+def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
+    """``input + value * tensor1 * tensor2``, broadcast."""
+    x, a, b = fit(input, tensor1, tensor2)
+    return x + _scaled("addcmul", a, value) * b
+
+
+@op(promote="common", inplace=True, autocast="promote")
+@half_in_float32
+def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
+    """``input + value * tensor1 / tensor2``, broadcast. Raises RuntimeError for integer operands."""
+    if is_integral(input) or is_boolean(input):
+        raise RuntimeError(
+            f"Integer division with addcdiv is not supported (operands are {scalar_name(input.dtype)}); use "
+            "(input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) or convert to a floating dtype."
+        )
+    x, a, b = fit(input, tensor1, tensor2)
+    return x + _scaled("addcdiv", a, value) / b
+
+
+@op(inplace=True)
+def lerp(input: Array, end: Array, weight: Operand) -> jax.Array:
+    """Linear interpolation ``input + weight * (end - input)``, exact at both ends.
+
+    Raises RuntimeError if the dtypes of input, end and a tensor weight differ, NotImplementedError for integers.
+    """
+    same_dtype("lerp", input=input, end=end, **({} if is_number(weight) else {"weight": weight}))
+    refuse("lerp", input, kinds="bi")
+    if isinstance(weight, (bool, int, float, complex)):
+        x, y = (widened(v) for v in fit(input, end))
+        near = y - x
+        # From the nearer end, so that rounding vanishes at weight 0 and at weight 1.
+        return (x + weight * near if abs(weight) < 0.5 else y - near * (1 - weight)).astype(input.dtype)
+    x, y, w = (widened(v) for v in fit(input, end, jnp.asarray(weight, input.dtype)))
+    near = y - x
+    return jnp.where(jnp.abs(w) < 0.5, x + w * near, y - near * (1 - w)).astype(input.dtype)
+
+
+# --- comparison ------------------------------------------------
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def eq(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input == other``, boolean."""
+    return lax.eq(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False, aliases=("not_equal",))
+def ne(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input != other``, boolean."""
+    return lax.ne(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater",))
+def gt(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input > other``, boolean. Raises NotImplementedError for complex operands."""
+    refuse("gt", input, kinds="c")
+    return lax.gt(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater_equal",))
+def ge(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input >= other``, boolean. Raises NotImplementedError for complex operands."""
+    refuse("ge", input, kinds="c")
+    return lax.ge(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False, aliases=("less",))
+def lt(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input < other``, boolean. Raises NotImplementedError for complex operands."""
+    refuse("lt", input, kinds="c")
+    return lax.lt(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False, aliases=("less_equal",))
+def le(input: Array, other: Operand) -> jax.Array:
+    """Elementwise ``input <= other``, boolean. Raises NotImplementedError for complex operands."""
+    refuse("le", input, kinds="c")
+    return lax.le(*fit(input, other))
+
+
+@op(differentiable=False)
+def isclose(
+    input: Array, other: Array, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
+) -> jax.Array:
+    """Whether ``|input - other| <= atol + rtol * |other|``, elementwise; equal infinities are close.
+
+    Args:
+        equal_nan: two nan are close to each other.
+    Raises RuntimeError if the dtypes differ or a tolerance is negative.
+    """
+    same_dtype("isclose", input=input, other=other)
+    if rtol < 0 or atol < 0:
+        raise RuntimeError(f"isclose: rtol and atol must be at least zero, but got rtol={rtol} and atol={atol}")
+    a, b = fit(input, other)
+    close = a == b
+    if equal_nan and (is_floating(a) or is_complex(a)):
+        close |= jnp.isnan(a) & jnp.isnan(b)
+    if rtol == 0 and atol == 0:
+        return close
+    if is_boolean(a) or is_integral(a):
+        a, b = to_float(a), to_float(b)
+    gap = jnp.abs(widened(a) - widened(b))
+    return close | (jnp.isfinite(gap) & (gap <= atol + jnp.abs(rtol * widened(b))))
+
+
+# --- logic and bits ------------------------------------------------
+
+
+def truth(x: jax.Array) -> jax.Array:
+    """Nonzero elements as True; nan counts as True."""
+    return x if is_boolean(x) else x != 0
+
+
+@op(inplace=True, differentiable=False)
+def logical_and(input: Array, other: Array) -> jax.Array:
+    """Elementwise logical and of the nonzero-ness of any two dtypes, boolean."""
+    a, b = fit(input, other)
+    return truth(a) & truth(b)
+
+
+@op(inplace=True, differentiable=False)
+def logical_or(input: Array, other: Array) -> jax.Array:
+    """Elementwise logical or of the nonzero-ness of any two dtypes, boolean."""
+    a, b = fit(input, other)
+    return truth(a) | truth(b)
+
+
+@op(inplace=True, differentiable=False)
+def logical_xor(input: Array, other: Array) -> jax.Array:
+    """Elementwise exclusive or of the nonzero-ness of any two dtypes, boolean."""
+    a, b = fit(input, other)
+    return truth(a) ^ truth(b)
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def bitwise_and(input: Operand, other: Operand) -> jax.Array:
+    """Bitwise and of integers, logical of booleans. Raises NotImplementedError for floats and complex numbers."""
+    refuse("bitwise_and", input, kinds="fc")
+    a, b = fit(input, other)
+    return a & b
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def bitwise_or(input: Operand, other: Operand) -> jax.Array:
+    """Bitwise or of integers, logical of booleans. Raises NotImplementedError for floats and complex numbers."""
+    refuse("bitwise_or", input, kinds="fc")
+    a, b = fit(input, other)
+    return a | b
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def bitwise_xor(input: Operand, other: Operand) -> jax.Array:
+    """Bitwise exclusive or of integers, logical of booleans. Raises NotImplementedError for floats and complex."""
+    refuse("bitwise_xor", input, kinds="fc")
+    a, b = fit(input, other)
+    return a ^ b
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def bitwise_left_shift(input: Operand, other: Operand) -> jax.Array:
+    """Integer bits moved left by `other` places; 0 if `other` is negative or reaches the width.
+
+    Raises NotImplementedError for booleans, floats and complex numbers.
+    """
+    refuse("lshift", input, kinds="bfc")
+    a, b = fit(input, other)
+    outside = (b < 0) | (b >= 8 * a.dtype.itemsize)
+    return jnp.where(outside, jnp.zeros_like(a), lax.shift_left(a, jnp.where(outside, jnp.zeros_like(b), b)))
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def bitwise_right_shift(input: Operand, other: Operand) -> jax.Array:
+    """Integer bits moved right by `other` places, keeping the sign; only the sign stays if `other` is negative or
+    reaches the width.
+
+    Raises NotImplementedError for booleans, floats and complex numbers.
+    """
+    refuse("rshift", input, kinds="bfc")
+    a, b = fit(input, other)
+    width = 8 * a.dtype.itemsize
+    outside = (b < 0) | (b >= width)
+    if jnp.issubdtype(a.dtype, np.unsignedinteger):
+        shifted = lax.shift_right_logical(a, jnp.where(outside, jnp.zeros_like(b), b))
+        return jnp.where(outside, jnp.zeros_like(a), shifted)
+    return lax.shift_right_arithmetic(a, jnp.where(outside, jnp.full_like(b, width - 1), b))
+
+
+# --- selection and bounds ------------------------------------------------
+
+
+@op(method=False)
+def where(condition: Array, input: Operand, other: Operand) -> jax.Array:
+    """`input` where `condition` holds, else `other`; all three broadcast, the two values promoted.
+
+    Raises RuntimeError if `condition` is neither boolean nor uint8.
+    """
+    if not is_boolean(condition) and condition.dtype != np.uint8:
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype "
+            f"{scalar_name(condition.dtype)}; compare it with 0 first"
+        )
+    dtype = result_type(input, other)
+    return lax.select(*fit(truth(condition), jnp.asarray(input, dtype), jnp.asarray(other, dtype)))
+
+
+@partials(
+    lambda out, x, lo: _mask(x >= lo, out),
+    lambda out, x, lo: _mask(x < lo, out),
+)
+def _at_least(x: jax.Array, lo: jax.Array) -> jax.Array:
+    return lax.max(x, lo)
+
+
+@partials(
+    lambda out, x, hi: _mask(x <= hi, out),
+    lambda out, x, hi: _mask(x > hi, out),
+)
+def _at_most(x: jax.Array, hi: jax.Array) -> jax.Array:
+    return lax.min(x, hi)
+
+
+@partials(
+    lambda out, x, lo, hi: _mask((x >= lo) & (x <= hi), out),
+    lambda out, x, lo, hi: _mask((lo < hi) & (x < lo), out),
+    lambda out, x, lo, hi: _mask((hi < lo) | (x > hi), out),
+)
+def _between(x: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
+    return lax.min(lax.max(x, lo), hi)
+
+
+@op(promote="common", inplace=True, aliases=("clip",))
+def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) -> jax.Array:
+    """`input` bounded below by `min` and above by `max`, either a number, a tensor or None; `max` wins over `min`.
+
+    The gradient passes where the value is within or on the bounds; nan passes through.
+    Raises RuntimeError without any bound, NotImplementedError for complex numbers.
+    """
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    refuse("clamp", input, kinds="c")
+    if min is None:
+        return _at_most(*fit(input, max))
+    if max is None:
+        return _at_least(*fit(input, min))
+    return _between(*fit(input, min, max))
+
+
+@op(promote="common", inplace=True)
+def clamp_min(input: Array, min: Operand) -> jax.Array:
+    """`input` bounded below by `min`; the gradient passes on the bound. NotImplementedError for complex numbers."""
+    refuse("clamp_min", input, kinds="c")
+    return _at_least(*fit(input, min))
+
+
+@op(promote="common", inplace=True)
+def clamp_max(input: Array, max: Operand) -> jax.Array:
+    """`input` bounded above by `max`; the gradient passes on the bound. NotImplementedError for complex numbers."""
+    refuse("clamp_max", input, kinds="c")
+    return _at_most(*fit(input, max))
+
+
+def _no_complex(name: str, x: jax.Array) -> None:
+    if is_complex(x):
+        raise RuntimeError(f"{name} not implemented for complex tensors, got {scalar_name(x.dtype)}.")
+
+
+# At ties each operand gets half of the gradient; a nan in either lets it pass to both.
+@partials(
+    lambda out, a, b: jnp.where(a == b, 0.5, jnp.where(a < b, 0.0, 1.0)).astype(out.dtype),
+    lambda out, a, b: jnp.where(a == b, 0.5, jnp.where(b < a, 0.0, 1.0)).astype(out.dtype),
+)
+def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    return lax.max(a, b)
+
+
+@partials(
+    lambda out, a, b: jnp.where(a == b, 0.5, jnp.where(a > b, 0.0, 1.0)).astype(out.dtype),
+    lambda out, a, b: jnp.where(a == b, 0.5, jnp.where(b > a, 0.0, 1.0)).astype(out.dtype),
+)
+def _smaller(a: jax.Array, b: jax.Array) -> jax.Array:
+    return lax.min(a, b)
+
+
+@op(promote="common")
+def maximum(input: Array, other: Array) -> jax.Array:
+    """Elementwise larger value; nan if either is nan. Ties share the gradient. RuntimeError for complex tensors."""
+    _no_complex("maximum", input)
+    return _larger(*fit(input, other))
+
+
+@op(promote="common")
+def minimum(input: Array, other: Array) -> jax.Array:
+    """Elementwise smaller value; nan if either is nan. Ties share the gradient. RuntimeError for complex tensors."""
+    _no_complex("minimum", input)
+    return _smaller(*fit(input, other))
+
+
+@op(promote="common")
+def fmax(input: Array, other: Array) -> jax.Array:
+    """Elementwise larger value, ignoring a nan beside a number. Ties give the gradient to `input`."""
+    _no_complex("fmax", input)
+    a, b = fit(input, other)
+    return jnp.where((a >= b) | isnan(b), a, b)
+
+
+@op(promote="common")
+def fmin(input: Array, other: Array) -> jax.Array:
+    """Elementwise smaller value, ignoring a nan beside a number. Ties give the gradient to `input`."""
+    _no_complex("fmin", input)
+    a, b = fit(input, other)
+    return jnp.where((a <= b) | isnan(b), a, b)
+
+
+@op(inplace=True)
+def heaviside(input: Array, values: Array) -> jax.Array:
+    """Step function: 0 below zero, 1 above, `values` at zero. RuntimeError if dtypes differ or are complex."""
+    _no_complex("heaviside", input)
+    same_dtype("heaviside", input=input, values=values)
+    a, b = fit(lax.stop_gradient(input), lax.stop_gradient(values))
+    return jnp.where(a == 0, b, jnp.where(a > 0, jnp.ones_like(a), jnp.zeros_like(a)))
+
+
+# --- functions of two arguments ------------------------------------------------
+
+
+def _over_square(numerator: Any, y: jax.Array, x: jax.Array) -> jax.Array:
+    square = x * x + y * y
+    zero = square == 0
+    return jnp.where(zero, jnp.zeros_like(square), numerator / jnp.where(zero, jnp.ones_like(square), square))
+
+
+@partials(lambda out, y, x: _over_square(x, y, x), lambda out, y, x: _over_square(-y, y, x))
+def angle_of(y: jax.Array, x: jax.Array) -> jax.Array:
+    """atan2(y, x), whose derivative at the origin is zero."""
+    return lax.atan2(y, x)
+
+
+@op(promote="float", inplace=True, aliases=("arctan2",), autocast="promote")
+@half_in_float32
+def atan2(input: Array, other: Array) -> jax.Array:
+    """Angle of the point (other, input), in (-pi, pi]. The gradient at the origin is zero. NotImplementedError for
+    complex tensors."""
+    refuse("atan2", input, kinds="c")
+    return angle_of(*fit(input, other))
+
+
+@partials(lambda out, a, b: a / out, lambda out, a, b: b / out)
+def _hypot(a: jax.Array, b: jax.Array) -> jax.Array:
+    a, b = jnp.abs(a), jnp.abs(b)
+    big, small = lax.max(a, b), lax.min(a, b)
+    ratio = small / jnp.where(big == 0, jnp.ones_like(big), big)
+    return jnp.where(jnp.isinf(a) | jnp.isinf(b), jnp.full_like(a, jnp.inf), big * jnp.sqrt(1 + ratio * ratio))
+
+
+@op(promote="common", inplace=True)
+@half_in_float32
+def hypot(input: Array, other: Array) -> jax.Array:
+    """Hypotenuse ``sqrt(input**2 + other**2)`` without overflow. NotImplementedError unless real floating."""
+    refuse("hypot", input, kinds="bic")
+    return _hypot(*fit(input, other))
+
+
+@partials(lambda out, a, b: jnp.where(a == 0, jnp.zeros_like(a), out / jnp.where(a == 0, jnp.ones_like(a), a)), None)
+def _copysign(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.copysign(a, b)
+
+
+@op(promote="float", inplace=True)
+def copysign(input: Array, other: Operand) -> jax.Array:
+    """Magnitude of `input` with the sign of `other`, signed zeros included. NotImplementedError for complex tensors."""
+    refuse("copysign", input, kinds="c")
+    return _copysign(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def nextafter(input: Array, other: Array) -> jax.Array:
+    """Next representable value after `input` towards `other`. NotImplementedError unless real floating."""
+    refuse("nextafter", input, kinds="bic")
+    return lax.nextafter(*fit(input, other))
+
+
+@op(inplace=True)
+def ldexp(input: Array, other: Array) -> jax.Array:
+    """``input * 2**other``; integers become the default float dtype. Powers of two are exact for integer `other`."""
+    if is_integral(other) or is_boolean(other):
+        one = to_float(jnp.zeros((), np.int64)) + 1
+        places = jnp.clip(other.astype(np.int64), -5000, 5000).astype(np.int32)
+        scale = jnp.ldexp(jnp.broadcast_to(one, other.shape), places)
+    else:
+        scale = lax.pow(jnp.full_like(other, 2), other)
+    dtype = result_type(input, scale)
+    a, b = fit(input.astype(dtype), scale.astype(dtype))
+    return a * b
+
+
+def _sum_of_exponentials(a: jax.Array, b: jax.Array, base2: bool) -> jax.Array:
+    """log(e**a + e**b), or the same in base two; the derivative follows from the two weights."""
+    log2 = float(np.log(2.0))
+    top = lax.max(a, b)
+    gap = -jnp.abs(a - b)
+    low = jnp.log1p(jnp.exp(gap * log2)) / log2 if base2 else jnp.log1p(jnp.exp(gap))
+    # Equal infinities: their difference is nan, the sum is the infinity itself.
+    return jnp.where(jnp.isinf(a) & (a == b), a, top + low)
+
+
+@partials(lambda out, a, b: 1 / (1 + jnp.exp(b - a)), lambda out, a, b: 1 / (1 + jnp.exp(a - b)))
+def _logaddexp(a: jax.Array, b: jax.Array) -> jax.Array:
+    return _sum_of_exponentials(a, b, False)
+
+
+@partials(
+    lambda out, a, b: 1 / (1 + jnp.exp((b - a) * np.log(2.0).item())),
+    lambda out, a, b: 1 / (1 + jnp.exp((a - b) * np.log(2.0).item())),
+)
+def _logaddexp2(a: jax.Array, b: jax.Array) -> jax.Array:
+    return _sum_of_exponentials(a, b, True)
+
+
+@op(promote="common")
+@half_in_float32
+def logaddexp(input: Array, other: Array) -> jax.Array:
+    """``log(exp(input) + exp(other))`` without overflow. NotImplementedError for integers and booleans."""
+    refuse("logaddexp", input, kinds="bi")
+    a, b = fit(input, other)
+    return jnp.logaddexp(a, b) if is_complex(a) else _logaddexp(a, b)
+
+
+@op(promote="common")
+@half_in_float32
+def logaddexp2(input: Array, other: Array) -> jax.Array:
+    """``log2(2**input + 2**other)`` without overflow. NotImplementedError unless real floating."""
+    refuse("logaddexp2", input, kinds="bic")
+    return _logaddexp2(*fit(input, other))
+
+
+def _log_unless_void(x: jax.Array, y: jax.Array, log: Callable[[jax.Array], jax.Array], floor: float) -> jax.Array:
+    void = (x == 0) & (y <= floor)
+    return jnp.where(void, jnp.zeros_like(y), log(jnp.where(void, jnp.ones_like(y), y)))
+
+
+@partials(lambda out, x, y: _log_unless_void(x, y, jnp.log, 0), lambda out, x, y: x / y)
+def _xlogy(x: jax.Array, y: jax.Array) -> jax.Array:
+    void = (x == 0) & ~jnp.isnan(y)
+    return jnp.where(void, jnp.zeros_like(x), x * jnp.log(jnp.where(void, jnp.ones_like(y), y)))
+
+
+@op(promote="float", inplace=True)
+@half_in_float32
+def xlogy(input: Operand, other: Operand) -> jax.Array:
+    """``input * log(other)``, 0 where `input` is 0 and `other` a number. NotImplementedError for complex tensors."""
+    refuse("xlogy", input, kinds="c")
+    return _xlogy(*fit(input, other))
+
+
+@partials(lambda out, x, y: _log_unless_void(x, y, jnp.log1p, -1), lambda out, x, y: x / (y + 1))
+def _xlog1py(x: jax.Array, y: jax.Array) -> jax.Array:
+    void = (x == 0) & ~jnp.isnan(y)
+    return jnp.where(void, jnp.zeros_like(x), x * jnp.log1p(jnp.where(void, jnp.ones_like(y), y)))
+
+
+@op(promote="float", namespace="special")
+@half_in_float32
+def xlog1py(input: Operand, other: Operand) -> jax.Array:
+    """``input * log1p(other)``, 0 where `input` is 0 and `other` a number. NotImplementedError for complex tensors."""
+    refuse("xlog1py", input, kinds="c")
+    return _xlog1py(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def gcd(input: Array, other: Array) -> jax.Array:
+    """Greatest common divisor of integers, not negative; gcd(0, 0) is 0. NotImplementedError for other dtypes."""
+    refuse("gcd", input, kinds="bfc")
+    return jnp.gcd(*fit(input, other))
+
+
+@op(promote="common", inplace=True, differentiable=False)
+def lcm(input: Array, other: Array) -> jax.Array:
+    """Least common multiple of integers, not negative; 0 if either is 0. NotImplementedError for other dtypes."""
+    refuse("lcm", input, kinds="bfc")
+    return jnp.lcm(*fit(input, other))

@@ -1,0 +1,63 @@
+"""Looking names up: in the operators' table, then among the composite functions; forms are built at first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ops import METHODS as OP_METHODS
+from ..ops import TABLE
+from ._register import FUNCTIONS, METHODS
+
+
+def find(space: str, name: str) -> Any:
+    """The function ``name`` of a namespace, or None."""
+    found = FUNCTIONS.get((space, name))
+    if found is not None:
+        return found
+    entry = TABLE.get((space, name))
+    if entry is not None and (entry.function or space == ""):
+        from ._wrap import form
+
+        return form(entry)
+    if name.endswith("_") and not name.endswith("__"):
+        entry = TABLE.get((space, name[:-1]))
+        if entry is not None and entry.inplace:
+            from ._wrap import form
+
+            return form(entry, True)
+    return None
+
+
+def find_method(name: str) -> Any:
+    """The method ``name`` of Tensor, or None."""
+    found = METHODS.get(name)
+    if found is not None:
+        return found
+    from ._wrap import form
+
+    entry = OP_METHODS.get(name) or TABLE.get(("", name))
+    if entry is not None:
+        return form(entry)
+    if name.endswith("_") and not name.endswith("__"):
+        entry = OP_METHODS.get(name[:-1]) or TABLE.get(("", name[:-1]))
+        if entry is not None and entry.inplace:
+            return form(entry, True)
+    return None
+
+
+def names(space: str) -> list[str]:
+    """All names of a namespace."""
+    out = {n for s, n in FUNCTIONS if s == space}
+    for (s, n), entry in TABLE.items():
+        if s == space and entry.function:
+            out.add(n)
+            if entry.inplace:
+                out.add(n + "_")
+    return sorted(out)
+
+
+def method_names() -> list[str]:
+    """All names of Tensor's methods that come from the table or the composites."""
+    out = set(METHODS) | set(OP_METHODS)
+    out |= {n + "_" for n, e in OP_METHODS.items() if e.inplace}
+    return sorted(n for n in out if not n.startswith("_"))

@@ -1,0 +1,1222 @@
+"""The Tensor: a mutable handle of immutable values, over a recording engine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode
+from ..engine.grad import Watch
+from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
+from ..engine.segment import FREED
+from ..ops._table import OpDef, cast_result
+from . import interop, printing
+from ._operators import _LazyMethods
+from .device import as_device, device, from_jax_device, place_for
+from .dtype import dtype as torch_dtype
+from .dtype import from_numpy_dtype
+from .size import Size
+from .storage import Alias, Step, Storage, layout, strides_of, through, write_through
+
+# Aliases known to the engine: the result is the argument itself.
+DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
+AS_LEAF = Op("leaf", lambda static, args: args[0], alias=True, leaf=True, saves=False)
+SAME = Op("alias", lambda static, args: args[0], alias=True, saves=False)
+
+
+def _straight(static: Any, args: tuple) -> Any:
+    import jax
+
+    @jax.custom_jvp
+    def replaced(new: Any, old: Any) -> Any:
+        return new
+
+    replaced.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
+    return replaced(args[0], args[1])
+
+
+#: The new data of a tensor, written where gradients are off, with the history of the old.
+STRAIGHT = Op("written without gradient", _straight, saves=False)
+
+#: `sys.getrefcount` of a tensor inside :func:`link` when nobody but the running expression refers to it.
+_TEMPORARY = 3 if sys.version_info < (3, 14) else -1
+
+
+class _Base:
+    __slots__ = ("_value", "_alias", "_layout")
+
+
+class Tensor(_Base, metaclass=_LazyMethods):
+    """A multi-dimensional array of one dtype on one device, with PyTorch's interface.
+
+    ``Tensor(data)`` makes a float32 tensor of nested numbers, ``Tensor(2, 3)`` an uninitialised one of that shape;
+    ``tensor(...)`` is the usual way.
+    """
+
+    __slots__ = ("__dict__", "__weakref__")
+
+    _value: Value
+    _alias: Alias | None
+    _bumps = 0  # writes, while no storage is shared
+    _own_grad: Any = None  # .grad of a tensor that does not accumulate
+    _hooks: Any = None
+    _watch: Any = None
+    _name: str | None = None
+    __array_priority__ = 1000
+
+    def __new__(cls, *args: Any, device: Any = None) -> Tensor:
+        from . import functions as T
+        from .dtype import get_default_dtype
+
+        if len(args) == 1 and isinstance(args[0], Tensor):
+            return cls._make_subclass(cls, args[0].detach(), False)
+        if len(args) == 1 and isinstance(args[0], Size):
+            made = T.empty(tuple(args[0]), device=device)
+        elif len(args) == 1 and not isinstance(args[0], int):
+            made = tensor(args[0], dtype=get_default_dtype(), device=device)
+        else:
+            made = T.empty(args if args else (0,), device=device)
+        return made if cls is Tensor else cls._make_subclass(cls, made, False)
+
+    @staticmethod
+    def _of(value: Value) -> Tensor:
+        t = object.__new__(Tensor)
+        t._value = value
+        t._alias = None
+        return t
+
+    @staticmethod
+    def _make_subclass(cls: type, data: Tensor, require_grad: bool = False) -> Any:
+        """A ``cls`` that shares the storage of ``data``, detached; a leaf if gradients are required."""
+        if require_grad and not data.dtype.is_floating_point and not data.dtype.is_complex:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        t = object.__new__(cls)
+        alias = data._shared()
+        leaf = Leaf() if require_grad else None
+        t._alias = Alias(alias.storage, alias.chain, leaf, detached=True)
+        value = data._get()
+        t._value = _as_leaf(value, leaf) if leaf is not None else _plain(value)
+        return t
+
+    # ---- values ------------------------------------------------------------------------------------------------
+
+    def _get(self) -> Value:
+        return self._value if self._alias is None else self._fresh()
+
+    def _fresh(self) -> Value:
+        """The current value of a tensor that shares a storage."""
+        alias = self._alias
+        if alias is None:
+            return self._value
+        storage = alias.storage
+        if storage.host is not None:
+            return self._from_host()
+        if alias.seen != storage.version:
+            value = through(storage.value, alias.chain)
+            if alias.leaf is not None:
+                if value.node is not alias.leaf:
+                    value = _as_leaf(value, alias.leaf)
+            elif alias.detached:
+                value = _plain(value)
+            self._value = value
+            alias.seen = storage.version
+        elif not alias.chain and sys.getrefcount(storage) == 3:
+            self._bumps = storage.version
+            self._alias = None
+        return self._value
+
+    def _from_host(self) -> Value:
+        """A snapshot of memory that the user may write to at any time."""
+        alias = self._alias
+        host = self._host_view()
+        value = concrete(interop.aligned_copy(host), place_for("cpu"))
+        self._value = value = value if alias.leaf is None else _as_leaf(value, alias.leaf)
+        return value
+
+    def _host_view(self) -> np.ndarray:
+        view = self._alias.storage.host
+        for step in self._alias.chain:
+            view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+        return view
+
+    def _shared(self) -> Alias:
+        """The tensor's alias, made if it had its value to itself."""
+        if self._alias is None:
+            node = self._value.node
+            self._alias = Alias(Storage(self._value), (), node if type(node) is Leaf else None)
+            self._alias.storage.version = self._alias.seen = self._bumps
+        return self._alias
+
+    def _set(self, value: Value) -> None:
+        """Replace the value: the tensor's own, or the part of the storage that it shows."""
+        alias = self._alias
+        if alias is None:
+            old = self._value
+            trace = local.trace
+            if old.trace is None:
+                slot = trace.slots.get(old)
+                if slot is not None:
+                    trace.journal.append((self, slot))
+            self._bumps += 1
+            self._value = value
+            return
+        storage = alias.storage
+        if storage.host is not None:
+            np.copyto(self._host_view(), np.asarray(read(value)), casting="unsafe")
+            storage.version += 1
+            return
+        if alias.chain:
+            base = write_through(storage.value, alias.chain, value)
+        else:
+            base = value
+        old = storage.value
+        slot = local.trace.slots.get(old) if old.trace is None else None
+        if slot is not None:
+            local.trace.journal.append((storage, slot))
+        storage.value = base
+        storage.version += 1
+        if alias.chain and base.meta.grad:
+            self._value = through(base, alias.chain)
+        else:
+            self._value = value
+        alias.seen = storage.version
+
+    def _restore_value(self, old: Value) -> None:
+        if type(self._value.node) is Leaf and old.meta.grad != LEAF:
+            old = _as_leaf(old, self._value.node)
+        self._value = old
+        self._bumps += 1
+
+    def _share_value(self, other: Tensor) -> None:
+        """Take over the value of another tensor (values are immutable, so this shares no storage)."""
+        self._value = other._get()
+        self._alias = None
+
+    def _read(self) -> Any:
+        """The array, executing what is pending."""
+        return read(self._get())
+
+    def _host(self) -> np.ndarray:
+        """The array on the host; read-only if it is memory of JAX's."""
+        value = self._get()
+        if value.meta.place == SHAPE_ONLY:
+            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        data = read(value)
+        if type(data) is np.ndarray:
+            return data
+        import jax
+
+        if isinstance(data, jax.core.Tracer):
+            raise jax.errors.TracerArrayConversionError(data)
+        with jax.enable_x64(True):
+            return np.asarray(data)
+
+    # ---- what it is --------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The size of each dimension."""
+        return Size(self._value.meta.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        shape = self._value.meta.shape
+        if dim is None:
+            return Size(shape)
+        n = len(shape)
+        if not -n <= dim < n:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})" if n else
+                "Dimension specified as " + str(dim) + " but tensor has no dimensions"
+            )  # fmt: skip
+        return shape[dim]
+
+    @property
+    def dtype(self) -> torch_dtype:
+        """The data type."""
+        return from_numpy_dtype(self._value.meta.dtype)
+
+    @property
+    def device(self) -> device:
+        """Where the data is."""
+        place = self._value.meta.place
+        found = _devices.get(place)
+        if found is None:
+            found = _devices[place] = _device_of(place)
+        return found
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self._value.meta.ndim
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return self._value.meta.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return self._value.meta.size
+
+    nelement = numel
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._value.meta.dtype.itemsize
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._value.meta.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._value.meta.nbytes
+
+    @property
+    def layout(self) -> Any:
+        """Always ``torch.strided``."""
+        from . import dtype as d
+
+        return d.strided
+
+    is_sparse = is_sparse_csr = is_quantized = is_nested = is_mkldnn = is_mps = is_xpu = is_vulkan = False
+
+    @property
+    def is_meta(self) -> bool:
+        return self._value.meta.place == SHAPE_ONLY
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.type == "cpu"
+
+    def get_device(self) -> int:
+        """Index of the device; -1 on the CPU."""
+        d = self.device
+        return -1 if d.type == "cpu" else d.index or 0
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    def is_inference(self) -> bool:
+        return False
+
+    def is_pinned(self) -> bool:
+        return False
+
+    def pin_memory(self, device: Any = None) -> Tensor:
+        """The tensor itself: XLA's transfers do not need pinned memory."""
+        return self
+
+    def is_shared(self) -> bool:
+        return False
+
+    def share_memory_(self) -> Tensor:
+        raise NotImplementedError(
+            "share_memory_(): memory of JAX arrays cannot be shared between processes; DataLoader workers pass batches "
+            "through shared memory by themselves"
+        )
+
+    def _dummy(self) -> np.ndarray | None:
+        alias = self._alias
+        if alias is not None and alias.chain:
+            return layout(alias.storage.value.meta.shape, alias.chain)
+        try:
+            return layout(*self._layout)
+        except AttributeError:
+            return None
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements to skip to get to the next index of each dimension, as PyTorch would lay the tensor out."""
+        dummy = self._dummy()
+        strides = strides_of(self._value.meta.shape) if dummy is None else dummy.strides
+        return strides if dim is None else strides[dim]
+
+    def storage_offset(self) -> int:
+        """Where in its storage the tensor begins, in elements."""
+        alias = self._alias
+        if alias is None or not alias.chain:
+            return 0
+        root = np.empty(alias.storage.value.meta.shape, np.int8)
+        view = root
+        for step in alias.chain:
+            view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+        return view.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in the order of the indices."""
+        if memory_format is not None and "channels_last" in repr(memory_format):
+            shape, strides = self._value.meta.shape, self.stride()
+            order = (1, *range(len(shape) - 1, 1, -1), 0)
+            expect = 1
+            for d in order:
+                if shape[d] != 1 and strides[d] != expect:
+                    return False
+                expect *= shape[d]
+            return True
+        dummy = self._dummy()
+        return dummy is None or bool(dummy.flags.c_contiguous)
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """The tensor itself if it is contiguous, else a contiguous copy."""
+        return self if self.is_contiguous() else self.clone()
+
+    def data_ptr(self) -> int:
+        """Address of the first element (of the host copy on accelerators); 0 for an empty tensor."""
+        if self._value.meta.size == 0:
+            return 0
+        alias = self._alias
+        if alias is not None:
+            base = np.asarray(read(alias.storage.value)) if alias.storage.host is None else alias.storage.host
+            return base.__array_interface__["data"][0] + self.storage_offset() * self.itemsize
+        return self._host().__array_interface__["data"][0]
+
+    def untyped_storage(self) -> Any:
+        """The storage as bytes."""
+        from .untyped import UntypedStorage
+
+        return UntypedStorage(self)
+
+    @property
+    def _base(self) -> Tensor | None:
+        alias = self._alias
+        if alias is None or not alias.chain:
+            return None
+        base = Tensor._of(alias.storage.value)
+        base._alias = Alias(alias.storage, (), None)
+        return base
+
+    def _is_view(self) -> bool:
+        return self._alias is not None and bool(self._alias.chain)
+
+    @property
+    def _version(self) -> int:
+        return self._bumps if self._alias is None else self._alias.storage.version
+
+    # ---- autograd ----------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on the tensor are recorded for a backward pass."""
+        if self._alias is not None:
+            self._fresh()
+        return self._value.meta.grad != NO_GRAD
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Start or stop recording operations on a leaf, in place."""
+        value = self._get()
+        now = value.meta.grad
+        if requires_grad:
+            if now:
+                return self
+            if value.meta.dtype.kind in "biu":
+                raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            leaf = Leaf()
+            if self._alias is not None:
+                self._alias.leaf = leaf
+            leaf.grad, self._own_grad = self._own_grad, None
+            self._value = _as_leaf(value, leaf)
+            if self._alias is not None and not self._alias.chain:
+                self._alias.storage.value = self._value
+            return self
+        if now == INTERIOR:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+            )
+        if now == LEAF:
+            grad = value.node.grad
+            self._value = _plain(value)
+            self._own_grad = grad
+            if self._alias is not None:
+                self._alias.leaf = None
+                if not self._alias.chain:
+                    self._alias.storage.value = self._value
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the tensor was not computed from tensors that require gradients."""
+        return self._get().meta.grad != INTERIOR
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have accumulated, or None."""
+        value = self._value if self._alias is None else self._fresh()
+        node = value.node
+        if type(node) is Leaf:
+            return node.grad
+        if value.meta.grad == INTERIOR and self._own_grad is None and self._watch is None:
+            import warnings
+
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "Tensor, use .retain_grad() on the non-leaf Tensor.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self._own_grad
+
+    @grad.setter
+    def grad(self, grad: Tensor | None) -> None:
+        if grad is not None:
+            if not isinstance(grad, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(grad).__name__}")
+            if grad is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if grad._value.meta.shape != self._value.meta.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: {list(grad.shape)} for a tensor of {list(self.shape)}"
+                )
+            if grad._value.meta.dtype != self._value.meta.dtype:
+                raise RuntimeError(
+                    f"assigned grad has data of a different type: {grad.dtype} for a tensor of {self.dtype}"
+                )
+        node = self._get().node
+        if type(node) is Leaf:
+            node.grad = grad
+        else:
+            self._own_grad = grad
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node of the backward graph that made the tensor; None for a leaf."""
+        if self._get().meta.grad != INTERIOR:
+            return None
+        from ..autograd.graph import node_of
+
+        return node_of(self)
+
+    @property
+    def output_nr(self) -> int:
+        return 0
+
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+        inputs: Any = None,
+    ) -> None:  # fmt: skip
+        """Accumulate d(self)/d(leaf), weighted by ``gradient``, into the ``.grad`` of every leaf (or of ``inputs``).
+
+        Raises RuntimeError if the tensor does not require gradients, is not a scalar and no ``gradient`` is given, or if
+        the graph was already given up by an earlier backward pass without ``retain_graph=True``.
+        """
+        from ..autograd import backward
+
+        backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
+
+    def detach(self) -> Tensor:
+        """The same data, in the same storage, cut off from the graph."""
+        value = self._get()
+        t = object.__new__(Tensor)
+        alias = self._shared()
+        t._alias = Alias(alias.storage, alias.chain, None, detached=True)
+        t._value = _plain(value)
+        return t
+
+    def detach_(self) -> Tensor:
+        """Cut the tensor off from the graph that made it; it becomes a leaf."""
+        if self._is_view():
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        value = _plain(self._get())
+        self._value = value
+        if self._alias is not None:
+            self._alias.leaf = None
+            self._alias.storage.value = value
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same data without the history, as :meth:`detach`; assigning replaces the tensor's data."""
+        return self.detach()
+
+    @data.setter
+    def data(self, new: Tensor) -> None:
+        if not isinstance(new, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
+        node = self._get().node
+        value = _plain(new._get())
+        leaf = node if type(node) is Leaf else None
+        alias = new._shared()
+        self._alias = Alias(alias.storage, alias.chain, leaf, detached=True)
+        self._value = value if leaf is None else _as_leaf(value, leaf)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in its ``.grad`` after backward."""
+        value = self._get()
+        if not value.meta.grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if value.meta.grad == LEAF:
+            return
+        self._hook_table()
+        self._retains = True
+
+    @property
+    def retains_grad(self) -> bool:
+        return bool(self.__dict__.get("_retains", False))
+
+    def register_hook(self, hook: Any) -> Any:
+        """Call ``hook(grad)`` whenever the gradient of the tensor is there; what it returns, if not None, replaces it.
+
+        Returns a handle with ``remove()``.
+        """
+        from ..utils.hooks import RemovableHandle
+
+        value = self._get()
+        if not value.meta.grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if value.meta.grad == LEAF:
+            leaf = value.node
+            if leaf.hooks is None:
+                leaf.hooks = {}
+            table = leaf.hooks
+        else:
+            table = self._hook_table()
+        handle = RemovableHandle(table)
+        table[handle.id] = hook
+        return handle
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> Any:
+        """Call ``hook(tensor)`` after a backward pass has accumulated into the ``.grad`` of this leaf."""
+        from ..utils.hooks import RemovableHandle
+
+        value = self._get()
+        if value.meta.grad != LEAF:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        leaf = value.node
+        import weakref
+
+        leaf.owner = weakref.ref(self)
+        if leaf.post_hooks is None:
+            leaf.post_hooks = {}
+        handle = RemovableHandle(leaf.post_hooks)
+        leaf.post_hooks[handle.id] = hook
+        return handle
+
+    def _hook_table(self) -> dict:
+        """Hooks on the gradient of an interior tensor; a reverse pass stops here for them."""
+        value = self._get()
+        if self._hooks is not None and self._watch is value:
+            return self._hooks
+        self._hooks = table = {}
+        self._watch = value
+        import weakref
+
+        owner = weakref.ref(self)
+
+        def handle(cotangents: dict[Any, Value]) -> dict[Any, Value]:
+            (slot, value), *_ = cotangents.items()
+            grad = Tensor._of(value)
+            for hook in list(table.values()):
+                new = hook(grad)
+                if new is not None:
+                    if not isinstance(new, Tensor):
+                        raise TypeError(f"hook returned a {type(new).__name__}, expected a Tensor or None")
+                    if new.shape != grad.shape:
+                        raise RuntimeError(
+                            f"hook '{getattr(hook, '__name__', hook)}' has changed the size of value: "
+                            f"{list(grad.shape)} became {list(new.shape)}"
+                        )
+                    grad = new
+            me = owner()
+            if me is not None and me.__dict__.get("_retains"):
+                me._own_grad = grad if me._own_grad is None else me._own_grad + grad
+            return {slot: grad._get()}
+
+        if value.trace is not None:
+            value.trace.watched[value.slot] = Watch((value.slot,), handle, False)
+        elif type(value.node) is tuple:
+            segment, slot = value.node
+            segment.watched[slot] = Watch((slot,), handle, False)
+        elif value.node is FREED:
+            raise RuntimeError("cannot register a hook on a tensor whose graph was freed by a backward pass")
+        return table
+
+    # ---- reading -----------------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The value of a tensor with one element, as a Python number."""
+        if self._value.meta.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self._value.meta.size} elements cannot be converted to Scalar (shape {list(self.shape)})"
+            )
+        return self._host().item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._host().tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The data as a NumPy array that shares memory with the tensor.
+
+        It is read-only where the memory is JAX's, which never changes: a later in-place operation on the tensor is not
+        seen by the array.  A tensor made by ``from_numpy`` gives its own, writable memory.
+        Raises RuntimeError if the tensor requires gradients, TypeError if it is not on the CPU (unless ``force``).
+        """
+        if self.requires_grad and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.device.type not in ("cpu", "meta") and not force:
+            raise TypeError(
+                f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
+                "memory first."
+            )
+        alias = self._alias
+        if alias is not None and alias.storage.host is not None:
+            return self._host_view()
+        data = self._host()
+        if data.flags.writeable:
+            data = data.view()
+            data.flags.writeable = False
+        return data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        data = self.numpy()
+        if dtype is not None and np.dtype(dtype) != data.dtype:
+            return data.astype(dtype)
+        return data.copy() if copy else data
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+        return tensor(array)
+
+    def jax(self) -> Any:
+        """The ``jax.Array`` behind the tensor (a tracer under a JAX transformation); no copy."""
+        data = self._read()
+        if type(data) is np.ndarray:
+            import jax
+
+            with jax.enable_x64(True):
+                data = jax.device_put(data, self._value.meta.place)
+            self._value.data = data
+        return data
+
+    def __jax_array__(self) -> Any:
+        return self.jax()
+
+    def __dlpack__(self, *, stream: Any = None, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self.jax().__dlpack__(stream=stream, **kwargs)
+
+    def __dlpack_device__(self) -> tuple:
+        return self.jax().__dlpack_device__()
+
+    def __bool__(self) -> bool:
+        n = self._value.meta.size
+        if n == 1:
+            return bool(self._host().reshape(()))
+        if n == 0:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._value.meta.dtype.kind not in "iub" or self._value.meta.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        shape = self._value.meta.shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._value.meta.shape:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        if isinstance(element, (Tensor, bool, int, float, complex)):
+            return bool((self == element).any())
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}."
+        )
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        value = self._get()
+        return printing.describe(self, _peek_host(value))
+
+    def __format__(self, spec: str) -> str:
+        if self._value.meta.ndim == 0 and spec and not self.is_meta:
+            return self.item().__format__(spec)
+        return object.__format__(self, spec)
+
+    def _repr_html_(self) -> str:
+        value = self._get()
+        return printing.html_tensor(_peek_host(value), self.dtype, self.device)
+
+    # ---- conversion --------------------------------------------------------------------------------------------
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Convert to a dtype and/or device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
+
+        Returns the tensor itself when nothing changes and ``copy`` is False.  ``non_blocking`` is accepted: transfers
+        never block; ``memory_format`` is accepted: XLA chooses the layout.
+        """
+        where, kind, copy = _parse_to(args, kwargs)
+        out = self
+        if where is not None and place_for(where) != self._value.meta.place:
+            out = _move(out, place_for(where))
+        if kind is not None and kind.numpy != out._value.meta.dtype:
+            out = out._to_dtype(kind)
+        return out.clone() if copy and out is self else out
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """Name of the tensor's type, or the tensor converted to ``dtype``."""
+        if dtype is None:
+            names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+                     "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+                     "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
+            space = "torch.cuda." if self.is_cuda else "torch."
+            return space + names.get(self._value.meta.dtype.name, self._value.meta.dtype.name) + "Tensor"
+        if isinstance(dtype, str):
+            dtype = _legacy_dtype(dtype)
+        return self.to(dtype=dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(other.device, other.dtype)
+
+    def cpu(self, memory_format: Any = None) -> Tensor:
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+        """The tensor on a GPU."""
+        return self.to("cuda" if device is None else (f"cuda:{device}" if isinstance(device, int) else device))
+
+    def clone(self, *, memory_format: Any = None) -> Tensor:
+        """A copy with a storage of its own, through which gradients flow."""
+        value = self._get()
+        if value.data is not None and not value.meta.grad:
+            # values are immutable: sharing the array is a copy
+            return Tensor._of(make_value(value.meta, value.data))
+        return Tensor._of(record(SAME, (), (value,)))
+
+    def _convert_static(self, kind: str) -> Tensor:
+        from . import dtype as d
+
+        return self.to(dtype=getattr(d, kind))
+
+    # ---- copying and pickling ----------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        value = self._get()
+        if value.meta.grad == INTERIOR:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+            )
+        t = object.__new__(type(self))
+        t._alias = None
+        plain = _plain(value)
+        if value.meta.grad == LEAF:
+            leaf = Leaf()
+            t._value = _as_leaf(plain, leaf)
+            if value.node.grad is not None:
+                leaf.grad = value.node.grad.__deepcopy__(memo)
+        else:
+            t._value = plain if plain is not value or value.data is None else make_value(value.meta, value.data)
+        memo[id(self)] = t
+        for name, x in self.__dict__.items():
+            if name not in ("_bumps", "_own_grad", "_hooks", "_watch", "_retains"):
+                import copy
+
+                t.__dict__[name] = copy.deepcopy(x, memo)
+        return t
+
+    def __copy__(self) -> Any:
+        return self._make_subclass(type(self), self, self.requires_grad)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        data = np.array(self._host())
+        return _rebuild, (type(self), data, str(self.device), self.requires_grad, extra)
+
+    # ---- indexing ----------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        from .indexing import getitem
+
+        return getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        from .indexing import setitem
+
+        setitem(self, index, value)
+
+    def copy_(self, src: Any, non_blocking: bool = False) -> Any:
+        """Copy the elements of ``src``, broadcast and converted, into the tensor."""
+        if not isinstance(src, Tensor):
+            src = tensor(src, dtype=self.dtype)
+        place = self._value.meta.place
+        if src._value.meta.place != place:
+            src = _move(src, place)
+        return self._copy_from_(src)
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)))
+
+    def __cuda_array_interface__(self) -> Any:
+        raise AttributeError("__cuda_array_interface__: use DLPack (torch.utils.dlpack) to exchange GPU arrays")
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """``data`` as a tensor with this one's dtype and device unless told otherwise."""
+        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+_devices: dict[Any, device] = {}
+
+
+def _device_of(place: Any) -> device:
+    if place == SHAPE_ONLY:
+        return device("meta")
+    if isinstance(place, str):
+        return device("cpu")
+    if hasattr(place, "device_set"):
+        place = min(place.device_set, key=lambda d: d.id)
+    return from_jax_device(place)
+
+
+def _plain(value: Value) -> Value:
+    """The value without its history."""
+    if not value.meta.grad:
+        return value
+    if value.data is not None and value.trace is None:
+        return make_value(value.meta.with_grad(NO_GRAD), value.data)
+    return record(DETACH, (), (value,))
+
+
+def _as_leaf(value: Value, leaf: Leaf) -> Value:
+    """The value as that of a leaf."""
+    if value.data is not None and value.trace is None:
+        return make_value(value.meta.with_grad(LEAF), value.data, leaf)
+    new = record(AS_LEAF, (), (value,))
+    new.node = leaf
+    return new
+
+
+def _peek_host(value: Value) -> np.ndarray | None:
+    if value.meta.place == SHAPE_ONLY:
+        return None
+    data = peek(value) if value.data is None else value.data
+    import jax
+
+    if isinstance(data, jax.core.Tracer):
+        return data
+    with jax.enable_x64(True):
+        return np.asarray(data)
+
+
+def _legacy_dtype(name: str) -> torch_dtype:
+    from . import dtype as d
+
+    short = name.rsplit(".", 1)[-1].removesuffix("Tensor")
+    table = {"Float": d.float32, "Double": d.float64, "Half": d.float16, "BFloat16": d.bfloat16, "Long": d.int64,
+             "Int": d.int32, "Short": d.int16, "Char": d.int8, "Byte": d.uint8, "Bool": d.bool_}  # fmt: skip
+    if short in table:
+        return table[short]
+    found = getattr(d, short, None)
+    if isinstance(found, torch_dtype):
+        return found
+    raise ValueError(f"invalid type: '{name}'")
+
+
+def _parse_to(args: tuple, kwargs: dict) -> tuple[Any, torch_dtype | None, bool]:
+    kwargs = dict(kwargs)
+    where, kind = kwargs.pop("device", None), kwargs.pop("dtype", None)
+    copy = kwargs.pop("copy", False)
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    other = kwargs.pop("other", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    flags = []
+    for a in args:
+        if isinstance(a, Tensor):
+            other = a
+        elif isinstance(a, torch_dtype) or a in (float, int, bool, complex):
+            kind = a
+        elif isinstance(a, bool):
+            flags.append(a)
+        elif isinstance(a, (str, device, int)):
+            where = a
+        elif a is not None:
+            raise TypeError(f"to() received an invalid argument of type {type(a).__name__}")
+    if len(flags) > 1:
+        copy = flags[1]
+    if other is not None:
+        where, kind = other.device, other.dtype
+    if kind is not None and not isinstance(kind, torch_dtype):
+        from .dtype import as_dtype
+
+        kind = as_dtype(kind)
+    return (as_device(where) if where is not None else None), kind, copy
+
+
+def _to_place(static: Any, args: tuple) -> Any:
+    return args[0]
+
+
+def _move(t: Tensor, place: Any) -> Tensor:
+    """The tensor at another place; gradients flow back."""
+    value = t._get()
+    if place == SHAPE_ONLY:
+        from ..engine.execute import ShapeOnly
+        from ..engine.meta import meta_of
+
+        meta = meta_of(value.meta.shape, value.meta.dtype, SHAPE_ONLY)
+        return Tensor._of(make_value(meta, ShapeOnly(meta)))
+    if value.meta.place == SHAPE_ONLY:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data! Use torch.nn.Module.to_empty() instead")
+    if value.meta.grad:
+        from ..autograd.function import moved
+
+        return moved(t, place)
+    return Tensor._of(transfer(value, place))
+
+
+def transfer(value: Value, place: Any) -> Value:
+    """The data at another place, without history."""
+    import jax
+
+    data = read(value)
+    with jax.enable_x64(True):
+        return concrete(jax.device_put(data, place), place)
+
+
+def _rebuild(cls: type, data: np.ndarray, where: str, requires_grad: bool, extra: dict) -> Any:
+    t = object.__new__(cls)
+    t._alias = None
+    try:
+        place = place_for(where)
+    except RuntimeError:
+        place = place_for("cpu")
+    value = concrete(interop.aligned_copy(data), place_for("cpu"))
+    if place != value.meta.place:
+        value = transfer(value, place)
+    t._value = _as_leaf(value, Leaf()) if requires_grad else value
+    t.__dict__.update(extra)
+    return t
+
+
+# ---- in-place and views: called by generated code --------------------------------------------------------------
+
+
+def before_write(t: Tensor, value: Value, trace: Any) -> None:
+    """Refuse in-place operations that PyTorch refuses."""
+    if trace.mode.grad:
+        if value.meta.grad == LEAF:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        alias = t._alias
+        if alias is not None and alias.chain and not alias.detached and alias.storage.value.meta.grad == LEAF:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    alias = t._alias
+    if alias is not None:
+        for step in alias.chain:
+            if step.entry.op_put is None:
+                raise RuntimeError(
+                    "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                    "location. Please clone() the tensor before performing the operation."
+                )
+
+
+def after_write(t: Tensor, new: Value, trace: Any) -> None:
+    """Store the result of an in-place operation."""
+    old = t._value
+    grad = new.meta.grad
+    if grad == LEAF:
+        new.node = old.node
+    elif grad == NO_GRAD and old.meta.grad == INTERIOR:
+        mode = local.trace.mode
+        if not mode.grad:
+            set_mode(mode.replace(grad=True))
+            new = record(STRAIGHT, (), (new, old))
+            set_mode(mode)
+    t._set(new)
+
+
+def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -> None:
+    """Make ``view`` share the storage of ``base``."""
+    step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
+    alias = base._alias
+    if alias is None:
+        if sys.getrefcount(base) <= _TEMPORARY:
+            # nobody can see the base any more: the view keeps its layout only
+            try:
+                shape, chain = base._layout
+            except AttributeError:
+                shape, chain = base._value.meta.shape, ()
+            view._layout = (shape, (*chain, step))
+            return
+        alias = base._shared()
+    view._alias = Alias(alias.storage, (*alias.chain, step), None, alias.detached)
+
+
+def _number(item: Any) -> Any:
+    """A number back from its form in a recording key."""
+    if type(item) is not tuple:
+        return item
+    kind, value = item
+    if type(value) is str:
+        return value == "True" if kind is bool else kind(value)
+    return value
+
+
+def write_out(out: Any, result: Tensor, name: str) -> Any:
+    """Store a result in the tensor given as ``out=``."""
+    if not isinstance(out, Tensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if local.trace.mode.grad and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+            "requires grad."
+        )
+    value = result._get()
+    if value.meta.shape != out._value.meta.shape:
+        if out.numel():
+            import warnings
+
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not match "
+                f"the required output shape {list(result.shape)}. Use an empty tensor (`.resize_(0)`) to avoid this.",
+                UserWarning,
+                stacklevel=3,
+            )
+        out._alias = None
+        out._value = make_value(value.meta, None)
+        out._value = value if value.meta.dtype == out.dtype.numpy else record(_CAST, out.dtype.numpy, (value,))
+        return out
+    if value.meta.dtype != out._value.meta.dtype:
+        value = record(_CAST, out._value.meta.dtype, (value,))
+    out._get()
+    out._set(value)
+    return out
+
+
+_CAST = Op("cast", lambda static, args: cast_result("out", args[0], static), saves=False)
+
+
+# ---- creation --------------------------------------------------------------------------------------------------
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A tensor with a copy of ``data``: a number, nested sequences, a NumPy array, a JAX array or a Tensor.
+
+    dtype: inferred if None (int64 for ints, the default float dtype for floats).
+    """
+    if isinstance(data, Tensor):
+        import warnings
+
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+        made = data.detach().clone()
+        if dtype is not None or device is not None:
+            made = made.to(device=device, dtype=dtype)
+        return made.requires_grad_(True) if requires_grad else made
+    if type(data).__module__.startswith("jax"):
+        made = from_jax(data)
+        return made.to(device=device, dtype=dtype)
+    from .dtype import as_dtype
+
+    kind = None if dtype is None else (dtype.numpy if type(dtype) is torch_dtype else as_dtype(dtype).numpy)
+    return host_tensor(interop.host_copy(data, kind), device, requires_grad)
+
+
+def host_tensor(array: np.ndarray, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor that owns a NumPy array nobody else writes to."""
+    place = place_for(device)
+    cpu = place_for("cpu")
+    value = concrete(array, cpu)
+    if place != cpu:
+        if place == SHAPE_ONLY:
+            return _move(Tensor._of(value), place)
+        value = transfer(value, place)
+    t = Tensor._of(value)
+    return t.requires_grad_(True) if requires_grad else t
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares memory with a NumPy array: writes to either are seen by the other.
+
+    Operations take a snapshot of the memory each time, as JAX's own arrays cannot change.
+    """
+    interop.check_from_numpy(array)
+    t = object.__new__(Tensor)
+    meta = concrete(array, place_for("cpu"))
+    t._value = meta
+    t._alias = Alias(Storage(meta, host=array))
+    return t
+
+
+def from_jax(array: Any) -> Tensor:
+    """A tensor over a ``jax.Array`` (or a tracer), without a copy."""
+    import jax
+
+    from ..engine.meta import TRACED
+
+    if isinstance(array, jax.core.Tracer):
+        return Tensor._of(concrete(array, TRACED))
+    array = array if isinstance(array, jax.Array) else jax.numpy.asarray(array)
+    devices = array.sharding.device_set
+    place = next(iter(devices)) if len(devices) == 1 else array.sharding
+    return Tensor._of(concrete(array, place))
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing memory where that is possible."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    if isinstance(data, np.ndarray) and data.ndim and not any(s < 0 for s in data.strides):
+        try:
+            made = from_numpy(data)
+        except TypeError:
+            made = tensor(data)
+        return made.to(device=device, dtype=dtype)
+    return tensor(data, dtype=dtype, device=device)

@@ -1,0 +1,540 @@
+"""The callable forms of an operator, written out as Python source from its entry in the table.
+
+Recording is the hot path, so each form is generated with its parameters unrolled: it takes the arguments that fit as
+they are and hands everything unusual (numbers in NumPy's types, lists, wrong types) to :func:`_general`.
+
+Layout of a recorded call: ``static`` holds, in the order of the parameters, the static values and the lengths of
+sequences (and the device at the end, for factories); the arguments are the tensors and numbers in the same order, the
+two numbers of a random key last.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import Value, local, record
+from ..engine.op import Wide
+from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
+from .device import place_for
+from .dtype import dtype as torch_dtype
+
+NUMBERS = frozenset((float, int, bool, complex))
+ATOMS = frozenset((int, bool, str, float, type(None), np.dtype))
+
+
+class Unusual(Exception):
+    """Raised on the way of a fast form by an argument that it does not take."""
+
+
+def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]]:
+    """(signature, body, call) of the generated function, as source."""
+    params = entry.params
+    last_positional = [p for p in params if not p.keyword_only and p.kind is not Key]
+    signature: list[str] = []
+    star = False
+    varargs = None
+    for p in params:
+        if p.kind is Key:
+            continue
+        if p.kind is Sizes and p is last_positional[-1] and not p.keyword_only:
+            signature.append(f"*{p.name}")
+            varargs, star = p, True
+            continue
+        if p.keyword_only and not star:
+            signature.append("*")
+            star = True
+        default = "" if p.default is EMPTY else f"=D_{p.name}"
+        signature.append(p.name + default)
+    extra = []
+    if entry.random:
+        extra.append("generator=None")
+    if entry.factory:
+        extra += ["device=None", "requires_grad=False", "layout=None", "pin_memory=False"]
+    if entry.out and not inplace:
+        extra.append("out=None")
+    if extra:
+        if not star:
+            signature.append("*")
+        signature += extra
+    if varargs is not None:
+        signature.append("**named")
+
+    body: list[str] = []
+    static: list[str] = []
+    key: list[str] = []
+    ins: list[str] = []
+    values: dict[str, str] = {}
+    if varargs is not None:
+        body += [
+            "if named: raise Unusual",
+            f"if len({varargs.name}) == 1 and {varargs.name}[0].__class__ is not int: "
+            f"{varargs.name} = sizes({varargs.name}[0])",
+            f"for _n in {varargs.name}:",
+            "    if _n.__class__ is not int: raise Unusual",
+        ]
+    if entry.factory:
+        body.append("if layout is not None or pin_memory: raise Unusual")
+    starred = False
+    for p in params:
+        n = p.name
+        if p.kind is None:
+            if n == "dtype":
+                body.append("if dtype is not None: dtype = to_dtype(dtype)")
+            else:
+                body.append(f"if {n}.__class__ not in ATOMS: {n} = freeze({n})")
+            static.append(n)
+        elif p.kind is Sizes:
+            if p is not varargs:
+                body.append(f"{n} = sizes({n})")
+            static.append(n)
+        elif p.kind is Array or p.kind is Operand:
+            take = [
+                f"v_{n} = {n}._value if {n}._alias is None else {n}._fresh()",
+                f"k_{n} = i_{n} = v_{n}.slot if v_{n}.trace is trace else trace.slots.get(v_{n}) or trace.add_input(v_{n})",
+            ]
+            if p.kind is Operand:
+                optional = [f"elif {n} is None: k_{n} = i_{n} = v_{n} = None"] if p.optional else []
+                body += [
+                    f"if {n}.__class__ in NUMBERS:",
+                    f"    k_{n} = ({n}.__class__, {n} or repr({n})); i_{n} = ({n}.__class__, {n}); v_{n} = None",
+                    *optional,
+                    "else:",
+                    *["    " + t for t in take],
+                ]
+            elif p.optional:
+                body += [f"if {n} is None: k_{n} = i_{n} = v_{n} = None", "else:", *["    " + t for t in take]]
+            else:
+                body += take
+            key.append(f"k_{n}")
+            ins.append(f"i_{n}")
+            values[n] = f"v_{n}"
+        elif p.kind is Scalar:
+            missing = f" and {n} is not None" if p.optional else ""
+            body += [f"if {n}.__class__ not in NUMBERS{missing}: raise Unusual"]
+            if p.optional:
+                body += [
+                    f"if {n} is None: k_{n} = i_{n} = None",
+                    f"else: k_{n} = ({n}.__class__, {n} or repr({n})); i_{n} = ({n}.__class__, {n})",
+                ]
+            else:
+                body += [f"k_{n} = ({n}.__class__, {n} or repr({n})); i_{n} = ({n}.__class__, {n})"]
+            key.append(f"k_{n}")
+            ins.append(f"i_{n}")
+        elif p.kind is Arrays:
+            body += [
+                f"v_{n} = [_t._value if _t._alias is None else _t._fresh() for _t in {n}]",
+                f"i_{n} = [_v.slot if _v.trace is trace else trace.slots.get(_v) or trace.add_input(_v) for _v in v_{n}]",
+                f"n_{n} = len(i_{n})",
+            ]
+            if p.optional:
+                body.insert(-3, f"if {n} is None: raise Unusual")
+            static.append(f"n_{n}")
+            key.append(f"*i_{n}")
+            ins.append(f"*i_{n}")
+            starred = True
+        elif p.kind is Scalars:
+            body += [
+                f"for _n in {n}:",
+                "    if _n.__class__ not in NUMBERS: raise Unusual",
+                f"n_{n} = len({n})",
+            ]
+            static.append(f"n_{n}")
+            key.append(f"*[(_n.__class__, _n or repr(_n)) for _n in {n}]")
+            ins.append(f"*[(_n.__class__, _n) for _n in {n}]")
+            starred = True
+    del starred
+    if entry.factory:
+        body.append("place = place_for(device)")
+        static.append("place")
+    fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
+    body.append(f"static = {fixed}")
+    which = "OP"
+    if entry.precheck is not None:
+        held = ", ".join(f"{n!r}: {v}" for n, v in values.items())
+        plain = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind in (None, Sizes, Scalar, Scalars))
+        body.append(f"op = precheck(ENTRY, {{{held}}}, {{{plain}}}, OP, OP_SAFE)")
+        which = "op"
+    if inplace:
+        first = params[0].name
+        body.append(f"if v_{first}.meta.grad or {first}._alias is not None: before_write({first}, v_{first}, trace)")
+    body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
+    miss_ins = ", ".join(ins)
+    if entry.random:
+        body += [
+            "seed, offset = next_key(generator, place_hint)" if False else "seed, offset = next_key(generator)",
+            "wide = (trace.number(int, seed), trace.number(int, offset))",
+        ]
+        miss_ins = (miss_ins + ", " if miss_ins else "") + "*wide"
+    body += [
+        "state = trace.state.next.get(key)",
+        "if state is None:",
+        f"    trace, state = trace.miss(key, {which}, static, ({miss_ins}{',' if miss_ins else ''}))",
+        "trace.state = state",
+        "meta = state.meta",
+        "if meta.__class__ is tuple:",
+        "    result = several(trace, meta)",
+        "else:",
+        "    value = Value()",
+        "    value.trace = trace; value.meta = meta; value.data = value.node = None",
+        "    values = trace.values; value.slot = len(values); values.append(value)",
+    ]
+    names = []
+    for p in params:
+        if p.kind is Key:
+            continue
+        if p is varargs:
+            names.append(f"*{p.name}")
+        else:
+            names.append(f"{p.name}={p.name}" if p.keyword_only or varargs is not None and p is not params[0] else p.name)
+    call = names + [f"{e.split('=')[0]}={e.split('=')[0]}" for e in extra]
+    if varargs is not None:
+        call.append("**named")
+    return signature, body, call
+
+
+def build(entry: OpDef, name: str, inplace: bool = False) -> Callable[..., Any]:
+    """The Python function for one form of an operator."""
+    from . import _tensor
+
+    signature, body, call = _lines(entry, inplace)
+    first = entry.params[0].name if entry.params else ""
+    if inplace:
+        tail = [f"after_write({first}, value if meta.__class__ is not tuple else result[0]._value, trace)", f"return {first}"]
+    elif entry.view is not None:
+        tail = [
+            "result = new(Tensor); result._value = value; result._alias = None",
+            f"link({first}, result, ENTRY, static, tuple(key[3:]))",
+            "return result",
+        ]
+    else:
+        tail = [
+            "if meta.__class__ is not tuple:",
+            "    result = new(Tensor); result._value = value; result._alias = None",
+        ]
+        if entry.returns:
+            tail.append("else: result = RETURNS(*result)")
+        if entry.factory:
+            tail.append("if requires_grad: result.requires_grad_(True)")
+        if entry.out:
+            tail.append("if out is not None: return write_out(out, result, ENTRY)")
+        tail.append("return result")
+    if inplace:
+        tail.insert(0, "if meta.__class__ is not tuple: pass") if False else None
+    source = [f"def {name}({', '.join(signature)}):", "    try:", "        trace = local.trace"]
+    source += ["        " + line for line in body]
+    source += [
+        "    except (Unusual, AttributeError, TypeError) as unusual:",
+        f"        return general(ENTRY, INPLACE, unusual, {', '.join(call)})",
+    ]
+    source += ["    " + line for line in tail]
+    scope: dict[str, Any] = {
+        "local": local, "Value": Value, "new": object.__new__, "Tensor": _tensor.Tensor, "ENTRY": entry,
+        "INPLACE": inplace, "OP": entry.op_inplace if inplace else entry.op,
+        "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
+        "Unusual": Unusual, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
+        "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
+        "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
+        "write_out": _write_out, "RETURNS": _returns(entry),
+    }  # fmt: skip
+    scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
+    exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)
+    made = scope[name]
+    made.__doc__ = entry.doc
+    made.__module__ = "pytorchlike"
+    made.__qualname__ = name
+    if entry.parse is not None:
+        made = _parsed(entry, made, inplace)
+    made.entry = entry
+    return made
+
+
+_return_types: dict[OpDef, Any] = {}
+
+
+def _returns(entry: OpDef) -> Any:
+    if entry.returns is None:
+        return None
+    found = _return_types.get(entry)
+    if found is None:
+        found = _return_types[entry] = namedtuple(entry.name, entry.returns)  # type: ignore[misc]
+        found.__module__ = "pytorchlike.return_types"
+    return found
+
+
+def _parsed(entry: OpDef, fast: Callable[..., Any], inplace: bool) -> Callable[..., Any]:
+    parse = entry.parse
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        name, args, kwargs = parse(*args, **kwargs)  # type: ignore[misc]
+        if name is None:
+            return fast(*args, **kwargs)
+        return form(lookup(name), inplace)(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = fast.__name__
+    call.__doc__ = fast.__doc__
+    call.__signature__ = inspect.signature(fast)  # type: ignore[attr-defined]
+    return call
+
+
+_forms: dict[tuple[OpDef, bool], Callable[..., Any]] = {}
+
+
+def form(entry: OpDef, inplace: bool = False) -> Callable[..., Any]:
+    """The function (or in-place) form of an operator, built at its first use."""
+    found = _forms.get((entry, inplace))
+    if found is None:
+        found = _forms[entry, inplace] = build(entry, entry.name + ("_" if inplace else ""), inplace)
+    return found
+
+
+# ---- helpers of the generated code -----------------------------------------------------------------------------
+
+
+def sizes(given: Any) -> tuple[int, ...]:
+    """A tuple of ints out of what callers pass as sizes."""
+    if given.__class__ is int:
+        return (given,)
+    if isinstance(given, (list, tuple)):
+        out = tuple(given)
+        for n in out:
+            if n.__class__ is not int:
+                return tuple(_integer(n) for n in out)
+        return out
+    return (_integer(given),)
+
+
+def _integer(n: Any) -> int:
+    if isinstance(n, bool) or isinstance(n, float):
+        raise TypeError(f"sizes must be ints, not {type(n).__name__} ({n!r})")
+    if hasattr(n, "__index__"):
+        return n.__index__()
+    raise TypeError(f"sizes must be ints, not {type(n).__name__} ({n!r})")
+
+
+def freeze(x: Any) -> Any:
+    """A hashable equivalent of a static argument."""
+    if isinstance(x, (list, tuple)):
+        return tuple([i if i.__class__ in ATOMS else freeze(i) for i in x])
+    if isinstance(x, torch_dtype):
+        return x.numpy
+    if x.__class__ in ATOMS:
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if hasattr(x, "_value") and hasattr(x, "item"):
+        return x.item() if x.dim() == 0 or x.numel() == 1 else tuple(x.tolist())
+    if isinstance(x, np.ndarray):
+        return freeze(x.tolist())
+    if isinstance(x, dict):
+        return tuple(sorted((k, freeze(v)) for k, v in x.items()))
+    hash(x)
+    return x
+
+
+def to_dtype(given: Any) -> np.dtype:
+    if given.__class__ is torch_dtype:
+        return given.numpy
+    from .dtype import to_numpy_dtype
+
+    return to_numpy_dtype(given)
+
+
+def next_key(generator: Any) -> tuple[int, int]:
+    """Seed and offset of the next random operation, as signed 64-bit numbers."""
+    from . import random
+
+    seed, offset = (random.default_generator if generator is None else generator)._next()
+    return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
+
+
+def _several(trace: Any, metas: tuple) -> tuple:
+    from ._tensor import Tensor
+
+    out = []
+    values = trace.values
+    for meta in metas:
+        value = Value()
+        value.trace = trace
+        value.meta = meta
+        value.data = value.node = None
+        value.slot = len(values)
+        values.append(value)
+        t = object.__new__(Tensor)
+        t._value = value
+        t._alias = None
+        out.append(t)
+    return tuple(out)
+
+
+def _precheck(entry: OpDef, held: dict[str, Any], plain: dict[str, Any], op: Any, safe: Any) -> Any:
+    """Look at host-known indices now; the operation without data checks if all of them were seen."""
+    bound = dict(plain)
+    seen = True
+    for name, value in held.items():
+        if value is None:
+            continue
+        bound[name + ".shape"] = value.meta.shape
+        if value.meta.dtype.kind in "iub":
+            if type(value.data) is np.ndarray:
+                bound[name] = value.data
+            else:
+                seen = False
+    entry.precheck(bound)  # type: ignore[misc]
+    return safe if seen else op
+
+
+def _write_out(out: Any, result: Any, entry: OpDef) -> Any:
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"{entry.name}(): argument 'out' must be a tuple of {len(result)} Tensors")
+        return type(result)(*[_write_out(o, r, entry) for o, r in zip(out, result, strict=True)]) if entry.returns else tuple(
+            _write_out(o, r, entry) for o, r in zip(out, result, strict=True)
+        )
+    from ._tensor import write_out
+
+    return write_out(out, result, entry.name)
+
+
+def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **kwargs: Any) -> Any:
+    """The same call with its arguments brought into shape; errors in them are raised here."""
+    from ._tensor import Tensor, after_write, before_write, link
+
+    name = entry.name + ("_" if inplace else "")
+    kwargs.pop("layout", None) is None or _strided(name)
+    kwargs.pop("pin_memory", None)
+    out = kwargs.pop("out", None)
+    generator = kwargs.pop("generator", None)
+    device = kwargs.pop("device", None)
+    requires_grad = kwargs.pop("requires_grad", False)
+    bound = _bind(entry, name, args, kwargs)
+    static: list[Any] = []
+    dynamic: list[Any] = []
+    held: dict[str, Any] = {}
+    for k, p in enumerate(entry.params):
+        if p.kind is Key:
+            continue
+        x = bound[p.name]
+        if p.kind is None:
+            try:
+                static.append(to_dtype(x) if p.name == "dtype" and x is not None else freeze(x))
+            except TypeError:
+                raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) has an unsupported type "
+                                f"{type(x).__name__}") from None  # fmt: skip
+        elif p.kind is Sizes:
+            static.append(sizes(x))
+        elif p.kind is Arrays:
+            if x is None and p.optional:
+                static.append(None)
+                continue
+            if isinstance(x, Tensor) or not isinstance(x, (list, tuple)):
+                if not isinstance(x, Tensor):
+                    raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be tuple of Tensors, not "
+                                    f"{type(x).__name__}")  # fmt: skip
+                x = x.unbind(0)
+            for i, t in enumerate(x):
+                if not isinstance(t, Tensor):
+                    raise TypeError(f"{name}(): expected Tensor as element {i} in argument '{p.name}', but got "
+                                    f"{type(t).__name__}")  # fmt: skip
+            static.append(len(x))
+            dynamic.extend(t._get() for t in x)
+        elif p.kind is Scalars:
+            x = tuple(_number(n, name, p, k) for n in (x if isinstance(x, (list, tuple)) else (x,)))
+            static.append(len(x))
+            dynamic.extend(x)
+        elif x is None and p.optional:
+            dynamic.append(None)
+        elif p.kind is Scalar:
+            dynamic.append(_number(x, name, p, k))
+        elif isinstance(x, Tensor):
+            held[p.name] = x._get()
+            dynamic.append(held[p.name])
+        elif p.kind is Operand and isinstance(x, (bool, int, float, complex, np.generic)):
+            dynamic.append(_number(x, name, p, k))
+        else:
+            raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be Tensor, not {type(x).__name__}")
+    if entry.factory:
+        static.append(place_for(device))
+    op = entry.op_inplace if inplace else entry.op
+    if entry.precheck is not None:
+        plain = {p.name: bound[p.name] for p in entry.params if p.kind in (None, Sizes, Scalar, Scalars)}
+        op = _precheck(entry, held, plain, op, entry.op_inplace_safe if inplace else entry.op_safe)
+    first = bound[entry.params[0].name] if entry.params else None
+    if inplace:
+        before_write(first, first._get(), local.trace)
+    got = record(op, tuple(static), tuple(dynamic), next_key(generator) if entry.random else ())
+    if inplace:
+        after_write(first, got[0] if type(got) is tuple else got, local.trace)
+        return first
+    if type(got) is tuple:
+        result: Any = tuple(Tensor._of(v) for v in got)
+        if entry.returns:
+            result = _returns(entry)(*result)
+    else:
+        result = Tensor._of(got)
+        if entry.view is not None:
+            link(first, result, entry, tuple(static), tuple(d for d in dynamic if not isinstance(d, Value)))
+        if requires_grad:
+            result.requires_grad_(True)
+    return result if out is None else _write_out(out, result, entry)
+
+
+def _strided(name: str) -> None:
+    return None
+
+
+def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by name, varargs sizes gathered; TypeError as Python raises it for a function of that name."""
+    params = [p for p in entry.params if p.kind is not Key]
+    positional = [p for p in params if not p.keyword_only]
+    if positional and positional[-1].kind is Sizes and positional[-1].name not in kwargs:
+        n = len(positional) - 1
+        rest = args[n:]
+        if len(rest) == 1 and not isinstance(rest[0], int):
+            args = (*args[:n], rest[0])
+        elif rest:
+            args = (*args[:n], rest)
+        elif positional[-1].default is EMPTY and len(args) == n:
+            args = (*args, ())
+    if len(args) > len(positional):
+        raise TypeError(f"{name}() takes {len(positional)} positional arguments but {len(args)} were given")
+    bound = dict(zip((p.name for p in positional), args, strict=False))
+    for key, value in kwargs.items():
+        if key in bound:
+            raise TypeError(f"{name}() got multiple values for argument '{key}'")
+        if not any(p.name == key for p in params):
+            alias = _ALIASES.get(key)
+            if alias is not None and any(p.name == alias for p in params) and alias not in bound:
+                key = alias
+            else:
+                raise TypeError(f"{name}() got an unexpected keyword argument '{key}'")
+        bound[key] = value
+    for p in params:
+        if p.name not in bound:
+            if p.default is EMPTY:
+                raise TypeError(f"{name}() missing required argument: '{p.name}'")
+            bound[p.name] = p.default
+    return bound
+
+
+#: NumPy's names of parameters, which PyTorch understands too.
+_ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim", "self": "input", "a": "input", "x2": "other"}
+
+
+def _number(x: Any, name: str, p: Param, k: int) -> Any:
+    if isinstance(x, (bool, int, float, complex)) and type(x) in NUMBERS:
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if hasattr(x, "_value") and x.numel() == 1:
+        return x.item()
+    if isinstance(x, (int, float)):
+        return float(x) if isinstance(x, float) else int(x)
+    raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be Number, not {type(x).__name__}")
+
+
+__all__ = ["Wide", "build", "form", "freeze", "next_key", "sizes", "to_dtype"]

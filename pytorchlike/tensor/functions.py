@@ -1,0 +1,30 @@
+"""Every function of the ``torch`` namespace: ``functions.add``, ``functions.zeros``, …; built at first use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import functions_extra as functions_extra
+try:
+    from . import functions_create as functions_create
+    from . import functions_index as functions_index
+except ImportError as e: print("TEMP", e)
+from ._names import find, names
+from ._tensor import as_tensor as as_tensor
+from ._tensor import from_jax as from_jax
+from ._tensor import from_numpy as from_numpy
+from ._tensor import tensor as tensor
+
+
+def __getattr__(name: str) -> Any:
+    found = None if name.startswith("__") else find("torch", name)
+    if found is None and name.startswith("_"):
+        found = find("", name)
+    if found is None:
+        raise AttributeError(f"module 'torch' has no function '{name}' (see docs/differences.md)")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *names("torch")})

@@ -1,0 +1,317 @@
+"""``x[index]`` and ``x[index] = value``: from Python's index expressions to the operators of ``ops/indexing.py``.
+
+An index expression falls into two parts.  Integers, slices, ``None`` and ``...`` are one view, ``_getitem``; where its
+slices start are run-time numbers, so a moving index repeats the same program.  Index tensors (and lists, arrays, masks)
+then apply to the dims of that view through ``_index``.  Writing goes through the same two parts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from ._tensor import Tensor, host_tensor
+
+_INT = ("i",)
+_NUMBERS = frozenset((bool, int, float, complex))
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """``self[index]``: a view for integers, slices, None and Ellipsis; a copy as soon as a tensor takes part.
+
+    A 0-dim integer tensor acts as an integer, but is not read for it and gives a copy.
+    Raises IndexError for an index out of range or too many of them, ValueError for a step that is not positive.
+    """
+    kind = index.__class__
+    if kind is int:
+        shape = self._value.meta.shape
+        return self._getitem((_position(index, 0, shape),), _INT)
+    if kind is slice:
+        shape = self._value.meta.shape
+        if not shape:
+            raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        start, entry = _slice(index, shape[0])
+        return self._getitem((), ()) if start is None else self._getitem((start,), (entry,))
+    starts, spec, advanced = _parse(self, index)
+    if not advanced:
+        return self._getitem(starts, spec)
+    base = self._getitem(starts, spec) if starts or None in spec else self
+    if len(advanced) == 1 and _is_mask(advanced[0][1]):
+        return _masked(base, *advanced[0])
+    indices, kinds, safe = _tensors(base, advanced)
+    return base._index(indices, kinds, not safe)
+
+
+def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
+    """The elements under a mask: it is read, and its dims are indexed as one."""
+    count = mask.ndim
+    (places,) = np.nonzero(_host_of(mask).reshape(-1))
+    if count != 1:
+        shape = base.shape
+        base = base.reshape((*shape[:at], mask.numel(), *shape[at + count :]))
+    return base._index((host_tensor(places, base.device),), (0,) * at + (1,), False)
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``self[index] = value``: value is a number, or a tensor that broadcasts to the shape of ``self[index]``.
+
+    Under a mask nothing is read: numbers and values that broadcast become a ``where``, and that there are as many
+    values as true elements is checked by the program.  Raises RuntimeError if the shapes do not fit, TypeError for
+    values of another kind.
+    """
+    if value.__class__ not in _NUMBERS and not isinstance(value, Tensor):
+        value = _value(self, value)
+    kind = index.__class__
+    if kind is int:
+        starts, spec, advanced = (_position(index, 0, self._value.meta.shape),), _INT, None
+    else:
+        starts, spec, advanced = _parse(self, index)
+    if not advanced:
+        if isinstance(value, Tensor):
+            if _is_itself(self, value, starts, spec):
+                return
+            value = _beside(self, value)
+        self._setitem_(value, starts, spec)
+        return
+    base = self._getitem(starts, spec) if starts or None in spec else self
+    if isinstance(value, Tensor):
+        value = _beside(self, value)
+    if len(advanced) == 1 and _is_mask(advanced[0][1]):
+        at, mask = advanced[0]
+        base._masked_put_(_beside(self, mask), value, at)
+        return
+    indices, kinds, safe = _tensors(base, advanced)
+    base._index_put_(indices, value, kinds, False, not safe)
+
+
+def _value(self: Tensor, value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value.item()
+    if type(value).__mro__[-2] in _NUMBERS:
+        return type(value).__mro__[-2](value)
+    raise TypeError(f"can't assign a {type(value).__name__} to a {self.type()}")
+
+
+def _is_itself(self: Tensor, value: Tensor, starts: tuple, spec: tuple) -> bool:
+    """Whether value is the very view that would be written: the second half of ``x[i] += 1``."""
+    ours, theirs = self._alias, value._alias
+    if ours is None or theirs is None or ours.storage is not theirs.storage or not theirs.chain:
+        return False
+    step = theirs.chain[-1]
+    return (
+        step.entry.name == "_getitem"
+        and step.numbers == starts
+        and step.static == (len(starts), spec)
+        and theirs.chain[:-1] == ours.chain
+    )
+
+
+# ------------------------------------------------------------------------------------------- taking an index to pieces
+
+
+def _position(index: int, dim: int, shape: tuple[int, ...]) -> int:
+    if dim >= len(shape):
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+            "0-dim tensor to a number"
+        )
+    n = shape[dim]
+    if not -n <= index < n:
+        raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {n}")
+    return index + n if index < 0 else index
+
+
+def _slice(index: slice, n: int) -> tuple[int | None, Any]:
+    """Start and spec entry of a slice of a dim of ``n`` (see ``_getitem``); no start if it is all of it."""
+    step = 1 if index.step is None else index.step.__index__()
+    if step <= 0:
+        raise ValueError("slice step cannot be zero" if step == 0 else "step must be greater than zero")
+    start, stop, _ = index.indices(n)
+    length = max(0, (stop - start + step - 1) // step)
+    if length == n and step == 1:
+        return None, ":"
+    return start, (length, step)
+
+
+def _is_mask(x: Any) -> bool:
+    return x.__class__ is not bool and x._value.meta.dtype == np.bool_
+
+
+def _parse(self: Tensor, index: Any) -> tuple[tuple, tuple, list]:
+    """Starts and spec for ``_getitem``, and (dim of its result, tensor or bool) for everything else."""
+    items = list(index) if index.__class__ is tuple else [index]
+    shape = self._value.meta.shape
+    used, gap = 0, None
+    for i, item in enumerate(items):
+        kind = item.__class__
+        if kind is int or kind is slice:
+            used += 1
+        elif item is None or kind is bool:
+            pass
+        elif item is Ellipsis:
+            gap = i if gap is None else gap
+        else:
+            items[i] = item = _convert(self, item)
+            if item.__class__ is not bool:
+                used += item._value.meta.ndim if _is_mask(item) else 1 if isinstance(item, Tensor) else 1
+    if used > len(shape):
+        if not shape and len(items) == 1:
+            if items[0].__class__ is int:
+                _position(items[0], 0, shape)
+            elif items[0].__class__ is slice:
+                raise IndexError("slice() cannot be applied to a 0-dim tensor.")
+        raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
+    starts: list[int] = []
+    spec: list[Any] = []
+    advanced: list[tuple[int, Any]] = []
+    dim = out = 0
+    for i, item in enumerate(items):
+        kind = item.__class__
+        if kind is int:
+            starts.append(_position(item, dim, shape))
+            spec.append("i")
+            dim += 1
+        elif kind is slice:
+            start, entry = _slice(item, shape[dim])
+            if start is not None:
+                starts.append(start)
+            spec.append(entry)
+            dim, out = dim + 1, out + 1
+        elif item is None:
+            spec.append(None)
+            out += 1
+        elif item is Ellipsis:
+            if i == gap:
+                skipped = len(shape) - used
+                spec.extend((":",) * skipped)
+                dim, out = dim + skipped, out + skipped
+        elif kind is bool or (_is_mask(item) and not item._value.meta.ndim):
+            spec.append(None)
+            advanced.append((out, item if kind is bool else item.reshape(1)))
+            out += 1
+        elif _is_mask(item):
+            size = item._value.meta.shape
+            for k, n in enumerate(size):
+                if n != shape[dim + k]:
+                    raise IndexError(
+                        f"The shape of the mask {list(size)} at index {k} does not match the shape of the indexed "
+                        f"tensor {list(shape)} at index {dim + k}"
+                    )
+            spec.extend((":",) * len(size))
+            advanced.append((out, item))
+            dim, out = dim + len(size), out + len(size)
+        else:
+            spec.append(":")
+            advanced.append((out, item))
+            dim, out = dim + 1, out + 1
+    while spec and spec[-1] == ":":
+        spec.pop()
+    return tuple(starts), tuple(spec), advanced
+
+
+def _convert(self: Tensor, item: Any) -> Any:
+    """One item that is no int, slice, bool, None or Ellipsis, as an int, a bool or an index tensor."""
+    if isinstance(item, Tensor):
+        value = item._value if item._alias is None else item._fresh()
+        kind = value.meta.dtype
+        if kind == np.int64 or kind == np.int32:
+            # A number that is known here anyway makes a view.
+            if not value.meta.shape and value.data.__class__ is np.ndarray and item._alias is None:
+                return int(value.data)
+            return item
+        if kind == np.bool_:
+            return item
+        if kind == np.uint8:
+            _warn_uint8()
+            return item != 0
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    if isinstance(item, (np.bool_, bool)):
+        return bool(item)
+    if isinstance(item, (list, tuple, range, np.ndarray)):
+        if isinstance(item, (list, tuple)) and any(isinstance(i, Tensor) for i in item):
+            from .functions import stack
+
+            parts = [i if isinstance(i, Tensor) else host_tensor(np.asarray(i), self.device) for i in item]
+            return _convert(self, stack(parts))
+        array = np.array(item)
+        if array.dtype == np.uint8:
+            _warn_uint8()
+            array = array != 0
+        if array.dtype.kind in "OUSV":
+            raise TypeError(f"new(): invalid data type '{type(item).__name__}' with elements {array.dtype}")
+        array = array if array.dtype == np.bool_ else array.astype(np.int64)
+        if not array.ndim:
+            return array.item()
+        return host_tensor(array, self.device)
+    if hasattr(item, "__index__"):
+        return item.__index__()
+    if hasattr(item, "__jax_array__") or type(item).__module__.startswith("jax"):
+        from ._tensor import from_jax
+
+        return _convert(self, from_jax(item))
+    raise IndexError(
+        "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+        f"{type(item).__name__})"
+    )
+
+
+def _warn_uint8() -> None:
+    warnings.warn(
+        "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
+        UserWarning,
+        stacklevel=6,
+    )
+
+
+def _beside(self: Tensor, other: Tensor) -> Tensor:
+    """``other`` where ``self`` is."""
+    if other._value.meta.place == self._value.meta.place:
+        return other
+    return other.to(self.device)
+
+
+def _host_of(t: Tensor) -> np.ndarray:
+    return t.detach()._host() if t.requires_grad else t._host()
+
+
+def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[int, ...], bool]:
+    """Index tensors and spec for ``_index`` on base, and whether all indices have been found in range."""
+    indices: list[Tensor] = []
+    kinds: list[int] = []
+    safe = True
+    shape = base._value.meta.shape
+    for at, item in advanced:
+        kinds.extend([0] * (at - len(kinds)))
+        if item.__class__ is bool:
+            indices.append(host_tensor(np.zeros(int(item), np.int64), base.device))
+            kinds.append(1)
+        elif _is_mask(item):
+            mask = _host_of(item)
+            places = np.nonzero(mask) if mask.ndim else (np.zeros(int(mask), np.int64),)
+            indices.extend(host_tensor(p, base.device) for p in places)
+            kinds.extend([1] * len(places))
+        else:
+            value = item._value if item._alias is None else item._fresh()
+            if value.data.__class__ is np.ndarray:
+                bad = _outside(value.data, shape[at])
+                if bad is not None:
+                    raise IndexError(f"index {bad} is out of bounds for dimension {at} with size {shape[at]}")
+            else:
+                safe = False
+            indices.append(_beside(base, item))
+            kinds.append(1 if value.meta.shape else 2)
+    return tuple(indices), tuple(kinds), safe
+
+
+def _outside(index: np.ndarray, n: int) -> int | None:
+    if index.size and not (-n <= index.min() and index.max() < n):
+        return int(index[(index < -n) | (index >= n)].flat[0])
+    return None

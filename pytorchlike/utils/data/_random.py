@@ -1,0 +1,15 @@
+"""Random numbers on the host: the library's generator gives seeds, NumPy the numbers."""
+
+import numpy as np
+
+from ...tensor.random import Generator, default_generator
+
+
+def draw_seed(generator: Generator | None) -> int:
+    """A fresh 63-bit seed from a generator (None: the default one), which moves on."""
+    return (default_generator if generator is None else generator).draw_seed()
+
+
+def numpy_generator(seed: int) -> np.random.Generator:
+    """NumPy's generator for a seed; the same numbers on every machine and in every process."""
+    return np.random.Generator(np.random.PCG64(seed))

@@ -1,0 +1,273 @@
+"""The loader: batches of a dataset in a sampler's order."""
+
+import math
+import multiprocessing
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
+from typing import Any, Generic, TypeVar
+
+import jax
+
+from ...tensor.random import Generator
+from ._random import draw_seed
+from ._utils.collate import default_collate as default_collate
+from ._utils.collate import default_convert as default_convert
+from ._utils.fetch import IterableFetcher, MapFetcher
+from ._utils.worker import get_worker_info as get_worker_info
+from .dataset import Dataset, IterableDataset
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
+
+__all__ = ["DataLoader", "get_worker_info", "default_collate", "default_convert"]
+
+_T = TypeVar("_T", covariant=True)
+
+
+class _DatasetKind:
+    Map = 0
+    Iterable = 1
+
+
+class _InfiniteConstantSampler(Sampler):
+    """Indices for a dataset that needs none."""
+
+    def __iter__(self) -> Iterator[None]:
+        while True:
+            yield None
+
+
+class DataLoader(Generic[_T]):
+    """Iterates over batches of a dataset.
+
+    ``batch_size``: samples per batch; None hands out samples as they are. ``shuffle``, or a ``sampler`` of indices, or a
+    ``batch_sampler`` of lists of indices. ``collate_fn``: samples -> batch (`default_collate`; `default_convert` without
+    batching). ``drop_last``: leave out a last smaller batch. ``generator``: for shuffling and the workers' seeds.
+    ``pin_memory``: accepted; JAX has no page-locked host memory to ask for, it stages transfers itself.
+    ``num_workers``, ``timeout``, ``worker_init_fn``, ``multiprocessing_context``, ``prefetch_factor``,
+    ``persistent_workers`` and ``in_order`` concern worker processes.
+
+    `state_dict` tells where the iteration stands; a loader that loads it goes on there, in the same order.
+
+    Raises ValueError for options that exclude each other or are out of range, in PyTorch's words. NotImplementedError when
+    iterated with ``num_workers > 0``: loading in other processes is not there yet.
+    """
+
+    dataset: Dataset[_T]
+    batch_size: int | None
+    num_workers: int
+    pin_memory: bool
+    drop_last: bool
+    timeout: float
+    sampler: Sampler | Iterable
+    pin_memory_device: str
+    prefetch_factor: int | None
+    __initialized = False
+
+    def __init__(self, dataset: Dataset[_T], batch_size: int | None = 1, shuffle: bool | None = None,
+                 sampler: Sampler | Iterable | None = None, batch_sampler: Sampler[list] | Iterable[list] | None = None,
+                 num_workers: int = 0, collate_fn: Callable[[list], Any] | None = None, pin_memory: bool = False,
+                 drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None,
+                 multiprocessing_context: Any = None, generator: Generator | None = None, *,
+                 prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
+                 in_order: bool = True) -> None:
+        if num_workers < 0:
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing, but "
+                             f"got num_workers={num_workers}.")
+        if timeout < 0:
+            raise ValueError(f"timeout option should be non-negative, but got timeout={timeout}")
+        if num_workers == 0 and prefetch_factor is not None:
+            raise ValueError("prefetch_factor option could only be specified in multiprocessing. Let num_workers > 0 to "
+                             "enable multiprocessing, otherwise set prefetch_factor to None.")
+        if prefetch_factor is not None and prefetch_factor < 0:
+            raise ValueError(f"prefetch_factor option should be non-negative, but got {prefetch_factor}")
+        if persistent_workers and num_workers == 0:
+            raise ValueError("persistent_workers option needs num_workers > 0")
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.in_order = in_order
+
+        iterable = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if iterable else _DatasetKind.Map
+        if iterable:
+            if shuffle not in (False, None):
+                raise ValueError("DataLoader with IterableDataset: expected unspecified shuffle option, but got "
+                                 f"shuffle={shuffle}")
+            if sampler is not None:
+                raise ValueError("DataLoader with IterableDataset: expected unspecified sampler option, but got "
+                                 f"sampler={sampler}")
+            if batch_sampler is not None:
+                raise ValueError("DataLoader with IterableDataset: expected unspecified batch_sampler option, but got "
+                                 f"batch_sampler={batch_sampler}")
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and "
+                                 "drop_last")
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+        if sampler is None:
+            if iterable:
+                sampler = _InfiniteConstantSampler()
+            else:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        if batch_size is not None and batch_sampler is None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        self.generator = generator
+        if collate_fn is None:
+            collate_fn = default_collate if self._auto_collation else default_convert
+        self.collate_fn = collate_fn
+        self.persistent_workers = persistent_workers
+        self._IterableDataset_len_called: int | None = None
+        self._iterator: _SingleProcessIterator | None = None
+        self._resume: dict[str, Any] | None = None
+        self.__initialized = True
+
+    @property
+    def multiprocessing_context(self) -> BaseContext | None:
+        """How workers are started."""
+        return self.__multiprocessing_context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: Any) -> None:
+        if context is not None:
+            if self.num_workers == 0:
+                raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0), but "
+                                 f"got num_workers={self.num_workers}")
+            if isinstance(context, str):
+                methods = multiprocessing.get_all_start_methods()
+                if context not in methods:
+                    raise ValueError("multiprocessing_context option should specify a valid start method in "
+                                     f"{methods!r}, but got multiprocessing_context={context!r}")
+                context = multiprocessing.get_context(context)
+            if not isinstance(context, BaseContext):
+                raise TypeError("multiprocessing_context option should be a valid context object or a string specifying the "
+                                f"start method, but got multiprocessing_context={context}")
+        self.__multiprocessing_context = context
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__initialized and name in ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset",
+                                           "persistent_workers"):
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
+
+    def __iter__(self) -> "_SingleProcessIterator":
+        if self.num_workers > 0:
+            raise NotImplementedError(f"DataLoader: num_workers={self.num_workers}: loading in worker processes is not "
+                                      "implemented; use num_workers=0.")
+        self._iterator = _SingleProcessIterator(self)
+        return self._iterator
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self.batch_sampler if self._auto_collation else self.sampler
+
+    def __len__(self) -> int:
+        """Number of batches; of an iterable dataset as its ``__len__`` tells."""
+        if self._dataset_kind == _DatasetKind.Map:
+            return len(self._index_sampler)
+        length = self._IterableDataset_len_called = len(self.dataset)
+        if self.batch_size is None:
+            return length
+        return length // self.batch_size if self.drop_last else math.ceil(length / self.batch_size)
+
+    # ---- going on where another run stopped -------------------------------------------------------------------------
+
+    def _stateful(self) -> dict[str, Any]:
+        """The parts of this loader that keep a state of their own, by name."""
+        parts = {"batch_sampler": self.batch_sampler, "sampler": getattr(self.batch_sampler, "sampler", self.sampler),
+                 "dataset": self.dataset}
+        return {name: part for name, part in parts.items()
+                if callable(getattr(part, "state_dict", None)) and callable(getattr(part, "load_state_dict", None))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the iteration stands: batches handed out, and the states of sampler and dataset if they have one.
+
+        Between two epochs (or before the first) the next iteration is a new one.
+        """
+        iterator = self._iterator
+        if iterator is None:
+            return dict(self._resume) if self._resume is not None else {"running": False, "batches": 0, "parts": {}}
+        parts = {name: part.state_dict() for name, part in self._stateful().items()}
+        return {"running": not iterator.ended, "batches": iterator.handed_out, "parts": parts}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Have the next iteration go on where the saved one stood.
+
+        A dataset with ``load_state_dict`` goes on by itself; other iterable datasets are read again up to that place, and
+        of map-style ones only the indices are skipped. A sampler without a state must repeat its order by itself.
+        """
+        unknown = set(state_dict["parts"]) - set(self._stateful())
+        if unknown:
+            raise ValueError(f"DataLoader.load_state_dict: the saved state has parts this loader lacks: {sorted(unknown)}")
+        self._iterator = None
+        self._resume = dict(state_dict)
+
+
+class _SingleProcessIterator:
+    """One pass over a loader's batches in this process."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        if loader.timeout != 0:
+            raise AssertionError(f"timeout={loader.timeout} needs num_workers > 0")
+        if loader.pin_memory and jax.default_backend() == "cpu":
+            warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
+                          "won't be used.", stacklevel=3)
+        self.loader = loader
+        self.handed_out = 0
+        self.ended = False
+        resume, loader._resume = loader._resume, None
+        self._base_seed = draw_seed(loader.generator)
+        own_place = False
+        if resume is not None and resume["running"]:
+            stateful = loader._stateful()
+            for name, state in resume["parts"].items():
+                stateful[name].load_state_dict(state)
+            own_place = "dataset" in resume["parts"]
+        self.indices = iter(loader._index_sampler)
+        iterable = loader._dataset_kind == _DatasetKind.Iterable
+        fetcher = IterableFetcher if iterable else MapFetcher
+        self.fetcher = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+        self.counted = loader._IterableDataset_len_called if iterable else None
+        if resume is not None and resume["running"]:
+            for _ in range(resume["batches"]):
+                index = next(self.indices)
+                if iterable and not own_place:
+                    self.fetcher.fetch(index)
+            self.handed_out = resume["batches"]
+
+    def __iter__(self) -> "_SingleProcessIterator":
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            batch = self.fetcher.fetch(next(self.indices))
+        except StopIteration:
+            self.ended = True
+            raise
+        self.handed_out += 1
+        if self.counted is not None and self.handed_out > self.counted:
+            warnings.warn(f"Length of IterableDataset {self.loader.dataset} was reported to be {self.counted} (when "
+                          f"accessing len(dataloader)), but {self.handed_out} samples have been fetched.", stacklevel=2)
+        return batch
+
+    def __len__(self) -> int:
+        return len(self.loader._index_sampler)
+
+    def __getstate__(self) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
