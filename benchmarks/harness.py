@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import importlib
+import importlib.util
 import math
 import os
 import statistics
@@ -24,38 +24,28 @@ def cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def import_or_none(name: str) -> ModuleType | None:
-    """The module, or None where it is not installed (a module that is there but broken raises)."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        return None
-
-
-def torch_module(name: str) -> ModuleType | None:
+def torch_module(name: str) -> ModuleType:
     """``pytorchlike`` or ``torch``, the latter with as many threads as XLA has."""
-    module = import_or_none(name)
-    if module is not None and name == TORCH:
+    module = importlib.import_module(name)
+    if name == TORCH:
         module.set_num_threads(cpus())
     return module
 
 
 def variants_of(workload: Workload) -> list[str]:
-    """The variants that can run here: (a), then the ones in JAX, (b) first, then (c)."""
-    names = [PYTORCHLIKE, *workload.jax_loops, TORCH]
-    return [name for name in names if name in workload.jax_loops or torch_module(name) is not None]
+    """The variants that are installed here: (a), then the ones in JAX, (b) first, then (c).  Imports nothing."""
+    return [
+        name
+        for name in (PYTORCHLIKE, *workload.jax_loops, TORCH)
+        if name in workload.jax_loops or importlib.util.find_spec(name) is not None
+    ]
 
 
 def build(workload: Workload, variant: str, problem: Problem) -> Step:
     """The training step of a variant, with its own copy of the weights."""
     if variant in workload.jax_loops:
         return workload.jax_loops[variant](problem)
-    module = torch_module(variant)
-    if module is None:
-        raise SystemExit(f"{variant} is not installed")
-    return workload.torch_loop(module, problem)
+    return workload.torch_loop(torch_module(variant), problem)
 
 
 class CompileCounter:

@@ -7,6 +7,7 @@ one XLA program, when a value is read or an optimizer step ends.
 from __future__ import annotations
 
 import importlib as _importlib
+import math as _math
 from typing import Any
 
 from .tensor import Size as Size
@@ -53,10 +54,10 @@ __torch_version__ = "2.13.0"
 
 globals().update(_dtype.NAMES)
 
-inf = float("inf")
-nan = float("nan")
-pi = 3.141592653589793
-e = 2.718281828459045
+inf = _math.inf
+nan = _math.nan
+pi = _math.pi
+e = _math.e
 newaxis = None
 
 _MODULES = {

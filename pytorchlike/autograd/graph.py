@@ -47,7 +47,7 @@ def backward_name(op: str) -> str:
     """PyTorch's name of an operation's node: 'log_softmax' -> 'LogSoftmaxBackward0'."""
     renamed = {"matmul": "mm", "linear": "addmm", "alias": "clone", "_getitem": "select", "relu": "relu", "sub": "sub"}
     name = renamed.get(op, op).strip("_")
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Backward0"
+    return "".join(part[:1].upper() + part[1:] for part in name.replace(" ", "_").split("_")) + "Backward0"
 
 
 def node_of(tensor: Any) -> Node:
@@ -77,7 +77,7 @@ def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
         return Node("Backward", lambda: (), (where, slot))
 
     def following() -> tuple:
-        return tuple(_node(graph, s, input_of, where) for s in source.wrt_slots())
+        return tuple(_node(graph, s, input_of, where) for s in source.wrt_slots)
 
     return Node(backward_name(source.op.name), following, (where, source.first))
 

@@ -15,7 +15,7 @@ from .errors import describe
 from .evaluators import Inline, OpByOp
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
-from .segment import FREED, Segment, saved_slots
+from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import Event, stats
 from .trace import Places, Trace, local
 from .trie import Call, Input, State
@@ -151,8 +151,7 @@ def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> 
         if program.uses == 1:
             policy.used_again()
         return program
-    values = trace.values
-    may_give = {s for s in dead if _owned(values[s])}
+    may_give = set(dead)
     wanted = set(live)
     for p in dict.fromkeys(programs.values()):
         if wanted.issubset(p.live) and may_give.issuperset(p.given):
@@ -174,11 +173,6 @@ def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> 
         programs[key] = program
         policy.compiled()
     return program
-
-
-def _owned(value: Value) -> bool:
-    data = value.data
-    return type(data) is not np.ndarray and data is not None and sys.getrefcount(data) <= 3
 
 
 def _where(state: State) -> str:
@@ -217,30 +211,33 @@ def _assign_program(trace: Trace, state: State, program: Program, outs: Any) -> 
 
 def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) -> None:
     """Give live differentiable results their way back."""
-    live, plan, saved = tracked
+    alive, freed, plan, saved = tracked
     values = trace.values
+    for s in freed:
+        values[s].node = FREED
+    if not alive:
+        return
     graph = state.graph()
-    segment = None
-    for s in live:
-        producer = graph.producer[s]
-        if producer in graph.freed:
-            values[s].node = FREED
-            continue
-        if segment is None:
-            mine = {i: arrays[i] for i in saved if type(graph.producer[i]) is not Input}
-            numbers = Numbers(trace.ints, trace.floats, trace.complexes)
-            segment = Segment(graph, plan, mine, values, numbers, trace.watched)
+    mine = {i: arrays[i] for i in saved if type(graph.producer[i]) is not Input}
+    numbers = Numbers(trace.ints, trace.floats, trace.complexes)
+    segment = Segment(graph, plan, mine, values, numbers, trace.watched)
+    for s in alive:
         values[s].node = (segment, s)
 
 
 def tracked_of(state: State, live: tuple[int, ...]) -> tuple | None:
-    """(live differentiable slots, calls behind them, slots to save) or None when gradients end here."""
+    """What later reverse passes need of live differentiable results; None when there are none.
+
+    (results with a way back, results whose way back was given up, calls on the way, slots to save)
+    """
     graph = state.graph()
     slots = tuple(s for s in live if graph.metas[s].grad == INTERIOR)
     if not slots:
         return None
-    plan, saved = saved_slots(graph, slots)
-    return slots, plan, saved
+    freed = tuple(s for s in slots if is_freed(graph, s)) if graph.freed else ()
+    alive = tuple(s for s in slots if s not in freed)
+    plan, saved = saved_slots(graph, alive)
+    return alive, freed, plan, saved
 
 
 def _assign(trace: Trace, state: State, live: tuple[int, ...], env: dict[int, Any]) -> None:
@@ -270,7 +267,7 @@ class ShapeOnly:
 def _wanted(state: State, live: tuple[int, ...]) -> tuple[int, ...]:
     tracked = tracked_of(state, live)
     graph = state.graph()
-    extra = () if tracked is None else tuple(s for s in tracked[2] if type(graph.producer[s]) is not Input)
+    extra = () if tracked is None else tuple(s for s in tracked[3] if type(graph.producer[s]) is not Input)
     return tuple(s for s in dict.fromkeys((*live, *extra)) if graph.metas[s].place != SHAPE_ONLY)
 
 

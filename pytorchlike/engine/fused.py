@@ -31,7 +31,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...]) -> Any
     guards = _guards(graph, schedule, wanted)
 
     room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in wanted)
-    held = set() if tracked is None else set(tracked[2])
+    held = set() if tracked is None else set(tracked[3])
     given, kept = [], []
     for s in schedule.inputs:
         m = graph.metas[s]

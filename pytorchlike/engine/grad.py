@@ -124,7 +124,7 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
     if targets is not None:
         leads = set(targets)
         for e in graph.entries:
-            if type(e) is Call and e.tracked and not leads.isdisjoint(e.wrt_slots()):
+            if type(e) is Call and e.tracked and not leads.isdisjoint(e.wrt_slots):
                 leads.update(e.out_slots)
     reach = set(roots)
     plan: list[Call] = []
@@ -132,12 +132,12 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
     for e in reversed(graph.entries):
         if type(e) is not Call or e.first <= stop or not e.tracked or reach.isdisjoint(e.out_slots):
             continue
-        if leads is not None and leads.isdisjoint(e.wrt_slots()):
+        if leads is not None and leads.isdisjoint(e.wrt_slots):
             continue
         if e in freed and e.op.saves:
             raise RuntimeError(_AGAIN)
         plan.append(e)
-        reach.update(s for s in e.wrt_slots())
+        reach.update(s for s in e.wrt_slots)
     done = set(plan)
     outs = []
     for s in sorted(reach):
@@ -293,7 +293,7 @@ class _Pass:
         reach = set(cotangents)
         for e in reversed(graph.entries):
             if type(e) is Call and e.tracked and not reach.isdisjoint(e.out_slots):
-                reach.update(e.wrt_slots())
+                reach.update(e.wrt_slots)
         return reach
 
     def _value(self, where: Any, values: list | None, slot: int) -> Value:
@@ -394,7 +394,7 @@ class _Pass:
                 op = _vjp_op(call.kernel, call.wrt, tuple(g is not None for g in given), call)
                 grads = record(op, (), (*args, *[g for g in given if g is not None]), tuple(numbers))
                 grads = grads if type(grads) is tuple else (grads,)
-            for s, g in zip(call.wrt_slots(), grads, strict=True):
+            for s, g in zip(call.wrt_slots, grads, strict=True):
                 cotangents[s] = g if s not in cotangents else add(cotangents[s], g)
         return {s: cotangents[s] for s in outs if s in cotangents}
 

@@ -124,7 +124,7 @@ def walk(
             grads = given
         else:
             grads = pull(call, given)
-        for s, g in zip(call.wrt_slots(), grads, strict=True):
+        for s, g in zip(call.wrt_slots, grads, strict=True):
             old = cotangents.get(s)
             cotangents[s] = g if old is None else add(old, g)
     return cotangents

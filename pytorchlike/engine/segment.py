@@ -62,12 +62,23 @@ def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...],
     plan: list[Call] = []
     saved: dict[int, None] = {}
     for e in reversed(graph.entries):
-        if type(e) is Call and e.tracked and e not in graph.freed and not reach.isdisjoint(e.out_slots):
+        if type(e) is Call and e.tracked and not reach.isdisjoint(e.out_slots):
             plan.append(e)
-            reach.update(e.wrt_slots())
+            reach.update(e.wrt_slots)
             if e.op.saves and not e.op.alias:
                 saved.update(dict.fromkeys(e.slots))
     return tuple(plan), tuple(saved)
+
+
+def is_freed(graph: Graph, slot: int) -> bool:
+    """Whether the way back from a slot leads through a call that an earlier reverse pass has given up."""
+    reach = {slot}
+    for e in reversed(graph.entries):
+        if type(e) is Call and e.tracked and not reach.isdisjoint(e.out_slots):
+            if e in graph.freed and e.op.saves:
+                return True
+            reach.update(e.wrt_slots)
+    return False
 
 
 class SegmentReverse:

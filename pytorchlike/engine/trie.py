@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from .meta import INTERIOR, Meta, Mode
-from .op import Kernel, Op
+from .op import Kernel, Op, Wide
 
 _clock = itertools.count(1)
 
@@ -18,19 +18,25 @@ class Call:
     metas: of the slots among ``ins``, in order.  first, outs: slots ``first … first + len(outs) - 1`` and their metas.
     """
 
-    __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place")
+    __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
+                 "out_slots", "wrt_slots", "tracked", "run", "pulls")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
                  location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
         self.op, self.static, self.ins, self.metas, self.first, self.outs = op, static, ins, metas, first, outs
-        self.slots = tuple(i for i in ins if type(i) is int)
         self.mode, self.location, self.kernel, self.place = mode, location, kernel, place
-        self.wrt = self.differentiable_inputs()
+        #: the slots among ``ins``; those that require gradients, and their positions among the kernel's arrays
+        self.slots = tuple([i for i in ins if type(i) is int])
+        self.wrt_slots = tuple([s for s, m in zip(self.slots, metas, strict=True) if m.grad])
+        self.wrt = self._positions() if self.wrt_slots else ()
+        self.out_slots = range(first, first + len(outs))
+        #: whether the tape goes through this call
+        self.tracked = bool(self.wrt) and any([m.grad == INTERIOR for m in outs])
+        #: compiled kernels, once the call has run by itself: forward, and reverse by which cotangents are present
+        self.run: Any = None
+        self.pulls: Any = None
 
-    def differentiable_inputs(self) -> tuple[int, ...]:
-        """Positions, among the arrays that the kernel takes, of the inputs that require gradients."""
-        from .op import Wide
-
+    def _positions(self) -> tuple[int, ...]:
         wrt, k, s = [], 0, 0
         for i in self.ins:
             if type(i) is int:
@@ -41,19 +47,6 @@ class Call:
             elif type(i) is Wide:
                 k += 1
         return tuple(wrt)
-
-    def wrt_slots(self) -> tuple[int, ...]:
-        """The slots behind :attr:`wrt`, in the same order."""
-        return tuple(s for s, m in zip(self.slots, self.metas, strict=True) if m.grad)
-
-    @property
-    def tracked(self) -> bool:
-        """Whether the tape goes through this call."""
-        return any(m.grad == INTERIOR for m in self.outs) and bool(self.wrt)
-
-    @property
-    def out_slots(self) -> range:
-        return range(self.first, self.first + len(self.outs))
 
     def __repr__(self) -> str:
         return f"%{self.first}:{len(self.outs)} = {self.op.name}{self.ins}"

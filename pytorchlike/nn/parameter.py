@@ -9,7 +9,8 @@ from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
 
-__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "is_lazy"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin",
+           "is_lazy"]
 
 
 class _ParameterMeta(type(Tensor)):

@@ -98,6 +98,7 @@ class OpDef:
         self.autocast: str | None = told["autocast"]
         self.parse: Callable[..., Any] | None = told["parse"]
         self.precheck: Callable[[dict], None] | None = told["precheck"]
+        self.host: Callable[..., Any] | None = told["host"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
             Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -361,6 +362,7 @@ def op(
     autocast: str | None = None,
     parse: Callable[..., Any] | None = None,
     precheck: Callable[[dict], None] | None = None,
+    host: Callable[..., Any] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -368,7 +370,7 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            autocast=autocast, parse=parse, precheck=precheck,
+            autocast=autocast, parse=parse, precheck=precheck, host=host,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -484,17 +484,15 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-08) ->
     return jnp.sum(unit(a) * unit(b), axis)
 
 
-@op(namespace=_BOTH, method=False, promote="common")
+@op(namespace=_BOTH, method=False, promote="float")
 @half_in_float32
 def pairwise_distance(
     x1: Array, x2: Array, p: float = 2.0, eps: float = 1e-06, keepdim: bool = False
 ) -> jax.Array:
     """p-norm of ``x1 - x2 + eps`` over the last dimension: (*, D) and (*, D) -> (*), or (*, 1) with `keepdim`.
 
-    RuntimeError if the shapes do not broadcast or the tensors are not floating point.
+    Integers become the default float dtype. RuntimeError if the shapes do not broadcast.
     """
-    if not is_floating(x1) and not is_complex(x1):
-        raise RuntimeError(f"pairwise_distance: input must be floating point or complex, got {x1.dtype}")
     shape = broadcast_shape(x1.shape, x2.shape)
     difference = jnp.broadcast_to(x1 - x2 + jnp.asarray(eps, x1.dtype), shape)
     if not shape:

@@ -457,7 +457,8 @@ def _any_complex(*operands: Any) -> bool:
 def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
     """``input + value * tensor1 * tensor2``, broadcast."""
     x, a, b = fit(input, tensor1, tensor2)
-    return x + _scaled("addcmul", a, value) * b
+    # Integer tensors truncate a fractional value, as PyTorch does.
+    return x + a * jnp.asarray(value, a.dtype) * b
 
 
 @op(promote="common", inplace=True, autocast="promote")
@@ -839,9 +840,9 @@ def nextafter(input: Array, other: Array) -> jax.Array:
 def ldexp(input: Array, other: Array) -> jax.Array:
     """``input * 2**other``; integers become the default float dtype. Powers of two are exact for integer `other`."""
     if is_integral(other) or is_boolean(other):
-        one = to_float(jnp.zeros((), np.int64)) + 1
+        one = jnp.ones((), input.dtype if is_floating(input) else to_float(other).dtype)
         places = jnp.clip(other.astype(np.int64), -5000, 5000).astype(np.int32)
-        scale = jnp.ldexp(jnp.broadcast_to(one, other.shape), places)
+        scale = jnp.ldexp(jnp.broadcast_to(widened(one), other.shape), places).astype(one.dtype)
     else:
         scale = lax.pow(jnp.full_like(other, 2), other)
     dtype = result_type(input, scale)

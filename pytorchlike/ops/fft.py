@@ -444,17 +444,15 @@ def istft(
     w = _window("istft", window, win, n_fft, real)
     norm = "ortho" if normalized else "backward"
     x = jnp.swapaxes(x, 1, 2)
-    if onesided:
-        pieces = _c2r(x, (2,), (n_fft,), norm)
-    else:
+    if return_complex:
         pieces = _c2c(x, (2,), (n_fft,), norm, True)
-        pieces = pieces if return_complex else pieces.real
+    else:  # of a two-sided spectrum only the half that a real signal determines
+        pieces = _c2r(x, (2,), (n_fft,), norm)
     pieces = pieces * w.astype(jnp.result_type(w, pieces.dtype))
     total = n_fft + hop * (frames - 1)
     index = (np.arange(frames)[:, None] * hop + np.arange(n_fft)).reshape(-1)
     y = jnp.zeros((x.shape[0], total), pieces.dtype).at[:, index].add(pieces.reshape(x.shape[0], -1))
-    squares = jnp.tile(jnp.square(jnp.abs(w)), frames) if is_complex(w.dtype) else jnp.tile(w * w, frames)
-    weight = jnp.zeros(total, squares.dtype).at[index].add(squares)
+    weight = jnp.zeros(total, w.dtype).at[index].add(jnp.tile(w * w, frames))
     start = n_fft // 2 if center else 0
     if length is not None:
         end = start + length

@@ -17,6 +17,7 @@ from ._table import Array, Arrays, Operand, op, to_float, view_rule
 from .matmul import _parse_operands, cross_product, multi_dot_body, product
 from .reduce import (
     Dims,
+    check_broadcast,
     is_complex,
     is_inexact,
     magnitude,
@@ -393,6 +394,8 @@ def matrix_power(A: Array, n: int):
 @op(name="matrix_exp", namespace=("torch", "linalg"))
 def matrix_exp(A: Array):
     """Matrix exponential of square matrices (scaling and squaring with Padé approximants, jax.scipy.linalg.expm)."""
+    if A.dtype.itemsize == 2 and is_inexact(A.dtype):
+        return matrix_exp.fn(A.astype(np.float32)).astype(A.dtype)
     _square("linalg.matrix_exp", A)
     if A.size == 0:
         return A
@@ -500,8 +503,7 @@ def triangular_solve(input: Array, A: Array, upper: bool = True, transpose: bool
             f"is {b.shape[-2]} by {b.shape[-1]}"
         )
     x = _triangular(a, b, upper=upper, trans=transpose, unit=unitriangular)
-    # The copy holds only what was read.
-    return x, jnp.triu(a) if upper else jnp.tril(a)
+    return x, a
 
 
 @op(name="lstsq", namespace="linalg", returns=("solution", "residuals", "rank", "singular_values"), out=False)
@@ -1008,11 +1010,7 @@ def linalg_vecdot(x: Array, y: Array, *, dim: int = -1):
     """Sum of conj(x) * y along ``dim``, other axes broadcast."""
     n = max(x.ndim, y.ndim)
     axis = one_axis(dim, n) - n
-    if (x.shape[axis] if x.ndim else 1) != (y.shape[axis] if y.ndim else 1):
-        raise RuntimeError(
-            f"linalg.vecdot: x and y must have the same size along dim {dim}, but got {list(x.shape)} and "
-            f"{list(y.shape)}"
-        )
+    check_broadcast(x, y)
     return jnp.sum(x.conj() * y, axis) if n else x.conj() * y
 
 

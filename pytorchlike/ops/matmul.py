@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from ._table import Array, Arrays, Scalar, op, result_type
-from .reduce import magnitude, one_axis, sqrt0, type_name
+from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
 
 _C_NAMES = {
     "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
@@ -56,17 +56,16 @@ def product(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.dot(a, b)
     n, m = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     if n != m:
-        if b.ndim == 1 and a.ndim == 2:
-            raise RuntimeError(f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{n}), vec ({m})")
         rows = math.prod(a.shape[:-1])
-        columns = 1 if b.ndim == 1 else b.shape[-1]
         if a.ndim > 2 and b.ndim > 2:
             raise RuntimeError(
-                f"matmul: batches of matrices cannot be multiplied: {list(a.shape)} @ {list(b.shape)} need equal sizes "
-                f"in the "
-                f"last dimension of the first and the last but one of the second, but got {n} and {m}"
+                "Expected size for first two dimensions of batch2 tensor to be: "
+                f"[{math.prod(a.shape[:-2])}, {n}] but got: [{math.prod(b.shape[:-2])}, {m}]. (matmul of "
+                f"{list(a.shape)} and {list(b.shape)})"
             )
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{n} and {m}x{columns})")
+        if b.ndim == 1:
+            raise RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{n}), vec ({m})")
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{n} and {m}x{b.shape[-1]})")
     _same_dtype(a, b)
     if a.ndim > 2 and b.ndim <= 2:
         # One large product instead of a batch of small ones: twice as fast on CPU.
@@ -570,6 +569,7 @@ def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_
     modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
     if compute_mode not in modes:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    check_broadcast(x1[..., :1, :1], x2[..., :1, :1])
     large = x1.shape[-2] > 25 or x2.shape[-2] > 25
     if p == 2 and (compute_mode == modes[1] or (compute_mode == modes[0] and large)):
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b about the mean of b, which keeps the cancellation small.

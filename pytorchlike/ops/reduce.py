@@ -69,6 +69,18 @@ def many_axes(dim: Dims, ndim: int) -> tuple[int, ...]:
     return axes if ndim else ()
 
 
+def check_broadcast(a: jax.Array, b: jax.Array) -> tuple[int, ...]:
+    """The common shape of two arrays.  Raises RuntimeError in PyTorch's words if they do not broadcast."""
+    n = max(a.ndim, b.ndim)
+    p, q = ((1,) * (n - x.ndim) + x.shape for x in (a, b))
+    for i in reversed(range(n)):
+        if p[i] != q[i] and 1 not in (p[i], q[i]):
+            raise RuntimeError(
+                f"The size of tensor a ({p[i]}) must match the size of tensor b ({q[i]}) at non-singleton dimension {i}"
+            )
+    return tuple(t if s == 1 else s for s, t in zip(p, q, strict=True))
+
+
 def is_nan(x: jax.Array) -> jax.Array:
     """Element-wise NaN test that also takes integers."""
     return jnp.isnan(x) if is_inexact(x.dtype) else jnp.zeros(x.shape, bool)
@@ -175,8 +187,9 @@ def sum_(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.dty
     Dtype: ``dtype`` if given (input is converted first), else that of input; bool and integers give int64.
     Raises: IndexError if a dim is out of range, RuntimeError if one is given twice.
     """
-    to = _sum_dtype(input, dtype)
-    return jnp.sum(input.astype(to), many_axes(dim, input.ndim), keepdims=keepdim)
+    x = input.astype(_sum_dtype(input, dtype))
+    reduce = jnp.any if x.dtype == np.bool_ else jnp.sum
+    return reduce(x, many_axes(dim, x.ndim), keepdims=keepdim)
 
 
 @op()
@@ -236,9 +249,10 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     zeros.
     """
     x = input.astype(_sum_dtype(input, dtype))
+    reduce = jnp.all if x.dtype == np.bool_ else jnp.prod
     if dim is None:
-        return jnp.prod(x.reshape(-1), 0)
-    return jnp.prod(x, many_axes(dim, x.ndim), keepdims=keepdim)
+        return reduce(x.reshape(-1), 0)
+    return reduce(x, many_axes(dim, x.ndim), keepdims=keepdim)
 
 
 @op(method=True, function=False, saves=False)
@@ -318,6 +332,8 @@ def _overload(elementwise: str):
 
 
 def _max_or_min(name: str, input: jax.Array, dim: int | None, keepdim: bool, largest: bool):
+    if dim is not None and is_complex(input.dtype):
+        raise RuntimeError(f"{name}(): does not support complex input")
     _need_real(name, input)
     if dim is None:
         if input.size == 0:
@@ -402,7 +418,7 @@ def _arg(name: str, input: jax.Array, dim: int | None, keepdim: bool, largest: b
     if is_complex(input.dtype):
         raise RuntimeError(f"{name}(): does not support complex input")
     if input.dtype == np.bool_:
-        raise NotImplementedError(f"\"{name}_cpu\" not implemented for 'Bool'; convert with .int() first")
+        raise RuntimeError(f"{name}(): does not support bool input; convert it with .int() first")
     if dim is None:
         if input.size == 0:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
@@ -687,6 +703,7 @@ def norm(
 @op(promote="common", autocast="float32")
 def dist(input: Array, other: Array, p: float = 2):
     """Norm of order ``p`` of ``input - other`` (broadcast), a 0-d tensor."""
+    check_broadcast(input, other)
     d = input - other
     return vector_norm(d, float(p), tuple(range(d.ndim)), False)
 

@@ -214,7 +214,7 @@ def _log_by_parts(x: jax.Array, high: float, low: float, scale: float) -> jax.Ar
     `high` + `low` is the logarithm of two in that base, `high` short enough to be multiplied by any exponent exactly;
     `scale` is the factor from the natural logarithm.
     """
-    proper = (x > 0) & jnp.isfinite(x)
+    proper = (x >= jnp.finfo(x.dtype).tiny) & jnp.isfinite(x)
     mantissa, exponent = jnp.frexp(jnp.where(proper, x, jnp.ones_like(x)))
     small = mantissa < math.sqrt(0.5)
     mantissa = jnp.where(small, mantissa * 2, mantissa)

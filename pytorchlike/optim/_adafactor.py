@@ -58,8 +58,8 @@ class Adafactor(Optimizer):
         p = p - lr * weight_decay * p - max(eps2, rms(p)) * min(lr, 1 / sqrt(t)) * u
 
     Rows and columns are those of the last two dimensions. State: "step", and "row_var" and "col_var", or "variance".
-    Defaults: lr 1e-2, beta2_decay -0.8, eps (None: the dtype's machine epsilon, 1e-3), d 1, weight_decay 0. ``foreach`` is
-    accepted.
+    Defaults: lr 1e-2, beta2_decay -0.8, eps (None: the dtype's machine epsilon, 1e-3), d 1, weight_decay 0. ``foreach``
+    is accepted.
     Source: torch.optim.Adafactor; Shazeer & Stern 2018, arXiv:1804.04235, who put eps1 inside the moments (as
     optax.adafactor does) and have no lr.
     Raises: ValueError for numbers out of range, RuntimeError for complex parameters or sparse gradients.

@@ -23,8 +23,8 @@ class _Options(NamedTuple):
 def _orthogonal(x: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array, eps: jax.Array, steps: int) -> jax.Array:
     """Push the singular values of a matrix towards 1 by the quintic Newton-Schulz iteration, in bfloat16.
 
-    ``x <- a x + (b (x x') + c (x x')^2) x`` with the shorter side first; the coefficients trade an exact limit for a steep
-    start, so that the values end in about [0.5, 1.5].
+    ``x <- a x + (b (x x') + c (x x')^2) x`` with the shorter side first; the coefficients trade an exact limit for a
+    steep start, so that the values end in about [0.5, 1.5].
     """
     tall = x.shape[0] > x.shape[1]
     y = x.astype(jnp.bfloat16)
@@ -78,7 +78,8 @@ class Muon(Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if len(p.shape) != 2:
-                    raise ValueError(f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}")
+                    raise ValueError("Muon only supports 2D parameters whereas we found a parameter with size: "
+                                     f"{p.size()}")
 
     def _options(self, group: dict[str, Any]) -> _Options:
         if group["ns_steps"] >= 100:

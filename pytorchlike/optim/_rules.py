@@ -33,7 +33,8 @@ class RuleKey(NamedTuple):
     """What selects a compiled update: hashable, the same at every step of an ordinary loop.
 
     ``step_of[i]`` is the index of parameter i's step value among the distinct ones (None: all share one, or the rule
-    counts no steps). ``scaled`` and ``guarded`` tell that a gradient scale and an overflow flag follow the hyper-parameters.
+    counts no steps). ``scaled`` and ``guarded`` tell that a gradient scale and an overflow flag follow the
+    hyper-parameters.
     """
 
     rule: Callable[[Any, Hyper, Any], optax.GradientTransformation]
@@ -84,7 +85,8 @@ def named(slots: Sequence[str], counted: bool, update: Callable[..., tuple[Array
     def init(params: Arrays) -> State:
         state: State = {"step": jnp.zeros((), jnp.float32)} if counted else {}
         for slot in slots:
-            state[slot] = jax.tree.map(lambda p, v=(start or {}).get(slot, 0): jnp.full_like(p, v), params)
+            value = (start or {}).get(slot, 0)
+            state[slot] = tuple(jnp.full_like(p, value) for p in params)
         return state
 
     update.named_state = True

@@ -36,8 +36,8 @@ class Adamax(Optimizer):
 
     State: "step", "exp_avg" (m), "exp_inf" (u). Defaults: lr 2e-3, betas (0.9, 0.999), eps 1e-8, weight_decay 0.
     ``foreach`` and ``capturable`` are accepted; ``differentiable=True`` raises NotImplementedError at the step.
-    Source: torch.optim.Adamax; Kingma & Ba 2015, arXiv:1412.6980. Differs: optax.adamax adds eps beside the gradient too,
-    but begins its counters otherwise.
+    Source: torch.optim.Adamax; Kingma & Ba 2015, arXiv:1412.6980. Differs: optax.adamax adds eps beside the gradient
+    too, but begins its counters otherwise.
     Raises: ValueError for negative numbers or betas outside [0, 1).
     """
 

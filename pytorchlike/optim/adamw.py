@@ -10,7 +10,8 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Adam):
-    """`Adam` whose weight decay is taken from the parameter directly: ``p = p - lr * weight_decay * p`` before the step.
+    """`Adam` whose weight decay is taken from the parameter directly: ``p = p - lr * weight_decay * p`` before the
+    step.
 
     Defaults as Adam's, but weight_decay 1e-2.
     Source: torch.optim.AdamW; Loshchilov & Hutter 2019, arXiv:1711.05101.

@@ -65,10 +65,11 @@ class _FromOptax(Optimizer):
 
     def __init__(self, params: ParamsT, tx: optax.GradientTransformation, defaults: dict[str, Any]) -> None:
         self._tx = tx
+        self._names = tuple(name for name in defaults if name != "lr") or ("lr",)
         super().__init__(params, defaults)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_tx": self._tx}
+        return {**super().__getstate__(), "_tx": self._tx, "_names": self._names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a `state_dict`; the transformation must be the same."""
@@ -78,12 +79,11 @@ class _FromOptax(Optimizer):
                 self.state[key] = [leaf.clone() for leaf in value]
 
     def _options_of(self, group: dict[str, Any]) -> tuple[_Key, list[Any]]:
-        names = tuple(n for n in self.defaults if n != "lr")
-        if not names:
+        if self._names == ("lr",):
             return _Key(self._tx, (), True), [group["lr"]]
         # "lr" is what schedules set; optax calls it learning_rate.
-        values = [group["lr"] if n == "learning_rate" else group[n] for n in names]
-        return _Key(self._tx, names, False), values
+        values = [group["lr" if name == "learning_rate" else name] for name in self._names]
+        return _Key(self._tx, self._names, False), values
 
     def step(self, closure: Any = None) -> Any:
         """Update the parameters that have gradients; all gradients of a group must be there or none."""
@@ -103,9 +103,9 @@ class _FromOptax(Optimizer):
         if len(missing) == len(params):
             return
         if missing:
-            raise RuntimeError(f"from_optax: parameters {missing} of group {number} have no gradient. An optax state belongs "
-                               "to all parameters together: leave those that are not trained out of the optimizer, or "
-                               "give them zero gradients.")
+            raise RuntimeError(f"from_optax: parameters {missing} of group {number} have no gradient. An optax state "
+                               "belongs to all parameters together: leave those that are not trained out of the "
+                               "optimizer, or give them zero gradients.")
         key, hyper = self._options_of(group)
         name = f"optax.{number}"
         if name not in self.state:
@@ -115,7 +115,7 @@ class _FromOptax(Optimizer):
             leaves = [concrete_zeros(params[0], dtype=from_numpy_dtype(np.dtype(x.dtype)), shape=x.shape)
                       for x in jax.tree.leaves(shapes)]
             self.state[name] = leaves
-            record_update("optim.from_optax.init", _begin, key, [params], [], [leaves])
+            record_update("optim.from_optax.init", _begin, key, [params, leaves], [], [leaves])
         leaves = self.state[name]
         scale, flag = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         key = key._replace(guarded=(scale is not None, flag is not None))
@@ -126,8 +126,9 @@ class _FromOptax(Optimizer):
 def from_optax(tx: optax.GradientTransformation, params: ParamsT, lr: float | Tensor = 1.0) -> Optimizer:
     """An optimizer that applies an optax transformation, with groups, schedules and state dicts.
 
-    A transformation made by ``optax.inject_hyperparams`` has its numbers as options of the groups ("learning_rate" under
-    the name "lr" too, which is what schedules set): they are run-time inputs. For any other, ``lr`` multiplies the
+    A transformation made by ``optax.inject_hyperparams`` has its numbers as options of the groups ("learning_rate"
+    under the name "lr" too, which is what schedules set): they are run-time inputs. For any other, ``lr`` multiplies
+    the
     updates: ``from_optax(optax.chain(optax.scale_by_adam(), optax.scale(-1)), params, lr=1e-3)``; with a complete
     optimizer such as ``optax.adam(1e-3)``, leave it at 1.
 

@@ -24,7 +24,8 @@ class _Point:
 
 
 def _cubic_minimum(a: _Point, b: _Point, bounds: tuple[float, float] | None = None) -> float:
-    """Minimum of the cubic through two points with their slopes, within bounds (the points); their middle if it has none.
+    """Minimum of the cubic through two points with their slopes, within bounds (the points); their middle if it has
+    none.
 
     Source: Nocedal & Wright, Numerical Optimization, 2006, eq. 3.59.
     """
@@ -101,12 +102,12 @@ def _strong_wolfe(evaluate: Callable[[float], _Point], start: _Point, t: float, 
 class LBFGS(Optimizer):
     """L-BFGS with a fixed step or a strong-Wolfe line search; full batches, one parameter group.
 
-    ``step(closure)`` makes up to ``max_iter`` iterations, each along ``-H g`` with H from the last ``history_size`` steps
-    and gradient differences, and calls ``closure`` (which computes loss and gradients) up to ``max_eval`` times (default
-    1.25 max_iter). It stops when no gradient exceeds ``tolerance_grad`` or step and loss change by less than
+    ``step(closure)`` makes up to ``max_iter`` iterations, each along ``-H g`` with H from the last ``history_size``
+    steps and gradient differences, and calls ``closure`` (which computes loss and gradients) up to ``max_eval`` times
+    (default 1.25 max_iter). It stops when no gradient exceeds ``tolerance_grad`` or step and loss change by less than
     ``tolerance_change``. Values are read at every iteration, so that each is a program of its own.
 
-    State, under the first parameter: "func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag",
+    State, under the first parameter: "func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al",
     "prev_flat_grad", "prev_loss".
     Source: torch.optim.LBFGS; Nocedal & Wright 2006, algorithm 7.4; Schmidt's minFunc.
     Raises: ValueError for several groups or a negative rate; RuntimeError for another line search than "strong_wolfe".
@@ -166,6 +167,8 @@ class LBFGS(Optimizer):
         for y, s, r in zip(reversed(dirs), reversed(stps), reversed(ro), strict=True):
             alphas.append(s.dot(q) * r)
             q = q - alphas[-1] * y
+        # PyTorch keeps its working list in the state; with it, the state dicts have the same keys.
+        state["al"] = [*reversed(alphas), *[None] * (history - len(alphas))]
         q = q * state["H_diag"]
         for y, s, r, alpha in zip(dirs, stps, ro, reversed(alphas), strict=True):
             q = q + (alpha - y.dot(q) * r) * s

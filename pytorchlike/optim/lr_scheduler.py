@@ -1,8 +1,9 @@
 """Learning-rate schedules: objects that rewrite ``group["lr"]`` (and momenta) of an optimizer at each ``step()``.
 
-Most are *chainable*: a step multiplies the present rate, so that several act together; ``step(epoch)`` (deprecated) uses
-the closed form from the base rates instead. The rates are Python floats or one-element Tensors, which are filled in
-place; either way they are run-time inputs of the recorded update, so that a schedule never makes anything compile anew.
+Most are *chainable*: a step multiplies the present rate, so that several act together; ``step(epoch)`` (deprecated)
+uses the closed form from the base rates instead. The rates are Python floats or one-element Tensors, which are filled
+in place; either way they are run-time inputs of the recorded update, so that a schedule never makes anything compile
+anew.
 
 Source: torch.optim.lr_scheduler (same names, arguments, formulas and state dicts).
 """
@@ -28,8 +29,8 @@ __all__ = ["LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR"
 Rate = float | Tensor
 
 _EPOCH_WARNING = ("The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. "
-                  "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from "
-                  "None, the closed form is used instead of the new chainable form, where available.")
+                  "Please use `scheduler.step()` to step the scheduler. During the deprecation, if epoch is different "
+                  "from None, the closed form is used instead of the new chainable form, where available.")
 
 
 def _own(value: Any) -> Any:
@@ -88,8 +89,8 @@ class LRScheduler:
                 group.setdefault("initial_lr", _own(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
-                               f"last_epoch={last_epoch}. Load the optimizer's state_dict first, or start a new schedule "
-                               "with last_epoch=-1.")
+                               f"last_epoch={last_epoch}. Load the optimizer's state_dict first, or start a new "
+                               "schedule with last_epoch=-1.")
         self.base_lrs: list[Rate] = _current(optimizer, "initial_lr")
         self.last_epoch = last_epoch
         self._watch_optimizer()
@@ -142,9 +143,9 @@ class LRScheduler:
                               "initialization. Please, make sure to call `optimizer.step()` before "
                               "`lr_scheduler.step()`.", UserWarning, stacklevel=2)
             elif not getattr(self.optimizer, "_opt_called", False):
-                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them in "
-                              "the opposite order: `optimizer.step()` before `lr_scheduler.step()`. Otherwise the first "
-                              "value of the learning rate schedule is skipped.", UserWarning, stacklevel=2)
+                warnings.warn("Detected call of `lr_scheduler.step()` before `optimizer.step()`. You should call them "
+                              "in the opposite order: `optimizer.step()` before `lr_scheduler.step()`. Otherwise the "
+                              "first value of the learning rate schedule is skipped.", UserWarning, stacklevel=2)
         self._step_count += 1
         if epoch is not None:
             warnings.warn(_EPOCH_WARNING, UserWarning, stacklevel=2)
@@ -270,13 +271,14 @@ class StepLR(_Chainable):
 class MultiStepLR(_Chainable):
     """``lr = lr * gamma`` at each of ``milestones`` (twice at one listed twice)."""
 
-    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1,
+                 last_epoch: int = -1) -> None:
         self.milestones = Counter(milestones)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
     def _ratio(self) -> float | None:
-        times = self.milestones[self.last_epoch] if self.last_epoch in self.milestones else 0
+        times = self.milestones.get(self.last_epoch, 0)
         return self.gamma**times if times else None
 
     def _from_base(self) -> float:
@@ -286,7 +288,8 @@ class MultiStepLR(_Chainable):
 class ConstantLR(_Chainable):
     """``factor`` times the rate for the first ``total_iters`` epochs."""
 
-    def __init__(self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+    def __init__(self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5,
+                 last_epoch: int = -1) -> None:
         if not 0 <= factor <= 1.0:
             raise ValueError(f"Constant multiplicative factor expected to be between 0 and 1, but got {factor}.")
         self.factor = factor
@@ -365,8 +368,8 @@ class PolynomialLR(_Chainable):
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the base rate to ``eta_min`` in ``T_max`` epochs, and back up if it goes on.
 
-    ``eta_min + (base_lr - eta_min) * (1 + cos(pi * epoch / T_max)) / 2``; stepping multiplies the present rate's distance
-    from eta_min, so that other schedules may act beside it.
+    ``eta_min + (base_lr - eta_min) * (1 + cos(pi * epoch / T_max)) / 2``; stepping multiplies the present rate's
+    distance from eta_min, so that other schedules may act beside it.
     Source: Loshchilov & Hutter 2017 (SGDR), arXiv:1608.03983, without the restarts.
     """
 
@@ -395,7 +398,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half cosines from the base rate to ``eta_min``: the first lasts ``T_0`` epochs, each next ``T_mult`` times as long.
+    """Half cosines from the base rate to ``eta_min``: the first lasts ``T_0`` epochs, each next ``T_mult`` times as
+    long.
 
     ``step(epoch)`` takes fractions of epochs. Source: Loshchilov & Hutter 2017 (SGDR), arXiv:1608.03983.
     """
@@ -461,12 +465,13 @@ class _Several(LRScheduler):
             if not hasattr(scheduler, "optimizer"):
                 raise TypeError(f"{me} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
-                raise ValueError(f"{me} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to "
-                                 f"be specified when calling `step`, but got one at index {i} in the given schedulers.")
+                raise ValueError(f"{me} does not support `ReduceLROnPlateau` scheduler as it requires additional "
+                                 f"kwargs to be specified when calling `step`, but got one at index {i} in the given "
+                                 "schedulers.")
             if scheduler.optimizer is not optimizer:
                 raise ValueError(f"{me} expects all schedulers to belong to the same optimizer, but got scheduler "
-                                 f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is different "
-                                 f"from {type(optimizer).__name__}.")
+                                 f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, which is "
+                                 f"different from {type(optimizer).__name__}.")
 
     def state_dict(self) -> dict[str, Any]:
         """Own attributes and, under "_schedulers", the parts' state dicts."""
@@ -491,9 +496,9 @@ class SequentialLR(_Several):
             raise ValueError(f"{type(self).__name__} expects at least one scheduler, but got no scheduler.")
         self._check_parts(optimizer, schedulers)
         if len(milestones) != len(schedulers) - 1:
-            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                             f"milestone points, but got number of schedulers {len(schedulers)} and the number of "
-                             f"milestones to be equal to {len(milestones)}")
+            raise ValueError("Sequential Schedulers expects number of schedulers provided to be one more than the "
+                             f"number of milestone points, but got number of schedulers {len(schedulers)} and the "
+                             f"number of milestones to be equal to {len(milestones)}")
         self._schedulers = schedulers
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
@@ -533,7 +538,8 @@ class ChainedScheduler(_Several):
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
         if len(schedulers) < 1:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got no "
+                             "scheduler.")
         optimizer = optimizer or schedulers[0].optimizer
         self._check_parts(optimizer, schedulers)
         self._schedulers = schedulers
@@ -608,9 +614,9 @@ class ReduceLROnPlateau(LRScheduler):
         if len(groups) != len(self.min_lrs):
             if self.default_min_lr is None:
                 raise RuntimeError(f"The number of param groups in the `optimizer` ({len(groups)}) differs from when "
-                                   f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new param "
-                                   "group being added to the optimizer. Please modify the `min_lrs` field to match the "
-                                   "length of the `optimizer` param groups.")
+                                   f"`ReduceLROnPlateau` was initialized ({len(self.min_lrs)}), usually due to a new "
+                                   "param group being added to the optimizer. Please modify the `min_lrs` field to "
+                                   "match the length of the `optimizer` param groups.")
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, low in zip(groups, self.min_lrs, strict=True):
             old = float(group["lr"])
@@ -759,11 +765,12 @@ def _powered_height(gamma: float, iteration: float) -> float:
 
 
 class OneCycleLR(_WithMomentum):
-    """Up from ``max_lr / div_factor`` to ``max_lr`` in the first ``pct_start`` of the steps, then down to the start rate
-    ``/ final_div_factor`` (with ``three_phase``: back to the start rate as fast, then down). Stepped after every batch.
+    """Up from ``max_lr / div_factor`` to ``max_lr`` in the first ``pct_start`` of the steps, then down to the start
+    rate ``/ final_div_factor`` (with ``three_phase``: back to the start rate as fast, then down). Stepped after every
+    batch.
 
-    ``total_steps``, or ``epochs`` and ``steps_per_epoch``; stepping beyond raises ValueError. Momentum goes the other way
-    between ``max_momentum`` and ``base_momentum``. ``anneal_strategy``: "cos" or "linear".
+    ``total_steps``, or ``epochs`` and ``steps_per_epoch``; stepping beyond raises ValueError. Momentum goes the other
+    way between ``max_momentum`` and ``base_momentum``. ``anneal_strategy``: "cos" or "linear".
     Source: Smith & Topin 2018, arXiv:1708.07120; the two phases are fastai's.
     """
 

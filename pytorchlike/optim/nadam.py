@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
-from ._rules import Arrays, Hyper, State, chain, decayed, descend, flipped, is_zero, lerp, named, over_leaves
+from ._rules import Arrays, Hyper, State, chain, decayed, descend, flipped, is_zero, lerp, named
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_betas, check_lr, filled
 
 __all__ = ["NAdam"]

@@ -76,7 +76,7 @@ def _with_hooks(step: Callable) -> Callable:
         try:
             if _global_step_pre_hooks or self._optimizer_step_pre_hooks:
                 whole = (self, *args)
-                for hook in chain(list(_global_step_pre_hooks.values()), list(self._optimizer_step_pre_hooks.values())):
+                for hook in [*_global_step_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
                     result = hook(self, whole, kwargs)
                     if result is None:
                         continue
@@ -87,7 +87,7 @@ def _with_hooks(step: Callable) -> Callable:
                 args = tuple(whole)[1:]
             out = step(self, *args, **kwargs)
             if _global_step_post_hooks or self._optimizer_step_post_hooks:
-                for hook in chain(list(self._optimizer_step_post_hooks.values()), list(_global_step_post_hooks.values())):
+                for hook in [*self._optimizer_step_post_hooks.values(), *_global_step_post_hooks.values()]:
                     hook(self, (self, *args), kwargs)
             step_boundary()
             return out
@@ -101,8 +101,8 @@ def _with_hooks(step: Callable) -> Callable:
 class Optimizer:
     """Base of all optimizers: holds parameters in groups, options per group and state per parameter.
 
-    ``params``: an iterable of Tensors, of ``(name, Tensor)`` pairs, or of dicts ``{"params": ..., option: value}``, in an
-    order that is the same in every run. ``defaults``: options for the groups that do not give them.
+    ``params``: an iterable of Tensors, of ``(name, Tensor)`` pairs, or of dicts ``{"params": ..., option: value}``, in
+    an order that is the same in every run. ``defaults``: options for the groups that do not give them.
 
     A subclass either overrides `step`, as in PyTorch, or gives ``rule`` (an optax transformation, see ``_rules.py``),
     ``_options``, ``_hyper`` and ``_slots``; its step is then recorded as one operation per group, over all parameters
@@ -162,7 +162,7 @@ class Optimizer:
 
     def _late_options(self) -> dict[str, Any]:
         """Options that files of older versions lack, with the value they had then."""
-        late = {"foreach": None, "maximize": False, "capturable": False, "differentiable": False, "fused": None,
+        late = {"foreach": None, "maximize": False, "capturable": False, "fused": None,
                 "amsgrad": False, "nesterov": False, "centered": False, "momentum": 0, "decoupled_weight_decay": False}
         return {name: value for name, value in late.items() if name in self.defaults}
 
@@ -203,8 +203,8 @@ class Optimizer:
             param_group.setdefault(name, default)
 
         if len(params) != len(set(params)):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
-                          "error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                          "an error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
         taken: set[Tensor] = set()
         for group in self.param_groups:
             taken.update(group["params"])
@@ -297,8 +297,9 @@ class Optimizer:
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
         if group.get("differentiable"):
             raise NotImplementedError(
-                f"{type(self).__name__}.step: differentiable=True is not supported, since the update is recorded without "
-                "autograd. Write the update with tensor operations, or use torch.func for functions of the parameters.")
+                f"{type(self).__name__}.step: differentiable=True is not supported, since the update is recorded "
+                "without autograd. Write the update with tensor operations, or use torch.func for functions of the "
+                "parameters.")
         slots = self._slots(group)
         columns, counters = [], None
         if slots or self.counted:
@@ -341,7 +342,8 @@ class Optimizer:
     # ---- state dicts ------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> StateDict:
-        """The state, and the groups with parameters numbered in order: ``{"state": {0: {...}}, "param_groups": [...]}``.
+        """The state, and the groups with parameters numbered in order: ``{"state": {0: {...}}, "param_groups":
+        [...]}``.
 
         The tensors are the live ones, not copies.
         """
@@ -440,7 +442,7 @@ class Optimizer:
                 else:
                     new._share_value(leader)
                 continue
-            token = id(old._value_token())
+            token = id(old._get())
             if token not in by_token:
                 # Not the training path: a state was just loaded, so that reading costs nothing that matters.
                 leader = by_value.setdefault((float(old), old.dtype), new)
@@ -482,7 +484,7 @@ Optimizer.step = _with_hooks(Optimizer.step)
 
 def _distinct(counters: list[Tensor]) -> tuple[list[Tensor], tuple[int, ...] | None]:
     """One counter for each distinct value, and for each counter the index of its value (None if there is just one)."""
-    tokens = [id(c._value_token()) for c in counters]
+    tokens = [id(c._get()) for c in counters]
     first = tokens[0]
     if tokens.count(first) == len(tokens):
         return counters[:1], None

@@ -82,7 +82,8 @@ class RAdam(Optimizer):
             # The root of a negative number would be nan, which a selection does not always hide.
             inside = jnp.where(ready, (r - 4) * (r - 2) * most / ((most - 4) * (most - 2) * r), 1)
             rect = jnp.sqrt(inside) * jnp.sqrt(correction)
-            scalars = [x.astype(dtype) for x in (h.beta1, 1 - h.beta1, h.beta2, 1 - h.beta2, 1 / (1 - h.beta1**t), rect)]
+            scalars = [x.astype(dtype) for x in (h.beta1, 1 - h.beta1, h.beta2, 1 - h.beta2,
+                                                1 / (1 - h.beta1**t), rect)]
             direction, m, v = over_leaves(_leaf, grads, state["exp_avg"], state["exp_avg_sq"],
                                           scalars=[*scalars, ready, h.eps.astype(dtype)])
             return direction, {"step": step, "exp_avg": m, "exp_avg_sq": v}

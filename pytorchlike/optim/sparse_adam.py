@@ -34,8 +34,8 @@ class SparseAdam(Optimizer):
         p = p - lr * sqrt(1 - beta2 ** t) / (1 - beta1 ** t) * m / (sqrt(v) + eps)
 
     State: "step", "exp_avg" (m), "exp_avg_sq" (v). Defaults: lr 1e-3, betas (0.9, 0.999), eps 1e-8.
-    Source: torch.optim.SparseAdam. Differs: gradients may be dense; then a row whose gradient is zero throughout counts as
-    one without gradient (PyTorch raises RuntimeError for dense gradients). "step" is a tensor, as in the others.
+    Source: torch.optim.SparseAdam. Differs: gradients may be dense; then a row whose gradient is zero throughout counts
+    as one without gradient (PyTorch raises RuntimeError for dense gradients). "step" is a tensor, as in the others.
     Raises: ValueError for numbers out of range, sparse or complex parameters.
     """
 

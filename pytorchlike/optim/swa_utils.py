@@ -78,8 +78,8 @@ class AveragedModel(Module):
     """A copy of a model (``.module``) whose parameters are averages of the model's, taken by `update_parameters`.
 
     ``avg_fn(average, value, n)`` returns the new average, ``multi_avg_fn(averages, values, n)`` sets many in place;
-    default: the mean of all values. ``use_buffers``: buffers are averaged too, otherwise copied. The number of updates is
-    the buffer ``n_averaged``. ``device``: where the copy lives. AssertionError if both functions are given.
+    default: the mean of all values. ``use_buffers``: buffers are averaged too, otherwise copied. The number of updates
+    is the buffer ``n_averaged``. ``device``: where the copy lives. AssertionError if both functions are given.
     Source: torch.optim.swa_utils.AveragedModel; Izmailov et al. 2018, arXiv:1803.05407.
     """
 
@@ -158,7 +158,8 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
 
 
 class SWALR(LRScheduler):
-    """Anneals each group's rate to ``swa_lr`` in ``anneal_epochs`` epochs, by a "cos" or "linear" course, then keeps it.
+    """Anneals each group's rate to ``swa_lr`` in ``anneal_epochs`` epochs, by a "cos" or "linear" course, then keeps
+    it.
 
     Raises ValueError for another course, or anneal_epochs that is no non-negative int.
     """

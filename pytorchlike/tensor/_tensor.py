@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -592,7 +593,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if value.meta.grad == LEAF:
             leaf = value.node
             if leaf.hooks is None:
-                leaf.hooks = {}
+                leaf.hooks = OrderedDict()
             table = leaf.hooks
         else:
             table = self._hook_table()
@@ -612,7 +613,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
         leaf.owner = weakref.ref(self)
         if leaf.post_hooks is None:
-            leaf.post_hooks = {}
+            leaf.post_hooks = OrderedDict()
         handle = RemovableHandle(leaf.post_hooks)
         leaf.post_hooks[handle.id] = hook
         return handle
@@ -622,7 +623,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = self._get()
         if self._hooks is not None and self._watch is value:
             return self._hooks
-        self._hooks = table = {}
+        self._hooks = table = OrderedDict()
         self._watch = value
         import weakref
 
@@ -1077,12 +1078,12 @@ def after_write(t: Tensor, new: Value, trace: Any) -> None:
 
 
 def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -> None:
-    """Make ``view`` share the storage of ``base``."""
-    step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
+    """Make ``view`` share the storage of ``base``; ``rest`` are numbers as in a recording key."""
     alias = base._alias
     if alias is None:
         if sys.getrefcount(base) <= _TEMPORARY:
             # nobody can see the base any more: the view keeps its layout only
+            step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
             try:
                 shape, chain = base._layout
             except AttributeError:
@@ -1090,7 +1091,14 @@ def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -
             view._layout = (shape, (*chain, step))
             return
         alias = base._shared()
+    step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
     view._alias = Alias(alias.storage, (*alias.chain, step), None, alias.detached)
+
+
+def link_step(base: Tensor, view: Tensor, entry: OpDef, static: tuple, numbers: tuple) -> None:
+    """As :func:`link`, with plain numbers."""
+    alias = base._shared()
+    view._alias = Alias(alias.storage, (*alias.chain, Step(entry, static, numbers)), None, alias.detached)
 
 
 def _number(item: Any) -> Any:

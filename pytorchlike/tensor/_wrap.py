@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, local, record
+from ..engine import Value, concrete, local, record
 from ..engine.op import Wide
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
 from .device import place_for
 from .dtype import dtype as torch_dtype
 
 NUMBERS = frozenset((float, int, bool, complex))
-ATOMS = frozenset((int, bool, str, float, type(None), np.dtype))
+ATOMS = frozenset((int, bool, str, float, type(None)))
 
 
 class Unusual(Exception):
@@ -153,6 +153,17 @@ def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]
         static.append("place")
     fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
     body.append(f"static = {fixed}")
+    if entry.view is not None:
+        first = params[0].name
+        body.append(
+            f"if v_{first}.data.__class__ is ndarray and not v_{first}.meta.grad: "
+            f"return host_view({first}, v_{first}, ENTRY, static, ({', '.join(ins[1:])}{',' if len(ins) > 1 else ''}))"
+        )
+    elif entry.host is not None:
+        held = next((p.name for p in params if p.kind is Arrays), None)
+        body.append(f"if v_{held}[0].data.__class__ is ndarray:")
+        body.append(f"    result = host_call(ENTRY, v_{held}, static)")
+        body.append("    if result is not None: return result")
     which = "OP"
     if entry.precheck is not None:
         held = ", ".join(f"{n!r}: {v}" for n, v in values.items())
@@ -239,6 +250,7 @@ def build(entry: OpDef, name: str, inplace: bool = False) -> Callable[..., Any]:
         "Unusual": Unusual, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
         "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
+        "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
@@ -339,6 +351,8 @@ def freeze(x: Any) -> Any:
 def to_dtype(given: Any) -> np.dtype:
     if given.__class__ is torch_dtype:
         return given.numpy
+    if isinstance(given, np.dtype):
+        return given
     from .dtype import to_numpy_dtype
 
     return to_numpy_dtype(given)
@@ -350,6 +364,29 @@ def next_key(generator: Any) -> tuple[int, int]:
 
     seed, offset = (random.default_generator if generator is None else generator)._next()
     return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
+
+
+def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tuple) -> Any:
+    """A view of a host value, made by NumPy at once: data loading records nothing."""
+    from ._tensor import Tensor, link_step
+
+    plain = tuple([n[1] for n in numbers])
+    data = entry.fn(**entry.bind(static, (value.data, *plain)))
+    result = Tensor._of(concrete(data, value.meta.place))
+    link_step(base, result, entry, static, plain)
+    return result
+
+
+def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
+    """An operator on host values only, by NumPy; None if they are not alike enough to be sure of the result."""
+    first = values[0].meta
+    for v in values:
+        if v.data.__class__ is not np.ndarray or v.meta.grad or v.meta.dtype != first.dtype:
+            return None
+    from ._tensor import Tensor
+
+    data = entry.host([v.data for v in values], *static)
+    return None if data is None else Tensor._of(concrete(data, first.place))
 
 
 def _several(trace: Any, metas: tuple) -> tuple:

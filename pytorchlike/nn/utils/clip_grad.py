@@ -34,7 +34,7 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
         return T.tensor(0.0)
     device = tensors[0].device
     norms = [T.norm(t, norm_type).to(device) for t in tensors]
-    total = norms[0] if len(norms) == 1 else T.norm(T.stack(norms), norm_type)
+    total = T.norm(T.stack(norms), norm_type)
     if error_if_nonfinite and bool(T.logical_or(total.isnan(), total.isinf())):
         raise RuntimeError(f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
                            "cannot be clipped. To disable this error and scale the gradients by the non-finite norm "

@@ -7,7 +7,8 @@ from ...tensor.random import Generator, default_generator
 
 def draw_seed(generator: Generator | None) -> int:
     """A fresh 63-bit seed from a generator (None: the default one), which moves on."""
-    return (default_generator if generator is None else generator).draw_seed()
+    seed, offset = (default_generator if generator is None else generator)._next()
+    return int(np.random.SeedSequence((seed, offset)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def numpy_generator(seed: int) -> np.random.Generator:

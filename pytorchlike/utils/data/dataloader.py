@@ -20,7 +20,7 @@ from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader", "get_worker_info", "default_collate", "default_convert"]
 
-_T = TypeVar("_T", covariant=True)
+_T_co = TypeVar("_T_co", covariant=True)
 
 
 class _DatasetKind:
@@ -36,23 +36,24 @@ class _InfiniteConstantSampler(Sampler):
             yield None
 
 
-class DataLoader(Generic[_T]):
+class DataLoader(Generic[_T_co]):
     """Iterates over batches of a dataset.
 
-    ``batch_size``: samples per batch; None hands out samples as they are. ``shuffle``, or a ``sampler`` of indices, or a
-    ``batch_sampler`` of lists of indices. ``collate_fn``: samples -> batch (`default_collate`; `default_convert` without
-    batching). ``drop_last``: leave out a last smaller batch. ``generator``: for shuffling and the workers' seeds.
+    ``batch_size``: samples per batch; None hands out samples as they are. ``shuffle``, or a ``sampler`` of indices, or
+    a ``batch_sampler`` of lists of indices. ``collate_fn``: samples -> batch (`default_collate`; `default_convert`
+    without batching). ``drop_last``: leave out a last smaller batch. ``generator``: for shuffling and the workers'
+    seeds.
     ``pin_memory``: accepted; JAX has no page-locked host memory to ask for, it stages transfers itself.
     ``num_workers``, ``timeout``, ``worker_init_fn``, ``multiprocessing_context``, ``prefetch_factor``,
     ``persistent_workers`` and ``in_order`` concern worker processes.
 
     `state_dict` tells where the iteration stands; a loader that loads it goes on there, in the same order.
 
-    Raises ValueError for options that exclude each other or are out of range, in PyTorch's words. NotImplementedError when
-    iterated with ``num_workers > 0``: loading in other processes is not there yet.
+    Raises ValueError for options that exclude each other or are out of range, in PyTorch's words. NotImplementedError
+    when iterated with ``num_workers > 0``: loading in other processes is not there yet.
     """
 
-    dataset: Dataset[_T]
+    dataset: Dataset[_T_co]
     batch_size: int | None
     num_workers: int
     pin_memory: bool
@@ -63,7 +64,7 @@ class DataLoader(Generic[_T]):
     prefetch_factor: int | None
     __initialized = False
 
-    def __init__(self, dataset: Dataset[_T], batch_size: int | None = 1, shuffle: bool | None = None,
+    def __init__(self, dataset: Dataset[_T_co], batch_size: int | None = 1, shuffle: bool | None = None,
                  sampler: Sampler | Iterable | None = None, batch_sampler: Sampler[list] | Iterable[list] | None = None,
                  num_workers: int = 0, collate_fn: Callable[[list], Any] | None = None, pin_memory: bool = False,
                  drop_last: bool = False, timeout: float = 0, worker_init_fn: Callable[[int], None] | None = None,
@@ -71,13 +72,13 @@ class DataLoader(Generic[_T]):
                  prefetch_factor: int | None = None, persistent_workers: bool = False, pin_memory_device: str = "",
                  in_order: bool = True) -> None:
         if num_workers < 0:
-            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing, but "
-                             f"got num_workers={num_workers}.")
+            raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing, "
+                             f"but got num_workers={num_workers}.")
         if timeout < 0:
             raise ValueError(f"timeout option should be non-negative, but got timeout={timeout}")
         if num_workers == 0 and prefetch_factor is not None:
-            raise ValueError("prefetch_factor option could only be specified in multiprocessing. Let num_workers > 0 to "
-                             "enable multiprocessing, otherwise set prefetch_factor to None.")
+            raise ValueError("prefetch_factor option could only be specified in multiprocessing. Let num_workers > 0 "
+                             "to enable multiprocessing, otherwise set prefetch_factor to None.")
         if prefetch_factor is not None and prefetch_factor < 0:
             raise ValueError(f"prefetch_factor option should be non-negative, but got {prefetch_factor}")
         if persistent_workers and num_workers == 0:
@@ -143,8 +144,8 @@ class DataLoader(Generic[_T]):
     def multiprocessing_context(self, context: Any) -> None:
         if context is not None:
             if self.num_workers == 0:
-                raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > 0), but "
-                                 f"got num_workers={self.num_workers}")
+                raise ValueError("multiprocessing_context can only be used with multi-process loading (num_workers > "
+                                 f"0), but got num_workers={self.num_workers}")
             if isinstance(context, str):
                 methods = multiprocessing.get_all_start_methods()
                 if context not in methods:
@@ -152,8 +153,8 @@ class DataLoader(Generic[_T]):
                                      f"{methods!r}, but got multiprocessing_context={context!r}")
                 context = multiprocessing.get_context(context)
             if not isinstance(context, BaseContext):
-                raise TypeError("multiprocessing_context option should be a valid context object or a string specifying the "
-                                f"start method, but got multiprocessing_context={context}")
+                raise TypeError("multiprocessing_context option should be a valid context object or a string "
+                                f"specifying the start method, but got multiprocessing_context={context}")
         self.__multiprocessing_context = context
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -209,12 +210,13 @@ class DataLoader(Generic[_T]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Have the next iteration go on where the saved one stood.
 
-        A dataset with ``load_state_dict`` goes on by itself; other iterable datasets are read again up to that place, and
-        of map-style ones only the indices are skipped. A sampler without a state must repeat its order by itself.
+        A dataset with ``load_state_dict`` goes on by itself; other iterable datasets are read again up to that place,
+        and of map-style ones only the indices are skipped. A sampler without a state must repeat its order by itself.
         """
         unknown = set(state_dict["parts"]) - set(self._stateful())
         if unknown:
-            raise ValueError(f"DataLoader.load_state_dict: the saved state has parts this loader lacks: {sorted(unknown)}")
+            raise ValueError("DataLoader.load_state_dict: the saved state has parts this loader lacks: "
+                             f"{sorted(unknown)}")
         self._iterator = None
         self._resume = dict(state_dict)
 

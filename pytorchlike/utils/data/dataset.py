@@ -17,25 +17,25 @@ from ._random import draw_seed, numpy_generator
 __all__ = ["Dataset", "IterableDataset", "TensorDataset", "StackDataset", "ConcatDataset", "ChainDataset", "Subset",
            "random_split"]
 
-_T = TypeVar("_T", covariant=True)
+_T_co = TypeVar("_T_co", covariant=True)
 
 
-class Dataset(Generic[_T]):
+class Dataset(Generic[_T_co]):
     """A map from keys to samples: a subclass gives ``__getitem__``, mostly ``__len__`` and, to fetch many samples at
     once, ``__getitems__(indices) -> list of samples``. ``a + b`` is a `ConcatDataset`.
     """
 
-    def __getitem__(self, index: Any) -> _T:
+    def __getitem__(self, index: Any) -> _T_co:
         raise NotImplementedError("Subclasses of Dataset should implement __getitem__.")
 
-    def __add__(self, other: "Dataset[_T]") -> "ConcatDataset[_T]":
+    def __add__(self, other: "Dataset[_T_co]") -> "ConcatDataset[_T_co]":
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset[_T], Iterable[_T]):
+class IterableDataset(Dataset[_T_co], Iterable[_T_co]):
     """Samples from ``__iter__``: streams, generators, whatever has no index. ``a + b`` is a `ChainDataset`."""
 
-    def __add__(self, other: Dataset[_T]) -> "ChainDataset":
+    def __add__(self, other: Dataset[_T_co]) -> "ChainDataset":
         return ChainDataset([self, other])
 
 
@@ -96,8 +96,8 @@ class StackDataset(Dataset):
 
     def __init__(self, *args: Dataset, **kwargs: Dataset) -> None:
         if args and kwargs:
-            raise ValueError("Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like input/output, "
-                             "but both types are given.")
+            raise ValueError("Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like "
+                             "input/output, but both types are given.")
         if not args and not kwargs:
             raise ValueError("At least one dataset should be passed")
         self.datasets = args or kwargs
@@ -121,10 +121,10 @@ class StackDataset(Dataset):
         return self._length
 
 
-class ConcatDataset(Dataset[_T]):
+class ConcatDataset(Dataset[_T_co]):
     """Datasets one after the other. AssertionError for none or for an IterableDataset."""
 
-    datasets: list[Dataset[_T]]
+    datasets: list[Dataset[_T_co]]
     cumulative_sizes: list[int]
 
     @staticmethod
@@ -143,7 +143,7 @@ class ConcatDataset(Dataset[_T]):
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]
 
-    def __getitem__(self, idx: int) -> _T:
+    def __getitem__(self, idx: int) -> _T_co:
         if idx < 0:
             if -idx > len(self):
                 raise ValueError(f"absolute value of index should not exceed dataset length: index {idx}, {len(self)} "
@@ -181,26 +181,26 @@ class ChainDataset(IterableDataset):
         return sum(len(part) for part in self._parts())
 
 
-class Subset(Dataset[_T]):
+class Subset(Dataset[_T_co]):
     """The samples of a dataset at ``indices``. A subclass that overrides ``__getitem__`` overrides ``__getitems__`` too
     (NotImplementedError when made otherwise).
     """
 
-    def __init__(self, dataset: Dataset[_T], indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset[_T_co], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
         kind = type(self)
         if kind.__getitem__ is not Subset.__getitem__ and kind.__getitems__ is Subset.__getitems__:
-            raise NotImplementedError(f"{kind.__name__} overrides __getitem__ but not __getitems__, which DataLoader calls. "
-                                      "Override both, e.g. `def __getitems__(self, indices): return [self[i] for i in "
-                                      "indices]`.")
+            raise NotImplementedError(f"{kind.__name__} overrides __getitem__ but not __getitems__, which DataLoader "
+                                      "calls. Override both, e.g. `def __getitems__(self, indices): return [self[i] "
+                                      "for i in indices]`.")
 
-    def __getitem__(self, idx: Any) -> _T:
+    def __getitem__(self, idx: Any) -> _T_co:
         if isinstance(idx, list):
             return self.dataset[[self.indices[i] for i in idx]]
         return self.dataset[self.indices[idx]]
 
-    def __getitems__(self, indices: list[int]) -> list[_T]:
+    def __getitems__(self, indices: list[int]) -> list[_T_co]:
         mine = [self.indices[i] for i in indices]
         fetch = getattr(self.dataset, "__getitems__", None)
         return fetch(mine) if callable(fetch) else [self.dataset[i] for i in mine]
@@ -216,8 +216,8 @@ class Subset(Dataset[_T]):
         return fetch([self.indices[i] for i in indices])
 
 
-def random_split(dataset: Dataset[_T], lengths: Sequence[int | float],
-                 generator: Generator | None = None) -> list[Subset[_T]]:
+def random_split(dataset: Dataset[_T_co], lengths: Sequence[int | float],
+                 generator: Generator | None = None) -> list[Subset[_T_co]]:
     """Deal the samples at random to subsets of the given lengths, or fractions that sum to 1.
 
     What is left after rounding fractions down goes one each to the first subsets. ``generator`` None: the default one.
@@ -233,7 +233,8 @@ def random_split(dataset: Dataset[_T], lengths: Sequence[int | float],
             whole[i % len(whole)] += 1
         for i, length in enumerate(whole):
             if length == 0:
-                warnings.warn(f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2)
+                warnings.warn(f"Length of split at index {i} is 0. This might result in an empty "
+                              "dataset.", stacklevel=2)
         lengths = whole
     if sum(lengths) != n:
         raise ValueError(f"Sum of input lengths does not equal the length of the input dataset! {sum(lengths)} and {n}")

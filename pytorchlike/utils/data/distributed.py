@@ -14,8 +14,9 @@ __all__ = ["DistributedSampler"]
 class DistributedSampler(Sampler[int]):
     """Every ``num_replicas``-th index from ``rank`` on, in an order all processes agree upon.
 
-    The order is shuffled from ``seed + epoch`` if ``shuffle``: call `set_epoch` before each epoch. Without ``drop_last``
-    the first indices are repeated at the end so that all processes get the same number. ``num_replicas`` and ``rank``
+    The order is shuffled from ``seed + epoch`` if ``shuffle``: call `set_epoch` before each epoch. Without
+    ``drop_last`` the first indices are repeated at the end so that all processes get the same number. ``num_replicas``
+    and ``rank``
     None: those of the process group (RuntimeError where there is none). ValueError for a rank out of range.
     """
 
@@ -45,8 +46,8 @@ class DistributedSampler(Sampler[int]):
             order *= math.ceil(self.total_size / n)
         mine = order[self.rank:self.total_size:self.num_replicas]
         if len(mine) != self.num_samples:
-            raise AssertionError(f"DistributedSampler: {len(mine)} indices instead of {self.num_samples}: the dataset has "
-                                 f"{n} samples now, another number than when the sampler was made")
+            raise AssertionError(f"DistributedSampler: {len(mine)} indices instead of {self.num_samples}: the dataset "
+                                 f"has {n} samples now, another number than when the sampler was made")
         return iter(mine)
 
     def __len__(self) -> int:

@@ -14,13 +14,13 @@ from ._random import draw_seed, numpy_generator
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
            "WeightedRandomSampler"]
 
-_T = TypeVar("_T", covariant=True)
+_T_co = TypeVar("_T_co", covariant=True)
 
 
-class Sampler(Generic[_T]):
+class Sampler(Generic[_T_co]):
     """An iterable of indices (or of lists of them), with a length where it has one."""
 
-    def __iter__(self) -> Iterator[_T]:
+    def __iter__(self) -> Iterator[_T_co]:
         raise NotImplementedError(f"{type(self).__name__} must define __iter__")
 
 
@@ -68,8 +68,8 @@ class SequentialSampler(Sampler[int]):
 class RandomSampler(_Seeded):
     """A new permutation at each iteration, or ``num_samples`` draws with ``replacement``.
 
-    Without replacement, more than ``len(data_source)`` samples are several permutations in a row. ``generator`` None: the
-    default one. Raises TypeError if replacement is no bool, ValueError unless num_samples is a positive int.
+    Without replacement, more than ``len(data_source)`` samples are several permutations in a row. ``generator`` None:
+    the default one. Raises TypeError if replacement is no bool, ValueError unless num_samples is a positive int.
     """
 
     def __init__(self, data_source: Sized, replacement: bool = False, num_samples: int | None = None,
@@ -120,7 +120,8 @@ class WeightedRandomSampler(_Seeded):
     """``num_samples`` indices drawn with probabilities proportional to ``weights`` (any non-negative numbers).
 
     Raises ValueError for weights that are not 1-d, num_samples that is no positive int or replacement that is no bool;
-    RuntimeError while iterating for negative or infinite weights, or fewer positive ones than samples without replacement.
+    RuntimeError while iterating for negative or infinite weights, or fewer positive ones than samples without
+    replacement.
     """
 
     def __init__(self, weights: Sequence[float], num_samples: int, replacement: bool = True,
@@ -131,7 +132,8 @@ class WeightedRandomSampler(_Seeded):
             raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
         self.weights = T.as_tensor(weights, dtype=float64)
         if len(self.weights.shape) != 1:
-            raise ValueError(f"weights should be a 1d sequence but given weights have shape {tuple(self.weights.shape)}")
+            raise ValueError("weights should be a 1d sequence but given weights have shape "
+                             f"{tuple(self.weights.shape)}")
         self.num_samples = num_samples
         self.replacement = replacement
         self.generator = generator
@@ -143,7 +145,8 @@ class WeightedRandomSampler(_Seeded):
         positive = np.count_nonzero(weights)
         if positive == 0 or (not self.replacement and positive < self.num_samples):
             raise RuntimeError(f"WeightedRandomSampler: cannot draw {self.num_samples} samples "
-                               f"{'with' if self.replacement else 'without'} replacement from {positive} positive weights")
+                               f"{'with' if self.replacement else 'without'} replacement from {positive} positive "
+                               "weights")
         yield from self._numbers().choice(len(weights), self.num_samples, self.replacement,
                                           weights / weights.sum()).tolist()
 

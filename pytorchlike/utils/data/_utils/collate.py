@@ -13,8 +13,8 @@ from ....tensor.dtype import float64
 
 _CollateMap = dict[type | tuple[type, ...], Callable]
 _TEXT_OR_OBJECT = re.compile(r"[SaUO]")
-_BAD_TYPE = ("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}. Convert the "
-             "samples in the dataset, or give the DataLoader a collate_fn.")
+_BAD_TYPE = ("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}. Convert "
+             "the samples in the dataset, or give the DataLoader a collate_fn.")
 
 
 def _rebuild_mapping(old: Mapping, values: dict) -> Mapping:
@@ -63,7 +63,8 @@ def collate(batch: Sequence[Any], *, collate_fn_map: _CollateMap | None = None) 
             return kind(*(collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=False)))
         sizes = {len(sample) for sample in batch}
         if len(sizes) > 1:
-            raise RuntimeError(f"each element in list of batch should be of equal size, but the sizes are {sorted(sizes)}")
+            raise RuntimeError("each element in list of batch should be of equal size, but the sizes are "
+                               f"{sorted(sizes)}")
         columns = [collate(column, collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)]
         return columns if isinstance(first, tuple) else _rebuild_sequence(first, columns)
     raise TypeError(_BAD_TYPE.format(kind))
@@ -126,7 +127,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 def default_convert(data: Any) -> Any:
     """NumPy arrays and scalars to tensors, inside containers too (tuples become lists); everything else as it is."""
-    if isinstance(data, Tensor) or isinstance(data, (str, bytes)):
+    if isinstance(data, (Tensor, str, bytes)):
         return data
     if type(data).__module__ == "numpy":
         if isinstance(data, np.ndarray) and _TEXT_OR_OBJECT.search(data.dtype.str) is not None:

@@ -1,0 +1,201 @@
+"""Factories over the operators of ``ops/create.py``: ranges, index triangles, ``*_like`` and ``new_*`` forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._register import function
+from ._tensor import Tensor, host_tensor
+from .dtype import as_dtype, bool_, get_default_dtype, int64
+
+_EMPTY = object()
+
+
+def _plain(x: Any) -> Any:
+    """A Python number of a number or a 0-dim tensor."""
+    if x.__class__ in (int, float, bool, complex):
+        return x
+    if isinstance(x, (Tensor, np.generic)):
+        return x.item()
+    return x
+
+
+@function
+def arange(
+    start: Any = 0, end: Any = _EMPTY, step: Any = 1, *, dtype: Any = None, out: Any = None, **place: Any
+) -> Tensor:
+    """Numbers from ``start`` (0) up to ``end``, without it, ``step`` apart: ``arange(end)``, ``arange(start, end[, step])``.
+
+    Shape ``(ceil((end - start) / step),)``.  dtype: int64 if all are ints, else the default float dtype.
+    A changing start, or step, of the same length runs the same program.
+    Raises RuntimeError for a step of 0, the wrong sign of step, or ends that are not finite.
+
+    >>> torch.arange(1, 7, 2)
+    tensor([1, 3, 5])
+    """
+    from .functions import _arange
+
+    if end is _EMPTY:
+        start, end = 0, start
+    start, end, step = _plain(start), _plain(end), _plain(step)
+    if dtype is None:
+        floats = start.__class__ is float or end.__class__ is float or step.__class__ is float
+        kind = get_default_dtype() if floats else int64
+    else:
+        kind = as_dtype(dtype)
+        if kind is bool_:
+            raise NotImplementedError("\"arange_cpu\" not implemented for 'Bool'")
+    if isinstance(start, complex) or isinstance(end, complex) or isinstance(step, complex):
+        raise TypeError("arange(): arguments must be real numbers")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if int(step) == 0 and kind.numpy.kind in "iu":
+        raise ValueError("step must be nonzero")
+    if all(isinstance(n, int) for n in (start, end, step)):
+        length = -((start - end) // step)
+    else:
+        length = math.ceil((end - start) / step)
+    return _arange(start, step, length, kind, out=out, **place)
+
+
+def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:
+    for name, n in (("row", row), ("col", col)):
+        if n < 0:
+            raise RuntimeError(f"{name} must be non-negative, got {n}")
+    rows, cols = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
+    kind = int64 if dtype is None else as_dtype(dtype)
+    return host_tensor(np.stack([rows, cols]).astype(kind.numpy), device)
+
+
+@function
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Row and column indices, as int64 of shape (2, n), of the elements on and below diagonal ``offset``."""
+    return _triangle(row, col, offset, dtype, device, True)
+
+
+@function
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Row and column indices, as int64 of shape (2, n), of the elements on and above diagonal ``offset``."""
+    return _triangle(row, col, offset, dtype, device, False)
+
+
+def _like(input: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of a factory whose result is to be as ``input`` where they do not say otherwise."""
+    kwargs.pop("memory_format", None)  # XLA chooses the layout
+    if kwargs.get("dtype") is None:
+        kwargs["dtype"] = input.dtype
+    if kwargs.get("device") is None:
+        kwargs["device"] = input.device
+    return kwargs
+
+
+@function
+def zeros_like(input: Tensor, **kwargs: Any) -> Tensor:
+    """Zeros in the shape, dtype and device of ``input`` (keywords: dtype, device, requires_grad)."""
+    from .functions import zeros
+
+    return zeros(input.shape, **_like(input, kwargs))
+
+
+@function
+def ones_like(input: Tensor, **kwargs: Any) -> Tensor:
+    """Ones in the shape, dtype and device of ``input`` (keywords: dtype, device, requires_grad)."""
+    from .functions import ones
+
+    return ones(input.shape, **_like(input, kwargs))
+
+
+@function
+def empty_like(input: Tensor, **kwargs: Any) -> Tensor:
+    """An uninitialised tensor in the shape, dtype and device of ``input``."""
+    from .functions import empty
+
+    return empty(input.shape, **_like(input, kwargs))
+
+
+@function
+def full_like(input: Tensor, fill_value: Any, **kwargs: Any) -> Tensor:
+    """A tensor in the shape, dtype and device of ``input``, filled with a number."""
+    from .functions import full
+
+    return full(tuple(input.shape), fill_value, **_like(input, kwargs))
+
+
+@function
+def empty_strided(size: Any, stride: Any, **kwargs: Any) -> Tensor:
+    """An uninitialised tensor of that size and those strides."""
+    from .functions import empty
+
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride):
+        raise RuntimeError(f"empty_strided: size {list(size)} and stride {list(stride)} must have the same length")
+    if 0 in size:
+        return empty(size, **kwargs)
+    numel = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    return empty((numel,), **kwargs).as_strided(size, stride)
+
+
+def _size(size: tuple) -> tuple:
+    return tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) and hasattr(size[0], "__len__") else size
+
+
+@function(namespace=None, method=True)
+def new_zeros(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
+    """Zeros of that size, in the dtype and on the device of ``input``."""
+    from .functions import zeros
+
+    return zeros(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+
+
+@function(namespace=None, method=True)
+def new_ones(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
+    """Ones of that size, in the dtype and on the device of ``input``."""
+    from .functions import ones
+
+    return ones(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+
+
+@function(namespace=None, method=True)
+def new_empty(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
+    """An uninitialised tensor of that size, in the dtype and on the device of ``input``."""
+    from .functions import empty
+
+    return empty(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+
+
+@function(namespace=None, method=True)
+def new_full(input: Tensor, size: Any, fill_value: Any, **kwargs: Any) -> Tensor:
+    """A tensor of that size filled with a number, in the dtype and on the device of ``input``."""
+    from .functions import full
+
+    return full(tuple(size), fill_value, **_like(input, kwargs))
+
+
+@function(namespace=None, method=True)
+def new_empty_strided(input: Tensor, size: Any, stride: Any, **kwargs: Any) -> Tensor:
+    """``empty_strided`` in the dtype and on the device of ``input``."""
+    return empty_strided(size, stride, **_like(input, kwargs))
+
+
+@function(name="range")
+def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **place: Any) -> Tensor:
+    """As ``arange`` with the end included and a float dtype; PyTorch deprecated it."""
+    if end is None:
+        raise TypeError("range() missing 1 required positional arguments: \"end\"")
+    kind = get_default_dtype() if dtype is None else as_dtype(dtype)
+    start, end, step = _plain(start), _plain(end), _plain(step)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    count = math.floor((end - start) / step) + 1
+    if count <= 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    from .functions import _arange
+
+    return _arange(start, step, count, kind, **place)

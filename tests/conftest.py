@@ -1,0 +1,28 @@
+"""Shared settings of the tests: a compilation cache of their own, two fake devices' worth of nothing else."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before pytorchlike is imported: workers of one run share a cache, which makes repeated runs quick.
+os.environ.setdefault("PYTORCHLIKE_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"pytorchlike-tests-{os.getuid()}"))
+
+import pytest
+
+
+@pytest.fixture
+def tier():
+    """Sets which executor serves every trace, and puts the policy back afterwards."""
+    from pytorchlike.engine import config, flush
+
+    before = config.tier
+
+    def switch(name: str) -> None:
+        flush("a test switches executors")
+        config.tier = name
+
+    yield switch
+    flush("a test ends")
+    config.tier = before

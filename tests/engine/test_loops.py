@@ -1,0 +1,209 @@
+"""A training loop is one compiled program per step, whatever happens in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytorchlike.engine import backward, flush, local, read, record, stats
+
+from .toys import ADD, MATMUL, MUL, PICK, SUM, TANH, Cell, descend, get, value
+
+
+def net(cells, x):
+    for c in cells:
+        x = record(TANH, (), (record(MATMUL, (), (x, c.v)),))
+    return record(SUM, (), (record(MUL, (), (x, x)),))
+
+
+def cells_of(seed=0, n=3):
+    rng = np.random.default_rng(seed)
+    return [Cell(value(rng.normal(size=(4, 4)) * 0.5, leaf=True)) for _ in range(n)]
+
+
+def step(cells, x, rate=0.1, peek=False):
+    loss = net(cells, x)
+    seen = float(get(loss)) if peek else None
+    by_leaf = {c.v.node: c for c in cells}
+    pairs, _ = backward([loss], [None])
+    for leaf, g in pairs:
+        descend(by_leaf[leaf], g, rate)
+    del pairs, g
+    flush()
+    return float(get(loss)) if seen is None else seen
+
+
+def reference(seed, x, steps, rates):
+    import jax
+    import jax.numpy as jnp
+
+    ws = [jnp.asarray(get(c.v)) for c in cells_of(seed)]
+
+    def f(ws):
+        h = x
+        for w in ws:
+            h = jnp.tanh(h @ w)
+        return jnp.sum(h * h)
+
+    out = []
+    for k in range(steps):
+        loss, gs = jax.value_and_grad(f)(ws)
+        ws = [w - rates[k] * g for w, g in zip(ws, gs, strict=True)]
+        out.append(float(loss))
+    return out
+
+
+@pytest.mark.parametrize("peek", [False, True])
+@pytest.mark.parametrize("executor", ["fused", "ops"])
+def test_loss_follows_hand_written_jax(tier, executor, peek):
+    tier(executor)
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    rates = [0.1, 0.05, 0.2, 0.1, 0.01]
+    cells, xv = cells_of(3), value(x)
+    got = [step(cells, xv, r, peek) for r in rates]
+    np.testing.assert_allclose(got, reference(3, x, 5, rates), rtol=1e-5)
+
+
+@pytest.mark.parametrize("peek", [False, True])
+def test_nothing_compiles_after_the_first_steps(tier, peek):
+    tier("fused")
+    cells, xv = cells_of(), value(np.ones((2, 4)))
+    for k in range(3):
+        step(cells, xv, 0.1 / (k + 1), peek)
+    before = stats.as_dict()
+    for k in range(50):
+        step(cells, xv, 0.1 / (k + 2), peek)
+    after = stats.as_dict()
+    assert after["compiles"] == before["compiles"]
+    assert after["misses"] == before["misses"]
+
+
+def test_a_last_batch_of_another_size_costs_one_program(tier):
+    tier("fused")
+    cells = cells_of()
+    full, last = np.ones((2, 4)), np.ones((1, 4))
+    for _ in range(2):
+        for batch in (full, full, last):
+            step(cells, value(batch))
+    before = stats.compiles
+    for _ in range(10):
+        for batch in (full, full, last):
+            step(cells, value(batch))
+    assert stats.compiles == before
+
+
+def test_old_weights_are_donated(tier):
+    tier("fused")
+    cells, xv = cells_of(), value(np.ones((2, 4)))
+    step(cells, xv)
+    step(cells, xv)
+    old = cells[0].v.data
+    held = [c.v.data for c in cells[1:]]
+    del old
+    array = cells[0].v.data
+    pointer = array.unsafe_buffer_pointer()
+    del array
+    step(cells, xv)
+    pointers = {c.v.data.unsafe_buffer_pointer() for c in cells}
+    assert pointer in pointers, "the first weight's memory was not used again"
+    # arrays that somebody holds are never taken away
+    assert all(not h.is_deleted() for h in held)
+
+
+def test_only_what_is_still_referred_to_comes_out(tier):
+    tier("fused")
+    x = value(np.ones(3))
+    y = record(MUL, (), (x, x))
+    for _ in range(10):
+        y = record(ADD, (), (y, x))
+    state = local.trace.state
+    flush()
+    (program,) = set(state.programs.values())
+    assert len(program.outs) == 1
+    np.testing.assert_array_equal(get(y), 11 * np.ones(3))
+
+
+def test_a_program_that_returns_more_is_used_again(tier):
+    tier("fused")
+
+    def run(keep):
+        x = value(np.ones(5))
+        y = record(MUL, (), (x, x))
+        z = record(TANH, (), (y,))
+        kept = y if keep else None
+        del y
+        flush()
+        return kept, get(z)
+
+    run(True)
+    before = stats.compiles
+    run(False)
+    assert stats.compiles == before
+
+
+def test_numbers_become_inputs_when_they_change(tier):
+    tier("fused")
+
+    def run(c, d):
+        x = value(np.ones(7))
+        return get(record(ADD, (), (record(MUL, (), (x, c)), d)))
+
+    np.testing.assert_allclose(run(2.0, 1.0), 3 * np.ones(7))
+    run(3.0, 1.0)
+    run(5.0, 2.0)
+    before = stats.compiles
+    for c, d in [(7.0, 1.0), (2.0, 9.0), (0.5, -1.0), (-0.0, 0.0)]:
+        np.testing.assert_allclose(run(c, d), (c + d) * np.ones(7))
+    assert stats.compiles == before
+
+
+def test_signed_zeros_and_types_of_numbers_are_told_apart(tier):
+    tier("fused")
+    x = value(np.ones(2))
+    plus = get(record(MUL, (), (x, 0.0)))
+    minus = get(record(MUL, (), (x, -0.0)))
+    assert not np.signbit(plus).any() and np.signbit(minus).all()
+    assert get(record(MUL, (), (value(np.arange(3)), 2))).dtype == np.int64
+    assert get(record(MUL, (), (value(np.arange(3)), 2.0))).dtype.kind == "f"
+
+
+@pytest.mark.parametrize("executor", ["fused", "ops"])
+def test_a_failed_check_is_raised_at_the_read_and_changes_nothing(tier, executor):
+    tier(executor)
+    cell = Cell(value([1.0, 2.0, 3.0], leaf=True))
+    before = get(cell.v).copy()
+
+    def train(index):
+        loss = record(SUM, (), (record(MUL, (), (record(PICK, (), (cell.v, value(np.int64(index)))), 2.0)),))
+        ((_, g),), _ = backward([loss], [None])
+        descend(cell, g, 1.0)
+        del g
+        flush()
+        return loss
+
+    with pytest.raises(IndexError, match=r"out of range for size 3.*test_loops.py"):
+        loss = train(7)
+        read(loss)
+    np.testing.assert_array_equal(get(cell.v), before)
+    read(train(1))
+    np.testing.assert_allclose(get(cell.v), [1.0, 0.0, 3.0])
+
+
+def test_an_interrupted_program_leaves_what_was_before(tier, monkeypatch):
+    tier("fused")
+    cells, xv = cells_of(), value(np.ones((2, 4)))
+    step(cells, xv)
+    before = [get(c.v).copy() for c in cells]
+    from pytorchlike.engine import execute
+
+    def boom(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_vectors", boom)
+    with pytest.raises(KeyboardInterrupt):
+        step(cells, xv)
+    monkeypatch.undo()
+    for c, b in zip(cells, before, strict=True):
+        np.testing.assert_array_equal(get(c.v), b)
+    step(cells, xv)
+    assert not np.array_equal(get(cells[0].v), before[0])
