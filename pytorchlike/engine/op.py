@@ -17,8 +17,13 @@ _context = threading.local()
 
 
 def current_mode() -> Mode:
-    """Inside an operation's body: the mode under which it was recorded."""
-    return _context.mode
+    """Inside an operation's body: the mode under which it was recorded; elsewhere this thread's."""
+    found = getattr(_context, "mode", None)
+    if found is None:
+        from .trace import get_mode
+
+        return get_mode()
+    return found
 
 
 def current_platform() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .config import config
-from .trie import State
+from .trie import Call, Reverse, State
 
 #: Fused programs compiled one after the other without any of them being used again.
 _unused_in_a_row = 0
@@ -19,6 +19,8 @@ def choose(state: State, reason: str) -> str:
     if config.tier in ("fused", "ops"):
         return config.tier
     state.seen += 1
+    if state.seen == 1 and _repetitive(state):
+        return "ops"
     if _unused_in_a_row >= PATIENCE and state.seen < HOT:
         return "ops"
     return "fused"
@@ -35,3 +37,17 @@ def used_again() -> None:
     global _unused_in_a_row
     _unused_in_a_row = 0
 
+
+
+def _repetitive(state: State) -> bool:
+    """Whether a trace without a reverse pass is made of few different operations, as the filling of parameters is:
+    compiling those is quicker than compiling all, and it is hardly ever run again."""
+    kernels = set()
+    calls = 0
+    for e in state.entries():
+        if type(e) is Reverse:
+            return False
+        if type(e) is Call:
+            calls += 1
+            kernels.add((e.kernel, e.metas))
+    return calls >= 6 and 3 * len(kernels) <= calls

@@ -103,7 +103,14 @@ class Trace:
             at.cut = True
             return _restart(self, op, static, ins)
         values = self.values
-        metas = tuple(values[i].meta for i in ins if type(i) is int)
+        metas = tuple([values[i].meta for i in ins if type(i) is int])
+        if not op.inplace and not op.alias and any(
+            type(i) is int and values[i].meta.grad == LEAF and values[i].trace is self for i in ins
+        ):
+            # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
+            # the first time and every time only if what made the leaf is not part of it.
+            at.cut = True
+            return _restart(self, op, static, ins)
         place = place_of(op, static, metas)
         kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
         outs = infer(kernel, metas, place, self.mode)

@@ -1,5 +1,5 @@
 """Functions of ``nn.functional`` that no single operator can be: they write into buffers, take functions as arguments,
-or choose between operators. Those that bear an operator's name find the operator itself in ``F._operators``."""
+or choose between operators."""
 
 from __future__ import annotations
 
@@ -12,29 +12,19 @@ from typing import Any
 from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor._names import find
 from . import functional as F
 
 __all__ = [
-    "accept_inplace", "batch_norm", "embedding", "embedding_bag", "instance_norm", "linear_cross_entropy",
+    "batch_norm", "embedding", "embedding_bag", "instance_norm", "linear_cross_entropy",
     "multi_head_attention_forward", "triplet_margin_with_distance_loss",
 ]
 
 
-def accept_inplace(function: Callable[..., Tensor], inplace_function: Callable[..., Tensor], position: int) -> Callable:
-    """``function`` with a further argument ``inplace``, at ``position`` among the positional ones (counted from 0).
-
-    True calls ``inplace_function``, which writes the result into the input.
-    """
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Tensor:
-        if len(args) > position:
-            inplace, args = args[position], args[:position] + args[position + 1:]
-        else:
-            inplace = kwargs.pop("inplace", False)
-        return inplace_function(*args, **kwargs) if inplace else function(*args, **kwargs)
-
-    return wrapper
+@functools.cache
+def _operator(name: str) -> Callable[..., Any]:
+    """The operator that a function of this file bears the name of."""
+    return find("nn.functional", name)
 
 
 # ---- normalisation ---------------------------------------------------------------------------------------------------
@@ -149,7 +139,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     """
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
-    return F._operators["embedding"](input, weight, padding_idx, None, norm_type, scale_grad_by_freq, sparse)
+    return _operator("embedding")(input, weight, padding_idx, None, norm_type, scale_grad_by_freq, sparse)
 
 
 def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, max_norm: float | None = None,
@@ -165,7 +155,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
         raise TypeError("embedding_bag: weight has an integer dtype; the order of arguments is input, weight")
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
-    return F._operators["embedding_bag"](input, weight, offsets, None, norm_type, scale_grad_by_freq, mode, sparse,
+    return _operator("embedding_bag")(input, weight, offsets, None, norm_type, scale_grad_by_freq, mode, sparse,
                                          per_sample_weights, include_last_offset, padding_idx)
 
 

@@ -1,14 +1,14 @@
 """Random bits by counter, and the distributions that are simple functions of them.
 
-A stream is named by its key ``(seed, offset)``; its element number i is a function of (key, i) alone.  So the same key
-gives the same numbers in every program, eager or fused, on every device, and however the array is split between devices;
-and XLA computes them inside the loop that uses them, without storing them.
+A stream is named by its key ``(seed, offset)``; its element number i is a function of (key, i) alone.  So the same
+key gives the same numbers in every program, eager or fused, on every device, and however the array is split between
+devices; and XLA computes them inside the loop that uses them, without storing them.
 
-The generator is "Squares" (B. Widynski, arXiv:2004.06278, rounds as published: four for 32 bits, five for 64).  Of those
-tried on the CPU for 2**20 floats it was the quickest, 0.3 ms, against 0.5 of Philox2x32-10, 0.9 of Philox4x32-10 and
-3.1 of JAX's threefry; and it adds some 20 operations to a program where Philox adds 90, which compiles in a third of the
-time.  Squares wants keys that look random: they come out of two 64-bit finalizers, which also give each stream its own
-first counter, so that two streams coincide only if 127 bits do.
+The generator is "Squares" (B. Widynski, arXiv:2004.06278; rounds as published: four for 32 bits, five for 64).  Of
+those tried on the CPU (2 cores) it was the quickest for 2**20 floats: 0.3 ms, against 0.5 of Philox2x32-10, 0.9 of
+Philox4x32-10 and 3.1 of JAX's threefry.  A program with eight uses of it compiles in 0.22 s, with eight of
+Philox4x32-10 in 1.05 s.  Squares wants keys that look random: they come out of two 64-bit finalizers, which also give
+each stream its own first counter, so that two streams coincide only if 127 bits do.
 """
 
 from collections.abc import Sequence
@@ -69,7 +69,7 @@ def _digits(key, shape, dtype) -> tuple:
     """Random integers of as many bits as ``dtype`` has digits, as a float of the dtype or float32; and that number."""
     digits = _DIGITS.get(np.dtype(dtype).name)
     if digits is None:
-        raise NotImplementedError(f"random numbers of dtype {np.dtype(dtype).name} are not implemented; use a float dtype")
+        raise NotImplementedError(f"random numbers of dtype {np.dtype(dtype).name}: use a floating dtype")
     wide = digits > 24
     word = bits(key, shape, _U64 if wide else _U32)
     word = word >> np.asarray((64 if wide else 32) - digits, word.dtype)
@@ -117,7 +117,7 @@ def exponential(key, shape: Sequence[int], dtype=np.float32):
 
 
 def mask(key, shape: Sequence[int], p):
-    """Bools that are true with probability ``p``, a number or an array that broadcasts; for dropout and ``bernoulli``."""
+    """Bools that are true with probability ``p``, a number or an array that broadcasts."""
     work = np.float64 if getattr(p, "dtype", None) == np.float64 and getattr(p, "ndim", 0) else np.float32
     return uniform(key, shape, work) < jnp.asarray(p).astype(work)
 

@@ -117,20 +117,23 @@ def widened(x: Any) -> Any:
     return x.astype(np.float32) if is_floating(x) and x.dtype.itemsize == 2 else x
 
 
+def _widened_array(x: Any) -> Any:
+    return widened(x) if isinstance(x, (jax.Array, np.ndarray)) else x
+
+
 def half_in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
     """Let a body of several steps compute half precision in float32 and round once, as PyTorch's kernels do."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> Any:
-        arrays = [a for a in args if hasattr(a, "dtype") and hasattr(a, "shape")]
-        halves = [a.dtype for a in arrays if is_floating(a) and a.dtype.itemsize == 2]
-        if not halves or len({a.dtype for a in arrays if is_floating(a) and a.ndim}) > 1:
+        arrays = [a for a in (*args, *kwargs.values()) if isinstance(a, (jax.Array, np.ndarray))]
+        floats = {a.dtype for a in arrays if is_floating(a)}
+        if len(floats) != 1 or (half := floats.pop()).itemsize != 2:
             return body(*args, **kwargs)
-        args = tuple(widened(a) if hasattr(a, "dtype") and hasattr(a, "shape") else a for a in args)
-        out = body(*args, **kwargs)
-        if isinstance(out, tuple):
-            return tuple(o.astype(halves[0]) if o.dtype == np.float32 else o for o in out)
-        return out.astype(halves[0]) if out.dtype == np.float32 else out
+        wide = body(*map(_widened_array, args), **{k: _widened_array(a) for k, a in kwargs.items()})
+        if isinstance(wide, tuple):
+            return tuple(o.astype(half) if o.dtype == np.float32 else o for o in wide)
+        return wide.astype(half) if wide.dtype == np.float32 else wide
 
     return run
 

@@ -466,15 +466,36 @@ gammainc = op(promote="common", namespace="special", name="gammainc")(igamma.fn)
 gammaincc = op(promote="common", namespace="special", name="gammaincc")(igammac.fn)
 
 
+_LOWEST_ZETA = -10000
+
+
+@partials(None, lambda out, s, q: -s * _zeta(s + 1, q))
+def _zeta(s: jax.Array, q: jax.Array) -> jax.Array:
+    # lax.zeta is wrong for negative q: sum up to 1 first.
+    moved = (q < 0) & (q > _LOWEST_ZETA) & (q != lax.floor(q)) & (s == lax.floor(s))
+
+    def step(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        total, at = state
+        below = moved & (at < 1)
+        return jnp.where(below, total + lax.pow(at, -s), total), jnp.where(below, at + 1, at)
+
+    total, at = lax.while_loop(lambda state: jnp.any(moved & (state[1] < 1)), step, (jnp.zeros_like(q), q))
+    nan = (q < 0) & (q != lax.floor(q)) & ~moved
+    rest = lax.zeta(s, jnp.where(nan, jnp.ones_like(q), at))
+    out = jnp.where(nan, jnp.full_like(q, jnp.nan), total + rest)
+    return jnp.where((q <= 0) & (q == lax.floor(q)) & (s > 1), jnp.full_like(q, jnp.inf), out)
+
+
 @op(promote="float", namespace="special")
 @half_in_float32
 def zeta(input: Operand, other: Operand) -> jax.Array:
     """Hurwitz zeta function, ``sum((k + other)**-input for k = 0, 1, ...)``; inf at input 1 and at the poles.
 
-    Differentiable in `other`. NotImplementedError for complex tensors.
+    Below 0 only for whole `input`, nan otherwise and for fractional `other` below -10000. Differentiable in `other`.
+    NotImplementedError for complex tensors.
     """
     refuse("zeta", input, kinds="c")
-    return lax.zeta(*fit(input, other))
+    return _zeta(*fit(input, other))
 
 
 # --- orthogonal polynomials ------------------------------------------------

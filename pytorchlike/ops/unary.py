@@ -434,6 +434,22 @@ def digamma_body(x: jax.Array) -> jax.Array:
     return jnp.where(pole, jnp.copysign(jnp.full_like(x, jnp.inf), -x), inner)
 
 
+def _trigamma(x: jax.Array) -> jax.Array:
+    """Derivative of digamma: reflected below 1/2, moved up by ten, then asymptotic (DLMF 5.15.5 to 5.15.8)."""
+    low = x < 0.5
+    z = jnp.where(low, 1 - x, x)
+    total = jnp.zeros_like(z)
+    for k in range(10):
+        total = total + 1 / ((z + k) * (z + k))
+    r = 1 / (z + 10)
+    r2 = r * r
+    tail = 1 / 6 + r2 * (-1 / 30 + r2 * (1 / 42 + r2 * (-1 / 30 + r2 * (5 / 66 - r2 * (691 / 2730)))))
+    total = total + r + r2 * 0.5 + r * r2 * tail
+    # Only the distance to the nearest whole number enters the sine, so that the poles come out infinite.
+    sine = lax.sin(math.pi * (x - lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN)))
+    return jnp.where(low, (math.pi / sine) ** 2 - total, total)
+
+
 def polygamma_body(n: int, x: jax.Array) -> jax.Array:
     """n-th derivative of digamma, whose own derivative is the next one."""
     if n == 0:
@@ -441,16 +457,32 @@ def polygamma_body(n: int, x: jax.Array) -> jax.Array:
 
     @partials(lambda out, y: polygamma_body(n + 1, y))
     def value(y: jax.Array) -> jax.Array:
-        # (-1)**(n+1) n! zeta(n+1, y), DLMF 5.15.
-        sign = -1.0 if n % 2 == 0 else 1.0
-        return sign * math.factorial(n) * hurwitz_zeta(float(n + 1), y)
+        if n == 1:
+            return _trigamma(y)
+        return _polygamma_reflected(n, y)
 
     return value(x)
 
 
-def hurwitz_zeta(s: float, q: jax.Array) -> jax.Array:
-    """Hurwitz zeta function for a number s > 1: inf at the poles q = 0, -1, ..., by ``lax.zeta``."""
-    return lax.zeta(jnp.full_like(q, s), q)
+def _polygamma_reflected(n: int, x: jax.Array) -> jax.Array:
+    """polygamma for n > 1: (-1)**(n+1) n! zeta(n+1, x) above 0, where alone ``lax.zeta`` is right, reflected below."""
+    sign = -1.0 if n % 2 == 0 else 1.0
+    low = x < 0.5
+    z = jnp.where(low, 1 - x, x)
+    upper = sign * math.factorial(n) * lax.zeta(jnp.full_like(z, n + 1), z)
+    # DLMF 5.15.6: the n-th derivative of pi cot(pi x) is pi**(n+1) p_n(cot), with p_0 = c and p_k+1 = -(1 + c**2) p_k'.
+    p = np.polynomial.Polynomial([0.0, 1.0])
+    for _ in range(n):
+        p = np.polynomial.Polynomial([-1.0, 0.0, -1.0]) * p.deriv()
+    near = math.pi * (x - lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN))
+    pole = low & (near == 0)
+    near = jnp.where(pole | ~low, jnp.ones_like(x), near)
+    cot = lax.cos(near) / lax.sin(near)
+    total = jnp.zeros_like(x)
+    for c in reversed(p.coef.tolist()):
+        total = total * cot + c
+    lower = -sign * upper - math.pi ** (n + 1) * total
+    return jnp.where(pole, jnp.full_like(x, sign * math.inf), jnp.where(low, lower, upper))
 
 
 @op(promote="float", inplace=True)

@@ -20,6 +20,15 @@ class _Options(NamedTuple):
     adjust: str
 
 
+def _round(x: jax.Array) -> jax.Array:
+    """float32 rounded to bfloat16. Compilers drop a cast there and back, but not this."""
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7).astype(jnp.bfloat16)
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.matmul(x, y, preferred_element_type=jnp.float32)
+
+
 def _orthogonal(x: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array, eps: jax.Array, steps: int) -> jax.Array:
     """Push the singular values of a matrix towards 1 by the quintic Newton-Schulz iteration, in bfloat16.
 
@@ -27,16 +36,14 @@ def _orthogonal(x: jax.Array, a: jax.Array, b: jax.Array, c: jax.Array, eps: jax
     steep start, so that the values end in about [0.5, 1.5].
     """
     tall = x.shape[0] > x.shape[1]
-    y = x.astype(jnp.bfloat16)
-    y = y.T if tall else y
-    size = jnp.sqrt(jnp.sum(jnp.square(y.astype(jnp.float32)))).astype(jnp.bfloat16)
-    y = y / jnp.maximum(size, eps.astype(jnp.bfloat16))
-    for _ in range(steps):
-        gram = y @ y.T
-        # Each line rounds to bfloat16 once, after adding in float32.
-        mixed = (b * gram.astype(jnp.float32) + c * jnp.matmul(gram, gram, preferred_element_type=jnp.float32))
-        mixed = mixed.astype(jnp.bfloat16)
-        y = (a * y.astype(jnp.float32) + jnp.matmul(mixed, y, preferred_element_type=jnp.float32)).astype(jnp.bfloat16)
+    y = _round(x.astype(jnp.float32).T if tall else x.astype(jnp.float32))
+    wide = y.astype(jnp.float32)
+    size = jnp.maximum(_round(jnp.sqrt(jnp.sum(wide * wide))), _round(eps.astype(jnp.float32)))
+    y = _round(wide / size.astype(jnp.float32))
+    for _ in range(steps):  # each line rounds once, after adding in float32
+        gram = _round(_product(y, y.T))
+        mixed = _round(b * gram.astype(jnp.float32) + c * _product(gram, gram))
+        y = _round(a * y.astype(jnp.float32) + _product(mixed, y))
     return y.T if tall else y
 
 

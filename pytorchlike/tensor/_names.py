@@ -18,7 +18,7 @@ def find(space: str, name: str) -> Any:
     if entry is not None and (entry.function or space == ""):
         from ._wrap import form
 
-        return form(entry)
+        return form(entry, False, space == "nn.functional" and entry.inplace)
     if name.endswith("_") and not name.endswith("__"):
         entry = TABLE.get((space, name[:-1]))
         if entry is not None and entry.inplace:

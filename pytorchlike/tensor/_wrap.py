@@ -31,7 +31,7 @@ class Unusual(Exception):
     """Raised on the way of a fast form by an argument that it does not take."""
 
 
-def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]]:
+def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[str], list[str]]:
     """(signature, body, call) of the generated function, as source."""
     params = entry.params
     last_positional = [p for p in params if not p.keyword_only and p.kind is not Key]
@@ -50,6 +50,9 @@ def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]
             star = True
         default = "" if p.default is EMPTY else f"=D_{p.name}"
         signature.append(p.name + default)
+    if switch:  # nn.functional's ``inplace`` comes last among the positional parameters
+        at = signature.index("*") if "*" in signature else len(signature)
+        signature.insert(at, "inplace=False")
     extra = []
     if entry.random:
         extra.append("generator=None")
@@ -77,6 +80,10 @@ def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]
             f"for _n in {varargs.name}:",
             "    if _n.__class__ is not int: raise Unusual",
         ]
+    if switch:
+        told = [p for p in params if p.kind is not Key]
+        given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
+        body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
     if entry.factory:
         body.append("if layout is not None or pin_memory: raise Unusual")
     starred = False
@@ -177,7 +184,7 @@ def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]
     miss_ins = ", ".join(ins)
     if entry.random:
         body += [
-            "seed, offset = next_key(generator, place_hint)" if False else "seed, offset = next_key(generator)",
+            "seed, offset = next_key(generator)",
             "wide = (trace.number(int, seed), trace.number(int, offset))",
         ]
         miss_ins = (miss_ins + ", " if miss_ins else "") + "*wide"
@@ -202,17 +209,19 @@ def _lines(entry: OpDef, inplace: bool) -> tuple[list[str], list[str], list[str]
             names.append(f"*{p.name}")
         else:
             names.append(f"{p.name}={p.name}" if p.keyword_only or varargs is not None and p is not params[0] else p.name)
+    if switch:
+        names.append("inplace=inplace")
     call = names + [f"{e.split('=')[0]}={e.split('=')[0]}" for e in extra]
     if varargs is not None:
         call.append("**named")
     return signature, body, call
 
 
-def build(entry: OpDef, name: str, inplace: bool = False) -> Callable[..., Any]:
-    """The Python function for one form of an operator."""
+def build(entry: OpDef, name: str, inplace: bool = False, switch: bool = False) -> Callable[..., Any]:
+    """The Python function for one form of an operator; ``switch``: with a parameter ``inplace``."""
     from . import _tensor
 
-    signature, body, call = _lines(entry, inplace)
+    signature, body, call = _lines(entry, inplace, switch)
     first = entry.params[0].name if entry.params else ""
     if inplace:
         tail = [f"after_write({first}, value if meta.__class__ is not tuple else result[0]._value, trace)", f"return {first}"]
@@ -234,8 +243,6 @@ def build(entry: OpDef, name: str, inplace: bool = False) -> Callable[..., Any]:
         if entry.out:
             tail.append("if out is not None: return write_out(out, result, ENTRY)")
         tail.append("return result")
-    if inplace:
-        tail.insert(0, "if meta.__class__ is not tuple: pass") if False else None
     source = [f"def {name}({', '.join(signature)}):", "    try:", "        trace = local.trace"]
     source += ["        " + line for line in body]
     source += [
@@ -245,7 +252,7 @@ def build(entry: OpDef, name: str, inplace: bool = False) -> Callable[..., Any]:
     source += ["    " + line for line in tail]
     scope: dict[str, Any] = {
         "local": local, "Value": Value, "new": object.__new__, "Tensor": _tensor.Tensor, "ENTRY": entry,
-        "INPLACE": inplace, "OP": entry.op_inplace if inplace else entry.op,
+        "INPLACE": inplace, "in_place": form(entry, True) if switch else None, "OP": entry.op_inplace if inplace else entry.op,
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
         "Unusual": Unusual, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
         "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
@@ -293,14 +300,15 @@ def _parsed(entry: OpDef, fast: Callable[..., Any], inplace: bool) -> Callable[.
     return call
 
 
-_forms: dict[tuple[OpDef, bool], Callable[..., Any]] = {}
+_forms: dict[tuple[OpDef, bool, bool], Callable[..., Any]] = {}
 
 
-def form(entry: OpDef, inplace: bool = False) -> Callable[..., Any]:
-    """The function (or in-place) form of an operator, built at its first use."""
-    found = _forms.get((entry, inplace))
+def form(entry: OpDef, inplace: bool = False, switch: bool = False) -> Callable[..., Any]:
+    """The function form of an operator, the in-place one, or the one with a parameter ``inplace``; built once."""
+    key = (entry, inplace, switch)
+    found = _forms.get(key)
     if found is None:
-        found = _forms[entry, inplace] = build(entry, entry.name + ("_" if inplace else ""), inplace)
+        found = _forms[key] = build(entry, entry.name + ("_" if inplace else ""), inplace, switch)
     return found
 
 
@@ -444,6 +452,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     name = entry.name + ("_" if inplace else "")
     kwargs.pop("layout", None) is None or _strided(name)
     kwargs.pop("pin_memory", None)
+    if kwargs.pop("inplace", False):
+        return _general(entry, True, unusual, *args, **kwargs)
     out = kwargs.pop("out", None)
     generator = kwargs.pop("generator", None)
     device = kwargs.pop("device", None)

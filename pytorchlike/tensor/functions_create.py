@@ -27,8 +27,9 @@ def _plain(x: Any) -> Any:
 def arange(
     start: Any = 0, end: Any = _EMPTY, step: Any = 1, *, dtype: Any = None, out: Any = None, **place: Any
 ) -> Tensor:
-    """Numbers from ``start`` (0) up to ``end``, without it, ``step`` apart: ``arange(end)``, ``arange(start, end[, step])``.
+    """Numbers from ``start`` (0) up to ``end``, without it, ``step`` apart.
 
+    Called as ``arange(end)`` or ``arange(start, end[, step])``.
     Shape ``(ceil((end - start) / step),)``.  dtype: int64 if all are ints, else the default float dtype.
     A changing start, or step, of the same length runs the same program.
     Raises RuntimeError for a step of 0, the wrong sign of step, or ends that are not finite.
@@ -188,7 +189,7 @@ def new_empty_strided(input: Tensor, size: Any, stride: Any, **kwargs: Any) -> T
 def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **place: Any) -> Tensor:
     """As ``arange`` with the end included and a float dtype; PyTorch deprecated it."""
     if end is None:
-        raise TypeError("range() missing 1 required positional arguments: \"end\"")
+        raise TypeError('range() missing 1 required positional arguments: "end"')
     kind = get_default_dtype() if dtype is None else as_dtype(dtype)
     start, end, step = _plain(start), _plain(end), _plain(step)
     if step == 0:

@@ -89,7 +89,7 @@ def repeat_interleave(
 
 def _interleaved(repeats: Tensor, output_size: int | None, name: str) -> Tensor:
     if repeats._value.meta.dtype not in (np.int64, np.int32):
-        raise NotImplementedError(f'"repeat_interleave_cpu" not implemented for {repeats.dtype}; repeats must be integers')
+        raise NotImplementedError(f'"repeat_interleave" not implemented for {repeats.dtype}; repeats must be integers')
     if repeats.ndim != 1:
         raise RuntimeError(f"{name}() only accepts 1D vector as repeat")
     if output_size is None:
@@ -141,7 +141,9 @@ def _first_seen(data: np.ndarray, dim: int | None, name: str) -> tuple[np.ndarra
     moved = np.moveaxis(data, dim, 0)
     n = moved.shape[0]
     if moved.size == 0 and n and 0 in moved.shape[1:]:
-        raise RuntimeError(f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+        raise RuntimeError(
+            f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
+        )
     return np.ascontiguousarray(moved).reshape(n, -1), n
 
 
@@ -219,7 +221,7 @@ def _put(input: Tensor, indices: Any, values: Tensor, accumulate: bool, form: st
 
 @function(method=True)
 def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    """A copy of ``input`` with ``input[indices] = values``; with accumulate values are added, also where indices repeat.
+    """A copy of ``input`` with ``input[indices] = values``; with accumulate values are added, also to repeated places.
 
     indices: a tuple of integer tensors, masks, or None for a whole dim.  values broadcasts and has the dtype of input.
     """

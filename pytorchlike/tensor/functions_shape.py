@@ -80,9 +80,7 @@ def _select(input: Tensor, dim: int, index: int) -> tuple[tuple, tuple]:
     dim = wrap_dim(dim, len(shape))
     n, at = shape[dim], index.__index__()
     if not -n <= at < n:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}"
-        )
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(shape)} at dimension {dim}")
     return (at + n if at < 0 else at,), (*_WHOLE * dim, "i")
 
 
@@ -309,9 +307,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     if flip:
         tensors = (tensors[1], tensors[0], *tensors[2:])
     size = tuple(t.numel() for t in tensors)
-    out = [
-        t.reshape((1,) * k + (size[k],) + (1,) * (len(size) - k - 1)).expand(size) for k, t in enumerate(tensors)
-    ]
+    out = [t.reshape((1,) * k + (size[k],) + (1,) * (len(size) - k - 1)).expand(size) for k, t in enumerate(tensors)]
     if flip:
         out = [g.swapaxes(0, 1) for g in out]
         out[0], out[1] = out[1], out[0]

@@ -89,7 +89,7 @@ class RReLU(Module):
 class Hardtanh(Module):
     """``x`` limited to [min_val, max_val]; min_value and max_value are deprecated names of these.
 
-    Raises:  ValueError unless min_val < max_val.
+    Raises:  AssertionError unless min_val < max_val.
     """
 
     __constants__ = ["min_val", "max_val", "inplace"]
@@ -109,7 +109,7 @@ class Hardtanh(Module):
         self.max_val = max_val
         self.inplace = inplace
         if self.max_val <= self.min_val:
-            raise ValueError(f"max_val ({max_val}) must be larger than min_val ({min_val})")
+            raise AssertionError(f"max_val ({max_val}) must be greater than min_val ({min_val})")
 
     def forward(self, input: Tensor) -> Tensor:
         """Any shape -> the same."""

@@ -12,6 +12,8 @@ from ..modules.module import Module
 
 __all__ = ["functional_call"]
 
+_ABSENT = object()
+
 
 def _untie(module: Module, given: dict[str, Tensor]) -> dict[str, Tensor]:
     """``given`` with each tensor also under the other names that the module has for the parameter it replaces."""
@@ -61,11 +63,10 @@ def _reparametrize_module(module: Module, parameters_and_buffers: dict[str, Tens
             errors.append(f"Missing key(s): {', '.join(map(repr, sorted(own - given.keys())))}.")
         if errors:
             raise RuntimeError(f"Error(s) in reparametrizing for {module._get_name()}:\n\t" + "\n\t".join(errors))
-    for name in unknown:
+    for name in unknown:  # an ordinary attribute, for the time of the call; an unknown path is an error
         path, _, leaf = name.rpartition(".")
-        module.get_submodule(path)  # raises if the path itself does not exist
-        raise AttributeError(f"{module._get_name()} has no parameter or buffer `{name}`")
-    before = {name: place[0][place[1]] for name, place in places.items()}
+        places[name] = (module.get_submodule(path).__dict__, leaf)
+    before = {name: members.get(leaf, _ABSENT) for name, (members, leaf) in places.items()}
     try:
         for name, (members, leaf) in places.items():
             members[leaf] = given[name]
@@ -74,7 +75,10 @@ def _reparametrize_module(module: Module, parameters_and_buffers: dict[str, Tens
         for name, (members, leaf) in places.items():
             if name in parameters_and_buffers:
                 parameters_and_buffers[name] = members[leaf]
-            members[leaf] = before[name]
+            if before[name] is _ABSENT:
+                del members[leaf]
+            else:
+                members[leaf] = before[name]
 
 
 def _functional_call(module: Module, parameters_and_buffers: dict[str, Tensor], args: Any = None,
@@ -93,7 +97,7 @@ def functional_call(module: Module, parameters_and_buffers: dict[str, Tensor], a
     ``strict``: the dictionary must name all parameters and buffers, and no others.
 
     Raises:  ValueError if tied names get different tensors; RuntimeError if strict and keys are missing or unknown;
-             AttributeError for an unknown name.
+             AttributeError for a path to no module.
     """
     warnings.warn("`torch.nn.utils.stateless.functional_call` is deprecated as of PyTorch 2.0 and will be removed in a "
                   "future version of PyTorch. Please use `torch.func.functional_call` instead which is a drop-in "
