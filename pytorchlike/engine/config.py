@@ -16,13 +16,11 @@ class Config:
         self.tier: str = os.environ.get("PYTORCHLIKE_TIER", "auto")
         if self.tier not in TIERS:
             raise ValueError(f"PYTORCHLIKE_TIER={self.tier!r} is not one of {', '.join(TIERS)}")
-        self.eager: bool = os.environ.get("PYTORCHLIKE_EAGER", "0") not in ("", "0")
         self.max_pending: int = int(os.environ.get("PYTORCHLIKE_MAX_PENDING", "2500"))
         self.max_pending_bytes: int = int(os.environ.get("PYTORCHLIKE_MAX_PENDING_BYTES", str(16 << 30)))
         self.max_states: int = 60_000
         self.max_programs: int = 256
         self.max_kernels: int = 4096
-        self.background: bool = os.environ.get("PYTORCHLIKE_BACKGROUND", "1") not in ("", "0")
         self._cache_ready = False
 
     def cache_dir(self) -> Path | None:

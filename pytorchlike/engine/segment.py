@@ -65,9 +65,17 @@ def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...],
         if type(e) is Call and e.tracked and not reach.isdisjoint(e.out_slots):
             plan.append(e)
             reach.update(e.wrt_slots)
-            if e.op.saves and not e.op.alias:
-                saved.update(dict.fromkeys(e.slots))
+            saved.update(dict.fromkeys(needed_slots(e)))
     return tuple(plan), tuple(saved)
+
+
+def needed_slots(call: Call) -> tuple[int, ...]:
+    """Slots whose values the gradient of a call rests on: all, or only indices and masks if it is linear."""
+    if call.op.alias:
+        return ()
+    if call.op.saves:
+        return call.slots
+    return tuple([s for s, m in zip(call.slots, call.metas, strict=True) if m.dtype.kind in "biu"])
 
 
 def is_freed(graph: Graph, slot: int) -> bool:
@@ -90,11 +98,10 @@ class SegmentReverse:
         needs: dict[int, None] = {}
         wides: dict[tuple, Wide] = {}
         for call in plan:
-            if call.op.saves and not call.op.alias:
-                needs.update(dict.fromkeys(call.slots))
-                for i in call.ins:
-                    if type(i) is Wide:
-                        wides[(i.type, i.index)] = i
+            needs.update(dict.fromkeys(needed_slots(call)))
+            for i in call.ins:
+                if type(i) is Wide:
+                    wides[(i.type, i.index)] = i
         self.plan, self.needs, self.wides = plan, tuple(needs), tuple(wides.values())
         self.roots, self.outs = roots, outs
         self.op = Op("backward", self._fused, walk=self.walk)
@@ -123,7 +130,7 @@ class SegmentReverse:
                         arrays.append(np.zeros(meta.shape, meta.dtype))
                     k += 1
                 elif type(i) is Wide:
-                    arrays.append(lifted.get((i.type, i.index), np.float64(0) if i.type is float else np.int64(0)))
+                    arrays.append(lifted[i.type, i.index])
             return how.vjp(call, tuple(arrays), given)
 
         walk(self.plan, cotangents, frozenset(self.outs), pull, how.add)

@@ -13,6 +13,7 @@ from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor._names import find
+from ..tensor.dtype import bool_, int32, int64
 from . import functional as F
 
 __all__ = [
@@ -39,15 +40,15 @@ def _verify_spatial_size(size: Any) -> None:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {size}")
 
 
-def _move_towards(running: Tensor | None, value: Tensor, momentum: Any) -> None:
-    """``running = (1 - momentum) * running + momentum * value`` for a momentum that is a tensor."""
-    if running is not None:
-        running.copy_(running + (value - running) * momentum.to(running.dtype))
-
-
-def _normalise(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
-               bias: Tensor | None, training: bool, momentum: Any, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    return F._batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+def _update(result: Any, running_mean: Tensor | None, running_var: Tensor | None) -> Tensor:
+    """The output out of an operator's ``(output, new mean, new variance)``; the new values go into the buffers."""
+    output, mean, var = result
+    with no_grad():
+        if running_mean is not None:
+            running_mean.copy_(mean)
+        if running_var is not None:
+            running_var.copy_(var)
+    return output
 
 
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
@@ -68,25 +69,10 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     elif eps < 0.0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
-    if not training:
-        if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
-        return _normalise(input, running_mean, running_var, weight, bias, False, 0.0, eps)[0]
-    if isinstance(momentum, Tensor):
-        # Momentum 1 gives the batch's own statistics.
-        output, mean, var = _normalise(input, running_mean, running_var, weight, bias, True, 1.0, eps)
-        with no_grad():
-            _move_towards(running_mean, mean, momentum)
-            _move_towards(running_var, var, momentum)
-        return output
-    output, mean, var = _normalise(input, running_mean, running_var, weight, bias, True, momentum, eps)
-    if running_mean is not None or running_var is not None:
-        with no_grad():
-            if running_mean is not None:
-                running_mean.copy_(mean)
-            if running_var is not None:
-                running_var.copy_(var)
-    return output
+    result = F._batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    if not training or running_mean is None and running_var is None:
+        return result
+    return _update(result, running_mean, running_var)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,
@@ -100,26 +86,12 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
     Shapes:  input (N, C, *) -> the same; all others (C,).
     Raises:  ValueError for one value per channel if use_input_stats.
     """
-    if not use_input_stats:
-        if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-        return _normalise(input, running_mean, running_var, weight, bias, False, 0.0, eps)[0]
-    _verify_spatial_size(input.shape)
-    n, c = input.shape[:2]
-
-    def over_batch(t: Tensor | None) -> Tensor | None:
-        return None if t is None else t.repeat(n)
-
-    # Each sample's channel is a channel of its own in one batch of one.
-    flat = input.reshape((1, n * c, *input.shape[2:]))
-    output, mean, var = _normalise(flat, over_batch(running_mean), over_batch(running_var), over_batch(weight),
-                                   over_batch(bias), True, momentum, eps)
-    if running_mean is not None or running_var is not None:
-        with no_grad():
-            for running, new in ((running_mean, mean), (running_var, var)):
-                if running is not None:
-                    running.copy_(new.reshape((n, c)).mean(0))
-    return output.reshape(input.shape)
+    if use_input_stats:
+        _verify_spatial_size(input.shape)
+    result = F._instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    if not use_input_stats or running_mean is None and running_var is None:
+        return result
+    return _update(result, running_mean, running_var)
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -151,7 +123,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     Shapes:  input (B, N), or (N,) with offsets (B,); weight (rows, features) -> (B, features).
     Raises:  ValueError for other shapes or modes; RuntimeError for indices outside the table.
     """
-    if not input.is_floating_point() and weight.dtype in (T.int64, T.int32) and input.dim() == 2:
+    if not input.is_floating_point() and weight.dtype in (int64, int32) and input.dim() == 2:
         raise TypeError("embedding_bag: weight has an integer dtype; the order of arguments is input, weight")
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
@@ -249,7 +221,7 @@ def _canonical_mask(mask: Tensor | None, mask_name: str, other_type: Any, other_
     if mask is None:
         return None
     floating = mask.is_floating_point()
-    if mask.dtype != T.bool and not floating:
+    if mask.dtype != bool_ and not floating:
         raise AssertionError(f"only bool and floating types of {mask_name} are supported, got {mask.dtype}")
     if check_other and other_type is not None and mask.dtype != other_type:
         warnings.warn(f"Support for mismatched {mask_name} and {other_name} is deprecated. Use same type for both "

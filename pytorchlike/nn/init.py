@@ -13,6 +13,8 @@ import numpy as np
 from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor.dtype import float32, float64
+from . import _linalg as linalg
 
 __all__ = [
     "calculate_gain", "constant", "constant_", "dirac", "dirac_", "eye", "eye_", "kaiming_normal", "kaiming_normal_",
@@ -79,7 +81,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     with no_grad():
         # In single precision the inverse has no resolution left some 3 deviations out.
         wide = a <= mean + 3 * std and b >= mean - 3 * std
-        work = T.empty_like(tensor, dtype=T.float32 if wide and tensor.dtype != T.float64 else T.float64)
+        work = T.empty_like(tensor, dtype=float32 if wide and tensor.dtype != float64 else float64)
         work.uniform_(erf_at(a), erf_at(b), generator=generator)
         work.erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(a, b)
         return tensor.copy_(work)
@@ -219,7 +221,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     cols = tensor.numel() // rows
     with no_grad():
         tall = T.empty((max(rows, cols), min(rows, cols)), dtype=tensor.dtype, device=tensor.device)
-        q, r = T.linalg.qr(tall.normal_(0, 1, generator=generator))
+        q, r = linalg.qr(tall.normal_(0, 1, generator=generator))
         # Without the signs of r's diagonal the distribution would not be uniform.
         q = q * T.diagonal(r).sign()
         if rows < cols:

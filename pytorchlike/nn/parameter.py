@@ -59,9 +59,6 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         memo[id(self)] = result
         return result
 
-    def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
-
     def __reduce_ex__(self, proto: int) -> tuple:
         state = {k: v for k, v in self.__dict__.items() if not k.startswith("__")} if hasattr(self, "__dict__") else {}
         plain = Tensor._make_subclass(Tensor, self.detach(), False)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._table import Scalar, Sizes, default_float, op
+from ._table import Array, Operand, Scalar, Sizes, default_float, op
 
 
 def sizes_checked(name: str, size: Sequence[int]) -> tuple[int, ...]:
@@ -33,6 +33,19 @@ def dtype_of_kind(kind: str) -> np.dtype:
     if kind == "c":
         return np.dtype(np.complex128 if default_float() == np.float64 else np.complex64)
     return np.dtype(np.bool_ if kind == "b" else np.int64)
+
+
+def number_as(name: str, value, dtype):
+    """A Python number, or an array, as an array of ``dtype``.  RuntimeError if the dtype cannot hold the number."""
+    dtype = np.dtype(dtype)
+    if isinstance(value, complex) and dtype.kind != "c":
+        raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow")
+    if isinstance(value, (int, float)) and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
+            raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow: {value}")
+        value = int(value)
+    return jnp.asarray(value).astype(dtype)
 
 
 @op(method=False, saves=False)
@@ -69,15 +82,9 @@ def full(size: tuple[int, ...], fill_value: Scalar, *, dtype: np.dtype | None = 
     size = sizes_checked("full", size)
     kind = number_kind(fill_value)
     dtype = dtype_of_kind(kind) if dtype is None else np.dtype(dtype)
-    whole = dtype.kind in "iu"
     if kind == "c" and dtype.kind != "c":
         raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
-    if isinstance(fill_value, (int, float)) and whole:
-        limits = np.iinfo(dtype)
-        if not math.isfinite(fill_value) or not limits.min <= int(fill_value) <= limits.max:
-            raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
-        fill_value = int(fill_value)
-    return jnp.full(size, jnp.asarray(fill_value).astype(dtype))
+    return jnp.full(size, number_as("full", fill_value, dtype))
 
 
 @op(method=False, saves=False)
@@ -132,3 +139,17 @@ def eye(n: int, m: int | None = None, *, dtype: np.dtype | None = None):
         if size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     return jnp.eye(n, m, dtype=default_float() if dtype is None else dtype)
+
+
+@op(inplace=True, out=False)
+def fill(input: Array, value: Operand):
+    """One number (or 0-dim tensor) in the shape and dtype of ``input``; ``fill_`` puts it in place of all elements."""
+    if hasattr(value, "ndim") and value.ndim:
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
+    return jnp.broadcast_to(number_as("fill_", value, input.dtype), input.shape)
+
+
+@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+def zero(input: Array):
+    """Zeros in the shape and dtype of ``input``; ``zero_`` puts them in place of all elements."""
+    return jnp.zeros(input.shape, input.dtype)

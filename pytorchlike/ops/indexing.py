@@ -19,6 +19,7 @@ from jax import lax
 
 from ..engine import check
 from ._table import Array, Arrays, Operand, Scalar, Scalars, op, view_rule
+from .create import number_as
 from .shape import broadcast_sizes, type_name, wrap_dim
 
 _GET = {"mode": "clip", "wrap_negative_indices": False}
@@ -176,20 +177,9 @@ def _need_index(name: str, index, exc=RuntimeError):
         raise exc(f"{name}(): Expected dtype int32/int64 for index, got {type_name(index.dtype)}")
 
 
-def _number(value, dtype):
-    """A Python number, or a 0-d array, as an array of ``dtype``."""
-    if isinstance(value, complex) and np.dtype(dtype).kind != "c":
-        raise RuntimeError(f"value cannot be converted to type {np.dtype(dtype).name} without overflow")
-    if isinstance(value, float) and np.dtype(dtype).kind in "iu":
-        if not math.isfinite(value):
-            raise RuntimeError(f"value cannot be converted to type {np.dtype(dtype).name} without overflow")
-        value = int(value)
-    return jnp.asarray(value).astype(dtype)
-
-
 def _fitted(src, shape, dtype):
     """``src``, a number or an array, as an array of ``dtype`` broadcast to ``shape``; leading dims of size 1 may go."""
-    src = _number(src, dtype)
+    src = number_as("index", src, dtype)
     while src.ndim > len(shape) and src.shape[0] == 1:
         src = src.reshape(src.shape[1:])
     if src.ndim > len(shape) or any(
@@ -361,7 +351,7 @@ def _scattered(name: str, input, dim: int, index, src, same_dtype: bool = True):
     x = _line(input)
     whole = hasattr(src, "ndim") and (src.ndim > 0 or input.ndim == 0)
     if not whole:
-        src = jnp.broadcast_to(_number(src, input.dtype), at.shape)
+        src = jnp.broadcast_to(number_as("index", src, input.dtype), at.shape)
     elif same_dtype and src.dtype != input.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
     src = _line(src)
@@ -565,7 +555,7 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Sca
             f"for dim: {dim}"
         )
     if not isinstance(alpha, int) or alpha != 1:
-        s = s * _number(alpha, s.dtype)
+        s = s * number_as("index", alpha, s.dtype)
     out = x.at[at].max(s, **_SET) if x.dtype == bool else x.at[at].add(s, **_SET)
     return out.reshape(input.shape)
 
@@ -607,7 +597,7 @@ def index_fill(input: Array, dim: int, index: Array, value: Operand):
         raise RuntimeError("Index has to be a vector/scalar")
     message = f"index_fill(): index is out of bounds for dimension {dim}"
     dim, at = _vector("index_fill", input, dim, index, IndexError, message, low=None)
-    return _line(input).at[at].set(_number(value, input.dtype), **_SET).reshape(input.shape)
+    return _line(input).at[at].set(number_as("index", value, input.dtype), **_SET).reshape(input.shape)
 
 
 @op(inplace=True, precheck=_precheck("index out of range in self: index {index}, size {size} of dim {dim}", low=0))
@@ -729,7 +719,7 @@ def masked_fill(input: Array, mask: Array, value: Operand):
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
     shape = broadcast_sizes(mask.shape, input.shape)
-    return jnp.broadcast_to(jnp.where(mask, _number(value, input.dtype), input), shape)
+    return jnp.broadcast_to(jnp.where(mask, number_as("index", value, input.dtype), input), shape)
 
 
 @op(inplace=True)
@@ -764,8 +754,8 @@ def _masked_put(input: Array, mask: Array, values: Operand, at: int = 0):
     of true elements, *after), where that number may be 1 or missing.
     """
     before, after = input.shape[:at], input.shape[at + mask.ndim :]
-    if not hasattr(values, "ndim") or not values.ndim:
-        values = _number(values, input.dtype)
+    if not hasattr(values, "ndim") or values.size == 1:
+        values = number_as("index", values, input.dtype)
     elif values.dtype != input.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {type_name(input.dtype)} for the "

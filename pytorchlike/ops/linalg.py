@@ -716,7 +716,8 @@ def linalg_eig(A: Array):
     """Eigenvalues and unit eigenvectors (columns) of square matrices, complex -> (eigenvalues, eigenvectors).  CPU
     only.
     """
-    w, v = jnp.linalg.eig(_eig_input("linalg.eig", A))
+    # Eigenvectors have a gradient where eigenvalues differ, for losses that do not depend on each vector's phase.
+    w, v = lax.linalg.eig(_eig_input("linalg.eig", A), compute_left_eigenvectors=False, enable_eigvec_derivs=True)
     return w, v
 
 

@@ -19,10 +19,10 @@ def _working(x):
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _standardize(x, axes: tuple[int, ...], eps: float):
-    """((x - mean) / sqrt(var + eps), mean, var) over axes, with kept dimensions; mean and var carry no gradient.
+    """((x - mean) / sqrt(var + eps), mean, var) over axes, with kept dimensions.
 
-    The tangent is written out: its transpose is the analytic gradient, which reads x once, and automatic differentiation
-    of the mean and the variance measured 1.2 to 1.7 times slower on CPU.
+    The tangent is written out: its transpose is the analytic gradient, which reads x once; automatic differentiation of
+    the mean and the variance measured 1.2 to 1.7 times slower on CPU.
     """
     n = math.prod(x.shape[a] for a in axes)
     # One pass over x; the shift by a part of the data guards E[d^2] - E[d]^2 against cancellation when |mean| >> std.
@@ -48,7 +48,7 @@ def _standardize_jvp(axes, eps, primals, tangents):
     dmean = dx.sum(axes, keepdims=True) / n
     slope = (dx * y).sum(axes, keepdims=True) / n
     dy = (dx - dmean - y * slope) * lax.rsqrt(var + eps)
-    return (y, mean, var), (dy, jnp.zeros_like(mean), jnp.zeros_like(var))
+    return (y, mean, var), (dy, dmean, 2 * slope * jnp.sqrt(var + eps))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
@@ -218,8 +218,8 @@ def _check_normalized(name, input, normalized_shape, weight, bias=None) -> tuple
             )
     if input.ndim < len(shape) or input.shape[-len(shape) :] != shape:
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
-            f"input of size{list(input.shape)} ({name})"
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but "
+            f"got input of size{list(input.shape)} ({name})"
         )
     return tuple(range(input.ndim - len(shape), input.ndim))
 
@@ -253,7 +253,8 @@ def rms_norm(
 ):
     """``input / sqrt(mean(input ** 2) + eps)`` over the last axes, times weight.
 
-    Shapes: input (*, *normalized_shape), weight normalized_shape -> that of input.  eps: None is the spacing of floats at 1.
+    Shapes: input (*, *normalized_shape), weight normalized_shape -> that of input.
+    eps: None is the spacing of floats at 1.
     Source: Zhang & Sennrich 2019, arXiv:1910.07467.  Raises: RuntimeError when the shapes disagree.
     """
     axes = _check_normalized("rms_norm", input, normalized_shape, weight)

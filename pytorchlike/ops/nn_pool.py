@@ -1,15 +1,17 @@
 """Pooling: max, average, adaptive, power, fractional; and the inverse of max pooling.
 
-Arrays are channels first outside.  Inside, windows are reduced one axis at a time over strided slices, channels last: the
-transposes cancel against those of neighbouring convolutions, and the gradient of a slice is a cheap pad, where that of
-``reduce_window`` (select-and-scatter) is a slow loop on CPU.
+Arrays are channels first outside.  Inside, windows are reduced one axis at a time over strided slices, channels last:
+the transposes cancel against those of neighbouring convolutions, and the gradient of a slice is a cheap pad, where that
+of ``reduce_window`` (select-and-scatter) is a slow loop on CPU.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -38,8 +40,8 @@ def _batched(name: str, x, n: int):
     """x as (N, *space, C), and the way back; RuntimeError for another rank or an empty axis beside the batch."""
     if x.ndim not in (n + 1, n + 2) or 0 in x.shape[-(n + 1) :]:
         raise RuntimeError(
-            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but got: "
-            f"{list(x.shape)}"
+            f"{name}: Expected {n + 1}D or {n + 2}D (batch mode) tensor with optional 0 dim batch size for input, but "
+            f"got: {list(x.shape)}"
         )
     if x.ndim == n + 1:
         return jnp.moveaxis(x[None], 1, -1), lambda y: jnp.moveaxis(y, -1, 1)[0]
@@ -63,8 +65,8 @@ def _window(name: str, shape: Sequence[int], n: int, kernel, stride, padding, di
             raise RuntimeError(f"pad must be non-negative, but got pad: {p} ({name})")
         if p > ((k - 1) * d + 1) // 2:
             raise RuntimeError(
-                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and dilation={d} "
-                f"({name})"
+                f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
+                f"dilation={d} ({name})"
             )
     space = shape[-n:]
     out = []
@@ -88,7 +90,7 @@ def _window(name: str, shape: Sequence[int], n: int, kernel, stride, padding, di
 def _lowest(dtype):
     if jnp.issubdtype(dtype, jnp.floating):
         return np.asarray(-np.inf, dtype)
-    return np.asarray(False if dtype == bool else jnp.iinfo(dtype).min, dtype)
+    return np.asarray(jnp.iinfo(dtype).min, dtype)
 
 
 def _pad_axis(x, axis: int, low: int, high: int, fill):
@@ -203,8 +205,8 @@ def max_pool2d(
 ):
     """Maxima of sliding windows: (N, C, H, W) or (C, H, W) -> (N, C, H', W') or (C, H', W').
 
-    stride: kernel_size where None.  Each axis: ``n' = (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1``, rounded
-    down, or up with ceil_mode.  return_indices: also the int64 positions in the flattened (H, W).
+    stride: kernel_size where None.  Each axis: ``n' = (n + 2 * padding - dilation * (k - 1) - 1) / stride + 1``,
+    rounded down, or up with ceil_mode.  return_indices: also the int64 positions in the flattened (H, W).
     The first of equal values is taken and gets the gradient; NaN wins over numbers.
     Raises: RuntimeError for sizes that do not fit.
     """
@@ -396,7 +398,10 @@ def adaptive_avg_pool1d(input: Array, output_size: int | tuple[int, ...]):
 
 @op(namespace="nn.functional", out=False)
 def adaptive_avg_pool2d(input: Array, output_size: int | tuple[int | None, ...] | None):
-    """Means of bins: (N, C, H, W) or (C, H, W) -> (N, C, *output_size); None keeps that axis. See adaptive_avg_pool1d."""
+    """Means of bins: (N, C, H, W) or (C, H, W) -> (N, C, *output_size); None keeps an axis.
+
+    See adaptive_avg_pool1d.
+    """
     return _adaptive_avg("adaptive_avg_pool2d", 2, input, output_size)
 
 
@@ -426,7 +431,10 @@ def _adaptive_max(name, n, input, output_size, return_indices):
 
 @op(namespace="nn.functional", out=False)
 def adaptive_max_pool1d(input: Array, output_size: int | tuple[int, ...], return_indices: bool = False):
-    """Maxima of bins: (N, C, L) or (C, L) -> (N, C, output_size); bins as in adaptive_avg_pool1d, ties as in max_pool2d."""
+    """Maxima of bins: (N, C, L) or (C, L) -> (N, C, output_size); bins as in adaptive_avg_pool1d.
+
+    Ties as in max_pool2d.
+    """
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
@@ -497,6 +505,19 @@ def lp_pool3d(
 # ---- inverse of max pooling ------------------------------------------------------------------------------------------
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _placed(values, rows, place, volume: int):
+    """Values at their places in rows of zeros; where places repeat, each still gets the gradient of its place."""
+    return jnp.zeros((values.shape[0], volume), values.dtype).at[rows, place].set(values, mode="drop")
+
+
+@_placed.defjvp
+def _placed_jvp(volume, primals, tangents):
+    values, rows, place = primals
+    tangent = jnp.zeros((values.shape[0], volume), values.dtype).at[rows, place].add(tangents[0], mode="drop")
+    return _placed(values, rows, place, volume), tangent
+
+
 def _unpool(name, n, input, indices, kernel, stride, padding, output_size):
     if input.ndim not in (n + 1, n + 2):
         raise RuntimeError(
@@ -507,8 +528,8 @@ def _unpool(name, n, input, indices, kernel, stride, padding, output_size):
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype} ({name})")
     if indices.shape != input.shape:
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices tensor "
-            f"with shape: {list(indices.shape)} ({name})"
+            f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got "
+            f"indices tensor with shape: {list(indices.shape)} ({name})"
         )
     kernel = _sizes(kernel, n, name, "kernel_size")
     stride = kernel if stride is None or stride == () else _sizes(stride, n, name, "stride")
@@ -541,7 +562,7 @@ def _unpool(name, n, input, indices, kernel, stride, padding, output_size):
     )
     rows = jnp.arange(flat.shape[0], dtype=jnp.int32)[:, None]
     place = jnp.clip(place, 0, max(volume - 1, 0)).astype(jnp.int32)
-    out = jnp.zeros((flat.shape[0], volume), input.dtype).at[rows, place].set(flat, mode="drop")
+    out = _placed(flat, rows, place, volume)
     return out.reshape(*lead, *size)
 
 
@@ -569,8 +590,8 @@ def max_unpool2d(
 ):
     """Values put back where max_pool2d(..., return_indices=True) found them, zeros elsewhere.
 
-    Shapes: input and indices (N, C, H, W) or (C, H, W) -> (N, C, H', W'), ``n' = (n - 1) * stride - 2 * padding + k`` or
-    output_size.  Raises: RuntimeError for an index outside the result, ValueError for an impossible output_size.
+    Shapes: input and indices (N, C, H, W) or (C, H, W) -> (N, C, H', W'), ``n' = (n - 1) * stride - 2 * padding + k``
+    or output_size.  Raises: RuntimeError for an index outside the result, ValueError for an impossible output_size.
     """
     return _unpool("max_unpool2d", 2, input, indices, kernel_size, stride, padding, output_size)
 

@@ -201,7 +201,7 @@ def ravel(input: Array):
 
 
 @op(view=view_rule(_put_reshape), out=False, saves=False)
-def unflatten(input: Array, dim: int, sizes: Sizes):
+def unflatten(input: Array, dim: int, sizes: tuple[int, ...]):
     """Splits dim ``dim`` into dims of ``sizes``, of which one may be -1."""
     dim = wrap_dim(dim, input.ndim)
     if not sizes:
@@ -565,11 +565,11 @@ def _as_strided(input, size, stride, storage_offset=None):
     return flat.at[at].get(mode="promise_in_bounds")
 
 
-@op(view=view_rule(_put_strided), out=False, saves=False)
-def as_strided(input: Array, size: Sizes, stride: tuple[int, ...], storage_offset: int | None = None):
+@op(name="_as_strided", view=view_rule(_put_strided), namespace=None, method=True, out=False, saves=False)
+def _as_strided_op(input: Array, size: tuple[int, ...], stride: tuple[int, ...], storage_offset: int | None = None):
     """Element (i, j, ...) is element ``storage_offset + i * stride[0] + j * stride[1] + ...`` of the storage.
 
-    ``input`` stands for the whole storage, in order: a Tensor that is a view applies this to its base.
+    ``input`` stands for the whole storage, in order: ``Tensor.as_strided`` applies this to the base of a view.
     Raises RuntimeError if an element lies outside the storage.
     """
     return _as_strided(input, size, stride, storage_offset)

@@ -1,9 +1,12 @@
 """Limited-memory BFGS."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ..autograd.mode import enable_grad, no_grad
 from ..tensor import Tensor
@@ -19,7 +22,7 @@ class _Point:
 
     t: float
     f: float
-    g: Tensor
+    g: np.ndarray
     slope: float
 
 
@@ -105,7 +108,8 @@ class LBFGS(Optimizer):
     ``step(closure)`` makes up to ``max_iter`` iterations, each along ``-H g`` with H from the last ``history_size``
     steps and gradient differences, and calls ``closure`` (which computes loss and gradients) up to ``max_eval`` times
     (default 1.25 max_iter). It stops when no gradient exceeds ``tolerance_grad`` or step and loss change by less than
-    ``tolerance_change``. Values are read at every iteration, so that each is a program of its own.
+    ``tolerance_change``. Loss and gradient are read at every iteration anyway, so H is applied on the host, in NumPy:
+    the recorded programs stay the same however long the history is.
 
     State, under the first parameter: "func_evals", "n_iter", "d", "t", "old_dirs", "old_stps", "ro", "H_diag", "al",
     "prev_flat_grad", "prev_loss".
@@ -130,49 +134,25 @@ class LBFGS(Optimizer):
     def _params(self) -> list[Tensor]:
         return self.param_groups[0]["params"]
 
-    def _flat_grad(self) -> Tensor:
-        parts = []
+    def _evaluate(self, closure: Callable[[], Any]) -> tuple[Any, float, np.ndarray]:
+        """Loss as returned, as a number, and all gradients in one vector."""
+        loss, parts = closure(), []
         for p in self._params:
             g = T.zeros_like(p) if p.grad is None else p.grad
             if g.is_sparse:
                 g = g.to_dense()
             parts.append((T.view_as_real(g) if g.is_complex() else g).reshape(-1))
-        return T.cat(parts, 0)
+        flat = T.cat(parts, 0)  # recorded before the loss is read, so that one program computes both
+        return loss, float(loss), _host(flat)
 
-    def _move(self, t: float, direction: Tensor) -> None:
+    def _move(self, t: float, direction: np.ndarray) -> None:
         offset = 0
         for p in self._params:
             real = T.view_as_real(p) if p.is_complex() else p
             n = real.numel()
-            real.add_(direction[offset:offset + n].reshape(real.shape), alpha=t)
+            part = T.from_numpy(direction[offset:offset + n].reshape(tuple(real.shape)))
+            real.add_(part.to(device=real.device, dtype=real.dtype), alpha=t)
             offset += n
-
-    def _direction(self, state: dict[str, Any], grad: Tensor, history: int) -> Tensor:
-        """``-H grad``, after taking the last step into the history."""
-        if state["n_iter"] == 1:
-            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
-            return grad.neg()
-        dirs, stps, ro = state["old_dirs"], state["old_stps"], state["ro"]
-        y, s = grad - state["prev_flat_grad"], state["d"] * state["t"]
-        ys = y.dot(s)
-        if float(ys) > 1e-10:
-            if len(dirs) == history:
-                for column in (dirs, stps, ro):
-                    column.pop(0)
-            dirs.append(y)
-            stps.append(s)
-            ro.append(1.0 / ys)
-            state["H_diag"] = ys / y.dot(y)
-        q, alphas = grad.neg(), []
-        for y, s, r in zip(reversed(dirs), reversed(stps), reversed(ro), strict=True):
-            alphas.append(s.dot(q) * r)
-            q = q - alphas[-1] * y
-        # PyTorch keeps its working list in the state; with it, the state dicts have the same keys.
-        state["al"] = [*reversed(alphas), *[None] * (history - len(alphas))]
-        q = q * state["H_diag"]
-        for y, s, r, alpha in zip(dirs, stps, ro, reversed(alphas), strict=True):
-            q = q + (alpha - y.dot(q) * r) * s
-        return q
 
     def step(self, closure: Callable[[], Any]) -> Any:
         """Up to ``max_iter`` iterations; returns what the first call of ``closure`` returned."""
@@ -187,60 +167,115 @@ class LBFGS(Optimizer):
     def _minimize(self, closure: Callable[[], Any]) -> Any:
         group, params = self.param_groups[0], self._params
         lr, max_iter, max_eval = float(group["lr"]), group["max_iter"], group["max_eval"]
+        small_grad, small_change = group["tolerance_grad"], group["tolerance_change"]
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise RuntimeError(f"only 'strong_wolfe' is supported, but got line_search_fn={group['line_search_fn']!r}")
         state = self.state[params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
 
-        first_loss = closure()
-        loss, evaluations = float(first_loss), 1
+        first_loss, loss, grad = self._evaluate(closure)
+        evaluations = 1
         state["func_evals"] += 1
-        grad = self._flat_grad()
-
-        def flat() -> bool:
-            return float(grad.abs().max()) <= group["tolerance_grad"]
-
-        if flat():
+        if np.max(np.abs(grad)) <= small_grad:
             return first_loss
+        memory = _Memory(state, group["history_size"])
+        d, t, before = (state.get(name) for name in ("d", "t", "prev_flat_grad"))
+        d, before, t = _host(d), _host(before), None if t is None else float(t)
         for iteration in range(1, max_iter + 1):
             state["n_iter"] += 1
-            d = state["d"] = self._direction(state, grad, group["history_size"])
-            state["prev_flat_grad"], state["prev_loss"] = grad, loss
-            t = min(1.0, 1.0 / float(grad.abs().sum())) * lr if state["n_iter"] == 1 else lr
-            state["t"] = t
-            slope = float(grad.dot(d))
-            if slope > -group["tolerance_change"]:
+            begins = state["n_iter"] == 1
+            if begins:
+                memory.forget()
+            else:
+                memory.take(d * t, grad - before)
+            d = memory.direction(grad)
+            before, loss_before = grad, loss
+            t = min(1.0, 1.0 / float(np.sum(np.abs(grad)))) * lr if begins else lr
+            slope = float(grad @ d)
+            if slope > -small_change:
                 break
             used = 0
             if group["line_search_fn"] is not None:
                 origin = [p.clone() for p in params]
 
-                def evaluate(at: float, d: Tensor = d, origin: list[Tensor] = origin) -> _Point:
-                    self._move(at, d)
-                    value = float(closure())
-                    g = self._flat_grad()
+                def at(t: float, d: np.ndarray = d, origin: list[Tensor] = origin) -> _Point:
+                    self._move(t, d)
+                    _, value, g = self._evaluate(closure)
                     for p, old in zip(params, origin, strict=True):
                         p.copy_(old)
-                    return _Point(at, value, g, float(g.dot(d)))
+                    return _Point(t, value, g, float(g @ d))
 
-                found, used = _strong_wolfe(evaluate, _Point(0.0, loss, grad, slope), t, float(d.abs().max()),
+                found, used = _strong_wolfe(at, _Point(0.0, loss, grad, slope), t, float(np.max(np.abs(d))),
                                             max_eval - evaluations)
                 loss, grad, t = found.f, found.g, found.t
-                state["t"] = t
                 self._move(t, d)
-                done = flat()
             else:
                 self._move(t, d)
-                done = False
                 if iteration != max_iter:  # the last gradient would not be used
-                    loss = float(closure())
-                    grad = self._flat_grad()
-                    done, used = flat(), 1
+                    _, loss, grad = self._evaluate(closure)
+                    used = 1
             evaluations += used
             state["func_evals"] += used
-            if (iteration == max_iter or evaluations >= max_eval or done
-                    or float(d.abs().max()) * t <= group["tolerance_change"]
-                    or abs(loss - state["prev_loss"]) < group["tolerance_change"]):
+            if (iteration == max_iter or evaluations >= max_eval or np.max(np.abs(grad)) <= small_grad
+                    or np.max(np.abs(d)) * abs(t) <= small_change or abs(loss - loss_before) < small_change):
                 break
+        memory.store(state)
+        state.update(d=T.from_numpy(d), t=t, prev_flat_grad=T.from_numpy(before), prev_loss=loss_before)
         return first_loss
+
+
+def _host(x: Tensor | None) -> np.ndarray | None:
+    """A tensor as a NumPy vector, in float32 if its own dtype is shorter."""
+    if x is None:
+        return None
+    x = x.detach().cpu()
+    return (x if x.element_size() >= 4 else x.float()).numpy()
+
+
+class _Memory:
+    """The last steps s and gradient differences y: an approximation of the inverse Hessian.
+
+    Source: Nocedal & Wright 2006, algorithm 7.4 (the two loops) and eq. 7.20 (the initial scale).
+    """
+
+    def __init__(self, state: dict[str, Any], size: int) -> None:
+        self.size = size
+        self.y = deque(map(_host, state.get("old_dirs") or ()), maxlen=size)
+        self.s = deque(map(_host, state.get("old_stps") or ()), maxlen=size)
+        self.ro = deque(map(float, state.get("ro") or ()), maxlen=size)
+        self.scale = float(state.get("H_diag", 1))
+        self.alphas: list[float] = []
+
+    def forget(self) -> None:
+        """Begin with the identity."""
+        for column in (self.y, self.s, self.ro):
+            column.clear()
+        self.scale = 1.0
+
+    def take(self, s: np.ndarray, y: np.ndarray) -> None:
+        """Take in a step and the change of the gradient, unless the curvature along it is not positive."""
+        ys = float(y @ s)
+        if ys > 1e-10:
+            self.y.append(y)
+            self.s.append(s)
+            self.ro.append(1.0 / ys)
+            self.scale = ys / float(y @ y)
+
+    def direction(self, grad: np.ndarray) -> np.ndarray:
+        """Minus the inverse Hessian times the gradient."""
+        q, alphas = -grad, []
+        for y, s, r in zip(reversed(self.y), reversed(self.s), reversed(self.ro), strict=True):
+            alphas.append(float(s @ q) * r)
+            q = q - alphas[-1] * y
+        q = q * self.scale
+        self.alphas = alphas[::-1]
+        for y, s, r, alpha in zip(self.y, self.s, self.ro, self.alphas, strict=True):
+            q = q + (alpha - float(y @ q) * r) * s
+        return q
+
+    def store(self, state: dict[str, Any]) -> None:
+        """Write the memory in PyTorch's layout ("al" is its working list)."""
+        state.update(old_dirs=[T.from_numpy(y) for y in self.y], old_stps=[T.from_numpy(s) for s in self.s],
+                     ro=list(self.ro), H_diag=self.scale,
+                     al=[*self.alphas, *[None] * (self.size - len(self.alphas))])

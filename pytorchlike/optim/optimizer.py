@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from ..autograd.mode import enable_grad, no_grad
-from ..ops._table import default_float
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
 from ..tensor.recorded import concrete_zeros, record_update, step_boundary
@@ -266,7 +265,7 @@ class Optimizer:
             raise RuntimeError(f"{type(self).__name__} does not support sparse gradients")
 
     def _new_step(self, p: Tensor) -> Tensor:
-        kind = _dtypes.float64 if default_float().itemsize == 8 else _dtypes.float32
+        kind = _dtypes.float64 if _dtypes.get_default_dtype() is _dtypes.float64 else _dtypes.float32
         return concrete_zeros(p, dtype=kind, shape=())
 
     def _start(self, fresh: list[Tensor], group: dict[str, Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import functions_create as functions_create
 from . import functions_extra as functions_extra
-try:
-    from . import functions_create as functions_create
-    from . import functions_index as functions_index
-except ImportError as e: print("TEMP", e)
+from . import functions_index as functions_index
+from . import functions_random as functions_random
+from . import functions_shape as functions_shape
 from ._names import find, names
 from ._tensor import as_tensor as as_tensor
 from ._tensor import from_jax as from_jax

@@ -49,6 +49,24 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return input.expand(other.shape)
 
 
+@function(method=True)
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The view whose element (i, j, …) is element ``storage_offset + i * stride[0] + j * stride[1] + …`` in storage.
+
+    storage_offset: that of ``input`` if None.  Raises RuntimeError for a place outside the storage.
+    """
+    if storage_offset is None:
+        storage_offset = input.storage_offset()
+    if input._is_view():
+        input = input._base
+    elif not input.is_contiguous():
+        raise RuntimeError(
+            "as_strided: the storage behind this view is not kept, since the tensor it was made from is gone; call "
+            ".contiguous() first, or keep that tensor"
+        )
+    return input._as_strided(tuple(size), tuple(stride), storage_offset)
+
+
 # ------------------------------------------------------------------------------------------------------ parts by place
 
 
@@ -309,7 +327,6 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     size = tuple(t.numel() for t in tensors)
     out = [t.reshape((1,) * k + (size[k],) + (1,) * (len(size) - k - 1)).expand(size) for k, t in enumerate(tensors)]
     if flip:
-        out = [g.swapaxes(0, 1) for g in out]
         out[0], out[1] = out[1], out[0]
     return tuple(out)
 

@@ -97,7 +97,9 @@ def _value(self: Tensor, value: Any) -> Any:
         return value.item()
     if type(value).__mro__[-2] in _NUMBERS:
         return type(value).__mro__[-2](value)
-    raise TypeError(f"can't assign a {type(value).__name__} to a {self.type()}")
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    raise TypeError(f"can't assign a {name} to a {self.type()}")
 
 
 def _is_itself(self: Tensor, value: Tensor, starts: tuple, spec: tuple) -> bool:
@@ -141,13 +143,27 @@ def _slice(index: slice, n: int) -> tuple[int | None, Any]:
     return start, (length, step)
 
 
+def _reads_as_tuple(index: Any) -> bool:
+    """Whether a list stands for a tuple of indices, as it does in PyTorch if something in it is no number."""
+    if not isinstance(index, list) or len(index) >= 32:
+        return False
+    found = any(i is None or i is Ellipsis or isinstance(i, (slice, list, tuple, Tensor, np.ndarray)) for i in index)
+    if found:
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated: use x[tuple(seq)] for x[seq]",
+            UserWarning,
+            stacklevel=6,
+        )
+    return found
+
+
 def _is_mask(x: Any) -> bool:
     return x.__class__ is not bool and x._value.meta.dtype == np.bool_
 
 
 def _parse(self: Tensor, index: Any) -> tuple[tuple, tuple, list]:
     """Starts and spec for ``_getitem``, and (dim of its result, tensor or bool) for everything else."""
-    items = list(index) if index.__class__ is tuple else [index]
+    items = list(index) if isinstance(index, tuple) or _reads_as_tuple(index) else [index]
     shape = self._value.meta.shape
     used, gap = 0, None
     for i, item in enumerate(items):
@@ -160,8 +176,10 @@ def _parse(self: Tensor, index: Any) -> tuple[tuple, tuple, list]:
             gap = i if gap is None else gap
         else:
             items[i] = item = _convert(self, item)
-            if item.__class__ is not bool:
-                used += item._value.meta.ndim if _is_mask(item) else 1 if isinstance(item, Tensor) else 1
+            if item.__class__ is int:
+                used += 1
+            elif item.__class__ is not bool:
+                used += item._value.meta.ndim if _is_mask(item) else 1
     if used > len(shape):
         if not shape and len(items) == 1:
             if items[0].__class__ is int:
@@ -251,6 +269,8 @@ def _convert(self: Tensor, item: Any) -> Any:
         if not array.ndim:
             return array.item()
         return host_tensor(array, self.device)
+    if isinstance(item, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(item).__name__}' as an index")
     if hasattr(item, "__index__"):
         return item.__index__()
     if hasattr(item, "__jax_array__") or type(item).__module__.startswith("jax"):

@@ -21,7 +21,7 @@ class _Identity(Function):
         ctx.rewrite = rewrite
         ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
         ctx.set_materialize_grads(False)
-        return tuple(t.view_as(t) for t in tensors)
+        return tuple(t.view(t.shape) for t in tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:

@@ -12,12 +12,33 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HookDict", "Members", "structure_epoch"]
+__all__ = ["HookDict", "Members", "owner_of", "remember", "structure_epoch"]
 
 _ABSENT = object()
 
-# One number for all modules: grows with every attribute set or removed, so that cached walks know they are stale.
+# One number for all modules: grows with every attribute set or removed, so that cached structures know they are stale.
 structure_epoch = [0]
+# The modules that hold walks of their tree; a change of any module's members drops them all at once (and with them the
+# references to tensors that may just have been replaced).
+_caching: list[Callable[[], Any]] = []
+
+
+def remember(module: Any, name: str, value: Any) -> None:
+    """Keep ``value``, derived from the members of ``module``'s tree, until the members of some module change."""
+    if name not in module.__dict__:
+        _caching.append(owner_of(module))
+    module.__dict__[name] = value
+
+
+def _changed() -> None:
+    structure_epoch[0] += 1
+    if _caching:
+        for ref in _caching:
+            module = ref()
+            if module is not None:
+                module.__dict__.pop("_leaf_cache", None)
+                module.__dict__.pop("_tree", None)
+        _caching.clear()
 
 
 class Members(dict):
@@ -28,19 +49,20 @@ class Members(dict):
     def __init__(self, owner: Callable[[], Any], items: Any = ()) -> None:
         super().__init__(items)
         self._owner = owner  # a weak reference: no cycle, so that a dropped module frees its memory at once
+        _changed()
         module = owner()
         for name, value in self.items():
             module.__dict__[name] = value
 
     def __setitem__(self, name: str, value: Any) -> None:
         dict.__setitem__(self, name, value)
-        structure_epoch[0] += 1
+        _changed()
         module = self._owner()
         if module is not None:
             module.__dict__[name] = value
 
     def _forget(self, name: str, value: Any) -> None:
-        structure_epoch[0] += 1
+        _changed()
         module = self._owner()
         if module is not None and module.__dict__.get(name, _ABSENT) is value:
             del module.__dict__[name]
@@ -85,7 +107,7 @@ class Members(dict):
         rest = [(k, v) for k, v in self.items() if k != name]
         dict.clear(self)
         dict.update(self, [*rest, (name, value)] if last else [(name, value), *rest])
-        structure_epoch[0] += 1
+        _changed()
 
     def __reduce_ex__(self, proto: int) -> tuple:
         # Copies and pickles are plain dictionaries; Module.__setstate__ gives them an owner again.

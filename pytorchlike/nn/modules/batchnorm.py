@@ -7,6 +7,7 @@ from typing import Any
 from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor.dtype import int64
 from .. import functional as F
 from .. import init
 from ..parameter import Parameter, UninitializedBuffer, UninitializedParameter
@@ -47,7 +48,7 @@ class _NormBase(Module):
         self.register_buffer("running_mean", T.zeros(num_features, **kind) if tracked else None)
         self.register_buffer("running_var", T.ones(num_features, **kind) if tracked else None)
         self.register_buffer("num_batches_tracked",
-                             T.zeros((), dtype=T.int64, device=device) if tracked else None)
+                             T.zeros((), dtype=int64, device=device) if tracked else None)
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
@@ -79,7 +80,7 @@ class _NormBase(Module):
         if (version is None or version < 2) and self.track_running_stats and key not in state_dict:
             # Files of that time did not count batches.
             count = self.num_batches_tracked
-            state_dict[key] = count if count is not None and not count.is_meta else T.zeros((), dtype=T.int64)
+            state_dict[key] = count if count is not None and not count.is_meta else T.zeros((), dtype=int64)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                                       error_msgs)
 
@@ -117,7 +118,7 @@ class _LazyNormBase(LazyModuleMixin, _NormBase):
         if track_running_stats:
             self.running_mean = UninitializedBuffer(**kind)
             self.running_var = UninitializedBuffer(**kind)
-            self.num_batches_tracked = T.zeros((), dtype=T.int64, device=device)
+            self.num_batches_tracked = T.zeros((), dtype=int64, device=device)
 
     def reset_parameters(self) -> None:
         """As the layer it becomes, once the parameters have shapes."""

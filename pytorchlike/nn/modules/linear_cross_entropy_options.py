@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ...tensor import functions as T
+from ...tensor.dtype import bfloat16, float16, float32, float64
 
 __all__ = ["LinearCrossEntropyOptions"]
 
@@ -38,7 +38,7 @@ class LinearCrossEntropyOptions:
         size = self.batch_chunk_size
         if size is not None and not (isinstance(size, int) and size > 0):
             raise ValueError(f"batch_chunk_size must be positive int or None, got {size!r}")
-        if self.acc_dtype not in (None, T.float16, T.bfloat16, T.float32, T.float64):
+        if self.acc_dtype not in (None, float16, bfloat16, float32, float64):
             raise ValueError("acc_dtype must be one of {None, torch.float16, torch.bfloat16, torch.float32, "
                              f"torch.float64}}, got {self.acc_dtype!r}.")
 

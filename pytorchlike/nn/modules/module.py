@@ -15,7 +15,7 @@ from ...tensor.device import device as Device
 from ...tensor.dtype import dtype as DType
 from .._hooks import RemovableHandle
 from ..parameter import Buffer, Parameter, is_lazy
-from ._registry import HookDict, Members, owner_of, structure_epoch
+from ._registry import HookDict, Members, owner_of, remember, structure_epoch
 
 __all__ = [
     "Module",
@@ -680,7 +680,7 @@ class Module:
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # Hooks keep their ids, so that handles pickled with them go on working; the rest can be derived.
-        for name in ("_compiled_call_impl", "_hooked", "_tree"):
+        for name in ("_compiled_call_impl", "_hooked", "_leaf_cache", "_tree"):
             state.pop(name, None)
         for kind in _MEMBERS:
             members = state.get(kind)
@@ -931,13 +931,18 @@ class Module:
                 yield (f"{path}.{name}" if path else name), value
 
     def _leaves(self, kind: str) -> Iterator[Any]:
-        """The distinct parameters or buffers of the whole tree, without making names."""
-        seen = set()
-        for module in self.modules():
-            for value in module.__dict__[kind].values():
-                if value is not None and id(value) not in seen:
-                    seen.add(id(value))
-                    yield value
+        """The distinct parameters or buffers of the whole tree, without making names; remembered for the next call."""
+        cached = self.__dict__.get("_leaf_cache")
+        if cached is None:
+            found: dict[str, dict[int, Any]] = {"_parameters": {}, "_buffers": {}}
+            for module in self.modules():
+                for name, values in found.items():
+                    for value in module.__dict__[name].values():
+                        if value is not None:
+                            values.setdefault(id(value), value)
+            cached = {name: tuple(values.values()) for name, values in found.items()}
+            remember(self, "_leaf_cache", cached)
+        return iter(cached[kind])
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, each once; only the module's own if not ``recurse``."""
@@ -1205,7 +1210,7 @@ class Module:
         if cached is not None and cached[0] == structure_epoch[0]:
             return cached[1], cached[2]
         leaves, structure = _walk(self)
-        self.__dict__["_tree"] = (structure_epoch[0], leaves, structure)
+        remember(self, "_tree", (structure_epoch[0], leaves, structure))
         return leaves, structure
 
     @staticmethod

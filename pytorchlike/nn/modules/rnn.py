@@ -9,6 +9,7 @@ from typing import Any
 
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor.dtype import int64
 from .. import functional as F
 from .. import init
 from ..parameter import Parameter
@@ -204,10 +205,10 @@ class RNNBase(Module):
         self.check_forward_args(data, hx, sizes)
         # Padded for the recurrence, which stops each sequence at its length, and packed again after it.
         steps, batch = len(sizes), int(sizes[0])
-        places = T.tensor(places_of(sizes), dtype=T.int64, device=data.device)
+        places = T.tensor(places_of(sizes), dtype=int64, device=data.device)
         grid = T.zeros((steps * batch, data.shape[-1]), dtype=data.dtype, device=data.device)
         padded = grid.index_copy(0, places, data).reshape((steps, batch, data.shape[-1]))
-        lengths = T.tensor(lengths_of(sizes), dtype=T.int64, device=data.device)
+        lengths = T.tensor(lengths_of(sizes), dtype=int64, device=data.device)
         output, hidden = self._layers(padded, hx, lengths, batch_first=False)
         flat = output.reshape((steps * batch, output.shape[-1])).index_select(0, places)
         return packed._like(flat), self.permute_hidden(hidden, packed.unsorted_indices)

@@ -8,6 +8,7 @@ from typing import Any
 from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from ...tensor import functions as T
+from .. import _linalg as linalg
 from .. import functional as F
 from ..modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..modules.module import Module
@@ -19,7 +20,7 @@ __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 def _make_orthogonal(a: Tensor) -> Tensor:
     """The factor Q of ``a`` (*, n, k), with the signs that make it unique: a matrix with orthonormal columns stays."""
-    q, r = T.linalg.qr(a)
+    q, r = linalg.qr(a)
     return q * T.diagonal(r, dim1=-2, dim2=-1).sgn().unsqueeze(-2)
 
 
@@ -80,7 +81,7 @@ class _Orthogonal(Module):
         if self.orthogonal_map == _OrthMaps.householder:
             A = X.tril(diagonal=-1)
             tau = 2.0 / (1.0 + (A * A).sum(dim=-2))
-            Q = T.linalg.householder_product(A, tau)
+            Q = linalg.householder_product(A, tau)
             # The diagonal holds signs, without gradient.
             Q = Q * T.diagonal(X, dim1=-2, dim2=-1).int().unsqueeze(-2)
         else:
@@ -93,7 +94,7 @@ class _Orthogonal(Module):
                 Q = T.matrix_exp(A)
             else:
                 eye = T.eye(n, dtype=A.dtype, device=A.device)
-                Q = T.linalg.solve(eye - A * 0.5, eye + A * 0.5)
+                Q = linalg.solve(eye - A * 0.5, eye + A * 0.5)
             if n != k:
                 Q = Q[..., :k]
         if hasattr(self, "base"):

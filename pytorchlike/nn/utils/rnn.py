@@ -9,6 +9,7 @@ import numpy as np
 
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor.dtype import float16, float32, float64, int8, int16, int32, int64, uint8
 
 __all__ = ["PackedSequence", "invert_permutation", "pack_padded_sequence", "pack_sequence", "pad_packed_sequence",
            "pad_sequence", "unpack_sequence", "unpad_sequence"]
@@ -90,35 +91,35 @@ class PackedSequence(PackedSequence_):
 
     def double(self) -> PackedSequence:
         """As float64."""
-        return self.to(dtype=T.float64)
+        return self.to(dtype=float64)
 
     def float(self) -> PackedSequence:
         """As float32."""
-        return self.to(dtype=T.float32)
+        return self.to(dtype=float32)
 
     def half(self) -> PackedSequence:
         """As float16."""
-        return self.to(dtype=T.float16)
+        return self.to(dtype=float16)
 
     def long(self) -> PackedSequence:
         """As int64."""
-        return self.to(dtype=T.int64)
+        return self.to(dtype=int64)
 
     def int(self) -> PackedSequence:
         """As int32."""
-        return self.to(dtype=T.int32)
+        return self.to(dtype=int32)
 
     def short(self) -> PackedSequence:
         """As int16."""
-        return self.to(dtype=T.int16)
+        return self.to(dtype=int16)
 
     def char(self) -> PackedSequence:
         """As int8."""
-        return self.to(dtype=T.int8)
+        return self.to(dtype=int8)
 
     def byte(self) -> PackedSequence:
         """As uint8."""
-        return self.to(dtype=T.uint8)
+        return self.to(dtype=uint8)
 
     @property
     def is_cuda(self) -> bool:
@@ -192,8 +193,8 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | list[int], batch_first
         order = np.arange(batch)
     else:
         order = np.argsort(-counts, kind="stable")
-        sorted_indices = T.tensor(order, dtype=T.int64, device=input.device)
-        unsorted_indices = T.tensor(np.argsort(order), dtype=T.int64, device=input.device)
+        sorted_indices = T.tensor(order, dtype=int64, device=input.device)
+        unsorted_indices = T.tensor(np.argsort(order), dtype=int64, device=input.device)
     counts = counts[order]
     sizes = (np.arange(counts[0])[:, None] < counts).sum(1)
     step, sequence = np.divmod(places_of(sizes), batch)
@@ -201,8 +202,8 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | list[int], batch_first
     # One gather out of the input as it lies, sorted or not.
     flat = sequence * steps + step if batch_first else step * batch + sequence
     rows = input.reshape((steps * batch, *input.shape[2:]))
-    data = rows.index_select(0, T.tensor(flat, dtype=T.int64, device=input.device))
-    result = PackedSequence(data, T.tensor(sizes, dtype=T.int64), sorted_indices, unsorted_indices)
+    data = rows.index_select(0, T.tensor(flat, dtype=int64, device=input.device))
+    result = PackedSequence(data, T.tensor(sizes, dtype=int64), sorted_indices, unsorted_indices)
     result._sizes = sizes
     return result
 
@@ -223,11 +224,11 @@ def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False, pad
         steps = total_length
     data = sequence.data
     grid = T.full((steps * batch, *data.shape[1:]), padding_value, dtype=data.dtype, device=data.device)
-    places = T.tensor(places_of(sizes), dtype=T.int64, device=data.device)
+    places = T.tensor(places_of(sizes), dtype=int64, device=data.device)
     padded = grid.index_copy(0, places, data).reshape((steps, batch, *data.shape[1:]))
     if batch_first:
         padded = padded.transpose(0, 1)
-    lengths = T.tensor(lengths_of(sizes), dtype=T.int64)
+    lengths = T.tensor(lengths_of(sizes), dtype=int64)
     if sequence.unsorted_indices is not None:
         padded = padded.index_select(0 if batch_first else 1, sequence.unsorted_indices)
         lengths = lengths[sequence.unsorted_indices.cpu()]
@@ -262,7 +263,7 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
     sequence = np.repeat(np.arange(batch), lengths)
     places = sequence * longest + step if batch_first else step * batch + sequence
     grid = T.full((longest * batch, *tail), padding_value, dtype=first.dtype, device=first.device)
-    filled = grid.index_copy(0, T.tensor(places, dtype=T.int64, device=first.device),
+    filled = grid.index_copy(0, T.tensor(places, dtype=int64, device=first.device),
                              T.cat(items).to(first.dtype))
     return filled.reshape((batch, longest, *tail) if batch_first else (longest, batch, *tail))
 

@@ -7,6 +7,7 @@ from typing import Any
 from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from ...tensor import functions as T
+from .. import _linalg as linalg
 from .. import functional as F
 from ..modules.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..modules.module import Module
@@ -68,7 +69,7 @@ class SpectralNorm:
 
     def _solve_v_and_rescale(self, matrix: Tensor, u: Tensor, target_sigma: Tensor) -> Tensor:
         """The v that belongs to u: the least-squares solution of matrix v = u, scaled so that u matrix v is sigma."""
-        v = T.mv(T.linalg.pinv(matrix), u)
+        v = T.mv(linalg.pinv(matrix), u)
         return v * (target_sigma / T.dot(u, T.mv(matrix, v)))
 
     @staticmethod
