@@ -161,6 +161,34 @@ class OpByOp(Evaluator):
         given = tuple(_spec(m, call.place) for m, p in zip(call.outs, present, strict=True) if p)
         return jit_at(vjp, call.place).lower(self._specs(call), given).compile()
 
+    def region(self, region: Any, arrays: tuple, numbers: tuple) -> tuple:
+        """A piece of a trace as one kernel."""
+
+        def make() -> Any:
+            return jit_at(region.evaluate, region.place).lower(*self._region_specs(region)).compile()
+
+        return _cached((region.key, "forward"), make)(arrays, numbers)
+
+    def region_pull(self, region: Any, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
+        """The reverse of a piece as one kernel."""
+
+        def make() -> Any:
+            def pull(arrays: tuple, numbers: tuple, given: tuple) -> tuple:
+                return region.pull(arrays, numbers, given, present)
+
+            specs = tuple(_spec(m, region.place) for m, p in zip(region.out_metas, present, strict=True) if p)
+            return jit_at(pull, region.place).lower(*self._region_specs(region), specs).compile()
+
+        return _cached((region.key, present), make)(arrays, numbers, given)
+
+    def _region_specs(self, region: Any) -> tuple:
+        import jax
+
+        from .trace import _lifted_dtype
+
+        arrays = tuple(_spec(m, region.place) for m in region.metas)
+        return arrays, tuple(jax.ShapeDtypeStruct((), _lifted_dtype(w.type)) for w in region.wides)
+
     def add(self, a: Any, b: Any) -> Any:
         global _add
         if _add is None:

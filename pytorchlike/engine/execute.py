@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import policy
+from . import policy, regions
 from .config import config
 from .errors import describe
 from .evaluators import Inline, OpByOp
@@ -286,12 +286,17 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     history = state.history
     if history is None or history[0] != live:
         schedule = Schedule(state.graph(), _wanted(state, live))
-        history = state.history = (live, schedule)
-    schedule = history[1]
+        pieces = regions.divide(schedule, state.graph()) if len(schedule.steps) >= 16 else None
+        history = state.history = (live, schedule, pieces)
+    _, schedule, pieces = history
     how = OpByOp()
     values = trace.values
     env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
-    flags = evaluate(schedule, env, Numbers(trace.ints, trace.floats, trace.complexes), how, drop=True)
+    numbers = Numbers(trace.ints, trace.floats, trace.complexes)
+    if pieces is None:
+        flags = evaluate(schedule, env, numbers, how, drop=True)
+    else:
+        flags = regions.evaluate(pieces, schedule, env, numbers, how)
     failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.kernel.checks]) for f, call in flags]
     if failures:
         local.checks.extend(failures)

@@ -61,10 +61,12 @@ class Op:
     differentiable: results may require gradients.      saves: its gradient needs forward values.
     alias: result is the input itself (``detach``).
     leaf: an alias that is a fresh leaf, or, with ``inplace``, results that are leaves where what they replace is one.
+    heavy: worth beginning a new piece at (products, convolutions), see ``regions``.
+    walk: evaluates it through an evaluator, for operations made of recorded calls.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     """
 
-    __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "place", "walk", "info", "vjps")
+    __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "walk", "info", "vjps")
 
     def __init__(
         self,
@@ -76,11 +78,13 @@ class Op:
         alias: bool = False,
         leaf: bool = False,
         inplace: int = 0,
+        heavy: bool = False,
         info: Any = None,
         walk: Any = None,
     ) -> None:
         self.name, self.fn = name, fn
         self.differentiable, self.saves, self.alias, self.leaf, self.inplace = differentiable, saves, alias, leaf, inplace
+        self.heavy = heavy
         self.info = info
         self.walk = walk
         self.vjps: dict = {}

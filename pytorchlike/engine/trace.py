@@ -142,8 +142,9 @@ class Trace:
         known = following.get(general)
         if known is None:
             # the caller's own key becomes a short cut to the specialised state until that is given up
-            following[general] = [exact, frozenset(), [key, (op, static, exact, shape)]]
-            return (op, static, exact, shape), ins
+            known = following[general] = [exact, _varied(op, static, numbers, exact), [key, (op, static, exact, shape)]]
+            if not known[1]:
+                return (op, static, exact, shape), ins
         first, wide, short_cuts = known
         if exact != first:
             wide = known[1] = wide | {k for k, a, b in zip(numbers, exact, first, strict=True) if a != b}
@@ -177,6 +178,29 @@ class Trace:
         v.trace, v.slot, v.meta, v.data, v.node = self, len(values), meta, None, None
         values.append(v)
         return v
+
+
+_variety: dict[tuple, list[set]] = {}
+
+
+def _varied(op: Op, static: Any, numbers: list[int], exact: tuple) -> frozenset[int]:
+    """Which numbers of an operation have had so many values, wherever it was recorded, that another is likely.
+
+    Graphs that differ at every step never come back to a place of the trie, but their kernels should be the same.
+    """
+    key = (op, static, tuple(numbers))
+    seen = _variety.get(key)
+    if seen is None:
+        if len(_variety) > 20_000:
+            _variety.clear()
+        seen = _variety[key] = [set() for _ in numbers]
+    wide = []
+    for k, values, e in zip(numbers, seen, exact, strict=True):
+        if len(values) < 6:
+            values.add(e)
+        if len(values) >= 6:
+            wide.append(k)
+    return frozenset(wide)
 
 
 class _Local(threading.local):

@@ -123,8 +123,10 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     Shapes:  input (B, N), or (N,) with offsets (B,); weight (rows, features) -> (B, features).
     Raises:  ValueError for other shapes or modes; RuntimeError for indices outside the table.
     """
-    if not input.is_floating_point() and weight.dtype in (int64, int32) and input.dim() == 2:
-        raise TypeError("embedding_bag: weight has an integer dtype; the order of arguments is input, weight")
+    if weight.dtype in (int64, int32) and input.is_floating_point():
+        warnings.warn("Argument order of nn.functional.embedding_bag was changed. Usage `embedding_bag(weight, input, "
+                      "...)` is deprecated, and should now be `embedding_bag(input, weight, ...)`.", stacklevel=2)
+        input, weight = weight, input
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
     return _operator("embedding_bag")(input, weight, offsets, None, norm_type, scale_grad_by_freq, mode, sparse,

@@ -106,7 +106,8 @@ class OpDef:
         )
         self.random = any(p.kind is Key for p in self.params)
         self.factory = not any(p.kind in (Array, Arrays) and not p.optional for p in self.params)
-        flags = {"differentiable": told["differentiable"], "saves": told["saves"] and told["view"] is None, "info": self}
+        flags = {"differentiable": told["differentiable"], "saves": told["saves"] and told["view"] is None, "info": self,
+                 "heavy": told["autocast"] == "lower"}  # fmt: skip
         self.op = Op(self.name, self._call, **flags)
         self.op_inplace = Op(self.name + "_", self._call_inplace, inplace=1, leaf=True, **flags) if self.inplace else None
         # the same without its data checks, for arguments that were looked at on the host

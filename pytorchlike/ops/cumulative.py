@@ -141,9 +141,8 @@ def diff(input: Array, n: int = 1, dim: int = -1, prepend: Array | None = None, 
             p != q for i, (p, q) in enumerate(zip(x.shape, input.shape, strict=True)) if i != axis
         ):
             raise RuntimeError(
-                f"diff expects the shape of tensor to prepend or append to match that of input except along the "
-                f"differencing "
-                f"dimension; input.size is {list(input.shape)}, but got {list(x.shape)} with dim {axis}"
+                "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                f"differencing dimension; input.size is {list(input.shape)}, but got {list(x.shape)} with dim {axis}"
             )
     parts = [x for x in (prepend, input, append) if x is not None]
     x = parts[0] if len(parts) == 1 else jnp.concatenate([p.astype(jnp.result_type(*parts)) for p in parts], axis)
@@ -224,8 +223,8 @@ def _gradient_axes(input: jax.Array, dim: int | tuple[int, ...] | None, edge_ord
     for a in axes:
         if input.shape[a] < edge_order + 1:
             raise RuntimeError(
-                "torch.gradient expected each dimension size to be at least edge_order+1, "
-                f"but dimension {a} has size {input.shape[a]} and edge_order is {edge_order}"
+                f"torch.gradient expected each dimension size to be at least edge_order+1, but dimension {a} has size "
+                f"{input.shape[a]} and edge_order is {edge_order}"
             )
     return axes
 
@@ -288,9 +287,8 @@ def gradient(input: Array, *, spacing: Scalars = (1,), dim: int | tuple[int, ...
     axes = _gradient_axes(input, dim, edge_order)
     if len(spacing) not in (1, len(axes)):
         raise RuntimeError(
-            f"torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() = "
-            f"{len(axes)}', "
-            f"since dim argument defaults to range(input.ndim), but got a list of length {len(spacing)}"
+            "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to 'self.dim() = "
+            f"{len(axes)}', since dim argument defaults to range(input.ndim), but got a list of length {len(spacing)}"
         )
     steps = spacing * len(axes) if len(spacing) == 1 else spacing
     x = to_float(input)

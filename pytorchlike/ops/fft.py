@@ -381,7 +381,7 @@ def stft(
             raise NotImplementedError(f"stft: unrecognised padding mode {pad_mode}")
         if pad_mode == "reflect" and n_fft // 2 >= x.shape[1]:
             raise RuntimeError(
-                f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
+                "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
                 f"({n_fft // 2}, {n_fft // 2}) at dimension 2 of input {list(x.shape)}"
             )
         x = jnp.pad(x, ((0, 0), (n_fft // 2, n_fft // 2)), mode=modes[pad_mode])
@@ -475,9 +475,7 @@ def istft(
 
 
 def _points(name: str, m: int, periodic: bool, error: type[Exception]) -> np.ndarray:
-    """Sample numbers, and in ``[-1]``'s place nothing more: m points of a window that repeats after m (or m - 1)
-    steps.
-    """
+    """Sample positions from 0: in units of m steps (periodic) or of m - 1, where the last is 1."""
     if m < 0:
         raise error(f"{name} requires non-negative window length, got window_length={m}")
     steps = m if periodic else m - 1

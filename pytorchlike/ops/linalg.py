@@ -112,17 +112,13 @@ def _matrix_norm(name: str, a: jax.Array, ord: float | str, axes: tuple[int, int
     a = jnp.moveaxis(a, axes, (-2, -1))
     extreme = jnp.max if ord > 0 else jnp.min
     if abs(ord) == 2:
-        if 0 in a.shape[-2:]:
-            raise RuntimeError(
-                f"{name}: the norm of order {ord} of an empty matrix {list(a.shape[-2:])} is not defined"
-            )
-        values = jnp.linalg.svd(a, compute_uv=False)
+        values = linalg_svdvals.fn(a)
     else:
         values = jnp.sum(magnitude(a), -2 if abs(ord) == 1 else -1)
-        if values.shape[-1] == 0:
-            raise RuntimeError(
-                f"{name}: the norm of order {ord} of an empty matrix {list(a.shape[-2:])} is not defined"
-            )
+    if values.shape[-1] == 0:
+        if ord < 0:
+            raise IndexError(f"{name}: the norm of order {ord} of an empty matrix {list(a.shape[-2:])} is not defined")
+        values = jnp.zeros((*a.shape[:-2], 1), real_dtype(a.dtype))
     out = extreme(values, -1)
     return jnp.expand_dims(out, axes) if keepdim else out
 
@@ -230,7 +226,7 @@ def _zero_pivot(lu: jax.Array) -> jax.Array:
 def _det(A: Array):
     """Determinant of square matrices (*, n, n) -> (*,); of an empty matrix 1."""
     _square("linalg.det", A)
-    return jnp.linalg.det(A)
+    return jnp.linalg.det(A) if A.shape[-1] else jnp.ones(A.shape[:-2], A.dtype)
 
 
 det = op(name="det", namespace=("torch", "linalg"))(_det)
@@ -415,8 +411,8 @@ def _right_hand_side(name: str, a: jax.Array, b: jax.Array, left: bool) -> tuple
     if n != a.shape[-1]:
         equation = "AX = B" if left else "XA = B"
         raise RuntimeError(
-            f"{name}: Incompatible shapes of A and B for the equation {equation} "
-            f"({a.shape[-2]}x{a.shape[-1]} and {b.shape[-2]}x{b.shape[-1]})"
+            f"{name}: Incompatible shapes of A and B for the equation {equation} ({a.shape[-2]}x{a.shape[-1]} and "
+            f"{b.shape[-2]}x{b.shape[-1]})"
         )
     if a.dtype != b.dtype:
         raise RuntimeError(
@@ -484,8 +480,8 @@ def linalg_solve_triangular(A: Array, B: Array, *, upper: bool, left: bool = Tru
     if (B.shape[-2] if left else B.shape[-1]) != A.shape[-1]:
         equation = "AX = B" if left else "XA = B"
         raise RuntimeError(
-            f"{name}: Incompatible shapes of A and B for the equation {equation} "
-            f"({A.shape[-2]}x{A.shape[-1]} and {B.shape[-2]}x{B.shape[-1]})"
+            f"{name}: Incompatible shapes of A and B for the equation {equation} ({A.shape[-2]}x{A.shape[-1]} and "
+            f"{B.shape[-2]}x{B.shape[-1]})"
         )
     a, b = _broadcast(A, B, name)
     return _triangular(a, b, upper=upper, left=left, unit=unitriangular)
@@ -499,8 +495,7 @@ def triangular_solve(input: Array, A: Array, upper: bool = True, transpose: bool
     if a.shape[-1] != b.shape[-2]:
         raise RuntimeError(
             f"triangular_solve: Incompatible matrix sizes: each A matrix is {a.shape[-1]} by {a.shape[-1]} but each b "
-            f"matrix "
-            f"is {b.shape[-2]} by {b.shape[-1]}"
+            f"matrix is {b.shape[-2]} by {b.shape[-1]}"
         )
     x = _triangular(a, b, upper=upper, trans=transpose, unit=unitriangular)
     return x, a
@@ -600,8 +595,7 @@ def cholesky_solve(B: Array, L: Array, upper: bool = False):
     if L.shape[-1] != B.shape[-2]:
         raise RuntimeError(
             f"cholesky_solve: Incompatible matrix sizes: each A matrix is {L.shape[-1]} by {L.shape[-1]} but each b "
-            f"matrix is "
-            f"{B.shape[-2]} by {B.shape[-1]}"
+            f"matrix is {B.shape[-2]} by {B.shape[-1]}"
         )
     a, b = _broadcast(L, B, "cholesky_solve")
     y = _triangular(a, b, upper=upper, trans=upper, conj=upper)
@@ -717,6 +711,9 @@ def linalg_eig(A: Array):
     only.
     """
     # Eigenvectors have a gradient where eigenvalues differ, for losses that do not depend on each vector's phase.
+    if A.size == 0:
+        empty = jnp.zeros(A.shape, np.complex128 if real_dtype(A.dtype) == np.float64 else np.complex64)
+        return empty.reshape(A.shape[:-1]), empty
     w, v = lax.linalg.eig(_eig_input("linalg.eig", A), compute_left_eigenvectors=False, enable_eigvec_derivs=True)
     return w, v
 
@@ -765,7 +762,10 @@ def _lu_factor(name: str, a: jax.Array, pivot: bool) -> tuple[jax.Array, jax.Arr
 
 @op(name="lu_factor", namespace="linalg", returns=("LU", "pivots"))
 def linalg_lu_factor(A: Array, *, pivot: bool = True):
-    """Compact LU factorisation with partial pivoting -> (LU, pivots int32 from 1).  Raises: LinAlgError if singular."""
+    """Compact LU factorisation with partial pivoting -> (LU, pivots int32 from 1).
+
+    Raises: RuntimeError (at the next read) if U has a zero on its diagonal.
+    """
     lu, pivots, info = _lu_factor("linalg.lu_factor", A, pivot)
     check(
         jnp.all(info == 0),
@@ -780,7 +780,7 @@ def linalg_lu_factor_ex(A: Array, *, pivot: bool = True, check_errors: bool = Fa
     """``lu_factor`` with LAPACK info (int32, position of the first zero pivot or 0) -> (LU, pivots, info)."""
     lu, pivots, info = _lu_factor("linalg.lu_factor_ex", A, pivot)
     if check_errors:
-        check(jnp.all(info == 0), LinAlgError, "torch.linalg.lu_factor_ex: U has a zero on the diagonal.")
+        check(jnp.all(info == 0), RuntimeError, "torch.linalg.lu_factor_ex: U has a zero on the diagonal.")
     return lu, pivots, info
 
 
@@ -790,9 +790,6 @@ def old_lu(A: Array, pivot: bool = True, get_infos: bool = False):
     lu, pivots, info = _lu_factor("lu", A, pivot)
     if get_infos:
         return lu, pivots, info
-    check(
-        jnp.all(info == 0), RuntimeError, "lu: U has a zero on the diagonal; get_infos=True returns it as info instead"
-    )
     return lu, pivots
 
 
@@ -820,7 +817,7 @@ def lu_unpack(LU_data: Array, LU_pivots: Array, unpack_data: bool = True, unpack
     """(P, L, U) from a compact factorisation; what is not asked for is an empty tensor."""
     if LU_pivots.dtype != np.int32:
         raise RuntimeError(
-            f"torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype, but got "
+            "torch.lu_unpack: LU_pivots is expected to be a contiguous tensor of torch.int32 dtype, but got "
             f"{LU_pivots.dtype}"
         )
     p, low, up = _unpack(LU_data, LU_pivots if unpack_pivots else None)
@@ -937,8 +934,7 @@ def ormqr(input: Array, tau: Array, other: Array, left: bool = True, transpose: 
     if other.shape[-2 if left else -1] != input.shape[-2]:
         raise RuntimeError(
             f"ormqr: other.shape[{-2 if left else -1}] must be equal to input.shape[-2], but got {list(other.shape)} "
-            f"and "
-            f"{list(input.shape)}"
+            f"and {list(input.shape)}"
         )
     adjoint = transpose == left
     c = other if left else _mH(other)
@@ -958,7 +954,7 @@ def linalg_tensorinv(A: Array, ind: int = 2):
     first, last = A.shape[:ind], A.shape[ind:]
     if math.prod(first) != math.prod(last):
         raise RuntimeError(
-            f"Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{math.prod(last)} != {math.prod(first)}"
         )
     return _inv(A.reshape(math.prod(first), -1)).reshape(last + first)
@@ -973,9 +969,8 @@ def linalg_tensorsolve(A: Array, B: Array, dims: tuple[int, ...] | None = None):
     shape = A.shape[B.ndim :]
     if math.prod(shape) != math.prod(A.shape[: B.ndim]):
         raise RuntimeError(
-            f"Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
-            f"but got "
-            f"{math.prod(shape)} != {math.prod(A.shape[: B.ndim])}"
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
+            f"but got {math.prod(shape)} != {math.prod(A.shape[: B.ndim])}"
         )
     n = math.prod(shape)
     return linalg_solve.fn(A.reshape(B.size, n), B.reshape(-1)).reshape(shape)
@@ -990,11 +985,11 @@ def _powers(x: jax.Array, n: int) -> jax.Array:
 @op(name="vander", namespace="linalg", out=False)
 def linalg_vander(x: Array, *, N: int | None = None):
     """Vandermonde matrices (*, n) -> (*, n, N): powers 0 to N - 1 (N defaults to n).  Integers give int64."""
-    if x.ndim == 0 or N is not None and N < 1:
-        raise RuntimeError(
-            f"linalg.vander: x needs at least one dimension and N must be greater than 0, but got {x.ndim}D and N={N}"
-        )
-    return _powers(x, x.shape[-1] if N is None else N)
+    x = x.reshape(1) if x.ndim == 0 else x
+    n = x.shape[-1] if N is None else N
+    if n <= 1:
+        raise RuntimeError(f"N must be greater than 1. (linalg.vander of {list(x.shape)}, N is {n})")
+    return _powers(x, n)
 
 
 @op(method=False, out=False)

@@ -31,8 +31,8 @@ def _matrices(a: jax.Array, b: jax.Array, names: tuple[str, str]) -> None:
             raise RuntimeError(f"{name} must be a matrix, but got a {x.ndim}-D tensor of shape {list(x.shape)}")
     if a.shape[1] != b.shape[0]:
         raise RuntimeError(
-            f"{names[0]} and {names[1]} shapes cannot be multiplied "
-            f"({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
+            f"{names[0]} and {names[1]} shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and "
+            f"{b.shape[0]}x{b.shape[1]})"
         )
     _same_dtype(a, b)
 
@@ -59,9 +59,8 @@ def product(a: jax.Array, b: jax.Array) -> jax.Array:
         rows = math.prod(a.shape[:-1])
         if a.ndim > 2 and b.ndim > 2:
             raise RuntimeError(
-                "Expected size for first two dimensions of batch2 tensor to be: "
-                f"[{math.prod(a.shape[:-2])}, {n}] but got: [{math.prod(b.shape[:-2])}, {m}]. (matmul of "
-                f"{list(a.shape)} and {list(b.shape)})"
+                f"Expected size for first two dimensions of batch2 tensor to be: [{math.prod(a.shape[:-2])}, {n}] but "
+                f"got: [{math.prod(b.shape[:-2])}, {m}]. (matmul of {list(a.shape)} and {list(b.shape)})"
             )
         if b.ndim == 1:
             raise RuntimeError(f"size mismatch, got input ({rows}), mat ({rows}x{n}), vec ({m})")
@@ -88,8 +87,7 @@ def _vectors(a: jax.Array, b: jax.Array) -> None:
     if a.size != b.size:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a.size}] and src [{b.size}] to have the same number of "
-            f"elements, "
-            f"but got {a.size} and {b.size} elements respectively"
+            f"elements, but got {a.size} and {b.size} elements respectively"
         )
     if a.dtype != b.dtype:
         raise RuntimeError(
@@ -161,8 +159,8 @@ def inner(input: Array, other: Array):
         return input * other
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(
-            "inner() the last dimension must match on both input tensors but got shapes "
-            f"{list(input.shape)} and {list(other.shape)}"
+            f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and "
+            f"{list(other.shape)}"
         )
     _same_dtype(input, other)
     return jnp.tensordot(input, other, ((-1,), (-1,)))
@@ -198,8 +196,7 @@ def _add_product(input: jax.Array, result: jax.Array, beta: Scalar, alpha: Scala
     if lead < 0:
         raise RuntimeError(
             f"expand(torch.FloatTensor{{{list(shape)}}}, size={list(size)}): the number of sizes provided "
-            f"({len(size)}) "
-            f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
+            f"({len(size)}) must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     for i in range(len(shape) - 1, -1, -1):
         if shape[i] not in (1, size[lead + i]):
@@ -288,7 +285,7 @@ def _subscripts(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[list
         which = "fewer" if len(shapes) < len(parts) else "more"
         raise RuntimeError(
             f"einsum(): {which} operands were provided than specified in the equation: {equation!r}, {len(shapes)} "
-            f"operands"
+            "operands"
         )
     hidden = 0
     labels: list[list[str]] = []
@@ -298,7 +295,7 @@ def _subscripts(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[list
             if c not in _LETTERS:
                 raise RuntimeError(
                     f"einsum(): invalid subscript given at index {equation.find(c)} in the equation string, subscripts "
-                    f"must be in [a-zA-Z]"
+                    "must be in [a-zA-Z]"
                 )
         n = len(head) + len(tail)
         if not dots and n != len(shape):
@@ -348,8 +345,7 @@ def einsum(equation: str, operands: Arrays):
                 if 1 not in (sizes[c], n):
                     raise RuntimeError(
                         f"einsum(): subscript {c} has size {n} for operand {i} which does not broadcast with "
-                        f"previously "
-                        f"seen size {sizes[c]}"
+                        f"previously seen size {sizes[c]}"
                     )
                 sizes[c] = max(n, sizes[c]) if 0 not in (n, sizes[c]) else 0
     number = {c: i for i, c in enumerate(sizes)}
@@ -394,8 +390,7 @@ def tensordot(a: Array, b: Array, dims: int | tuple[tuple[int, ...], ...] = 2):
         elif n != m:
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {n} in dim {given[0]} and second has size "
-                f"{m} in "
-                f"dim {given[1]}"
+                f"{m} in dim {given[1]}"
             )
     return jnp.tensordot(a, b, (one, two))
 
@@ -456,8 +451,7 @@ def multi_dot_body(tensors: tuple[jax.Array, ...]) -> jax.Array:
         if a.shape[1] != b.shape[0]:
             raise RuntimeError(
                 f"multi_dot(): tensors {i} and {i + 1} with shapes {list(tensors[i].shape)} and "
-                f"{list(tensors[i + 1].shape)} "
-                "cannot be multiplied"
+                f"{list(tensors[i + 1].shape)} cannot be multiplied"
             )
     out = chain(tuple(work))
     return out.reshape(out.shape[first : 2 - last])

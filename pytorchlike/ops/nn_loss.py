@@ -794,6 +794,10 @@ def ctc_loss(
     )
     labels = jnp.clip(labels, 0, classes - 1)
     loss = -_ctc_log_likelihood(x, labels, times, sizes, blank)
+    # PyTorch's gradient supposes normalised log_probs and contains the term that log_softmax's backward would add.
+    live = jnp.arange(steps, dtype=jnp.int32)[:, None] < times
+    mass = jnp.where(live[..., None], jnp.exp(x), 0).sum((0, 2))
+    loss = loss + (mass - lax.stop_gradient(mass))
     if zero_infinity:
         loss = jnp.where(loss == jnp.inf, 0, loss)
     if reduction == "mean":

@@ -144,13 +144,15 @@ def _max_windows(x, index, axis: int, reads: np.ndarray):
         positions = (*index.shape[:axis], out, k, *index.shape[axis + 1 :])
         where = jnp.where(valid, jnp.take(index, flat, axis).reshape(positions), -1)
         valid = where >= 0
-    top = seen.max(axis + 1, keepdims=True)
-    hit = jnp.where(top != top, seen != seen, seen == top) & valid
+    # Compiled by XLA:CPU, a maximum over this axis can lose a NaN, so they are looked for apart.
+    missing = (seen != seen) & valid
+    nan = missing.any(axis + 1, keepdims=True)
+    hit = jnp.where(nan, missing, (seen == jnp.where(missing, _lowest(x.dtype), seen).max(axis + 1, keepdims=True)) & valid)
     # The first hit, but the last NaN; without any (all is padding), the first place.
     order = jnp.arange(k, dtype=jnp.int32).reshape(k, *(1,) * (x.ndim - axis - 1))
     early = jnp.where(hit, order, k).min(axis + 1, keepdims=True)
     late = jnp.where(hit, order, -1).max(axis + 1, keepdims=True)
-    pick = jnp.clip(jnp.where(top != top, late, early), 0, k - 1)
+    pick = jnp.clip(jnp.where(nan, late, early), 0, k - 1)
     best = jnp.take_along_axis(values, pick, axis + 1).squeeze(axis + 1)
     if where is not None:
         where = jnp.broadcast_to(where, shape)

@@ -160,7 +160,8 @@ def sqrt0(x: jax.Array) -> jax.Array:
 def magnitude(x: jax.Array) -> jax.Array:
     """Absolute value whose gradient is 0 at 0, also for complex numbers."""
     if not is_complex(x.dtype):
-        return jnp.abs(x)
+        # jnp.abs has gradient 1 at 0.
+        return x * jnp.sign(x) if is_float(x.dtype) else jnp.abs(x)
     zero = x == 0
     return jnp.where(zero, 0, jnp.abs(jnp.where(zero, 1, x)))
 
@@ -338,8 +339,8 @@ def _max_or_min(name: str, input: jax.Array, dim: int | None, keepdim: bool, lar
     if dim is None:
         if input.size == 0:
             raise RuntimeError(
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
-                "Specify the reduction dim with the 'dim' argument."
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
             )
         return spread(input, _extreme(lax.stop_gradient(input), tuple(range(input.ndim)), False, largest))
     axis = one_axis(dim, input.ndim)
@@ -378,8 +379,8 @@ def _amax(name: str, input: jax.Array, dim: Dims, keepdim: bool, largest: bool) 
     if input.size == 0:
         if dim is None or dim == ():
             raise RuntimeError(
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
-                "Specify the reduction dim with the 'dim' argument."
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
             )
         for a in axes:
             _need_elements(name, input, a)
@@ -639,19 +640,18 @@ def vector_norm(
         if len(axes) == x.ndim:
             raise RuntimeError(
                 f"linalg.vector_norm cannot compute the {p} norm on an empty tensor because the operation does not "
-                f"have an identity"
+                "have an identity"
             )
         raise RuntimeError(
             f"linalg.vector_norm cannot compute the {p} norm on the dimension {axes[0]} because this dimension is "
-            f"empty "
-            "and the operation does not have an identity"
+            "empty and the operation does not have an identity"
         )
     out_dtype = real_dtype(x.dtype)
     if x.dtype.itemsize == 2:
         x = x.astype(np.float32)
     if p == 2:
         if _count(x, axes) == 1 and not is_complex(x.dtype):
-            out = jnp.sum(jnp.abs(x), axes, keepdims=keepdim)
+            out = jnp.sum(magnitude(x), axes, keepdims=keepdim)
         else:
             out = sqrt0(jnp.sum(_square(x), axes, keepdims=keepdim))
     elif p == 0:
@@ -674,7 +674,11 @@ def vector_norm(
 
 def nuclear_norm(x: jax.Array, axes: tuple[int, int], keepdim: bool) -> jax.Array:
     """Sum of singular values of the matrices on two axes."""
-    s = jnp.sum(jnp.linalg.svd(jnp.moveaxis(x, axes, (-2, -1)), compute_uv=False), -1)
+    x = jnp.moveaxis(x, axes, (-2, -1))
+    if x.size == 0:
+        s = jnp.zeros(x.shape[:-2], real_dtype(x.dtype))
+    else:
+        s = jnp.sum(jnp.linalg.svd(x, compute_uv=False), -1)
     return jnp.expand_dims(s, axes) if keepdim else s
 
 

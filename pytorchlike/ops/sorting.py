@@ -131,16 +131,14 @@ def searchsorted(
     if edges.ndim != 1 and edges.shape[:-1] != x.shape[:-1] or edges.ndim != 1 and edges.ndim != x.ndim:
         raise RuntimeError(
             f"{name}: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
-            f"input value "
-            f"tensor must match, but we got boundaries tensor {list(edges.shape)} and input value tensor "
+            f"input value tensor must match, but we got boundaries tensor {list(edges.shape)} and input value tensor "
             f"{list(x.shape)}"
         )
     if sorter is not None:
         if sorter.shape != edges.shape:
             raise RuntimeError(
                 f"{name}: boundary and sorter must have the same size, but got boundary tensor {list(edges.shape)} and "
-                f"got sorter "
-                f"tensor {list(sorter.shape)}"
+                f"got sorter tensor {list(sorter.shape)}"
             )
         edges = jnp.take_along_axis(edges, sorter.astype(np.int64), -1, mode="clip")
     dtype = np.int32 if out_int32 else np.int64

@@ -483,13 +483,16 @@ def _zeta(s: jax.Array, q: jax.Array) -> jax.Array:
     nan = (q < 0) & (q != lax.floor(q)) & ~moved
     rest = lax.zeta(s, jnp.where(nan, jnp.ones_like(q), at))
     out = jnp.where(nan, jnp.full_like(q, jnp.nan), total + rest)
-    return jnp.where((q <= 0) & (q == lax.floor(q)) & (s > 1), jnp.full_like(q, jnp.inf), out)
+    out = jnp.where((q <= 0) & (q == lax.floor(q)) & (s > 1), jnp.full_like(q, jnp.inf), out)
+    return jnp.where(s < 1, jnp.full_like(q, jnp.nan), out)
 
 
 @op(promote="float", namespace="special")
 @half_in_float32
 def zeta(input: Operand, other: Operand) -> jax.Array:
-    """Hurwitz zeta function, ``sum((k + other)**-input for k = 0, 1, ...)``; inf at input 1 and at the poles.
+    """Hurwitz zeta function, ``sum((k + other)**-input for k = 0, 1, ...)``.
+
+    inf at input 1 and at the poles, nan for input below 1.
 
     Below 0 only for whole `input`, nan otherwise and for fractional `other` below -10000. Differentiable in `other`.
     NotImplementedError for complex tensors.

@@ -388,6 +388,11 @@ def logit(input: Array, eps: float | None = None) -> jax.Array:
     x = input
     if eps is not None:
         x = jnp.where(x < eps, eps, jnp.where(x > 1 - eps, 1 - eps, x))
+    return _logit(x)
+
+
+@partials(lambda out, x: jnp.where((x < 0) | (x > 1), jnp.full_like(x, jnp.nan), 1 / (x * (1 - x))))
+def _logit(x: jax.Array) -> jax.Array:
     return lax.log(x) - lax.log1p(-x)
 
 

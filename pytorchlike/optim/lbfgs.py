@@ -192,7 +192,7 @@ class LBFGS(Optimizer):
             d = memory.direction(grad)
             before, loss_before = grad, loss
             t = min(1.0, 1.0 / float(np.sum(np.abs(grad)))) * lr if begins else lr
-            slope = float(grad @ d)
+            slope = _dot(grad, d)
             if slope > -small_change:
                 break
             used = 0
@@ -204,7 +204,7 @@ class LBFGS(Optimizer):
                     _, value, g = self._evaluate(closure)
                     for p, old in zip(params, origin, strict=True):
                         p.copy_(old)
-                    return _Point(t, value, g, float(g @ d))
+                    return _Point(t, value, g, _dot(g, d))
 
                 found, used = _strong_wolfe(at, _Point(0.0, loss, grad, slope), t, float(np.max(np.abs(d))),
                                             max_eval - evaluations)
@@ -233,9 +233,16 @@ def _host(x: Tensor | None) -> np.ndarray | None:
     return (x if x.element_size() >= 4 else x.float()).numpy()
 
 
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """Scalar product, in the vectors' dtype."""
+    return float(a @ b)
+
+
 class _Memory:
     """The last steps s and gradient differences y: an approximation of the inverse Hessian.
 
+    Every number is rounded to the parameters' dtype where PyTorch rounds it: errors of the two loops are amplified from
+    iteration to iteration, so that wider sums would take another path.
     Source: Nocedal & Wright 2006, algorithm 7.4 (the two loops) and eq. 7.20 (the initial scale).
     """
 
@@ -255,23 +262,23 @@ class _Memory:
 
     def take(self, s: np.ndarray, y: np.ndarray) -> None:
         """Take in a step and the change of the gradient, unless the curvature along it is not positive."""
-        ys = float(y @ s)
+        ys = y @ s
         if ys > 1e-10:
             self.y.append(y)
             self.s.append(s)
-            self.ro.append(1.0 / ys)
-            self.scale = ys / float(y @ y)
+            self.ro.append(float(1 / ys))
+            self.scale = float(ys / (y @ y))
 
     def direction(self, grad: np.ndarray) -> np.ndarray:
         """Minus the inverse Hessian times the gradient."""
-        q, alphas = -grad, []
+        q, alphas, kind = -grad, [], grad.dtype.type
         for y, s, r in zip(reversed(self.y), reversed(self.s), reversed(self.ro), strict=True):
-            alphas.append(float(s @ q) * r)
-            q = q - alphas[-1] * y
-        q = q * self.scale
-        self.alphas = alphas[::-1]
-        for y, s, r, alpha in zip(self.y, self.s, self.ro, self.alphas, strict=True):
-            q = q + (alpha - float(y @ q) * r) * s
+            alphas.append((s @ q) * kind(r))
+            q -= alphas[-1] * y
+        q *= kind(self.scale)
+        for y, s, r, alpha in zip(self.y, self.s, self.ro, reversed(alphas), strict=True):
+            q += (alpha - (y @ q) * kind(r)) * s
+        self.alphas = [float(alpha) for alpha in reversed(alphas)]
         return q
 
     def store(self, state: dict[str, Any]) -> None:

@@ -2,9 +2,9 @@
 
 A pickle is a program for a small stack machine. This one knows the instructions that build plain data (those of
 protocols 2 to 5; the textual ones of protocol 0 are refused) and asks a resolver of ours for every global name. Nothing
-is imported, no attribute is looked up by a name from the file, and only objects that the resolver handed out as callable
-are ever called. Whatever a damaged or hostile file does, the outcome is a Python exception, and memory and time stay
-proportional to the size of the pickle.
+is imported, no attribute is looked up by a name from the file, and only objects that the resolver handed out as
+callable are ever called. Whatever a damaged or hostile file does, the outcome is a Python exception, and memory and
+time stay proportional to the size of the pickle.
 """
 
 from __future__ import annotations
@@ -53,6 +53,48 @@ class Allowed(NamedTuple):
     trusted: bool = False
 
 
+# Makers of instructions that differ in their argument only.
+
+
+def _empty(make: Callable[[], Any]) -> Callable[[Unpickler], None]:
+    def op(self: Unpickler) -> None:
+        self.count_object()
+        self.stack.append(make())
+
+    return op
+
+
+def _constant(value: Any) -> Callable[[Unpickler], None]:
+    return lambda self: self.stack.append(value)
+
+
+def _number(unpack: Callable[..., tuple], size: int) -> Callable[[Unpickler], None]:
+    return lambda self: self.stack.append(self.number(unpack, size))
+
+
+def _text(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:
+    def op(self: Unpickler) -> None:
+        length = self.byte() if unpack is None else self.number(unpack, size)
+        self.stack.append(str(self.take(length), "utf-8", "surrogatepass"))
+
+    return op
+
+
+def _bytes(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:
+    return lambda self: self.stack.append(self.take(self.byte() if unpack is None else self.number(unpack, size)))
+
+
+def _string(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:
+    def op(self: Unpickler) -> None:
+        length = self.byte() if unpack is None else self.number(unpack, size)
+        if length < 0:
+            raise UnpicklingError("a string of negative length")
+        raw = self.take(length)
+        self.stack.append(raw if self.encoding == "bytes" else raw.decode(self.encoding, self.errors))
+
+    return op
+
+
 class Unpickler:
     """Builds the object that a pickle describes.
 
@@ -85,8 +127,8 @@ class Unpickler:
         self.hashing = _FREE_HASHING + 16 * (len(data) - start)
 
     def load(self) -> Any:
-        """The object. Raises Truncated (an EOFError) if the bytes end first, else UnpicklingError for what is refused."""
-        data, codes, end = self.data, self.codes, len(self.data)
+        """The object. Raises Truncated (an EOFError) if the bytes end first, UnpicklingError for what is refused."""
+        data, codes, end = self.data, _CODES, len(self.data)
         begin = at = self.at
         try:
             while True:
@@ -106,14 +148,15 @@ class Unpickler:
         except UnpicklingError as error:
             raise UnpicklingError(f"{error} (byte {at} of the pickle)") from error.__cause__
         except _STUMBLES as error:
-            raise UnpicklingError(f"invalid pickle: {type(error).__name__}: {error} (byte {at} of the pickle)") from error
+            why = f"invalid pickle: {type(error).__name__}: {error} (byte {at} of the pickle)"
+            raise UnpicklingError(why) from error
 
     # ---- bytes -------------------------------------------------------------------------------------------------
 
     def take(self, size: int) -> bytes:
         at = self.at
         if size > len(self.data) - at:
-            raise Truncated(f"pickle data was truncated: {size} bytes are announced at {at}, {len(self.data) - at} left")
+            raise Truncated(f"pickle data was truncated: {size} bytes announced at {at}, {len(self.data) - at} left")
         self.at = at + size
         return self.data[at : at + size]
 
@@ -349,39 +392,6 @@ class Unpickler:
         third, second, first = self.stack.pop(), self.stack.pop(), self.stack.pop()
         self.stack.append((first, second, third))
 
-    def op_empty(make: Callable[[], Any]) -> Callable[[Unpickler], None]:  # noqa: N805
-        def op(self: Unpickler) -> None:
-            self.count_object()
-            self.stack.append(make())
-
-        return op
-
-    def op_constant(value: Any) -> Callable[[Unpickler], None]:  # noqa: N805
-        return lambda self: self.stack.append(value)
-
-    def op_number(unpack: Callable[..., tuple], size: int) -> Callable[[Unpickler], None]:  # noqa: N805
-        return lambda self: self.stack.append(self.number(unpack, size))
-
-    def op_text(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:  # noqa: N805
-        def op(self: Unpickler) -> None:
-            length = self.byte() if unpack is None else self.number(unpack, size)
-            self.stack.append(str(self.take(length), "utf-8", "surrogatepass"))
-
-        return op
-
-    def op_bytes(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:  # noqa: N805
-        return lambda self: self.stack.append(self.take(self.byte() if unpack is None else self.number(unpack, size)))
-
-    def op_string(unpack: Callable[..., tuple] | None, size: int) -> Callable[[Unpickler], None]:  # noqa: N805
-        def op(self: Unpickler) -> None:
-            length = self.byte() if unpack is None else self.number(unpack, size)
-            if length < 0:
-                raise UnpicklingError("a string of negative length")
-            raw = self.take(length)
-            self.stack.append(raw if self.encoding == "bytes" else raw.decode(self.encoding, self.errors))
-
-        return op
-
     def op_bytearray8(self) -> None:
         self.stack.append(bytearray(self.take(self.number(_u64, 8))))
 
@@ -429,15 +439,18 @@ class Unpickler:
         b"\x81": op_newobj, b"\x92": op_newobj_ex, b"b": op_build, b"Q": op_persid, b"a": op_append, b"e": op_appends,
         b"s": op_setitem, b"u": op_setitems, b"\x90": op_additems, b"\x91": op_frozenset, b"d": op_dict, b"l": op_list,
         b"(": op_mark, b"t": op_tuple, b"\x85": op_tuple1, b"\x86": op_tuple2, b"\x87": op_tuple3, b"0": op_pop,
-        b"1": op_pop_mark, b"2": op_dup, b")": op_constant(()), b"]": op_empty(list), b"}": op_empty(dict),
-        b"\x8f": op_empty(set), b"N": op_constant(None), b"\x88": op_constant(True), b"\x89": op_constant(False),
-        b"J": op_number(_i32, 4), b"K": op_byte, b"M": op_number(_u16, 2), b"G": op_number(_f64, 8), b"\x8a": op_long1,
-        b"\x8b": op_long4, b"X": op_text(_u32, 4), b"\x8c": op_text(None, 1), b"\x8d": op_text(_u64, 8),
-        b"T": op_string(_i32, 4), b"U": op_string(None, 1), b"B": op_bytes(_u32, 4), b"C": op_bytes(None, 1),
-        b"\x8e": op_bytes(_u64, 8), b"\x96": op_bytearray8, b"h": op_binget, b"j": op_long_binget, b"q": op_binput,
+        b"1": op_pop_mark, b"2": op_dup, b")": _constant(()), b"]": _empty(list), b"}": _empty(dict),
+        b"\x8f": _empty(set), b"N": _constant(None), b"\x88": _constant(True), b"\x89": _constant(False),
+        b"J": _number(_i32, 4), b"K": op_byte, b"M": _number(_u16, 2), b"G": _number(_f64, 8), b"\x8a": op_long1,
+        b"\x8b": op_long4, b"X": _text(_u32, 4), b"\x8c": _text(None, 1), b"\x8d": _text(_u64, 8),
+        b"T": _string(_i32, 4), b"U": _string(None, 1), b"B": _bytes(_u32, 4), b"C": _bytes(None, 1),
+        b"\x8e": _bytes(_u64, 8), b"\x96": op_bytearray8, b"h": op_binget, b"j": op_long_binget, b"q": op_binput,
         b"r": op_long_binput, b"\x94": op_memoize,
     }  # fmt: skip
-    codes: list[Callable[[Unpickler], None] | None] = [_by_code.get(bytes([code])) for code in range(256)]
+
+
+#: The instruction behind each byte, or None.
+_CODES = [Unpickler._by_code.get(bytes([code])) for code in range(256)]
 
 
 def _shown(thing: Any) -> str:
@@ -463,7 +476,9 @@ class Skimmer(Unpickler):
     persistent_ids:  the ids of its persistent objects, as far as they are tuples or ints.
     """
 
-    def __init__(self, data: bytes, start: int = 0, *, find: Callable[[str, str], Any] = lambda module, name: None) -> None:
+    def __init__(
+        self, data: bytes, start: int = 0, *, find: Callable[[str, str], Any] = lambda module, name: None
+    ) -> None:
         super().__init__(data, start, find=find, persistent_load=self._note, encoding="latin1")
         self.globals: set[str] = set()
         self.persistent_ids: list[Any] = []

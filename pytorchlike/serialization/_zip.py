@@ -11,7 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 
 __all__ = ["Source", "ZipReader", "ZipWriter", "is_zip"]
@@ -21,41 +21,29 @@ _LOCAL, _CENTRAL, _END, _DESCRIPTOR = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\7\x0
 _END64, _LOCATOR64 = b"PK\6\6", b"PK\6\7"
 _BIG = 0xFFFFFFFF
 _FLAGS = 0x0808  # names are UTF-8; checksum and size follow the data
-_CHUNK = 4 << 20
+_CHUNK = 8 << 20
+_LARGE = 1 << 20  # from here on a thread of its own pays
 
 
 class _Checksums:
-    """CRC-32 sums of buffers, computed beside the reading or writing by one thread once they are large."""
+    """CRC-32 sums of buffers: large ones are computed by threads, beside the reading or writing."""
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
 
-    def start(self) -> list[Any]:
-        return [0, None]
-
-    def add(self, state: list[Any], chunk: memoryview) -> None:
+    def of(self, data: memoryview) -> Callable[[], int]:
+        """Start on the sum of a buffer, which must not change before the answer is called for it."""
+        if data.nbytes < _LARGE:
+            crc = zlib.crc32(data)
+            return lambda: crc
         if self._pool is None:
-            if chunk.nbytes < 1 << 20:
-                state[0] = zlib.crc32(chunk, state[0])
-                return
-            self._pool = ThreadPoolExecutor(1, "pytorchlike-crc")
-        # One thread takes its tasks in order, so each continues what the one before it has stored.
-        state[1] = self._pool.submit(_continue, state, chunk)
-
-    def finish(self, state: list[Any]) -> int:
-        future: Future | None = state[1]
-        if future is not None:
-            future.result()
-        return state[0]
+            self._pool = ThreadPoolExecutor(min(max((os.cpu_count() or 1) - 1, 1), 4), "pytorchlike-crc")
+        return self._pool.submit(zlib.crc32, data).result
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-
-
-def _continue(state: list[Any], chunk: memoryview) -> None:
-    state[0] = zlib.crc32(chunk, state[0])
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -108,12 +96,10 @@ class ZipWriter:
         lengths = struct.pack("<HH", len(full), len(extra) + len(padding))
         header = struct.pack("<4s3H2H3I", _LOCAL, 0, _FLAGS, 0, 0, 0, 0, 0, 0) + lengths
         self._write(header + full + extra + padding)
-        state = self._sums.start()
+        checksum = self._sums.of(data)
         for i in range(0, size, _CHUNK):
-            chunk = data[i : i + _CHUNK]
-            self._sums.add(state, chunk)
-            self._write(chunk)
-        crc = self._sums.finish(state)
+            self._write(data[i : i + _CHUNK])
+        crc = checksum()
         self._write(_DESCRIPTOR + struct.pack("<IQQ" if wide else "<III", crc, size, size))
         short = min(size, _BIG)
         entry = struct.pack("<4s4H2H3I", _CENTRAL, 0, 0, _FLAGS, 0, 0, 0, crc, short, short)
@@ -156,6 +142,8 @@ class Source:
     def read(self, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``, fewer only at the end of the file."""
         size = max(min(size, self.size - offset), 0)
+        if self._fd is not None and size < _CHUNK:
+            return os.pread(self._fd, size, self.start + offset)
         self.file.seek(self.start + offset)
         parts, got = [], 0
         while got < size:
@@ -200,16 +188,16 @@ class _Entry(NamedTuple):
 class ZipReader:
     """The records of an archive, each checked before it is handed out.
 
-    Raises RuntimeError, naming file and record, for whatever is not as PyTorch writes it: no directory, records that lie
-    outside the file or over each other, compression or encryption, names that are absolute, climb or occur twice, and
-    checksums that do not match.
+    Raises RuntimeError, naming file and record, for whatever is not as PyTorch writes it: no directory, records that
+    lie outside the file or over each other, compression or encryption, names that are absolute, climb or occur twice,
+    and checksums that do not match.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._entries: dict[str, _Entry] = {}
         self._sums = _Checksums()
-        self._pending: list[tuple[str, int, list[Any]]] = []
+        self._pending: list[tuple[str, int, Callable[[], int]]] = []
         self._read_directory()
         found = [name for name in self._entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(found) != 1:
@@ -352,19 +340,14 @@ class ZipReader:
 
     def read_into(self, name: str, view: memoryview) -> None:
         """Fill ``view``, of exactly the record's size; the checksum is compared at the latest by ``verify``."""
-        offset, _ = self.locate(name)
-        state = self._sums.start()
-        for i in range(0, view.nbytes, _CHUNK):
-            chunk = view[i : i + _CHUNK]
-            self.source.read_into(offset + i, chunk)
-            self._sums.add(state, chunk)
-        self._pending.append((name, self._entries[self.archive + name].crc, state))
+        self.source.read_into(self.locate(name)[0], view)
+        self._pending.append((name, self._entries[self.archive + name].crc, self._sums.of(view)))
 
     def verify(self) -> None:
         """Compare the checksums of everything read so far."""
         pending, self._pending = self._pending, []
-        for name, expected, state in pending:
-            self._check(name, self._sums.finish(state), expected)
+        for name, expected, checksum in pending:
+            self._check(name, checksum(), expected)
 
     def _check(self, name: str, found: int, expected: int) -> None:
         if found != expected:

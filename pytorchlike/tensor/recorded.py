@@ -100,7 +100,7 @@ def _op_mixed(name: str, fn: Callable[..., Any], rebound: int, pattern: tuple[bo
 
         def merged(told: Any, lists: list, hyper: list) -> Any:
             n = sum(pattern)
-            given, lifted = iter(hyper[: len(hyper) - n]), iter(hyper[len(hyper) - n :])
+            given, lifted = iter(hyper[:n]), iter(hyper[n:])
             return fn(told, lists, [next(given) if is_tensor else next(lifted) for is_tensor in pattern])
 
         found = _mixed[key] = _op(name, merged, rebound)

@@ -1,0 +1,350 @@
+"""Attention."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ._random import uniform
+from ._table import Array, Arrays, Key, op, platform
+
+
+def _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa) -> None:
+    if min(query.ndim, key.ndim, value.ndim) < 2:
+        raise RuntimeError(
+            "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
+            f"{query.ndim} key.dim: {key.ndim} and value.dim: {value.ndim} instead."
+        )
+    if not query.dtype == key.dtype == value.dtype:
+        raise RuntimeError(
+            f"Expected query, key, and value to have the same dtype, but got query.dtype: {query.dtype} key.dtype: "
+            f"{key.dtype} and value.dtype: {value.dtype} instead."
+        )
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p} (attention)")
+    shapes = f"query {list(query.shape)}, key {list(key.shape)}, value {list(value.shape)}"
+    if query.shape[-1] != key.shape[-1]:
+        raise RuntimeError(f"scaled_dot_product_attention: query and key differ in their last axis: {shapes}")
+    if key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(f"scaled_dot_product_attention: key and value differ in length (axis -2): {shapes}")
+    if attn_mask is not None:
+        if is_causal:
+            raise RuntimeError(
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
+            )
+        if attn_mask.dtype not in (jnp.bool_, jnp.float32, query.dtype):
+            raise RuntimeError(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
+                f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead."
+            )
+    if enable_gqa:
+        if min(query.ndim, key.ndim, value.ndim) < 3:
+            raise RuntimeError(f"scaled_dot_product_attention: enable_gqa needs an axis of heads, but got {shapes}")
+        if query.shape[-3] % key.shape[-3] or query.shape[-3] % value.shape[-3]:
+            raise RuntimeError(
+                f"Number of heads in key and value must divide the number of heads in query: got {shapes}"
+            )
+
+
+def _broadcast_batch(query, key, value):
+    try:
+        batch = np.broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    except ValueError:
+        raise RuntimeError(
+            "scaled_dot_product_attention: the batch axes do not broadcast: "
+            f"query {list(query.shape)}, key {list(key.shape)}, value {list(value.shape)}"
+        ) from None
+    return batch, *(
+        jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:]) for x in (query, key, value)
+    )
+
+
+def _weights(q, k, mask, causal_from: int | None, keep, rate: float):
+    """Softmax weights (B, L, S) of scaled queries q (B, L, E) on keys k (B, S, E), in float32 at least."""
+    wide = jnp.promote_types(q.dtype, jnp.float32)
+    scores = lax.dot_general(q, k, (((2,), (2,)), ((0,), (0,))), preferred_element_type=wide)
+    if causal_from is not None:
+        rows = jnp.arange(q.shape[1], dtype=jnp.int32)[:, None] + causal_from
+        scores = jnp.where(rows >= jnp.arange(k.shape[1], dtype=jnp.int32), scores, -jnp.inf)
+        weights = jax.nn.softmax(scores, -1)
+    elif mask is None:
+        weights = jax.nn.softmax(scores, -1)
+    else:
+        scores = jnp.where(mask, scores, -jnp.inf) if mask.dtype == bool else scores + mask.astype(wide)
+        # A query that may look at nothing gets zeros, not nan, and so do its gradients.
+        blind = (lax.stop_gradient(scores) == -jnp.inf).all(-1, keepdims=True)
+        weights = jnp.where(blind, 0, jax.nn.softmax(jnp.where(blind, 0, scores), -1))
+    if keep is not None:
+        weights = jnp.where(keep, weights / (1 - rate), 0) if rate < 1 else jnp.zeros_like(weights)
+    return weights.astype(q.dtype)
+
+
+def _apply(weights, v):
+    wide = jnp.promote_types(v.dtype, jnp.float32)
+    out = lax.dot_general(weights, v, (((2,), (1,)), ((0,), (0,))), preferred_element_type=wide)
+    return out.astype(v.dtype)
+
+
+def _block_size(length: int) -> int:
+    """Queries to a block: 64 measured best; no more than 8 blocks, to bound the size of the program."""
+    return max(64, -(-length // 512) * 64)
+
+
+def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, rng):
+    _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
+    if enable_gqa and query.shape[-3] != key.shape[-3]:
+        key = jnp.repeat(key, query.shape[-3] // key.shape[-3], -3)
+    if enable_gqa and query.shape[-3] != value.shape[-3]:
+        value = jnp.repeat(value, query.shape[-3] // value.shape[-3], -3)
+    length, span, features = query.shape[-2], key.shape[-2], query.shape[-1]
+    batch, q, k, v = _broadcast_batch(query, key, value)
+    mask = attn_mask
+    if mask is not None:
+        try:
+            mask = jnp.broadcast_to(mask, (*batch, length, span)).reshape(-1, length, span)
+        except ValueError:
+            raise RuntimeError(
+                f"scaled_dot_product_attention: attn_mask of shape {list(attn_mask.shape)} does not broadcast to "
+                f"{[*batch, length, span]}"
+            ) from None
+    if not span or not features:
+        return jnp.zeros((*batch, length, value.shape[-1]), query.dtype)
+    if scale is None:
+        scale = 1 / math.sqrt(features)
+    q = (q * scale).astype(query.dtype)
+    keep = None
+    if rng is not None and dropout_p > 0:
+        keep = uniform(rng, (q.shape[0], length, span), np.dtype(np.float32)) >= dropout_p
+    step = _block_size(length)
+    if is_causal and length > step and platform() == "cpu":
+        # Blocks of queries see only their prefix of the keys: half of the work.
+        parts = []
+        for low in range(0, length, step):
+            high = min(low + step, length)
+            seen = min(high, span)
+            some = None if keep is None else keep[:, low:high, :seen]
+            parts.append(_apply(_weights(q[:, low:high], k[:, :seen], None, low, some, dropout_p), v[:, :seen]))
+        out = jnp.concatenate(parts, 1)
+    else:
+        out = _apply(_weights(q, k, mask, 0 if is_causal else None, keep, dropout_p), v)
+    return out.reshape(*batch, length, value.shape[-1])
+
+
+def _route(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    """Only a call that drops weights draws random numbers."""
+    name = "_scaled_dot_product_attention_dropout" if dropout_p > 0 else None
+    return name, (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), {}
+
+
+@op(namespace="nn.functional", out=False, autocast="lower", parse=_route)
+def scaled_dot_product_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    attn_mask: Array | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+):
+    """``softmax(query @ key.T * scale + mask) @ value``.
+
+    Shapes: query (*, L, E), key (*, S, E), value (*, S, V), attn_mask broadcasting to (*, L, S) -> (*, L, V).
+    attn_mask: True where a query may look, or floats that are added; a query without any place to look gets zeros.
+    is_causal: query i sees keys 0 to i.  scale: ``E ** -0.5`` where None.  dropout_p: share of the weights set to zero.
+    enable_gqa: key and value have fewer heads (axis -3), each of which serves several of query.
+    Raises: RuntimeError for shapes or dtypes that do not fit, or a mask beside is_causal.
+    """
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, None)
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _scaled_dot_product_attention_dropout(
+    query: Array,
+    key: Array,
+    value: Array,
+    attn_mask: Array | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    *,
+    rng: Key,
+):
+    """scaled_dot_product_attention with dropout of its weights."""
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, rng)
+
+
+# ---- several heads ---------------------------------------------------------------------------------------------------
+
+
+def _linear(x, weight, bias):
+    flat = lax.dot_general(x.reshape(-1, x.shape[-1]), weight, (((1,), (1,)), ((), ())))
+    out = flat if bias is None else flat + bias
+    return out.reshape(*x.shape[:-1], weight.shape[0])
+
+
+def _multi_head(
+    query, key, value, num_heads, weights, in_proj_bias, bias_k, bias_v, add_zero_attn, out_proj_weight,
+    out_proj_bias, attn_mask, key_padding_mask, static_k, static_v, need_weights, average_attn_weights, is_causal,
+    dropout_p, rng,
+):  # fmt: skip
+    batched = query.ndim == 3
+    if query.ndim not in (2, 3) or key.ndim != query.ndim or value.ndim != query.ndim:
+        raise RuntimeError(
+            "multi_head_attention: expected query, key and value all 2-D or all 3-D, but got "
+            f"{list(query.shape)}, {list(key.shape)}, {list(value.shape)}"
+        )
+    if not batched:
+        query, key, value = query[:, None], key[:, None], value[:, None]
+        if key_padding_mask is not None:
+            key_padding_mask = key_padding_mask[None]
+    length, batch, embed = query.shape
+    if embed % num_heads:
+        raise AssertionError(f"embed_dim {embed} not divisible by num_heads {num_heads}")
+    if key.shape[:2] != value.shape[:2]:
+        raise RuntimeError(
+            f"key's sequence and batch dims {key.shape[:2]} do not match value's {value.shape[:2]} (multi_head_attention)"
+        )
+    head = embed // num_heads
+    wq, wk, wv = jnp.split(weights[0], 3) if len(weights) == 1 else weights
+    bq, bk, bv = (None,) * 3 if in_proj_bias is None else jnp.split(in_proj_bias, 3)
+    if len(weights) == 1 and query is key and key is value:
+        q, k, v = jnp.split(_linear(query, weights[0], in_proj_bias), 3, -1)
+    else:
+        q, k, v = _linear(query, wq, bq), _linear(key, wk, bk), _linear(value, wv, bv)
+    if bias_k is not None:
+        k = jnp.concatenate([k, jnp.broadcast_to(bias_k, (1, batch, embed))])
+        v = jnp.concatenate([v, jnp.broadcast_to(bias_v, (1, batch, embed))])
+
+    def heads(x):
+        return x.reshape(x.shape[0], batch * num_heads, head).transpose(1, 0, 2)
+
+    q = heads(q)
+    k = heads(k) if static_k is None else static_k
+    v = heads(v) if static_v is None else static_v
+    extra = k.shape[1] - key.shape[0]
+    if add_zero_attn:
+        zero = jnp.zeros((k.shape[0], 1, head), k.dtype)
+        k, v = jnp.concatenate([k, zero], 1), jnp.concatenate([v, zero], 1)
+        extra += 1
+    span = k.shape[1]
+    mask = None
+    if attn_mask is not None:
+        mask = _additive(attn_mask, q.dtype)
+        if mask.ndim == 2:
+            mask = mask[None]
+        wanted = (length, span - extra)
+        if mask.shape[1:] != wanted or mask.shape[0] not in (1, batch * num_heads):
+            raise RuntimeError(
+                f"The shape of the {attn_mask.ndim}D attn_mask is {tuple(attn_mask.shape)}, but should be {wanted} or "
+                f"{(batch * num_heads, *wanted)}."
+            )
+        mask = jnp.pad(mask, ((0, 0), (0, 0), (0, extra)))
+    if key_padding_mask is not None:
+        if key_padding_mask.shape != (batch, span - extra):
+            raise RuntimeError(
+                f"expecting key_padding_mask shape of {(batch, span - extra)}, but got {tuple(key_padding_mask.shape)}"
+            )
+        padding = jnp.pad(_additive(key_padding_mask, q.dtype), ((0, 0), (0, extra)))
+        padding = jnp.repeat(padding, num_heads, 0)[:, None]
+        mask = padding if mask is None else mask + padding
+    q3 = (q / math.sqrt(head)).astype(q.dtype)
+    if not need_weights:
+        causal = is_causal and mask is None
+        out = _attend(q, k, v, mask, dropout_p if rng is not None else 0.0, causal, None, False, rng)
+        weights_out = None
+    else:
+        full = None if mask is None else jnp.broadcast_to(mask, (q.shape[0], length, span))
+        keep = None
+        if rng is not None and dropout_p > 0:
+            keep = uniform(rng, (q.shape[0], length, span), np.dtype(np.float32)) >= dropout_p
+        p = _weights(q3, k, full, None, keep, dropout_p)
+        out, weights_out = _apply(p, v), p.reshape(batch, num_heads, length, span)
+        if average_attn_weights:
+            weights_out = weights_out.mean(1)
+    out = out.transpose(1, 0, 2).reshape(length, batch, embed)
+    out = _linear(out, out_proj_weight, out_proj_bias)
+    if not batched:
+        out = out[:, 0]
+        weights_out = None if weights_out is None else weights_out[0]
+    return out if weights_out is None else (out, weights_out)
+
+
+def _additive(mask, dtype):
+    """A bool mask (True: may not look) as numbers to add."""
+    if mask.dtype == bool:
+        return jnp.where(mask, jnp.asarray(-jnp.inf, dtype), jnp.asarray(0, dtype))
+    return mask.astype(dtype)
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _multi_head_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    num_heads: int,
+    in_proj_weights: Arrays,
+    in_proj_bias: Array | None,
+    bias_k: Array | None,
+    bias_v: Array | None,
+    add_zero_attn: bool,
+    out_proj_weight: Array,
+    out_proj_bias: Array | None,
+    attn_mask: Array | None = None,
+    key_padding_mask: Array | None = None,
+    static_k: Array | None = None,
+    static_v: Array | None = None,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+):
+    """Attention by several heads between an input and an output projection (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Shapes: query (L, N, E), key (S, N, K), value (S, N, V), or without N; in_proj_weights one (3 * E, E) or three of
+    (E, E), (E, K), (E, V); bias_k, bias_v (1, 1, E); attn_mask (L, S) or (N * heads, L, S), key_padding_mask (N, S),
+    where True, unlike in scaled_dot_product_attention, hides; static_k, static_v (N * heads, S, E / heads).
+    Returns: the output (L, N, E); with need_weights also the weights (N, L, S), or (N, heads, L, S) if not averaged.
+    is_causal: used where there is no attn_mask and no need of weights.
+    """
+    return _multi_head(
+        query, key, value, num_heads, in_proj_weights, in_proj_bias, bias_k, bias_v, add_zero_attn, out_proj_weight,
+        out_proj_bias, attn_mask, key_padding_mask, static_k, static_v, need_weights, average_attn_weights, is_causal,
+        0.0, None,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _multi_head_attention_dropout(
+    query: Array,
+    key: Array,
+    value: Array,
+    num_heads: int,
+    in_proj_weights: Arrays,
+    in_proj_bias: Array | None,
+    bias_k: Array | None,
+    bias_v: Array | None,
+    add_zero_attn: bool,
+    out_proj_weight: Array,
+    out_proj_bias: Array | None,
+    attn_mask: Array | None = None,
+    key_padding_mask: Array | None = None,
+    static_k: Array | None = None,
+    static_v: Array | None = None,
+    need_weights: bool = True,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+    dropout_p: float = 0.0,
+    *,
+    rng: Key,
+):
+    """_multi_head_attention with dropout of the weights."""
+    return _multi_head(
+        query, key, value, num_heads, in_proj_weights, in_proj_bias, bias_k, bias_v, add_zero_attn, out_proj_weight,
+        out_proj_bias, attn_mask, key_padding_mask, static_k, static_v, need_weights, average_attn_weights, is_causal,
+        dropout_p, rng,
+    )  # fmt: skip

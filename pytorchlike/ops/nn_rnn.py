@@ -1,0 +1,404 @@
+"""Recurrent networks, whole, and their cells.
+
+One operator is one network of any depth, as ``lax.scan`` over time: a loop unrolled into the program compiles for minutes
+and trains at half the speed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ._random import uniform
+from ._table import Array, Arrays, Key, op
+
+# ---- cells: (state, input gates, hidden gates) -> new state; state[0] is h -------------------------------------------
+
+
+def _lstm_step(state, xg, hg):
+    _, c = state
+    i, f, g, o = jnp.split(xg + hg, 4, -1)
+    c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
+    return lax.logistic(o) * jnp.tanh(c), c
+
+
+def _gru_step(state, xg, hg):
+    (h,) = state
+    xr, xz, xn = jnp.split(xg, 3, -1)
+    hr, hz, hn = jnp.split(hg, 3, -1)
+    z = lax.logistic(xz + hz)
+    n = jnp.tanh(xn + lax.logistic(xr + hr) * hn)
+    return (n + z * (h - n),)
+
+
+def _tanh_step(state, xg, hg):
+    return (jnp.tanh(xg + hg),)
+
+
+def _relu_step(state, xg, hg):
+    return (jax.nn.relu(xg + hg),)
+
+
+def _matmul_t(x, w):
+    """x @ w.T over the last axis, rows flattened."""
+    out = lax.dot_general(x.reshape(-1, x.shape[-1]), w, (((1,), (1,)), ((), ())))
+    return out.reshape(*x.shape[:-1], w.shape[0])
+
+
+def _hold(keep, new, old):
+    return new if keep is None else tuple(jnp.where(keep, a, b) for a, b in zip(new, old, strict=True))
+
+
+def _scan_forward(step, xg, state, w, b, keep):
+    def body(state, inputs):
+        x, k = inputs
+        hg = _matmul_t(state[0], w)
+        if b is not None:
+            hg = hg + b
+        state = _hold(k, step(state, x, hg), state)
+        return state, (state, hg)
+
+    return lax.scan(body, state, (xg, keep))[1]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _recur(step, xg, state, w, b, keep):
+    """All states (T, N, H) of a recurrence from input gates xg (T, N, G); where keep (T, N, 1) is False it stands still.
+
+    The tangent takes the product with the weight's tangent out of the loop.  Transposed, that makes the gradient of the
+    weight one product over all steps, where the scan's own transpose would add up one small product for each step.
+    """
+    return _scan_forward(step, xg, state, w, b, keep)[0]
+
+
+@_recur.defjvp
+def _recur_jvp(step, primals, tangents):
+    xg, state, w, b, keep = primals
+    dxg, dstate, dw, db, _ = tangents
+    states, hg = _scan_forward(step, xg, state, w, b, keep)
+    before = tuple(jnp.concatenate([s[None], a[:-1]]) for s, a in zip(state, states, strict=True))
+    outer = _matmul_t(before[0], dw)
+    if b is not None:
+        outer = outer + db
+
+    def body(dstate, inputs):
+        old, x, h, dx, u, k = inputs
+        dh = u + _matmul_t(dstate[0], w)
+        _, dnew = jax.jvp(step, (old, x, h), (dstate, dx, dh))
+        dnew = _hold(k, dnew, dstate)
+        return dnew, dnew
+
+    return states, lax.scan(body, dstate, (before, xg, hg, dxg, outer, keep))[1]
+
+
+def _recur_projected(xg, state, w, w_hr, keep):
+    """LSTM whose h is projected: h = w_hr @ (o * tanh(c))."""
+
+    def body(state, inputs):
+        x, k = inputs
+        m, c = _lstm_step(state, x, _matmul_t(state[0], w))
+        state = _hold(k, (_matmul_t(m, w_hr), c), state)
+        return state, state
+
+    return lax.scan(body, state, (xg, keep))[1]
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+def _layer(step, x, state, weights, has_biases, reverse, keep, projected):
+    """One direction of one layer: outputs (T, N, H) and the last state."""
+    w_ih, w_hh = weights[:2]
+    b_ih, b_hh = weights[2:4] if has_biases else (None, None)
+    if reverse:
+        x = jnp.flip(x, 0)
+        keep = None if keep is None else jnp.flip(keep, 0)
+    xg = _matmul_t(x, w_ih)
+    if b_ih is not None:
+        # Only the GRU needs the hidden bias by itself, inside the reset gate.
+        xg = xg + (b_ih if step is _gru_step else b_ih + b_hh)
+    if projected:
+        states = _recur_projected(xg, state, w_hh, weights[-1], keep)
+    else:
+        states = _recur(step, xg, state, w_hh, b_hh if step is _gru_step else None, keep)
+    last = tuple(s[-1] for s in states)
+    out = states[0]
+    if keep is not None:
+        out = jnp.where(keep, out, 0)
+    return (jnp.flip(out, 0) if reverse else out), last
+
+
+def _network(
+    name, step, input, hx, weights, has_biases, num_layers, dropout, bidirectional, batch_first, proj_size, lengths, rng
+):
+    n_state = 2 if step is _lstm_step else 1
+    if input.ndim not in (2, 3):
+        raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D instead: {list(input.shape)}")
+    batched = input.ndim == 3
+    x = input if batched else input[:, None]
+    if batched and batch_first:
+        x = x.transpose(1, 0, 2)
+    if not x.shape[0]:
+        raise RuntimeError(f"Expected sequence length to be larger than 0 in {name}, but got input {list(input.shape)}")
+    directions = 2 if bidirectional else 1
+    each = (4 if has_biases else 2) + (1 if proj_size else 0)
+    if len(weights) != each * directions * num_layers:
+        raise RuntimeError(
+            f"{name}: expected {each * directions * num_layers} weights for {num_layers} layers, but got {len(weights)}"
+        )
+    gates = {_lstm_step: 4, _gru_step: 3}.get(step, 1)
+    hidden = weights[0].shape[0] // gates
+    if x.shape[-1] != weights[0].shape[1]:
+        raise RuntimeError(
+            f"input.size(-1) must be equal to input_size. Expected {weights[0].shape[1]}, got {x.shape[-1]} ({name})"
+        )
+    if x.dtype != weights[0].dtype:
+        raise ValueError(f"{name}: input is {x.dtype}, but the weights are {weights[0].dtype}")
+    batch = x.shape[1]
+    sizes = (proj_size or hidden, hidden)[:n_state]
+    if hx is None:
+        hx = tuple(jnp.zeros((num_layers * directions, batch, s), x.dtype) for s in sizes)
+    elif not batched:
+        hx = tuple(h[:, None] if h.ndim == 2 else h for h in hx)
+    for i, (h, s) in enumerate(zip(hx, sizes, strict=True)):
+        wanted = (num_layers * directions, batch, s)
+        if h.shape != wanted:
+            label = f"hidden[{i}]" if n_state == 2 else "hidden"
+            raise RuntimeError(f"Expected {label} size {wanted}, got {list(h.shape)} ({name})")
+    keep = None
+    if lengths is not None:
+        steps = jnp.arange(x.shape[0], dtype=lengths.dtype)
+        keep = (steps[:, None] < lengths)[..., None]
+    masks = None
+    if rng is not None and dropout > 0 and num_layers > 1:
+        shape = (num_layers - 1, *x.shape[:2], sizes[0] * directions)
+        masks = uniform(rng, shape, np.dtype(np.float32)) >= dropout
+    finals: list[tuple] = []
+    for layer in range(num_layers):
+        outs = []
+        for d in range(directions):
+            i = layer * directions + d
+            out, last = _layer(
+                step, x, tuple(h[i] for h in hx), weights[i * each : (i + 1) * each], has_biases, d == 1, keep,
+                bool(proj_size),
+            )  # fmt: skip
+            outs.append(out)
+            finals.append(last)
+        x = outs[0] if directions == 1 else jnp.concatenate(outs, -1)
+        if masks is not None and layer < num_layers - 1:
+            x = jnp.where(masks[layer], x / (1 - dropout), 0) if dropout < 1 else jnp.zeros_like(x)
+    if batched and batch_first:
+        x = x.transpose(1, 0, 2)
+    last = [jnp.stack(s) for s in zip(*finals, strict=True)]
+    if not batched:
+        x, last = x[:, 0], [s[:, 0] for s in last]
+    return (x, *last)
+
+
+_RNN_STEPS = {"tanh": _tanh_step, "relu": _relu_step}
+
+
+def _nonlinearity(name: str):
+    if name not in _RNN_STEPS:
+        raise ValueError(f"Unknown nonlinearity '{name}'. Select from 'tanh' or 'relu'.")
+    return _RNN_STEPS[name]
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _lstm(
+    input: Array,
+    hx: Arrays | None,
+    weights: Arrays,
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    proj_size: int = 0,
+    lengths: Array | None = None,
+):
+    """A whole LSTM network: (outputs, h, c).
+
+    Shapes: input (T, N, I), (N, T, I) with batch_first, or (T, I); hx (h, c) of (layers * directions, N, H), zeros where
+    None; weights flat, for each layer and direction w_ih (4 H, I), w_hh (4 H, H), b_ih, b_hh (4 H,) with has_biases, and
+    w_hr (P, H) with proj_size P -> outputs (T, N, directions * (P or H)).  Gates: input, forget, cell, output.
+    lengths (N,): steps after a sequence's length leave its state as it is and give zeros.
+    Source: Hochreiter & Schmidhuber 1997; Sak et al. 2014, arXiv:1402.1128 (projection).
+    Raises: RuntimeError or ValueError for shapes that do not fit.
+    """
+    return _network(
+        "LSTM", _lstm_step, input, hx, weights, has_biases, num_layers, 0.0, bidirectional, batch_first, proj_size,
+        lengths, None,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _lstm_dropout(
+    input: Array,
+    hx: Arrays | None,
+    weights: Arrays,
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    proj_size: int = 0,
+    lengths: Array | None = None,
+    dropout: float = 0.0,
+    *,
+    key: Key,
+):
+    """_lstm with dropout of the outputs of every layer but the last."""
+    return _network(
+        "LSTM", _lstm_step, input, hx, weights, has_biases, num_layers, dropout, bidirectional, batch_first, proj_size,
+        lengths, key,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _gru(
+    input: Array,
+    hx: Array | None,
+    weights: Arrays,
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    lengths: Array | None = None,
+):
+    """A whole GRU network: (outputs, h); see _lstm.  Weights of 3 H rows: reset, update, new.
+
+    Source: Cho et al. 2014, arXiv:1406.1078, with the reset gate applied after the product, as cuDNN does.
+    """
+    state = None if hx is None else (hx,)
+    return _network(
+        "GRU", _gru_step, input, state, weights, has_biases, num_layers, 0.0, bidirectional, batch_first, 0, lengths,
+        None,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _gru_dropout(
+    input: Array,
+    hx: Array | None,
+    weights: Arrays,
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    lengths: Array | None = None,
+    dropout: float = 0.0,
+    *,
+    key: Key,
+):
+    """_gru with dropout of the outputs of every layer but the last."""
+    state = None if hx is None else (hx,)
+    return _network(
+        "GRU", _gru_step, input, state, weights, has_biases, num_layers, dropout, bidirectional, batch_first, 0,
+        lengths, key,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _rnn(
+    input: Array,
+    hx: Array | None,
+    weights: Arrays,
+    nonlinearity: str = "tanh",
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    lengths: Array | None = None,
+):
+    """A whole Elman network, ``h = tanh or relu (w_ih x + b_ih + w_hh h + b_hh)``: (outputs, h); see _lstm."""
+    state = None if hx is None else (hx,)
+    return _network(
+        "RNN", _nonlinearity(nonlinearity), input, state, weights, has_biases, num_layers, 0.0, bidirectional,
+        batch_first, 0, lengths, None,
+    )  # fmt: skip
+
+
+@op(namespace=None, out=False, autocast="lower")
+def _rnn_dropout(
+    input: Array,
+    hx: Array | None,
+    weights: Arrays,
+    nonlinearity: str = "tanh",
+    has_biases: bool = True,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+    lengths: Array | None = None,
+    dropout: float = 0.0,
+    *,
+    key: Key,
+):
+    """_rnn with dropout of the outputs of every layer but the last."""
+    state = None if hx is None else (hx,)
+    return _network(
+        "RNN", _nonlinearity(nonlinearity), input, state, weights, has_biases, num_layers, dropout, bidirectional,
+        batch_first, 0, lengths, key,
+    )  # fmt: skip
+
+
+# ---- single steps ----------------------------------------------------------------------------------------------------
+
+
+def _cell(name, step, input, state, w_ih, w_hh, b_ih, b_hh):
+    if input.ndim not in (1, 2):
+        raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead: {list(input.shape)}")
+    if input.shape[-1] != w_ih.shape[1]:
+        raise RuntimeError(
+            f"input has inconsistent input_size: got {input.shape[-1]} expected {w_ih.shape[1]} ({name})"
+        )
+    for i, h in enumerate(state):
+        if h.ndim != input.ndim or (h.ndim == 2 and h.shape[0] != input.shape[0]):
+            raise RuntimeError(
+                f"Input batch size {input.shape[0]} doesn't match hidden{i} batch size {h.shape[0] if h.ndim else 0} "
+                f"({name}: input {list(input.shape)}, hidden {list(h.shape)})"
+            )
+        if h.shape[-1] != w_hh.shape[1]:
+            raise RuntimeError(
+                f"hidden{i} has inconsistent hidden_size: got {h.shape[-1]}, expected {w_hh.shape[1]} ({name})"
+            )
+    xg, hg = _matmul_t(input, w_ih), _matmul_t(state[0], w_hh)
+    if b_ih is not None:
+        xg = xg + b_ih
+    if b_hh is not None:
+        hg = hg + b_hh
+    return step(state, xg, hg)
+
+
+@op(method=False, out=False, autocast="lower")
+def lstm_cell(
+    input: Array, hx: Arrays, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
+):
+    """One step of an LSTM: (h, c) from input (N, I) or (I,) and hx = (h, c) of (N, H) or (H,); weights as in _lstm."""
+    return _cell("lstm_cell", _lstm_step, input, hx, w_ih, w_hh, b_ih, b_hh)
+
+
+@op(method=False, out=False, autocast="lower")
+def gru_cell(
+    input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
+):
+    """One step of a GRU: h from input (N, I) or (I,) and hx (N, H) or (H,); weights of 3 H rows: reset, update, new."""
+    return _cell("gru_cell", _gru_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+@op(method=False, out=False, autocast="lower")
+def rnn_tanh_cell(
+    input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
+):
+    """One step of an Elman network with tanh: h from input (N, I) or (I,) and hx (N, H) or (H,)."""
+    return _cell("rnn_tanh_cell", _tanh_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+
+
+@op(method=False, out=False, autocast="lower")
+def rnn_relu_cell(
+    input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
+):
+    """One step of an Elman network with relu: h from input (N, I) or (I,) and hx (N, H) or (H,)."""
+    return _cell("rnn_relu_cell", _relu_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]

@@ -1,0 +1,128 @@
+"""Which names a checkpoint may use: PyTorch's own for tensors and plain data, and what the user adds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from pickle import UnpicklingError
+from types import TracebackType
+from typing import Any
+
+from . import _rebuild
+from ._unpickle import Allowed
+
+__all__ = ["add_safe_globals", "clear_safe_globals", "get_safe_globals", "safe_globals"]
+
+#: Not even users may allow these modules' functions.
+_BLOCKED = frozenset({"sys", "os", "posix", "nt", "subprocess"})
+
+Global = Callable | tuple[Callable, str]
+_added: list[Global] = []
+
+
+def add_safe_globals(safe_globals: list[Global]) -> None:
+    """Let ``load(..., weights_only=True)`` use these classes and functions from now on.
+
+    safe_globals: classes and functions, or pairs of one and the full name under which the file knows it. Calling them
+    with whatever arguments the file gives must be harmless.
+    """
+    for item in safe_globals:
+        if item not in _added:
+            _added.append(item)
+
+
+def get_safe_globals() -> list[Global]:
+    """What ``add_safe_globals`` has added."""
+    return list(_added)
+
+
+def clear_safe_globals() -> None:
+    """Forget what ``add_safe_globals`` has added."""
+    _added.clear()
+
+
+class safe_globals:
+    """A context in which ``load(..., weights_only=True)`` may use some more classes and functions."""
+
+    def __init__(self, safe_globals: list[Global]) -> None:
+        self.safe_globals = list(safe_globals)
+
+    def __enter__(self) -> None:
+        self._before = get_safe_globals()
+        add_safe_globals(self.safe_globals)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for item in self.safe_globals:
+            if item in _added and item not in self._before:
+                _added.remove(item)
+
+
+def _user_table(items: Iterable[Global]) -> dict[str, Allowed]:
+    table = {}
+    for item in items:
+        if isinstance(item, tuple):
+            if len(item) != 2:
+                raise ValueError(
+                    f"Expected tuple of length 2 (global, its full name), but got one of length {len(item)}"
+                )
+            target, name = item
+            if type(name) is not str:
+                raise TypeError(f"Expected second item in tuple to be str (a full name), but got {type(name).__name__}")
+        else:
+            target, name = item, f"{item.__module__}.{item.__qualname__}"
+        entry = Allowed(target, target if callable(target) else None, trusted=True)
+        table[name] = entry
+        if name.startswith("pytorchlike."):
+            table["torch." + name.removeprefix("pytorchlike.")] = entry
+    return table
+
+
+class SafeNames:
+    """The allow-list as it stands when a file is opened."""
+
+    def __init__(self) -> None:
+        self._own = _rebuild.torch_name_table()
+        self._user = _user_table(_added)
+        self._types = {entry.value for entry in self._user.values() if isinstance(entry.value, type)}
+
+    def allows(self, full: str) -> bool:
+        """Whether ``module.name`` may be used."""
+        return full.split(".")[0] not in _BLOCKED and (full in self._own or full in self._user)
+
+    def find(self, module: str, name: str) -> Allowed:
+        """What the name stands for. Raises UnpicklingError, with advice, if it is not allowed."""
+        full = f"{module}.{name}"
+        if module.split(".")[0] in _BLOCKED:
+            raise UnpicklingError(f"Trying to load unsupported GLOBAL {full} whose module {module} is blocked.")
+        found = self._own.get(full) or self._user.get(full)
+        if found is None:
+            shown = full.removeprefix("builtins.")
+            raise UnpicklingError(
+                f"Unsupported global: GLOBAL {shown} was not an allowed global by default. If you trust it, allow it "
+                f"with `torch.serialization.add_safe_globals([{shown}])` or the "
+                f"`torch.serialization.safe_globals([{shown}])` context manager."
+            )
+        return found
+
+    def trusts(self, kind: type) -> bool:
+        """Whether the user vouches for a class."""
+        return kind in self._types
+
+
+def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
+    """A global for pickle's own unpickler: PyTorch's names mean ours, all others are looked up by ``otherwise``."""
+    if module != "torch" and not module.startswith("torch."):
+        return otherwise(module, name)
+    known = _rebuild.torch_name_table().get(f"{module}.{name}")
+    if known is not None:
+        return known.value
+    ours = "pytorchlike" + module.removeprefix("torch")
+    try:
+        found = importlib.import_module(ours)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnpicklingError(f"the file uses {module}.{name}, which pytorchlike does not have") from error
+    return found
