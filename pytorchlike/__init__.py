@@ -24,14 +24,25 @@ from .tensor.device import device as device
 from .tensor.device import get_default_device as get_default_device
 from .tensor.device import set_default_device as set_default_device
 from .tensor.dtype import can_cast as can_cast
+from .tensor.dtype import channels_last as channels_last
+from .tensor.dtype import channels_last_3d as channels_last_3d
+from .tensor.dtype import contiguous_format as contiguous_format
 from .tensor.dtype import dtype as dtype
 from .tensor.dtype import finfo as finfo
 from .tensor.dtype import get_default_dtype as get_default_dtype
 from .tensor.dtype import iinfo as iinfo
+from .tensor.dtype import jagged as jagged
 from .tensor.dtype import layout as layout
 from .tensor.dtype import memory_format as memory_format
+from .tensor.dtype import preserve_format as preserve_format
 from .tensor.dtype import promote_types as promote_types
 from .tensor.dtype import set_default_dtype as set_default_dtype
+from .tensor.dtype import sparse_bsc as sparse_bsc
+from .tensor.dtype import sparse_bsr as sparse_bsr
+from .tensor.dtype import sparse_coo as sparse_coo
+from .tensor.dtype import sparse_csc as sparse_csc
+from .tensor.dtype import sparse_csr as sparse_csr
+from .tensor.dtype import strided as strided
 from .tensor.printing import set_printoptions as set_printoptions
 from .tensor.random import Generator as Generator
 from .tensor.random import default_generator as default_generator
@@ -62,7 +73,7 @@ newaxis = None
 
 _MODULES = {
     "autograd", "nn", "optim", "utils", "linalg", "fft", "special", "compiler", "serialization", "random", "engine",
-    "return_types",
+    "masked", "return_types", "signal",
 }  # fmt: skip
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "vmap": "func", "compile": "compiler", "autocast": "amp",

@@ -8,6 +8,9 @@ from .tensor import functions as _functions
 from .tensor._names import find, names
 
 
+from .ops.linalg import LinAlgError as LinAlgError  # isort: skip
+
+
 def __getattr__(name: str) -> Any:
     found = None if name.startswith("__") else find("linalg", name)
     if found is None:

@@ -85,7 +85,8 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
     state.touch()
     place = state.place
     if place is TRACED or config.tier == "inline":
-        outs = _apart(state, trace, live, Inline())
+        with jax.enable_x64(True):
+            outs = _apart(state, trace, live, Inline())
         _assign(trace, state, live, outs)
         return
     with jax.enable_x64(True):
@@ -312,10 +313,8 @@ def evaluate_apart(trace: Trace, value: Value) -> Any:
     state = trace.state
     if value.slot >= state.n:  # recorded by another thread between two of our steps
         state = trace.state
-    if state.place is TRACED:
-        return _apart_one(state, trace, value, Inline())
     with jax.enable_x64(True):
-        return _apart_one(state, trace, value, OpByOp())
+        return _apart_one(state, trace, value, Inline() if state.place is TRACED else OpByOp())
 
 
 def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:

@@ -46,7 +46,8 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...]) -> Any
     def program(keep: list, give: list, ints: Any, floats: Any, complexes: Any) -> list:
         env = dict(zip(kept, keep, strict=True))
         env.update(zip(given, give, strict=True))
-        source = {id(a): s for s, a in env.items()}
+        # a result that is an input is that input's array; one that is donated must come out, since it goes in for good
+        source = {id(env[s]): s for s in kept}
         before = dict(env)
         checks = evaluate(schedule, env, Numbers(ints, floats, complexes), Inline(), drop=False)
         if checks:

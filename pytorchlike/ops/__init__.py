@@ -15,7 +15,4 @@ FAMILIES = (
 )  # fmt: skip
 
 for _family in FAMILIES:
-    try:
-        importlib.import_module(f"{__name__}.{_family}")
-    except ImportError as e:
-        print("TEMP skip", _family, e)
+    importlib.import_module(f"{__name__}.{_family}")

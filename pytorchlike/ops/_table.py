@@ -181,7 +181,7 @@ class OpDef:
         base = bound.pop(self.params[0].name)
         for p in self.params:
             if p.kind is Scalars and bound[p.name] is not None:
-                bound[p.name] = tuple(_plain(x, base) for x in bound[p.name])
+                bound[p.name] = tuple(_plain(x, None) for x in bound[p.name])
             elif p.kind is Scalar:
                 bound[p.name] = _plain(bound[p.name], base)
         return self.view.put(base, new.astype(base.dtype), **bound)  # type: ignore[union-attr, misc]

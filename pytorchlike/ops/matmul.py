@@ -590,14 +590,3 @@ def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_
     total = jnp.sum(jnp.where(zero, 0, jnp.where(zero, 1, d) ** p), -1)
     none = total == 0
     return jnp.where(none, 0, jnp.where(none, 1, total) ** (1 / p))
-
-
-@op(method=False, out=False, name="pdist", namespace="torch", promote="float")
-def pdist(input: Array, p: float = 2.0):
-    """Distances of order ``p`` between all pairs i < j of rows: (n, d) -> (n * (n - 1) / 2,)."""
-    if input.ndim != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
-    if p < 0:
-        raise RuntimeError(f"pdist only supports non-negative p values, but got {p}")
-    i, j = np.triu_indices(input.shape[0], 1)
-    return cdist.fn(input[i][:, None], input[j][:, None], p, "donot_use_mm_for_euclid_dist").reshape(-1)

@@ -132,9 +132,8 @@ def _layer(step, x, state, weights, has_biases, reverse, keep, projected):
     return (jnp.flip(out, 0) if reverse else out), last
 
 
-def _network(
-    name, step, input, hx, weights, has_biases, num_layers, dropout, bidirectional, batch_first, proj_size, lengths, rng
-):
+def _network(name, step, input, hx, weights, lengths, settings, rng):
+    has_biases, num_layers, dropout, bidirectional, batch_first = settings
     n_state = 2 if step is _lstm_step else 1
     if input.ndim not in (2, 3):
         raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D instead: {list(input.shape)}")
@@ -145,13 +144,15 @@ def _network(
     if not x.shape[0]:
         raise RuntimeError(f"Expected sequence length to be larger than 0 in {name}, but got input {list(input.shape)}")
     directions = 2 if bidirectional else 1
-    each = (4 if has_biases else 2) + (1 if proj_size else 0)
-    if len(weights) != each * directions * num_layers:
+    each, surplus = divmod(len(weights), directions * num_layers)
+    plain = 4 if has_biases else 2
+    if surplus or each not in ((plain, plain + 1) if n_state == 2 else (plain,)):
         raise RuntimeError(
-            f"{name}: expected {each * directions * num_layers} weights for {num_layers} layers, but got {len(weights)}"
+            f"{name}: got {len(weights)} weights for {num_layers} layers in {directions} directions, where each has {plain}"
         )
     gates = {_lstm_step: 4, _gru_step: 3}.get(step, 1)
     hidden = weights[0].shape[0] // gates
+    proj_size = weights[each - 1].shape[0] if each > plain else 0
     if x.shape[-1] != weights[0].shape[1]:
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {weights[0].shape[1]}, got {x.shape[-1]} ({name})"
@@ -208,140 +209,151 @@ def _nonlinearity(name: str):
     return _RNN_STEPS[name]
 
 
-@op(namespace=None, out=False, autocast="lower")
+def _route(name: str):
+    """Only a call that drops outputs draws random numbers."""
+
+    def parse(*args, **kwargs):
+        drops = kwargs.get("training", False) and kwargs.get("dropout", 0.0) > 0 and kwargs.get("num_layers", 1) > 1
+        return (name + "_dropout" if drops else None), args, kwargs
+
+    return parse
+
+
+@op(namespace=None, out=False, autocast="lower", parse=_route("_lstm"))
 def _lstm(
     input: Array,
-    hx: Arrays | None,
+    h: Array | None,
+    c: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
-    proj_size: int = 0,
-    lengths: Array | None = None,
 ):
     """A whole LSTM network: (outputs, h, c).
 
-    Shapes: input (T, N, I), (N, T, I) with batch_first, or (T, I); hx (h, c) of (layers * directions, N, H), zeros where
-    None; weights flat, for each layer and direction w_ih (4 H, I), w_hh (4 H, H), b_ih, b_hh (4 H,) with has_biases, and
-    w_hr (P, H) with proj_size P -> outputs (T, N, directions * (P or H)).  Gates: input, forget, cell, output.
-    lengths (N,): steps after a sequence's length leave its state as it is and give zeros.
+    Shapes: input (T, N, I), (N, T, I) with batch_first, or (T, I); h (layers * directions, N, P or H) and c (..., H),
+    zeros where None; weights flat, for each layer and direction w_ih (4 H, I), w_hh (4 H, P or H), with has_biases b_ih
+    and b_hh (4 H,), and w_hr (P, H) if h is projected -> outputs (T, N, directions * (P or H)).
+    Gates: input, forget, cell, output.  lengths (N,): steps past a sequence's length leave its state and give zeros.
+    dropout: of the outputs of every layer but the last, in training.
     Source: Hochreiter & Schmidhuber 1997; Sak et al. 2014, arXiv:1402.1128 (projection).
     Raises: RuntimeError or ValueError for shapes that do not fit.
     """
-    return _network(
-        "LSTM", _lstm_step, input, hx, weights, has_biases, num_layers, 0.0, bidirectional, batch_first, proj_size,
-        lengths, None,
-    )  # fmt: skip
+    state = None if h is None else (h, c)
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, autocast="lower")
 def _lstm_dropout(
     input: Array,
-    hx: Arrays | None,
+    h: Array | None,
+    c: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = True,
     bidirectional: bool = False,
     batch_first: bool = False,
-    proj_size: int = 0,
-    lengths: Array | None = None,
-    dropout: float = 0.0,
-    *,
     key: Key,
 ):
-    """_lstm with dropout of the outputs of every layer but the last."""
-    return _network(
-        "LSTM", _lstm_step, input, hx, weights, has_biases, num_layers, dropout, bidirectional, batch_first, proj_size,
-        lengths, key,
-    )  # fmt: skip
+    """_lstm in training with dropout."""
+    state = None if h is None else (h, c)
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, autocast="lower", parse=_route("_gru"))
 def _gru(
     input: Array,
-    hx: Array | None,
+    h: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
-    lengths: Array | None = None,
 ):
     """A whole GRU network: (outputs, h); see _lstm.  Weights of 3 H rows: reset, update, new.
 
     Source: Cho et al. 2014, arXiv:1406.1078, with the reset gate applied after the product, as cuDNN does.
     """
-    state = None if hx is None else (hx,)
-    return _network(
-        "GRU", _gru_step, input, state, weights, has_biases, num_layers, 0.0, bidirectional, batch_first, 0, lengths,
-        None,
-    )  # fmt: skip
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, autocast="lower")
 def _gru_dropout(
     input: Array,
-    hx: Array | None,
+    h: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = True,
     bidirectional: bool = False,
     batch_first: bool = False,
-    lengths: Array | None = None,
-    dropout: float = 0.0,
-    *,
     key: Key,
 ):
-    """_gru with dropout of the outputs of every layer but the last."""
-    state = None if hx is None else (hx,)
-    return _network(
-        "GRU", _gru_step, input, state, weights, has_biases, num_layers, dropout, bidirectional, batch_first, 0,
-        lengths, key,
-    )  # fmt: skip
+    """_gru in training with dropout."""
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, autocast="lower", parse=_route("_rnn"))
 def _rnn(
     input: Array,
-    hx: Array | None,
+    h: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     nonlinearity: str = "tanh",
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
-    lengths: Array | None = None,
 ):
     """A whole Elman network, ``h = tanh or relu (w_ih x + b_ih + w_hh h + b_hh)``: (outputs, h); see _lstm."""
-    state = None if hx is None else (hx,)
-    return _network(
-        "RNN", _nonlinearity(nonlinearity), input, state, weights, has_biases, num_layers, 0.0, bidirectional,
-        batch_first, 0, lengths, None,
-    )  # fmt: skip
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    step = _nonlinearity(nonlinearity)
+    return _network("RNN", step, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, autocast="lower")
 def _rnn_dropout(
     input: Array,
-    hx: Array | None,
+    h: Array | None,
     weights: Arrays,
+    lengths: Array | None = None,
+    *,
     nonlinearity: str = "tanh",
     has_biases: bool = True,
     num_layers: int = 1,
+    dropout: float = 0.0,
+    training: bool = True,
     bidirectional: bool = False,
     batch_first: bool = False,
-    lengths: Array | None = None,
-    dropout: float = 0.0,
-    *,
     key: Key,
 ):
-    """_rnn with dropout of the outputs of every layer but the last."""
-    state = None if hx is None else (hx,)
-    return _network(
-        "RNN", _nonlinearity(nonlinearity), input, state, weights, has_biases, num_layers, dropout, bidirectional,
-        batch_first, 0, lengths, key,
-    )  # fmt: skip
+    """_rnn in training with dropout."""
+    settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
+    step = _nonlinearity(nonlinearity)
+    return _network("RNN", step, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
 # ---- single steps ----------------------------------------------------------------------------------------------------

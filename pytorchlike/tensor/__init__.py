@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine import Value as _Value
 from ._tensor import Tensor as Tensor
 from ._tensor import as_tensor as as_tensor
 from ._tensor import as_tensor as asarray  # noqa: F401
@@ -28,6 +29,31 @@ def _follow_default(new: Any) -> None:
     from ..engine import get_mode, set_mode
 
     set_mode(get_mode().replace(default_float=new.numpy))
+
+
+def _flatten(t: Any) -> tuple:
+    return ((t.jax() if isinstance(t._value, _Value) else t._value,), (type(t), t._value.meta.grad == 1))
+
+
+def _unflatten(told: tuple, children: Any) -> Any:
+    cls, leaf = told
+    (child,) = children
+    if not hasattr(child, "dtype") or not hasattr(child, "shape"):
+        t = object.__new__(cls)  # JAX passes other things through trees of this shape
+        t._alias, t._value = None, child
+        return t
+    t = from_jax(child)
+    return cls._make_subclass(cls, t, leaf) if leaf or cls is not Tensor else t
+
+
+def register_pytree(cls: type) -> None:
+    """Make a Tensor class a JAX pytree of one leaf."""
+    from jax import tree_util
+
+    tree_util.register_pytree_node(cls, _flatten, _unflatten)
+
+
+register_pytree(Tensor)
 
 
 def _subscribe() -> None:

@@ -20,7 +20,7 @@ from .device import as_device, device, from_jax_device, place_for
 from .dtype import dtype as torch_dtype
 from .dtype import from_numpy_dtype
 from .size import Size
-from .storage import Alias, Step, Storage, layout, strides_of, through, write_through
+from .storage import Alias, Step, Storage, check_view, layout, strides_of, through, write_through
 
 # Aliases known to the engine: the result is the argument itself.
 DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
@@ -81,6 +81,13 @@ class Tensor(_Base, metaclass=_LazyMethods):
         else:
             made = T.empty(args if args else (0,), device=device)
         return made if cls is Tensor else cls._make_subclass(cls, made, False)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Every tensor class is a JAX pytree of one leaf."""
+        super().__init_subclass__(**kwargs)
+        from . import register_pytree
+
+        register_pytree(cls)
 
     @staticmethod
     def _of(value: Value) -> Tensor:
@@ -334,19 +341,30 @@ class Tensor(_Base, metaclass=_LazyMethods):
             "through shared memory by themselves"
         )
 
-    def _dummy(self) -> np.ndarray | None:
+    def _strided(self) -> tuple[tuple[int, ...], int, bool] | None:
+        """Strides, offset and contiguity of a view; None for a tensor with a contiguous storage of its own."""
         alias = self._alias
         if alias is not None and alias.chain:
-            return layout(alias.storage.value.meta.shape, alias.chain)
+            if alias.storage.host is not None:
+                view, size = self._host_view(), self.itemsize
+                return tuple(s // size for s in view.strides), 0, bool(view.flags.c_contiguous)
+            meta = alias.storage.value.meta
+            return layout(meta.shape, alias.chain, meta.dtype)
         try:
             return layout(*self._layout)
         except AttributeError:
             return None
 
+    def _check_view(self, size: tuple[int, ...]) -> None:
+        """What ``view`` asks of a tensor: that its memory can be seen with that shape."""
+        told = self._strided()
+        if told is not None and not told[2]:
+            check_view(self._value.meta.shape, told[0], size)
+
     def stride(self, dim: int | None = None) -> Any:
         """Elements to skip to get to the next index of each dimension, as PyTorch would lay the tensor out."""
-        dummy = self._dummy()
-        strides = strides_of(self._value.meta.shape) if dummy is None else dummy.strides
+        told = self._strided()
+        strides = strides_of(self._value.meta.shape) if told is None else told[0]
         return strides if dim is None else strides[dim]
 
     def storage_offset(self) -> int:
@@ -354,11 +372,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         alias = self._alias
         if alias is None or not alias.chain:
             return 0
-        root = np.empty(alias.storage.value.meta.shape, np.int8)
-        view = root
-        for step in alias.chain:
-            view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
-        return view.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        return self._strided()[1]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the elements lie in memory in the order of the indices."""
@@ -371,12 +385,17 @@ class Tensor(_Base, metaclass=_LazyMethods):
                     return False
                 expect *= shape[d]
             return True
-        dummy = self._dummy()
-        return dummy is None or bool(dummy.flags.c_contiguous)
+        told = self._strided()
+        return told is None or told[2]
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
         """The tensor itself if it is contiguous, else a contiguous copy."""
-        return self if self.is_contiguous() else self.clone()
+        if self.is_contiguous(memory_format):
+            return self
+        value = self._get()
+        if value.data is not None and not value.meta.grad:
+            return Tensor._of(make_value(value.meta, value.data))
+        return Tensor._of(record(SAME, (), (value,)))
 
     def data_ptr(self) -> int:
         """Address of the first element (of the host copy on accelerators); 0 for an empty tensor."""

@@ -27,6 +27,9 @@ NUMBERS = frozenset((float, int, bool, complex))
 ATOMS = frozenset((int, bool, str, float, type(None)))
 
 
+NOT_GIVEN = object()
+
+
 class Unusual(Exception):
     """Raised on the way of a fast form by an argument that it does not take."""
 
@@ -60,6 +63,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         extra += ["device=None", "requires_grad=False", "layout=None", "pin_memory=False"]
     if entry.out and not inplace:
         extra.append("out=None")
+    spelled = [a for a, n in (("axis", "dim"), ("keepdims", "keepdim")) if any(p.name == n for p in params)]
+    extra += [f"{a}=NOT_GIVEN" for a in spelled]  # NumPy's names
     if extra:
         if not star:
             signature.append("*")
@@ -80,6 +85,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             f"for _n in {varargs.name}:",
             "    if _n.__class__ is not int: raise Unusual",
         ]
+    for a in spelled:
+        body.append(f"if {a} is not NOT_GIVEN: raise Unusual")
     if switch:
         told = [p for p in params if p.kind is not Key]
         given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
@@ -93,7 +100,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             if n == "dtype":
                 body.append("if dtype is not None: dtype = to_dtype(dtype)")
             else:
-                body.append(f"if {n}.__class__ not in ATOMS: {n} = freeze({n})")
+                if n != "spec":  # made by our own code, hashable already
+                    body.append(f"if {n}.__class__ not in ATOMS: {n} = freeze({n})")
             static.append(n)
         elif p.kind is Sizes:
             if p is not varargs:
@@ -160,6 +168,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         static.append("place")
     fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
     body.append(f"static = {fixed}")
+    if entry.name == "view":
+        body.append("input._check_view(size)")
     if entry.view is not None:
         first = params[0].name
         body.append(
@@ -254,7 +264,7 @@ def build(entry: OpDef, name: str, inplace: bool = False, switch: bool = False) 
         "local": local, "Value": Value, "new": object.__new__, "Tensor": _tensor.Tensor, "ENTRY": entry,
         "INPLACE": inplace, "in_place": form(entry, True) if switch else None, "OP": entry.op_inplace if inplace else entry.op,
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
-        "Unusual": Unusual, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
+        "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
         "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
@@ -458,7 +468,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     generator = kwargs.pop("generator", None)
     device = kwargs.pop("device", None)
     requires_grad = kwargs.pop("requires_grad", False)
-    bound = _bind(entry, name, args, kwargs)
+    bound = _bind(entry, name, args, {k: v for k, v in kwargs.items() if v is not NOT_GIVEN})
     static: list[Any] = []
     dynamic: list[Any] = []
     held: dict[str, Any] = {}
@@ -507,6 +517,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     if entry.factory:
         static.append(place_for(device))
     op = entry.op_inplace if inplace else entry.op
+    if entry.name == "view":
+        bound["input"]._check_view(sizes(bound["size"]))
     if entry.precheck is not None:
         plain = {p.name: bound[p.name] for p in entry.params if p.kind in (None, Sizes, Scalar, Scalars)}
         op = _precheck(entry, held, plain, op, entry.op_inplace_safe if inplace else entry.op_safe)
@@ -550,6 +562,13 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
     if len(args) > len(positional):
         raise TypeError(f"{name}() takes {len(positional)} positional arguments but {len(args)} were given")
     bound = dict(zip((p.name for p in positional), args, strict=False))
+    for spelled, meant in _SPELLED.items():
+        if spelled in kwargs and any(p.name == meant for p in params):
+            # the generated function has filled in the default of what is given under its other name
+            args = tuple(args)
+            bound.pop(meant, None)
+            kwargs = {**kwargs, meant: kwargs[spelled]}
+            del kwargs[spelled]
     for key, value in kwargs.items():
         if key in bound:
             raise TypeError(f"{name}() got multiple values for argument '{key}'")
@@ -567,6 +586,8 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
             bound[p.name] = p.default
     return bound
 
+
+_SPELLED = {"axis": "dim", "keepdims": "keepdim"}
 
 #: NumPy's names of parameters, which PyTorch understands too.
 _ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim", "self": "input", "a": "input", "x2": "other"}

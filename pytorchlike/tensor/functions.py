@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import functions_copy as functions_copy
 from . import functions_create as functions_create
 from . import functions_extra as functions_extra
 from . import functions_index as functions_index
+from . import functions_linalg as functions_linalg
+from . import functions_masked as functions_masked
 from . import functions_random as functions_random
+from . import functions_settings as functions_settings
 from . import functions_shape as functions_shape
 from ._names import find, names
 from ._tensor import as_tensor as as_tensor

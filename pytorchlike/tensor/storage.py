@@ -72,15 +72,16 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
     return record(step.entry.op_put, step.static, (base, inner, *step.numbers))
 
 
-def layout(shape: tuple[int, ...], chain: tuple[Step, ...]) -> np.ndarray:
-    """A NumPy dummy (one byte an element, never written) whose strides and offset are those of the view."""
-    dummy = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), (0,)) if 0 in shape else np.empty(shape, np.int8)
-    if 0 in shape:
-        dummy = np.empty(shape, np.int8)
+def layout(shape: tuple[int, ...], chain: tuple[Step, ...], dtype: Any = np.int8) -> tuple[tuple[int, ...], int, bool]:
+    """(strides, offset, contiguous) of a view, in elements: its bodies run on a NumPy dummy that is never written."""
+    root = view = np.empty(shape, dtype)
     for step in chain:
-        bound = step.entry.bind(step.static, (dummy, *step.numbers))
-        dummy = step.entry.fn(**bound)
-    return dummy
+        view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+    size = view.dtype.itemsize
+    offset = view.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    contiguous = bool(view.flags.c_contiguous)
+    # NumPy does not care about strides of single elements; PyTorch reports those of the view all the same
+    return tuple(s // size for s in view.strides), offset // size, contiguous
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -90,3 +91,36 @@ def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
         out.append(n)
         n *= max(size, 1)
     return tuple(reversed(out))
+
+
+def check_view(shape: tuple[int, ...], strides: tuple[int, ...], size: tuple[int, ...]) -> None:
+    """Raise RuntimeError if memory laid out like this cannot be seen as ``size`` without a copy."""
+    if 0 in shape or -1 in size and 0 in size:
+        return
+    total = 1
+    for n in shape:
+        total *= n
+    known = 1
+    for n in size:
+        known *= n if n != -1 else 1
+    size = tuple(n if n != -1 else total // known for n in size)
+    # runs of dimensions that are contiguous among themselves must be cut by the new sizes at their borders
+    k = len(size) - 1
+    run, base = 1, None
+    for d in range(len(shape) - 1, -1, -1):
+        if base is None:
+            base = strides[d]
+        run *= shape[d]
+        border = d == 0 or (shape[d - 1] != 1 and strides[d - 1] != run * base)
+        if border:
+            covered = 1
+            while k >= 0 and (covered < run or size[k] == 1):
+                covered *= size[k]
+                k -= 1
+            if covered != run:
+                raise RuntimeError(
+                    "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+                    f"two contiguous subspaces). Use .reshape(...) instead. (size {list(shape)}, stride {list(strides)}, "
+                    f"asked for {list(size)})"
+                )
+            run, base = 1, None

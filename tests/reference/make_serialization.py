@@ -2,8 +2,8 @@
 
     python tests/reference/make_serialization.py
 
-``contents.json`` describes every file: nested containers as they are, tensors by dtype, shape, stride, offset, bytes (in
-hexadecimal) and the number of the storage they share.
+``contents.json`` describes every file: nested containers as they are, tensors by dtype, shape, stride, offset, bytes
+(in hexadecimal) and the number of the storage they share.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from jax import tree_util
+
 from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from ...tensor import functions as T
@@ -253,6 +255,11 @@ class Module:
     dump_patches: bool = False
     _version: int = 1
     call_super_init: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Every module class is a JAX pytree: its leaves are the parameters and buffers."""
+        super().__init_subclass__(**kwargs)
+        tree_util.register_pytree_node(cls, cls._tree_flatten, cls._tree_unflatten)
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
@@ -1217,6 +1224,9 @@ class Module:
     def _tree_unflatten(structure: _Structure, leaves: Any) -> Module:
         """A new module of this structure around ``leaves``, which may be any objects."""
         return structure.build(tuple(leaves))
+
+
+tree_util.register_pytree_node(Module, Module._tree_flatten, Module._tree_unflatten)
 
 
 class _Structure:
