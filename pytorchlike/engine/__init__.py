@@ -7,8 +7,8 @@ somebody still refers to.  ``docs/architecture.md`` tells the whole story.
 """
 
 from .config import config as config
-from .errors import check as check
 from .errors import DataError as DataError
+from .errors import check as check
 from .grad import Leaf as Leaf
 from .grad import backward as backward
 from .meta import Meta as Meta

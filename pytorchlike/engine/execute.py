@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,9 @@ from .evaluators import Inline, OpByOp
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
-from .stats import Event, stats
+from .stats import stats
 from .trace import Places, Trace, local
-from .trie import Call, Input, State
+from .trie import Input, State
 
 _lock = threading.RLock()
 
@@ -32,17 +32,6 @@ def _baseline() -> tuple[int, int]:
 
 
 _ALONE, _INPUT_ALONE = _baseline()
-
-
-class Program:
-    """An executable of a trace for a set of live slots.
-
-    outs: slots of the arrays that come out; copies: (slot, slot) for results that are an input or another result.
-    kept, given: slots of the inputs passed, and of those passed for good (donated).
-    tracked: what a later reverse pass needs, see :func:`tracked_of`.
-    """
-
-    __slots__ = ("schedule", "live", "outs", "copies", "kept", "given", "checks", "run", "uses", "tracked")  # fmt: skip
 
 
 def run(trace: Trace, reason: str) -> None:
@@ -95,29 +84,34 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
             _run_op_by_op(trace, state, live)
             return
         stats.fused_runs += 1
-        kept = [_input(values[s]) for s in program.kept]
-        given = []
-        for s in program.given:
-            v = values[s]
-            data = v.data
-            if sys.getrefcount(data) > 3:  # somebody holds the array itself
-                import jax.numpy as jnp
-
-                data = jnp.array(data, copy=True)
-            given.append(data)
-        outs = program.run(kept, given, *_vectors(trace))
-        del given, kept
-    if program.checks:
-        local.checks.append((outs[-1], program.checks))
+        results = [_call(part, trace, values) for part in program.parts]
+    for part, outs in zip(program.parts, results, strict=True):
+        if part.checks:
+            local.checks.append((outs[-1], part.checks))
+    if local.checks:
         _early_checks()
-    _assign_program(trace, state, program, outs)
+    _assign_program(trace, state, program, results)
 
 
-def _vectors(trace: Trace) -> tuple:
+def _call(part: Any, trace: Trace, values: list) -> Any:
+    kept = [_input(values[s]) for s in part.kept]
+    given = []
+    for s in part.given:
+        data = values[s].data
+        if sys.getrefcount(data) > 3:  # somebody holds the array itself
+            import jax.numpy as jnp
+
+            data = jnp.array(data, copy=True)
+        given.append(data)
+    return part.run(kept, given, *_vectors(part, trace))
+
+
+def _vectors(part: Any, trace: Trace) -> tuple:
+    ints, floats, complexes = trace.ints, trace.floats, trace.complexes
     return (
-        np.array(trace.ints, np.int64),
-        np.array(trace.floats, np.float64),
-        np.array(trace.complexes, np.complex128),
+        np.array([ints[i] for i in part.ints], np.int64),
+        np.array([floats[i] for i in part.floats], np.float64),
+        np.array([complexes[i] for i in part.complexes], np.complex128),
     )
 
 
@@ -138,7 +132,7 @@ def _input(value: Value) -> Any:
         return value.copy
 
 
-def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Program | None:
+def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Any:
     """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
     if config.tier == "ops":
         return None
@@ -167,43 +161,55 @@ def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> 
         why = reason if not programs else "other values are still in use than the last time"
         for p in dict.fromkeys(programs.values()):
             wanted.update(p.live)
-        begin = time.perf_counter()
-        program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(may_give)))
-        stats.compiles += 1
-        stats.log.append(Event("program", _where(state), why, len(program.schedule.steps), time.perf_counter() - begin))
+        before = stats.compiles
+        program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(may_give)), why)
         programs[key] = program
-        policy.compiled()
+        _remember(state, key, program)
+        if stats.compiles > before:
+            policy.compiled()
+        else:
+            policy.used_again()
     return program
 
 
-def _where(state: State) -> str:
-    s: State | None = state
-    while s is not None:
-        if isinstance(s.entry, Call) or hasattr(s.entry, "location"):
-            return describe(s.entry.location)
-        s = s.parent
-    return "<unknown>"
+#: Programs in the order in which they were built; the state they belong to and their key there.
+_built: OrderedDict[int, tuple] = OrderedDict()
 
 
-def _assign_program(trace: Trace, state: State, program: Program, outs: Any) -> None:
+def _remember(state: State, key: tuple, program: Any) -> None:
+    """Bound the number of programs: the oldest goes, unless it was used since it was last looked at."""
+    _built[id(program)] = (state, key, program)
+    looks = len(_built)
+    while len(_built) > config.max_programs and looks:
+        looks -= 1
+        name, (owner, where, old) = _built.popitem(last=False)
+        if old.uses > old.seen:
+            old.seen = old.uses
+            _built[name] = (owner, where, old)
+        elif owner.programs is not None:
+            owner.programs = {k: p for k, p in owner.programs.items() if p is not old} or None
+
+
+def _assign_program(trace: Trace, state: State, program: Any, results: list) -> None:
     values = trace.values
     arrays = None
     if program.tracked:
         arrays = {}
-    for s, a in zip(program.outs, outs, strict=False):
-        v = values[s]
-        v.data = a
-        v.trace = None
-        v.slot = 0
-        if arrays is not None:
-            arrays[s] = a
-    for s, source in program.copies:
-        v = values[s]
-        v.data = values[source].data
-        v.trace = None
-        v.slot = 0
-        if arrays is not None:
-            arrays[s] = v.data
+    for part, outs in zip(program.parts, results, strict=True):
+        for s, a in zip(part.outs, outs, strict=False):
+            v = values[s]
+            v.data = a
+            v.trace = None
+            v.slot = 0
+            if arrays is not None:
+                arrays[s] = a
+        for s, source in part.copies:
+            v = values[s]
+            v.data = values[source].data
+            v.trace = None
+            v.slot = 0
+            if arrays is not None:
+                arrays[s] = v.data
     if arrays is not None:
         _link(trace, state, program.tracked, arrays)
     trace.values = [None]
@@ -265,7 +271,7 @@ class ShapeOnly:
         self.shape, self.dtype = meta.shape, meta.dtype
 
 
-def _wanted(state: State, live: tuple[int, ...]) -> tuple[int, ...]:
+def wanted_of(state: State, live: tuple[int, ...]) -> tuple[int, ...]:
     tracked = tracked_of(state, live)
     graph = state.graph()
     extra = () if tracked is None else tuple(s for s in tracked[3] if type(graph.producer[s]) is not Input)
@@ -273,7 +279,7 @@ def _wanted(state: State, live: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _apart(state: State, trace: Trace, live: tuple[int, ...], how: Any) -> dict[int, Any]:
-    schedule = Schedule(state.graph(), _wanted(state, live))
+    schedule = Schedule(state.graph(), wanted_of(state, live))
     values = trace.values
     env = {s: _input(values[s]) for s in schedule.inputs}
     numbers = Numbers(*how.vectors(trace))
@@ -286,7 +292,7 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     stats.op_runs += 1
     history = state.history
     if history is None or history[0] != live:
-        schedule = Schedule(state.graph(), _wanted(state, live))
+        schedule = Schedule(state.graph(), wanted_of(state, live))
         pieces = regions.divide(schedule, state.graph()) if len(schedule.steps) >= 16 else None
         history = state.history = (live, schedule, pieces)
     _, schedule, pieces = history

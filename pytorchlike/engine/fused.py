@@ -1,71 +1,236 @@
-"""Building one XLA program out of a whole trace."""
+"""Building XLA programs out of a whole trace.
+
+Parts of a trace that have nothing to do with each other become programs of their own, known by their structure: so the
+program of a training step is the same whether or not something else, a running mean of the loss say, was recorded
+around it, and wherever in the trie the trace ends.
+"""
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy as np
 
+from .config import config
+from .errors import describe
 from .evaluators import Inline, _sharding, jit_at
+from .op import Wide
 from .schedule import Numbers, Schedule, evaluate
+from .stats import Event, stats
 from .trie import Call, Input, State
 
+#: A part with fewer steps than this is not worth a program of its own beside a bigger one.
+SMALL = 12
 
-def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...]) -> Any:
-    """Compile the trace that ends at ``state``: inputs in, arrays of the ``live`` slots out.
+
+class Piece:
+    """A compiled part, in its own numbering of slots: order of inputs passed, given for good, and results."""
+
+    __slots__ = ("run", "kept", "given", "outs", "copies", "checked")
+
+
+class Part:
+    """A piece in the slots of one trace.  ints, floats, complexes: which of the trace's numbers it takes."""
+
+    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes")
+
+
+class Program:
+    """The executable of a trace for a set of live slots.
+
+    live: the slots that come out, at least;  given: inputs that are donated;  tracked: see ``execute.tracked_of``.
+    """
+
+    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen")
+
+
+_pieces: OrderedDict[tuple, Piece] = OrderedDict()
+
+
+def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: str) -> Program:
+    """The program of the trace that ends at ``state``: arrays of the ``live`` slots out.
 
     ``may_give``: inputs that nobody needs afterwards; those that fit a result are donated.
     """
+    from .execute import tracked_of, wanted_of
+
+    graph = state.graph()
+    wanted = wanted_of(state, live)
+    tracked = tracked_of(state, live)
+    schedule = Schedule(graph, wanted)
+    held = set() if tracked is None else set(tracked[3])
+    free = {s for s in may_give if s not in held and s not in wanted}
+    program = Program()
+    program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
+    program.parts = [
+        _part(graph, schedule, steps, frozenset(wanted), free, state.place, why) for steps in _split(schedule, free)
+    ]
+    _inputs_wanted(graph, wanted, program)
+    program.given = frozenset(s for p in program.parts for s in p.given)
+    return program
+
+
+def _inputs_wanted(graph: Any, wanted: tuple[int, ...], program: Program) -> None:
+    """Aliases of inputs that no part computes do not occur: an alias is a step."""
+    made = {s for p in program.parts for s in (*p.outs, *(c for c, _ in p.copies))}
+    missing = [s for s in wanted if s not in made and type(graph.producer[s]) is not Input]
+    if missing:
+        raise AssertionError(f"no part of the program computes slots {missing}")
+
+
+def _split(schedule: Schedule, free: set[int]) -> list[list]:
+    """The steps in independent groups, small ones together."""
+    steps = schedule.steps
+    root = list(range(len(steps)))
+
+    def find(k: int) -> int:
+        while root[k] != k:
+            root[k] = root[root[k]]
+            k = root[k]
+        return k
+
+    inputs = set(schedule.inputs)
+    owner: dict[int, int] = {}
+    for k, e in enumerate(steps):
+        used = list(e.slots)
+        if type(e) is not Call:
+            used.extend(e.roots)
+            for call in e.plan:
+                used.extend(call.out_slots[:1])
+        for s in used:
+            if s in inputs and s not in free:
+                continue  # an input that stays may be passed to several programs
+            if s in owner:
+                root[find(k)] = find(owner[s])
+            else:
+                owner[s] = k
+        for s in e.out_slots:
+            owner[s] = k
+    groups: dict[int, list] = {}
+    for k, e in enumerate(steps):
+        groups.setdefault(find(k), []).append(e)
+    big = [g for g in groups.values() if len(g) >= SMALL]
+    if not big or len(groups) == 1:
+        return [list(steps)] if steps else []
+    chosen = {id(e) for g in big for e in g}
+    rest = [e for e in steps if id(e) not in chosen]
+    return [*big, *([rest] if rest else [])]
+
+
+class _Steps:
+    """What ``evaluate`` needs of a schedule, for one part."""
+
+    def __init__(self, steps: list, taped: set) -> None:
+        self.steps, self.taped = steps, taped
+
+
+def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str) -> Part:
+    number: dict[int, int] = {}
+    inputs: list[int] = []
+    position: dict[Any, int] = {}
+    key: list[Any] = []
+    vectors: dict[str, list[int]] = {"ints": [], "floats": [], "complexes": []}
+    index: dict[tuple, int] = {}
+
+    def local(s: int) -> int:
+        n = number.get(s)
+        if n is None:
+            n = number[s] = len(number)
+            inputs.append(s)
+        return n
+
+    def lifted(w: Wide) -> tuple:
+        name = "floats" if w.type is float else "complexes" if w.type is complex else "ints"
+        at = index.get((name, w.index))
+        if at is None:
+            at = index[name, w.index] = len(vectors[name])
+            vectors[name].append(w.index)
+        return (w.type, at)
+
+    for k, e in enumerate(steps):
+        position[e] = k
+        if type(e) is Call:
+            ins = tuple([local(i) if type(i) is int else lifted(i) if type(i) is Wide else None for i in e.ins])
+            key.append((e.kernel, ins, e in schedule.taped, e.place))
+        else:
+            seeds = tuple([None if s is None else local(s) for s in e.seeds])
+            roots = tuple([local(r) for r in e.roots])
+            outs = tuple([local(s) for s, _ in e.outs])
+            key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
+        for s in e.out_slots:
+            number[s] = len(number)
+    back = {n: s for s, n in number.items()}
+    mine = [s for s in number if s in wanted]
+    room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
+    given: list[int] = []
+    for s in inputs:
+        m = graph.metas[s]
+        if s in free and room[m.shape, m.dtype] > 0:
+            room[m.shape, m.dtype] -= 1
+            given.append(s)
+    whole = (
+        tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
+        tuple([number[s] for s in mine]), place,
+    )  # fmt: skip
+    piece = _pieces.get(whole)
+    if piece is None:
+        begin = time.perf_counter()
+        kept = [s for s in inputs if s not in set(given)]
+        piece = _compile(graph, _Steps(steps, schedule.taped), kept, given, mine, vectors, index, number, place)
+        _pieces[whole] = piece
+        while len(_pieces) > config.max_programs:
+            _pieces.popitem(last=False)
+        stats.compiles += 1
+        last = next((e for e in reversed(steps) if hasattr(e, "location")), None)
+        where = describe(last.location) if last is not None else "<unknown>"
+        stats.log.append(Event("program", where, why, len(steps), time.perf_counter() - begin))
+    else:
+        _pieces.move_to_end(whole)
+    part = Part()
+    part.run = piece.run
+    part.kept = tuple([back[n] for n in piece.kept])
+    part.given = tuple([back[n] for n in piece.given])
+    part.outs = tuple([back[n] for n in piece.outs])
+    part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
+    part.checks = [(c, e.location, e.op.name) for e in steps if type(e) is Call and not e.op.alias for c in e.kernel.checks]
+    part.ints, part.floats, part.complexes = vectors["ints"], vectors["floats"], vectors["complexes"]
+    return part
+
+
+def _compile(graph: Any, steps: _Steps, kept: list[int], given: list[int], wanted: list[int], vectors: dict, index: dict,
+             number: dict[int, int], place: Any) -> Piece:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
-    from .execute import Program, _wanted, tracked_of
-
-    graph = state.graph()
-    wanted = _wanted(state, live)
-    tracked = tracked_of(state, live)
-    schedule = Schedule(graph, wanted)
-    place = state.place
-    guards = _guards(graph, schedule, wanted)
-
-    room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in wanted)
-    held = set() if tracked is None else set(tracked[3])
-    given, kept = [], []
-    for s in schedule.inputs:
-        m = graph.metas[s]
-        if s in may_give and s not in held and s not in wanted and room[(m.shape, m.dtype)] > 0:
-            room[(m.shape, m.dtype)] -= 1
-            given.append(s)
-        else:
-            kept.append(s)
-
-    layout: dict[str, Any] = {}
+    gone = set(given)  # a result that is a donated input must come out as a result
+    guards = _guards(graph, steps.steps, wanted, {*kept, *given})
+    told: dict[str, Any] = {}
 
     def program(keep: list, give: list, ints: Any, floats: Any, complexes: Any) -> list:
         env = dict(zip(kept, keep, strict=True))
         env.update(zip(given, give, strict=True))
-        # a result that is an input is that input's array; one that is donated must come out, since it goes in for good
-        source = {id(env[s]): s for s in kept}
+        source = {id(a): s for s, a in env.items()}
         before = dict(env)
-        checks = evaluate(schedule, env, Numbers(ints, floats, complexes), Inline(), drop=False)
+        numbers = _Renumbered(ints, floats, complexes, index)
+        checks = evaluate(steps, env, numbers, Inline(), drop=False)  # type: ignore[arg-type]
         if checks:
             bad = jnp.stack([jnp.logical_not(ok) for flags, _ in checks for ok in flags])
             failed = jnp.any(bad)
             for new, old in guards.items():
-                env[new] = jax.tree.map(lambda a, b: jnp.where(failed, b, a), env[new], before[old])
-            layout["checks"] = [(c, call.location, call.op.name) for _, call in checks for c in call.kernel.checks]
+                env[new] = jnp.where(failed, before[old], env[new])
         outs, copies, results = [], [], []
         for s in wanted:
             a = env[s]
-            if id(a) in source and source[id(a)] != s:
-                copies.append((s, source[id(a)]))
-            elif id(a) not in source:
+            if id(a) in source and source[id(a)] not in gone:
+                copies.append((number[s], number[source[id(a)]]))
+            else:
                 source[id(a)] = s
-                outs.append(s)
+                outs.append(number[s])
                 results.append(a)
-        layout["outs"], layout["copies"] = tuple(outs), tuple(copies)
+        told["outs"], told["copies"] = tuple(outs), tuple(copies)
         if checks:
             results.append(bad)
         return results
@@ -74,50 +239,44 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...]) -> Any
         m = graph.metas[s]
         return jax.ShapeDtypeStruct(m.shape, m.dtype, **_sharding(m.place))
 
-    ints, floats, complexes = _vector_sizes(graph)
     args = (
         [spec(s) for s in kept],
         [spec(s) for s in given],
-        jax.ShapeDtypeStruct((ints,), np.int64),
-        jax.ShapeDtypeStruct((floats,), np.float64),
-        jax.ShapeDtypeStruct((complexes,), np.complex128),
+        jax.ShapeDtypeStruct((len(vectors["ints"]),), np.int64),
+        jax.ShapeDtypeStruct((len(vectors["floats"]),), np.float64),
+        jax.ShapeDtypeStruct((len(vectors["complexes"]),), np.complex128),
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
         compiled = jit_at(program, place, donate_argnums=(1,)).lower(*args).compile()
-
-    out = Program()
-    out.schedule, out.live = schedule, frozenset(live)
-    out.outs, out.copies = layout["outs"], layout["copies"]
-    out.kept, out.given = tuple(kept), tuple(given)
-    out.checks = layout.get("checks", ())
-    out.run, out.tracked, out.uses = compiled, tracked, 0
-    return out
+    piece = Piece()
+    piece.run = compiled
+    piece.kept, piece.given = tuple(number[s] for s in kept), tuple(number[s] for s in given)
+    piece.outs, piece.copies = told["outs"], told["copies"]
+    return piece
 
 
-def _vector_sizes(graph: Any) -> tuple[int, int, int]:
-    from .op import Wide
+class _Renumbered(Numbers):
+    """A trace's numbers by their places in the vectors of one part."""
 
-    top = {"ints": 0, "floats": 0, "complexes": 0}
-    for e in graph.entries:
-        if type(e) is Call:
-            for i in e.ins:
-                if type(i) is Wide:
-                    name = "floats" if i.type is float else "complexes" if i.type is complex else "ints"
-                    top[name] = max(top[name], i.index + 1)
-    return top["ints"], top["floats"], top["complexes"]
+    __slots__ = ("index",)
+
+    def __init__(self, ints: Any, floats: Any, complexes: Any, index: dict) -> None:
+        super().__init__(ints, floats, complexes)
+        self.index = index
+
+    def __getitem__(self, wide: Wide) -> Any:
+        name = "floats" if wide.type is float else "complexes" if wide.type is complex else "ints"
+        return getattr(self, name)[self.index[name, wide.index]]
 
 
-def _guards(graph: Any, schedule: Schedule, wanted: tuple[int, ...]) -> dict[int, int]:
+def _guards(graph: Any, steps: list, wanted: list[int], inputs: set[int]) -> dict[int, int]:
     """Result slot -> input slot that it replaces in place, for what must survive a failed data check."""
-    origin: dict[int, int] = {}
-    for e in graph.entries:
-        if type(e) is Input:
-            origin[e.first] = e.first
-        elif type(e) is Call:
-            n = 1 if e.op.alias or e.op.leaf else e.op.inplace
+    origin: dict[int, int] = {s: s for s in inputs}
+    for e in steps:
+        if type(e) is Call:
+            n = 1 if e.op.alias else e.op.inplace
             for new, old in zip(e.out_slots, e.slots[:n], strict=False):
                 if old in origin:
                     origin[new] = origin[old]
-    used = set(schedule.inputs)
-    return {s: origin[s] for s in wanted if s in origin and origin[s] != s and origin[s] in used}
+    return {s: origin[s] for s in wanted if s in origin and origin[s] != s}

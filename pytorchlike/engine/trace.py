@@ -13,7 +13,7 @@ from .config import config
 from .meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, TRACED, Meta, Mode, Value, make_value, meta_of, mode_of
 from .op import Kernel, Op, Wide, kernel_for
 from .stats import stats
-from .trie import Call, Input, Reverse, State
+from .trie import Call, Input, State
 
 _roots: dict[Mode, State] = {}
 _n_states = 0

@@ -105,7 +105,7 @@ class OpDef:
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)
-        self.factory = not any(p.kind in (Array, Arrays) and not p.optional for p in self.params)
+        self.factory = not any(p.kind in (Array, Arrays, Operand) and not p.optional for p in self.params)
         flags = {"differentiable": told["differentiable"], "saves": told["saves"] and told["view"] is None, "info": self,
                  "heavy": told["autocast"] == "lower"}  # fmt: skip
         self.op = Op(self.name, self._call, **flags)

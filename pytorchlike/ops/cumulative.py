@@ -120,7 +120,26 @@ def logcumsumexp(input: Array, dim: int):
     if input.ndim == 0 or input.size == 0:
         return input
     x = input.astype(np.float32) if input.dtype.itemsize == 2 else input
+    if is_complex(x.dtype):
+        first, rest = lax.slice_in_dim(x, 0, 1, axis=axis), jnp.moveaxis(lax.slice_in_dim(x, 1, None, axis=axis), axis, 0)
+
+        def step(total, new):
+            total = _log_add(total, new)
+            return total, total
+
+        # One after the other, as PyTorch: the turns that the imaginary part counts depend on the order.
+        later = jnp.moveaxis(lax.scan(step, jnp.squeeze(first, axis), rest)[1], 0, axis)
+        return jnp.concatenate([first, later], axis)
     return lax.associative_scan(jnp.logaddexp, x, axis=axis).astype(input.dtype)
+
+
+def _log_add(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``log(exp(a) + exp(b))`` of complex numbers, with the turns of the larger one in the imaginary part."""
+    less = a.real < b.real
+    big, small = jnp.where(less, b, a), jnp.where(less, a, b)
+    none = jnp.isneginf(big.real)
+    apart = jnp.where(none, jnp.zeros_like(big), small - big)
+    return jnp.where(none, big, big + jnp.log1p(jnp.exp(apart)))
 
 
 @op()

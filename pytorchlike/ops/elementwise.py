@@ -832,11 +832,14 @@ def copysign(input: Array, other: Operand) -> jax.Array:
     return _copysign(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False)
+@op(promote="common", inplace=True, saves=False)
 def nextafter(input: Array, other: Array) -> jax.Array:
-    """Next representable value after `input` towards `other`. NotImplementedError unless real floating."""
+    """Next representable value after `input` towards `other`; gradients are 0.
+
+    NotImplementedError unless real floating.
+    """
     refuse("nextafter", input, kinds="bic")
-    return lax.nextafter(*fit(input, other))
+    return lax.nextafter(*(lax.stop_gradient(x) for x in fit(input, other)))
 
 
 @op(inplace=True)

@@ -482,7 +482,9 @@ def _points(name: str, m: int, periodic: bool, error: type[Exception]) -> np.nda
     return np.arange(m) / steps if steps > 0 else np.zeros(m)
 
 
-def _finish(w: np.ndarray, dtype: np.dtype | None) -> jax.Array:
+def _finish(w: np.ndarray, dtype: np.dtype | None, name: str = "") -> jax.Array:
+    if name and dtype is not None and np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"{name} expects float32 or float64 dtypes, got: {np.dtype(dtype).name}")
     if dtype is not None and not is_inexact(dtype):
         raise RuntimeError(f"window functions support floating point dtypes, but got {type_name(dtype)}")
     # A single point is the window's peak.
@@ -545,19 +547,19 @@ def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0,
 @op(namespace="signal.windows", out=False, differentiable=False)
 def hann(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """Raised cosine ``sin(pi t) ** 2`` of M points; ``sym=False``: periodic."""
-    return _finish(_cosines(_points("hann", M, not sym, ValueError), (0.5, 0.5)), dtype)
+    return _finish(_cosines(_points("hann", M, not sym, ValueError), (0.5, 0.5)), dtype, "hann")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def hamming(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """``0.54 - 0.46 cos(2 pi t)``."""
-    return _finish(_cosines(_points("hamming", M, not sym, ValueError), (0.54, 0.46)), dtype)
+    return _finish(_cosines(_points("hamming", M, not sym, ValueError), (0.54, 0.46)), dtype, "hamming")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, dtype: np.dtype | None = None):
     """``alpha - (1 - alpha) cos(2 pi t)``."""
-    return _finish(_cosines(_points("general_hamming", M, not sym, ValueError), (alpha, 1 - alpha)), dtype)
+    return _finish(_cosines(_points("general_hamming", M, not sym, ValueError), (alpha, 1 - alpha)), dtype, "general_hamming")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
@@ -567,25 +569,25 @@ def general_cosine(M: int, *, a: tuple[float, ...], sym: bool = True, dtype: np.
         raise (TypeError if not isinstance(a, tuple) else ValueError)(
             f"general_cosine: coefficients a must be a non-empty list, but got {a!r}"
         )
-    return _finish(_cosines(_points("general_cosine", M, not sym, ValueError), a), dtype)
+    return _finish(_cosines(_points("general_cosine", M, not sym, ValueError), a), dtype, "general_cosine")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def blackman(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """``0.42 - 0.5 cos(2 pi t) + 0.08 cos(4 pi t)``."""
-    return _finish(_cosines(_points("blackman", M, not sym, ValueError), _BLACKMAN), dtype)
+    return _finish(_cosines(_points("blackman", M, not sym, ValueError), _BLACKMAN), dtype, "blackman")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def nuttall(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """Four-term cosine sum with small side lobes (Nuttall 1981, doi:10.1109/TASSP.1981.1163506)."""
-    return _finish(_cosines(_points("nuttall", M, not sym, ValueError), _NUTTALL), dtype)
+    return _finish(_cosines(_points("nuttall", M, not sym, ValueError), _NUTTALL), dtype, "nuttall")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def bartlett(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """Triangle from 0 to 1 and back."""
-    return _finish(_triangle(_points("bartlett", M, not sym, ValueError)), dtype)
+    return _finish(_triangle(_points("bartlett", M, not sym, ValueError)), dtype, "bartlett")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
@@ -593,14 +595,14 @@ def kaiser(M: int, *, beta: float = 12.0, sym: bool = True, dtype: np.dtype | No
     """``I0(beta sqrt(1 - (2t - 1)^2)) / I0(beta)``.  Raises ValueError for beta < 0."""
     if beta < 0:
         raise ValueError(f"beta must be non-negative, got: {beta} instead.")
-    return _finish(_kaiser(_points("kaiser", M, not sym, ValueError), beta), dtype)
+    return _finish(_kaiser(_points("kaiser", M, not sym, ValueError), beta), dtype, "kaiser")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
 def cosine(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
     """``sin(pi (i + 1/2) / M)`` (M + 1 when periodic)."""
     _points("cosine", M, not sym, ValueError)
-    return _finish(np.sin(np.pi * (np.arange(M) + 0.5) / max(M if sym else M + 1, 1)), dtype)
+    return _finish(np.sin(np.pi * (np.arange(M) + 0.5) / max(M if sym else M + 1, 1)), dtype, "cosine")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
@@ -610,7 +612,7 @@ def gaussian(M: int, *, std: float = 1.0, sym: bool = True, dtype: np.dtype | No
     if std <= 0:
         raise ValueError(f"Standard deviation must be positive, got: {std} instead.")
     i = np.arange(M) - (M - 1 if sym else M) / 2
-    return _finish(np.exp(-0.5 * (i / std) ** 2), dtype)
+    return _finish(np.exp(-0.5 * (i / std) ** 2), dtype, "gaussian")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)
@@ -626,4 +628,4 @@ def exponential(
     if sym and center is not None:
         raise ValueError("Center must be None for symmetric windows")
     center = (M - 1 if sym else M) / 2 if center is None else center
-    return _finish(np.exp(-np.abs(np.arange(M) - center) / tau), dtype)
+    return _finish(np.exp(-np.abs(np.arange(M) - center) / tau), dtype, "exponential")

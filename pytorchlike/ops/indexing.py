@@ -479,7 +479,7 @@ def _combine(x, at, src, reduce: str, include_self: bool):
     if reduce in ("amax", "amin"):
         return _extremum(x, at, src, reduce == "amax")
     if reduce == "prod":
-        return _product(x, at, src)
+        return x.at[at].min(src, **_SET) if x.dtype == bool else _product(x, at, src)
     if x.dtype == bool:
         return x.at[at].max(src, **_SET)
     total = x.at[at].add(src, **_SET)
@@ -643,6 +643,21 @@ def take(input: Array, index: Array):
     return input.reshape((-1,)).at[at].get(**_GET) if index.size else jnp.zeros(index.shape, input.dtype)
 
 
+@op(differentiable=False)
+def nonzero_static(input: Array, *, size: int, fill_value: int = -1):
+    """Indices of the first ``size`` elements that are not 0, as int64 of shape (size, ndim); ``fill_value`` beyond."""
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    flat = (input != 0).reshape((-1,))
+    rank = jnp.cumsum(flat, dtype=np.int64)
+    place = jnp.where(flat, rank - 1, size)
+    out = []
+    for d in range(input.ndim):
+        at = lax.broadcasted_iota(np.int64, input.shape, d).reshape((-1,))
+        out.append(jnp.full((size,), fill_value, np.int64).at[place].set(at, **_SET))
+    return jnp.stack(out, -1) if out else jnp.zeros((size, 0), np.int64)
+
+
 @op(inplace=True, saves=False, precheck=_precheck(_FLAT, flat=True))
 def put(input: Array, index: Array, source: Array, accumulate: bool = False):
     """A copy of ``input`` with the elements of ``source`` put, or added, at ``index`` of the flattened tensor."""
@@ -664,6 +679,8 @@ def put(input: Array, index: Array, source: Array, accumulate: bool = False):
     at = _in_range(index, n, IndexError, f"out of range: tried to access an index on a tensor of {n} elements.")
     place = input.reshape((-1,)).at[at.reshape((-1,))]
     source = source.reshape((-1,))
+    if accumulate and input.dtype == bool:
+        return place.max(source, **_SET).reshape(input.shape)
     return (place.add(source, **_SET) if accumulate else place.set(source, **_SET)).reshape(input.shape)
 
 
@@ -702,6 +719,40 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None):
     return x.at[_mesh(at, d)].get(**_GET) if at.size else jnp.zeros(at.shape, x.dtype)
 
 
+# ----------------------------------------------------------------------------------------------------------- segments
+
+_SEGMENTS = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod": "prod"}
+
+
+@op(name="_segments", namespace=None)
+def _segments(data: Array, bounds: Array, reduce: str, axis: int, initial: Scalar, given: bool, unsafe: bool, whole: bool):
+    """``segment_reduce`` between ``bounds`` (*batch, k + 1), positions along ``axis`` that ascend."""
+    n, count = data.shape[axis], bounds.shape[-1] - 1
+    if not unsafe:
+        if whole and bounds.size:
+            message = "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1)"
+            check((bounds[..., -1] == n).all(), RuntimeError, message)
+        check((bounds[..., 1:] >= bounds[..., :-1]).all(), RuntimeError, "lengths contains negative value!")
+    lead = data.shape[:axis]
+    flat = data.reshape((math.prod(lead), *data.shape[axis:]))
+    edges = bounds.reshape((flat.shape[0], count + 1))
+    # The segment of each place: how many begin at or before it, less one; places outside all go beyond the last.
+    place = lax.iota(edges.dtype, n)
+    row = (edges[:, None, :-1] <= place[:, None]).sum(-1) - 1
+    row = jnp.where((row < 0) | (place >= edges[:, -1:]), count, row)
+    kind = np.float32 if data.dtype.itemsize == 2 else data.dtype
+    start = {"sum": 0, "mean": 0, "prod": 1, "amax": -np.inf, "amin": np.inf}[reduce]
+    x = jnp.full((flat.shape[0], count, *flat.shape[2:]), initial if given else start, kind)
+    # include_self: an initial value takes part, and without one the neutral one changes nothing
+    batch = lax.broadcasted_iota(row.dtype, row.shape, 0)
+    out = _combine(x, (batch, row), flat.astype(kind), "sum" if reduce == "mean" else reduce, True)
+    if reduce == "mean":
+        size = jnp.diff(edges, axis=-1).reshape((flat.shape[0], count) + (1,) * (flat.ndim - 2))
+        mean = out / jnp.where(size == 0, 1, size).astype(kind)
+        out = jnp.where(size == 0, out if given else jnp.nan, mean)
+    return out.reshape((*lead, count, *data.shape[axis + 1 :])).astype(data.dtype)
+
+
 # -------------------------------------------------------------------------------------------------------------- masks
 
 
@@ -718,6 +769,8 @@ def masked_fill(input: Array, mask: Array, value: Operand):
         raise RuntimeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
+    if hasattr(value, "dtype") and np.dtype(value.dtype).kind == "c" and np.dtype(input.dtype).kind != "c":
+        raise RuntimeError(f"value cannot be converted to type {type_name(input.dtype)} without overflow")
     shape = broadcast_sizes(mask.shape, input.shape)
     return jnp.broadcast_to(jnp.where(mask, number_as("index", value, input.dtype), input), shape)
 

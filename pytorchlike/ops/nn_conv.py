@@ -26,8 +26,8 @@ def ntuple(value, n: int, name: str, what: str) -> tuple[int, ...]:
         return value * n
     if len(value) != n:
         raise RuntimeError(
-            f"expected {what} to be a single integer value or a list of {n} values to match the convolution dimensions, "
-            f"but got {what}={list(value)} ({name})"
+            f"expected {what} to be a single integer value or a list of {n} values to match the "
+            f"convolution dimensions, but got {what}={list(value)} ({name})"
         )
     return value
 
@@ -204,8 +204,8 @@ def _check_common(name, n, input, weight, stride, dilation, groups):
         )
     if weight.shape[0] % groups:
         raise RuntimeError(
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
-            f"[{list(weight.shape)}] instead"
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but "
+            f"got weight of size [{list(weight.shape)}] instead"
         )
 
 
@@ -238,8 +238,8 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
         )
     if bias is not None and bias.shape != (weight.shape[0],):
         raise RuntimeError(
-            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with {weight.shape[0]} elements, "
-            f"but got bias of size {list(bias.shape)} instead"
+            f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with "
+            f"{weight.shape[0]} elements, but got bias of size {list(bias.shape)} instead"
         )
     _check_dtypes(name, input, weight, bias)
     x = input if batched else input[None]
@@ -289,7 +289,8 @@ def _transposed(x, w, stride, pads, output_padding, dilation, groups):
         # A dilated input makes XLA:CPU walk over the zeros; products and shifted sums do not.
         columns = lax.dot_general(w, x, (((0,), (1,)), ((), ())))
         columns = jnp.moveaxis(columns, 1 + n, 0)
-        full = [max((m - 1) * s + k, p + o) for m, s, k, p, o in zip(x.shape[2:], stride, spans, pads, size, strict=True)]
+        places = zip(x.shape[2:], stride, spans, pads, size, strict=True)
+        full = [max((m - 1) * s + k, p + o) for m, s, k, p, o in places]
         y = _overlap_add(columns, kernel, stride, dilation, full)
         return y[(slice(None), slice(None), *(slice(p, p + o) for p, o in zip(pads, size, strict=True)))]
     flipped = w[(slice(None), slice(None), *(slice(None, None, -1) for _ in kernel))]
@@ -327,18 +328,17 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
     _check_dtypes(name, input, weight, bias)
     if any(e >= s and e >= d for e, s, d in zip(output_padding, stride, dilation, strict=True)):
         raise RuntimeError(
-            f"output padding must be smaller than either stride or dilation, but got output_padding={list(output_padding)} "
+            "output padding must be smaller than either stride or dilation, but got "
+            f"output_padding={list(output_padding)} "
             f"stride={list(stride)} dilation={list(dilation)} ({name})"
         )
     x = input if batched else input[None]
-    size = [
-        (m - 1) * s - 2 * p + d * (k - 1) + 1 + e
-        for m, s, p, d, k, e in zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True)
-    ]
+    axes = zip(x.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True)
+    size = [(m - 1) * s - 2 * p + d * (k - 1) + 1 + e for m, s, p, d, k, e in axes]
     if any(m <= 0 for m in size):
         raise RuntimeError(
-            f"Given input size per channel: {_by(x.shape[2:])}. Calculated output size per channel: {_by(size)}. Output "
-            f"size is too small ({name})"
+            f"Given input size per channel: {_by(x.shape[2:])}. Calculated output size per channel: "
+            f"{_by(size)}. Output size is too small ({name})"
         )
     y = _transposed(x, weight, stride, padding, output_padding, dilation, groups)
     if bias is not None:
@@ -347,9 +347,6 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
 
 
 # ---- operators -------------------------------------------------------------------------------------------------------
-
-_Ints = int | tuple[int, ...]
-
 
 @op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
 def conv1d(
@@ -401,8 +398,8 @@ def conv3d(
 ):
     """Cross-correlation over the last three axes.
 
-    Shapes: input (N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, kd, kh, kw), bias (O,) -> (N, O, D', H', W'), as
-    in conv2d.  Raises: RuntimeError for sizes that do not fit.
+    Shapes: input (N, C, D, H, W) or (C, D, H, W), weight (O, C / groups, kd, kh, kw), bias (O,) -> (N, O, D', H', W'),
+    as in conv2d.  Raises: RuntimeError for sizes that do not fit.
     """
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
@@ -439,8 +436,8 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: int | tuple[int, ...] = 1,
 ):
-    """Adjoint of conv2d: input (N, C, H, W) or (C, H, W), weight (C, O / groups, kh, kw) -> (N, O, H', W'), each axis as
-    in conv_transpose1d.
+    """Adjoint of conv2d: input (N, C, H, W) or (C, H, W), weight (C, O / groups, kh, kw) -> (N, O, H', W'), each axis
+    as in conv_transpose1d.
 
     Raises: RuntimeError for sizes that do not fit.
     """
@@ -460,8 +457,8 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: int | tuple[int, ...] = 1,
 ):
-    """Adjoint of conv3d: input (N, C, D, H, W) or (C, D, H, W), weight (C, O / groups, kd, kh, kw) -> (N, O, D', H', W'),
-    each axis as in conv_transpose1d.
+    """Adjoint of conv3d: input (N, C, D, H, W) or (C, D, H, W), weight (C, O / groups, kd, kh, kw)
+    -> (N, O, D', H', W'), each axis as in conv_transpose1d.
 
     Raises: RuntimeError for sizes that do not fit.
     """
@@ -492,7 +489,8 @@ def _check_window(kernel, dilation, padding, stride):
             limit = "greater than zero" if low else "non-negative"
             names = what.split()[0]
             raise RuntimeError(
-                f"{what} should be {limit}, but got {names}_height: {pair[0]} {names}_width: {pair[1]} (unfold and fold)"
+                f"{what} should be {limit}, but got {names}_height: {pair[0]} {names}_width: "
+                f"{pair[1]} (unfold and fold)"
             )
 
 
@@ -517,8 +515,8 @@ def unfold(
     """
     if input.ndim not in (3, 4) or 0 in input.shape[-3:]:
         raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but "
-            f"got: {list(input.shape)} (unfold)"
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(input.shape)} (unfold)"
         )
     kernel, dilation = _pair(kernel_size, "kernel_size"), _pair(dilation, "dilation")
     padding, stride = _pair(padding, "padding"), _pair(stride, "stride")
@@ -528,8 +526,8 @@ def unfold(
     if min(out) < 1:
         raise RuntimeError(
             f"Given input with spatial size {tuple(x.shape[2:])}, kernel_size={kernel}, dilation={dilation}, "
-            f"padding={padding}, calculated shape of the array of sliding blocks as {out}, but its components must be at "
-            "least one. (unfold)"
+            f"padding={padding}, calculated shape of the array of sliding blocks as {out}, but its "
+            "components must be at least one. (unfold)"
         )
     x = pad_space(x, [(p, p) for p in padding])
     y = jnp.stack([x[(slice(None), slice(None), *s)] for _, s in tap_slices(kernel, stride, dilation, out)], 2)
@@ -552,8 +550,8 @@ def fold(
     """
     if input.ndim not in (2, 3) or 0 in input.shape[-2:]:
         raise RuntimeError(
-            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for input, "
-            f"but got: {list(input.shape)} (fold)"
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero "
+            f"dimensions for input, but got: {list(input.shape)} (fold)"
         )
     size, kernel = _pair(output_size, "output_size"), _pair(kernel_size, "kernel_size")
     dilation, padding, stride = _pair(dilation, "dilation"), _pair(padding, "padding"), _pair(stride, "stride")

@@ -74,7 +74,9 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
         raise RuntimeError(f"bilinear(): weight must have 3 dimensions, but it has shape {list(weight.shape)}")
     for name, x, n in (("input1", input1, weight.shape[1]), ("input2", input2, weight.shape[2])):
         if x.shape[-1] != n:
-            raise RuntimeError(f"bilinear(): {name} size does not match weight size: got {x.shape[-1]} but expected {n}")
+            raise RuntimeError(
+                f"bilinear(): {name} size does not match weight size: got {x.shape[-1]} but expected {n}"
+            )
     outs, ins1, ins2 = weight.shape
     if bias is not None and bias.shape != (outs,):
         got = bias.shape[0] if bias.ndim else 0
@@ -211,7 +213,8 @@ def _embedding_bag_precheck(bound: dict) -> None:
     bad = np.flatnonzero((flat < 0) | (flat >= shape[0]))
     if bad.size:
         raise RuntimeError(
-            f"Index {int(bad[0])} of input takes value {int(flat[bad[0]])} which is not in the valid range [0, {shape[0]})"
+            f"Index {int(bad[0])} of input takes value {int(flat[bad[0]])} which is not in the valid "
+            f"range [0, {shape[0]})"
         )
 
 
@@ -259,8 +262,8 @@ def embedding_bag(
             )
         if per_sample_weights.shape != input.shape:
             raise ValueError(
-                f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then it must have "
-                f"the same shape as the input ({list(input.shape)})"
+                f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not "
+                f"None, then it must have the same shape as the input ({list(input.shape)})"
             )
         if per_sample_weights.dtype != weight.dtype:
             raise RuntimeError(

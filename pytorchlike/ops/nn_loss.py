@@ -41,7 +41,8 @@ def _broadcast(name: str, *arrays):
                 shape[i] = n
             elif n not in (1, shape[i]):
                 raise RuntimeError(
-                    f"The size of tensor a ({shape[i]}) must match the size of tensor b ({n}) at non-singleton dimension "
+                    f"The size of tensor a ({shape[i]}) must match the size of tensor b ({n}) at "
+                    "non-singleton dimension "
                     f"{i} ({name}: got shapes {', '.join(_list(b) for b in arrays)})"
                 )
     return tuple(jnp.broadcast_to(a, shape) for a in arrays)
@@ -101,8 +102,8 @@ def _check_classes(name, input, target, weight):
         if input.shape[2:] != target.shape[1:]:
             if input.ndim == 4 and target.ndim != 3:
                 raise RuntimeError(
-                    f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {target.ndim} "
-                    f"({name})"
+                    "only batches of spatial targets supported (3D tensors) but got targets of "
+                    f"dimension: {target.ndim} ({name})"
                 )
             raise ValueError(
                 f"Expected target size {[input.shape[0], *input.shape[2:]]}, got {_list(target)} ({name}: input "
@@ -201,8 +202,8 @@ def _cross_entropy_probabilities(input, target, weight, reduction, label_smoothi
     classes = input.shape[axis]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
-            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no classes but got weight "
-            f"tensor of shape: {_list(weight)}"
+            f"cross_entropy: weight tensor should be defined either for all {classes} classes or no "
+            f"classes but got weight tensor of shape: {_list(weight)}"
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / classes
@@ -295,9 +296,9 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ):
-    """``d ** 2 / 2`` where ``|d| <= delta``, else ``delta * (|d| - delta / 2)``, with d = input - target (they broadcast).
+    """``d ** 2 / 2`` where ``|d| <= delta``, else ``delta * (|d| - delta / 2)``, with d = input - target.
 
-    Raises: RuntimeError for delta <= 0.
+    Shapes: input and target broadcast.  weight: as in mse_loss.  Raises: RuntimeError for delta <= 0.
     """
     _check_reduction(reduction)
     if delta <= 0:
@@ -561,11 +562,13 @@ def cosine_embedding_loss(
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported (cosine_embedding_loss)")
     if target.ndim == 1 and not (input1.ndim == input2.ndim == 2):
         raise RuntimeError(
-            f"1D target tensor expects 2D input tensors, but found inputs with sizes {_list(input1)} and {_list(input2)}."
+            f"1D target tensor expects 2D input tensors, but found inputs with sizes {_list(input1)} "
+            f"and {_list(input2)}."
         )
     if target.ndim == 0 and not (input1.ndim == input2.ndim == 1):
         raise RuntimeError(
-            f"0D target tensor expects 1D input tensors, but found inputs with sizes {_list(input1)} and {_list(input2)}."
+            f"0D target tensor expects 1D input tensors, but found inputs with sizes {_list(input1)} "
+            f"and {_list(input2)}."
         )
     input1, input2 = _pair("cosine_embedding_loss", input1, input2)
     eps = 1e-12
@@ -653,12 +656,15 @@ def multi_margin_loss(
     if p not in (1, 2):
         raise ValueError(f"only p == 1 and p == 2 supported (multi_margin_loss got {p})")
     if input.ndim > 2 or (input.ndim and not input.shape[-1]):
-        raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {_list(input)}")
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {_list(input)}"
+        )
     x = input.reshape(-1, input.shape[-1]) if input.ndim else input.reshape(1, 1)
     samples, classes = x.shape
     if target.ndim > 1 or target.size != samples:
         raise RuntimeError(
-            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch size). "
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input "
+            "samples (batch size). "
             f"Expected target size [{samples}], but got {_list(target)}. Input has shape {_list(input)}."
         )
     if weight is not None and weight.size != classes:
@@ -693,7 +699,9 @@ def multilabel_margin_loss(input: Array, target: Array, *, reduction: str = "mea
     """
     _check_reduction(reduction)
     if input.ndim > 2 or (input.ndim and not input.shape[-1]):
-        raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {_list(input)}")
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {_list(input)}"
+        )
     if input.shape != target.shape:
         raise RuntimeError(f"inconsistent target size: {_list(target)} for input of size: {_list(input)}")
     _require_float("multilabel_margin_loss", input)
@@ -729,13 +737,13 @@ def _ctc_precheck(bound: dict) -> None:
     if targets and lengths is not None and lengths.size:
         if len(targets) == 2 and lengths.max() > targets[1]:
             raise RuntimeError(
-                f"Expected tensor to have size at least {int(lengths.max())} at dimension 1, but got size {targets[1]} for "
-                "argument #2 'targets' (ctc_loss)"
+                f"Expected tensor to have size at least {int(lengths.max())} at dimension 1, but got "
+                f"size {targets[1]} for argument #2 'targets' (ctc_loss)"
             )
         if len(targets) == 1 and shape and len(shape) == 3 and lengths.sum() != targets[0]:
             raise RuntimeError(
-                f"Expected tensor to have size {int(lengths.sum())} at dimension 0, but got size {targets[0]} for argument "
-                "#2 'targets' (ctc_loss)"
+                f"Expected tensor to have size {int(lengths.sum())} at dimension 0, but got size "
+                f"{targets[0]} for argument #2 'targets' (ctc_loss)"
             )
 
 

@@ -175,7 +175,8 @@ def _pad_constant(x, pads: tuple[int, ...], value):
         low, high = pads[2 * i], pads[2 * i + 1]
         if x.shape[axis] + low + high < 0:
             raise RuntimeError(
-                f"narrow(): length must be non-negative. pad: axis {axis} of size {x.shape[axis]} with pads {low}, {high}"
+                f"narrow(): length must be non-negative. pad: axis {axis} of size {x.shape[axis]} "
+                f"with pads {low}, {high}"
             )
         config[axis] = (low, high, 0)
     return lax.pad(x, jnp.asarray(value).astype(x.dtype), config)
@@ -185,7 +186,8 @@ def _pad_axis(x, axis: int, low: int, high: int, mode: str, shape: list[int]):
     m = x.shape[axis]
     if m + low + high < 0 or (m + low + high == 0 and mode != "circular") or (not m and (low > 0 or high > 0)):
         raise RuntimeError(
-            f"pad: axis {axis} of size {m} with pads {low}, {high} would get size {m + low + high} ({mode}, input {shape})"
+            f"pad: axis {axis} of size {m} with pads {low}, {high} would get size {m + low + high} "
+            f"({mode}, input {shape})"
         )
     if mode == "reflect" and (low >= m or high >= m):
         raise RuntimeError(
@@ -358,8 +360,8 @@ def interpolate(
         out = (size,) * n if isinstance(size, int) else tuple(size)
         if len(out) != n:
             raise ValueError(
-                "Input and output must have the same number of spatial dimensions, but got input with spatial dimensions of "
-                f"{list(space)} and output size of {out}."
+                "Input and output must have the same number of spatial dimensions, but got input "
+                f"with spatial dimensions of {list(space)} and output size of {out}."
             )
     else:
         factors = (scale_factor,) * n if isinstance(scale_factor, (int, float)) else tuple(scale_factor)
@@ -543,8 +545,8 @@ def grid_sample(
         )
     if input.ndim != grid.ndim or n not in (1, 2, 3):
         raise RuntimeError(
-            f"grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
+            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but "
+            f"got input with sizes {list(input.shape)} and grid with sizes {list(grid.shape)}"
         )
     if grid.shape[0] != input.shape[0]:
         raise RuntimeError(
@@ -553,7 +555,8 @@ def grid_sample(
         )
     if grid.shape[-1] != n or n == 1:
         raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {n} in last dimension, but got grid with sizes {list(grid.shape)}"
+            f"grid_sampler(): expected grid to have size {n} in last dimension, but got grid with "
+            f"sizes {list(grid.shape)}"
         )
     if 0 in input.shape[2:]:
         raise RuntimeError(
@@ -625,7 +628,10 @@ def _sample_cubic(flat, at, sizes, padding_mode: str, align: bool):
 
 @op(namespace=("torch", "nn.functional"), method=False, out=False, saves=False)
 def pixel_shuffle(input: Array, upscale_factor: int):
-    """(*, C * r * r, H, W) -> (*, C, H * r, W * r): channels become places.  Source: Shi et al. 2016, arXiv:1609.05158."""
+    """(*, C * r * r, H, W) -> (*, C, H * r, W * r): channels become places.
+
+    Source: Shi et al. 2016, arXiv:1609.05158.
+    """
     r = upscale_factor
     if input.ndim < 3:
         raise RuntimeError(
@@ -636,8 +642,8 @@ def pixel_shuffle(input: Array, upscale_factor: int):
     *lead, c, h, w = input.shape
     if c % (r * r):
         raise RuntimeError(
-            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
-            f"input.size(-3)={c} is not divisible by {r * r}"
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            f"upscale_factor, but input.size(-3)={c} is not divisible by {r * r}"
         )
     x = input.reshape(math.prod(lead), c // (r * r), r, r, h, w)
     return x.transpose(0, 1, 4, 2, 5, 3).reshape(*lead, c // (r * r), h * r, w * r)
@@ -657,8 +663,8 @@ def pixel_unshuffle(input: Array, downscale_factor: int):
     for what, axis, m in (("height", -2, h), ("width", -1, w)):
         if m % r:
             raise RuntimeError(
-                f"pixel_unshuffle expects {what} to be divisible by downscale_factor, but input.size({axis})={m} is not "
-                f"divisible by {r}"
+                f"pixel_unshuffle expects {what} to be divisible by downscale_factor, but "
+                f"input.size({axis})={m} is not divisible by {r}"
             )
     x = input.reshape(math.prod(lead), c, h // r, r, w // r, r)
     return x.transpose(0, 1, 3, 5, 2, 4).reshape(*lead, c * r * r, h // r, w // r)

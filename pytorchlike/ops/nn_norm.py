@@ -131,6 +131,8 @@ def _batch_norm(
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"{missing} must be defined in evaluation mode (batch_norm)")
+    if (running_mean is None) != (running_var is None):
+        raise RuntimeError("batch_norm: running_mean and running_var must both be given, or neither")
     count = math.prod(input.shape) // max(channels, 1)
     if training and count == 1:
         raise ValueError(
@@ -150,7 +152,7 @@ def _batch_norm(
     # Channels last inside: the transposes cancel against those of neighbouring convolutions and pools.
     y, mean, var = _standardize(jnp.moveaxis(x, 1, -1), tuple(range(input.ndim - 1)), eps)
     y = jnp.moveaxis(_affine(y, weight, bias, (channels,)), -1, 1).astype(input.dtype)
-    if running_mean is None and running_var is None:
+    if running_mean is None:
         return y
     mean, var = lax.stop_gradient(mean).reshape(channels), lax.stop_gradient(var).reshape(channels)
     unbiased = var * (count / (count - 1))
@@ -181,6 +183,8 @@ def _instance_norm(
         )
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+    if (running_mean is None) != (running_var is None):
+        raise RuntimeError("instance_norm: running_mean and running_var must both be given, or neither")
     if input.ndim < 3:
         raise RuntimeError(f"instance_norm: expected (N, C, *), but got input of shape {list(input.shape)}")
     channels = input.shape[1]

@@ -144,10 +144,11 @@ def _max_windows(x, index, axis: int, reads: np.ndarray):
         positions = (*index.shape[:axis], out, k, *index.shape[axis + 1 :])
         where = jnp.where(valid, jnp.take(index, flat, axis).reshape(positions), -1)
         valid = where >= 0
-    # Compiled by XLA:CPU, a maximum over this axis can lose a NaN, so they are looked for apart.
+    # A compiled maximum over an axis loses NaNs on CPU (jaxlib 0.10.2), so they are looked for apart.
     missing = (seen != seen) & valid
     nan = missing.any(axis + 1, keepdims=True)
-    hit = jnp.where(nan, missing, (seen == jnp.where(missing, _lowest(x.dtype), seen).max(axis + 1, keepdims=True)) & valid)
+    top = jnp.where(missing, _lowest(x.dtype), seen).max(axis + 1, keepdims=True)
+    hit = jnp.where(nan, missing, (seen == top) & valid)
     # The first hit, but the last NaN; without any (all is padding), the first place.
     order = jnp.arange(k, dtype=jnp.int32).reshape(k, *(1,) * (x.ndim - axis - 1))
     early = jnp.where(hit, order, k).min(axis + 1, keepdims=True)

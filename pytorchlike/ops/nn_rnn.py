@@ -1,7 +1,7 @@
 """Recurrent networks, whole, and their cells.
 
-One operator is one network of any depth, as ``lax.scan`` over time: a loop unrolled into the program compiles for minutes
-and trains at half the speed.
+One operator is one network of any depth, as ``lax.scan`` over time: a loop unrolled into the program compiles for
+minutes and trains at half the speed.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _scan_forward(step, xg, state, w, b, keep):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _recur(step, xg, state, w, b, keep):
-    """All states (T, N, H) of a recurrence from input gates xg (T, N, G); where keep (T, N, 1) is False it stands still.
+    """All states (T, N, H) of a recurrence from input gates xg (T, N, G); where keep (T, N, 1) is False it stays.
 
     The tangent takes the product with the weight's tangent out of the loop.  Transposed, that makes the gradient of the
     weight one product over all steps, where the scan's own transpose would add up one small product for each step.
@@ -148,7 +148,8 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
     plain = 4 if has_biases else 2
     if surplus or each not in ((plain, plain + 1) if n_state == 2 else (plain,)):
         raise RuntimeError(
-            f"{name}: got {len(weights)} weights for {num_layers} layers in {directions} directions, where each has {plain}"
+            f"{name}: got {len(weights)} weights for {num_layers} layers in {directions} directions, "
+            f"where each has {plain}"
         )
     gates = {_lstm_step: 4, _gru_step: 3}.get(step, 1)
     hidden = weights[0].shape[0] // gates

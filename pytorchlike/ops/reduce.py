@@ -265,7 +265,7 @@ def sum_to_size(input: Array, size: Sizes):
     lead = len(shape) - len(size)
     if lead < 0 or any(s not in (1, n) for s, n in zip(size, shape[lead:], strict=True)):
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
-    if size == shape:
+    if size == shape and shape:
         return input
     x = jnp.sum(input.astype(_sum_dtype(input, None)), tuple(range(lead)))
     return jnp.sum(x, tuple(i for i, s in enumerate(size) if s == 1 and x.shape[i] != 1), keepdims=True)
@@ -974,6 +974,24 @@ def _histogram_edges(input: Array, bins: Array, *, weight: Array | None = None, 
     w = jnp.ones_like(x) if weight is None else weight.reshape(-1).astype(x.dtype)
     hist = jnp.zeros(n + 1, x.dtype).at[at].add(w)[:n]
     return (_density(hist, bins) if density else hist), bins
+
+
+def _parse_hash(*args, **kwargs):
+    if kwargs.get("mode", 0) != 0:
+        raise RuntimeError(f"Unknown hash_tensor mode: {kwargs['mode']}")
+    return None, args, kwargs
+
+
+@op(differentiable=False, parse=_parse_hash)
+def hash_tensor(input: Array, dim: Dims = (), *, keepdim: bool = False, mode: int = 0):
+    """Exclusive or of the elements' 64-bit patterns (as float64, or int64) over ``dim`` (all if empty), uint64."""
+    if is_complex(input.dtype):
+        raise NotImplementedError(f"\"hash_tensor\" not implemented for '{type_name(input.dtype)}'")
+    wide = input.astype(np.float64 if is_float(input.dtype) else np.int64)
+    bits = lax.bitcast_convert_type(wide, np.uint64)
+    axes = many_axes(dim, input.ndim)
+    out = lax.reduce(bits, np.uint64(0), lax.bitwise_xor, axes)
+    return jnp.expand_dims(out, axes) if keepdim and input.ndim else out
 
 
 @op(name="_bincount", namespace=None, differentiable=False)

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._table import Array, Arrays, Sizes, op, result_type, view_rule
+from ._table import Array, Arrays, Scalar, Sizes, op, result_type, view_rule
 
 _OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -664,7 +664,35 @@ def _cat(tensors, dim: int, name: str):
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, dim)
 
 
-@op(aliases=("concat", "concatenate"), saves=False, method=False, autocast="promote")
+def _host_cat(arrays, n, dim):
+    """`cat` of NumPy arrays of one dtype; None for what needs a closer look, or will be refused."""
+    shape = arrays[0].shape
+    if type(dim) is not int or not shape or not -len(shape) <= dim < len(shape):
+        return None
+    rest = (shape[:dim], shape[dim:][1:])
+    for x in arrays:
+        if x.ndim != len(shape) or (x.shape[:dim], x.shape[dim:][1:]) != rest:
+            return None
+    return np.concatenate(arrays, dim)
+
+
+def _host_stack(arrays, n, dim):
+    """`stack` of NumPy arrays of one dtype; None for what will be refused."""
+    shape = arrays[0].shape
+    if type(dim) is not int or not -len(shape) - 1 <= dim <= len(shape):
+        return None
+    for x in arrays:
+        if x.shape != shape:
+            return None
+    if dim == 0:  # the same as np.stack, without its views of each
+        out = np.empty((n, *shape), arrays[0].dtype)
+        for i, x in enumerate(arrays):
+            out[i] = x
+        return out
+    return np.stack(arrays, dim)
+
+
+@op(aliases=("concat", "concatenate"), saves=False, method=False, autocast="promote", host=_host_cat)
 def cat(tensors: Arrays, dim: int = 0):
     """Joins tensors along an existing dim; all other sizes must agree.  Dtype: the promotion of all dtypes.
 
@@ -674,7 +702,7 @@ def cat(tensors: Arrays, dim: int = 0):
     return _cat(tensors, dim, "cat")
 
 
-@op(saves=False, method=False, autocast="promote")
+@op(saves=False, method=False, autocast="promote", host=_host_stack)
 def stack(tensors: Arrays, dim: int = 0):
     """Joins tensors of one shape along a new dim at ``dim``.  Dtype: the promotion of all dtypes."""
     if not tensors:
@@ -843,6 +871,8 @@ def roll(input: Array, shifts: int | tuple[int, ...], dims: int | tuple[int, ...
     if len(shifts) != len(dims) and (dims or len(shifts) != 1):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
     if not input.size or not input.ndim:
+        if dims and not input.ndim:
+            raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
         [wrap_dim(d, input.ndim) for d in dims]
         return input
     x = input if dims else input.reshape((-1,))
@@ -941,6 +971,32 @@ def diag(input: Array, diagonal: int = 0):
 def diagflat(input: Array, offset: int = 0):
     """The matrix that holds all elements of ``input``, in order, on a diagonal."""
     return _diag_embed(input.reshape((-1,)), offset, 0, 1)
+
+
+@op(method=False, out=False, saves=False)
+def constant_pad_nd(input: Array, pad: tuple[int, ...], value: Scalar = 0):
+    """``input`` with ``value`` around it: pad has (before, after) of the last dim, then of the one before it, ...
+
+    Negative numbers cut off.
+    """
+    if len(pad) % 2:
+        raise RuntimeError("Length of pad must be even but instead it equals " + str(len(pad)))
+    if len(pad) > 2 * input.ndim:
+        raise RuntimeError(
+            "Length of pad should be no more than twice the number of dimensions of the input. Pad length is "
+            f"{len(pad)} while the input has {input.ndim} dimensions."
+        )
+    width = [(0, 0, 0)] * input.ndim
+    for k in range(len(pad) // 2):
+        d = input.ndim - 1 - k
+        low, high = pad[2 * k], pad[2 * k + 1]
+        if input.shape[d] + low + high < 0:
+            raise RuntimeError(
+                f"The input size {input.shape[d]}, plus negative padding {low} and {high} resulted in a negative output "
+                f"size, which is invalid. Check dimension {d} of your input."
+            )
+        width[d] = (low, high, 0)
+    return lax.pad(input, jnp.asarray(value).astype(input.dtype), width)
 
 
 # -------------------------------------------------------------------------------------- writing through a view, as copy

@@ -169,7 +169,11 @@ class LoadedStorage(UntypedStorage):
             base = base.detach()
             if in_order and base._value.meta.shape == size:
                 return base
-            return T.as_strided(base, size, stride, offset)
+            if dtype.kind == "f" and dtype.itemsize == 1 and not base.is_meta:
+                base.jax()  # NumPy cannot stride over float8, JAX can
+            once = tuple(n if s or n == 0 else 1 for n, s in zip(size, stride, strict=True))
+            shown = T.as_strided(base, once, stride, offset)
+            return shown if once == size else shown.expand(size)
 
     def _checked(self, dtype: np.dtype, offset: Any, size: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Size and stride as tuples, once every element is known to lie in the storage."""
@@ -273,7 +277,7 @@ def _finish(tensor: Tensor, requires_grad: Any, metadata: Any) -> Tensor:
         _need(type(metadata) is dict and set(metadata) <= {"conj", "neg"}, "_rebuild_tensor", "only conj and neg")
         with no_grad():
             # The bits that PyTorch sets instead of computing are carried out here.
-            tensor = tensor.conj() if metadata.get("conj") else tensor
+            tensor = T.conj_physical(tensor) if metadata.get("conj") else tensor
             tensor = -tensor if metadata.get("neg") else tensor
     return tensor.requires_grad_(True) if requires_grad else tensor
 

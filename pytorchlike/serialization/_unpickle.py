@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 __all__ = ["Allowed", "Skimmer", "Truncated", "Unpickler"]
 
 _MAX_MARKS = 10_000  # nested containers under construction; PyTorch's own files have a handful
-_FREE_OBJECTS = 1_000_000  # containers granted to any file, on top of one for every 4 bytes of pickle
+_FREE_OBJECTS = 100_000  # containers granted to any file, on top of one for every 2 bytes of pickle
 _FREE_HASHING = 1_000_000
 
 #: Names of Python 2 that protocol 2 writes.
@@ -32,7 +32,7 @@ _f64 = struct.Struct(">d").unpack_from
 
 #: What a malformed pickle or refused arguments make the interpreter stumble over.
 _STUMBLES = (
-    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RecursionError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
     struct.error,
 )  # fmt: skip
 
@@ -122,8 +122,9 @@ class Unpickler:
         self.memo: dict[int, Any] = {}
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
+        self.foreign: Exception | None = None  # raised by what loads storages: no fault of the pickle's
         self.known: dict[int, Allowed] = {}  # by identity of the value, which stays alive here
-        self.objects = _FREE_OBJECTS + (len(data) - start) // 4
+        self.objects = _FREE_OBJECTS + (len(data) - start) // 2
         self.hashing = _FREE_HASHING + 16 * (len(data) - start)
 
     def load(self) -> Any:
@@ -146,8 +147,12 @@ class Unpickler:
                     raise UnpicklingError(f"Unsupported operand {code} ({bytes([code])!r})")
                 step(self)
         except UnpicklingError as error:
+            if error is self.foreign:
+                raise
             raise UnpicklingError(f"{error} (byte {at} of the pickle)") from error.__cause__
         except _STUMBLES as error:
+            if error is self.foreign:
+                raise
             why = f"invalid pickle: {type(error).__name__}: {error} (byte {at} of the pickle)"
             raise UnpicklingError(why) from error
 
@@ -329,7 +334,11 @@ class Unpickler:
         pid = self.stack.pop()
         if type(pid) is not tuple and type(pid) is not int:
             raise UnpicklingError(f"persistent_load id must be tuple or int, but got {type(pid).__name__}")
-        self.stack.append(self.persistent_load(pid))
+        try:
+            self.stack.append(self.persistent_load(pid))
+        except Exception as error:
+            self.foreign = error
+            raise
 
     def op_append(self) -> None:
         item = self.stack.pop()

@@ -16,7 +16,7 @@ _BINARY = {
     "__xor__": "bitwise_xor", "__lshift__": "bitwise_left_shift", "__rshift__": "bitwise_right_shift", "__eq__": "eq",
     "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge", "__radd__": "add", "__rmul__": "mul",
     "__rand__": "bitwise_and", "__ror__": "bitwise_or", "__rxor__": "bitwise_xor", "__rsub__": "rsub",
-    "__rtruediv__": "_rdiv", "__rfloordiv__": "_rfloor_divide", "__rmod__": "_rremainder", "__rpow__": "_rpow",
+    "__rtruediv__": "_rdiv", "__rmatmul__": "_rmatmul", "__rdiv__": "_rdiv", "__div__": "div", "__idiv__": "div_", "__rfloordiv__": "_rfloor_divide", "__rmod__": "_rremainder", "__rpow__": "_rpow",
     "__rlshift__": "_rlshift", "__rrshift__": "_rrshift",
     "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ifloordiv__": "floor_divide_",
     "__imod__": "remainder_", "__ipow__": "pow_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
@@ -39,6 +39,12 @@ def rdiv(input: Array, other: Operand):
     return other / input
 
 
+@op(name="_rmatmul", namespace=None, autocast="lower")
+def rmatmul(input: Array, other: Array):
+    """``other @ input``."""
+    return _swapped("matmul")(other, input)
+
+
 @op(name="_rfloor_divide", namespace=None, promote="common")
 def rfloor_divide(input: Array, other: Operand):
     """``other // input``."""
@@ -54,7 +60,7 @@ def rremainder(input: Array, other: Operand):
 @op(name="_rpow", namespace=None, promote="common")
 def rpow(input: Array, other: Operand):
     """``other ** input``."""
-    return jnp.power(other, input)
+    return _swapped("pow")(other, input)
 
 
 @op(name="_rlshift", namespace=None, promote="common")

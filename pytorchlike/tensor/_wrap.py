@@ -94,6 +94,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if entry.factory:
         body.append("if layout is not None or pin_memory: raise Unusual")
     starred = False
+    if not entry.factory and not any(p.kind in (Array, Arrays) and not p.optional for p in params):
+        numbers = [f"{p.name}.__class__ in NUMBERS" for p in params if p.kind is Operand and not p.optional]
+        body.append(f"if {' and '.join(numbers)}: raise Unusual")
     for p in params:
         n = p.name
         if p.kind is None:
@@ -123,6 +126,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
                 ]
             elif p.optional:
                 body += [f"if {n} is None: k_{n} = i_{n} = v_{n} = None", "else:", *["    " + t for t in take]]
+            elif entry.view is not None and p is params[0]:
+                body.append(take[0])
+                late = take[1]  # a view of a host value records nothing, not even that input
             else:
                 body += take
             key.append(f"k_{n}")
@@ -141,8 +147,16 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             key.append(f"k_{n}")
             ins.append(f"i_{n}")
         elif p.kind is Arrays:
+            body.append(f"if {n}.__class__ is not list and {n}.__class__ is not tuple: raise Unusual")
+            body.append(f"v_{n} = [_t._value if _t._alias is None else _t._fresh() for _t in {n}]")
+            if entry.host is not None:
+                told = ", ".join(f"len(v_{n})" if q is p else q.name for q in params)
+                body += [
+                    f"if v_{n} and v_{n}[0].data.__class__ is ndarray{' and out is None' if entry.out else ''}:",
+                    f"    result = host_call(ENTRY, v_{n}, ({told},))",
+                    "    if result is not None: return result",
+                ]
             body += [
-                f"v_{n} = [_t._value if _t._alias is None else _t._fresh() for _t in {n}]",
                 f"i_{n} = [_v.slot if _v.trace is trace else trace.slots.get(_v) or trace.add_input(_v) for _v in v_{n}]",
                 f"n_{n} = len(i_{n})",
             ]
@@ -176,11 +190,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             f"if v_{first}.data.__class__ is ndarray and not v_{first}.meta.grad: "
             f"return host_view({first}, v_{first}, ENTRY, static, ({', '.join(ins[1:])}{',' if len(ins) > 1 else ''}))"
         )
-    elif entry.host is not None:
-        held = next((p.name for p in params if p.kind is Arrays), None)
-        body.append(f"if v_{held}[0].data.__class__ is ndarray:")
-        body.append(f"    result = host_call(ENTRY, v_{held}, static)")
-        body.append("    if result is not None: return result")
+        body.append(late)
     which = "OP"
     if entry.precheck is not None:
         held = ", ".join(f"{n!r}: {v}" for n, v in values.items())
@@ -460,7 +470,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     from ._tensor import Tensor, after_write, before_write, link
 
     name = entry.name + ("_" if inplace else "")
-    kwargs.pop("layout", None) is None or _strided(name)
+    _strided(entry, kwargs.pop("layout", None))
     kwargs.pop("pin_memory", None)
     if kwargs.pop("inplace", False):
         return _general(entry, True, unusual, *args, **kwargs)
@@ -488,11 +498,9 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
             if x is None and p.optional:
                 static.append(None)
                 continue
-            if isinstance(x, Tensor) or not isinstance(x, (list, tuple)):
-                if not isinstance(x, Tensor):
-                    raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be tuple of Tensors, not "
-                                    f"{type(x).__name__}")  # fmt: skip
-                x = x.unbind(0)
+            if not isinstance(x, (list, tuple)):
+                raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be tuple of Tensors, not "
+                                f"{type(x).__name__}")  # fmt: skip
             for i, t in enumerate(x):
                 if not isinstance(t, Tensor):
                     raise TypeError(f"{name}(): expected Tensor as element {i} in argument '{p.name}', but got "
@@ -516,6 +524,10 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
             raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be Tensor, not {type(x).__name__}")
     if entry.factory:
         static.append(place_for(device))
+    elif not held and any(p.kind is Operand for p in entry.params) and not any(isinstance(d, Value) for d in dynamic):
+        given = ", ".join(type(a).__name__ for a in args)
+        raise TypeError(f"{name}() received an invalid combination of arguments - got ({given}), but expected a Tensor "
+                        "among them")  # fmt: skip
     op = entry.op_inplace if inplace else entry.op
     if entry.name == "view":
         bound["input"]._check_view(sizes(bound["size"]))
@@ -542,8 +554,12 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     return result if out is None else _write_out(out, result, entry)
 
 
-def _strided(name: str) -> None:
-    return None
+def _strided(entry: OpDef, layout: Any) -> None:
+    """Refuse layouts other than the dense one."""
+    if layout is None or repr(layout) == "torch.strided":
+        return
+    error = ValueError if "signal.windows" in entry.namespaces else NotImplementedError
+    raise error(f"{entry.name} is implemented for strided tensors only, got: {layout}")
 
 
 def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..engine import local
 from ..engine.meta import LEAF
-from ._register import METHODS, FUNCTIONS, function
+from ._register import FUNCTIONS, METHODS, function
 from ._tensor import Alias, Tensor, _as_leaf, _plain, before_write, write_out
 from .functions_shape import split, split_with_sizes, unbind
 
@@ -94,7 +94,9 @@ def _in_place(view: str) -> None:
         return become(input, getattr(input, view)(*args, **kwargs))
 
     change.__name__ = change.__qualname__ = f"{view}_"
-    change.__doc__ = f"Makes the tensor the view of itself that ``{view}`` gives; other views of its storage stay as they are."
+    change.__doc__ = (
+        f"Makes the tensor the view of itself that ``{view}`` gives; other views of its storage stay as they are."
+    )
     METHODS[f"{view}_"] = change
     if view == "as_strided":
         FUNCTIONS["torch", f"{view}_"] = change

@@ -57,7 +57,7 @@ def arange(
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if int(step) == 0 and kind.numpy.kind in "iu":
+    if int(step) == 0 and (kind if out is None else out.dtype).numpy.kind in "iu":
         raise ValueError("step must be nonzero")
     if all(isinstance(n, int) for n in (start, end, step)):
         length = -((start - end) // step)
@@ -183,6 +183,41 @@ def new_full(input: Tensor, size: Any, fill_value: Any, **kwargs: Any) -> Tensor
 def new_empty_strided(input: Tensor, size: Any, stride: Any, **kwargs: Any) -> Tensor:
     """``empty_strided`` in the dtype and on the device of ``input``."""
     return empty_strided(size, stride, **_like(input, kwargs))
+
+
+def _line(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
+    for x in (start, end):
+        if isinstance(x, Tensor) and x.ndim:
+            raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got start or end with "
+                               f"{x.ndim} dimension(s)")  # fmt: skip
+    if isinstance(steps, (bool, float)) or not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
+    return _plain(start), _plain(end)
+
+
+@function
+def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, **place: Any) -> Tensor:
+    """``steps`` evenly spaced numbers from start to end, both included; in the default float dtype unless told otherwise.
+
+    start and end may be 0-dim tensors, which are read.
+    """
+    from ..ops import lookup
+    from ._wrap import form
+
+    start, end = _line("linspace", start, end, steps)
+    return form(lookup("linspace"))(start, end, steps, dtype=dtype, out=out, **place)
+
+
+@function
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, **place: Any
+) -> Tensor:
+    """``base`` to the power of ``steps`` evenly spaced numbers from start to end; as ``linspace`` otherwise."""
+    from ..ops import lookup
+    from ._wrap import form
+
+    start, end = _line("logspace", start, end, steps)
+    return form(lookup("logspace"))(start, end, steps, base, dtype=dtype, out=out, **place)
 
 
 @function(name="range")

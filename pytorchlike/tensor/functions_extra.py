@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ._register import function
 from ._tensor import Tensor
+from .dtype import bool_
+from .size import Size
 
 
 @function(method=False)
@@ -82,3 +87,331 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
     from .dtype import get_default_dtype
 
     return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+
+
+# ------------------------------------------------------------------------------------------------------- histograms
+
+
+@function(method=True)
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, … occurs in a vector of integers, or the sum of its ``weights``; at least minlength long.
+
+    Reads ``input``.  int64; with weights float64 (float32 for float32 ones).  Raises RuntimeError for negative numbers.
+    """
+    if minlength < 0:
+        raise RuntimeError(f"minlength should be >= 0, got {minlength}")
+    if input.dtype.is_floating_point or input.dtype.is_complex or input.dtype is bool_:
+        raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
+    data = input._host()
+    if data.ndim != 1 or data.size and data.min() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights.shape != input.shape:
+        raise RuntimeError(
+            f"weights should be 1-d and have the same length as input, but got {list(weights.shape)} for "
+            f"{list(input.shape)}"
+        )
+    return input._bincount(weights, length=max(int(data.max(initial=-1)) + 1, minlength))
+
+
+@function
+def histogramdd(
+    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
+) -> Any:  # fmt: skip
+    """Counts (or summed ``weight``) of the points in the last dim of ``input`` in a grid of cells -> (hist, bin_edges).
+
+    bins: one number, one per coordinate, or one vector of ascending edges per coordinate.
+    range: (low, high) of each coordinate in a row; the data's own if None.   density: divide by total and volume.
+    """
+    from .functions import linspace, searchsorted
+
+    if input.ndim < 2:
+        raise RuntimeError("torch.histogramdd(): input tensor should have at least 2 dimensions")
+    n = input.shape[-1]
+    points = input.reshape(-1, n)
+    bins = [bins] * n if isinstance(bins, int) else list(bins)
+    if len(bins) != n:
+        raise RuntimeError(f"torch.histogramdd(): expected {n} sequences of bin edges for a {n}-dimensional histogram but "
+                           f"got {len(bins)}")  # fmt: skip
+    if range is not None and len(range) != 2 * n:
+        raise RuntimeError(f"torch.histogramdd(): for a {n}-dimensional histogram range should have {2 * n} elements, but "
+                           f"got {len(range)}")  # fmt: skip
+    if weight is not None and weight.shape != input.shape[:-1]:
+        raise RuntimeError(
+            "torch.histogramdd(): if weight tensor is provided it should have the same shape as the input tensor excluding "
+            f"its innermost dimension, but got input with shape {list(input.shape)} and weight with shape "
+            f"{list(weight.shape)}"
+        )
+    edges, cell, inside, size = [], None, None, []
+    for k, b in enumerate(bins):
+        x = points[:, k].contiguous()
+        if isinstance(b, Tensor):
+            edge = b
+        else:
+            if b <= 0:
+                raise RuntimeError(f"torch.histogramdd(): bins must be > 0, but got {b} for dimension {k}")
+            if range is not None:
+                low, high = float(range[2 * k]), float(range[2 * k + 1])
+            elif len(points):
+                low, high = float(x.min()), float(x.max())
+            else:
+                low, high = 0.0, 1.0
+            if not low <= high or high - low == math.inf:
+                raise RuntimeError(f"torch.histogramdd(): dimension {k}'s range [{low}, {high}] is not finite")
+            if low == high:
+                low, high = low - 0.5, high + 0.5
+            edge = linspace(low, high, b + 1, dtype=input.dtype, device=input.device)
+        edges.append(edge)
+        m = edge.numel() - 1
+        size.append(m)
+        at = searchsorted(edge, x, right=True) - 1
+        at = at.where(x != edge[-1], at.new_full((), m - 1))
+        ok = (at >= 0) & (at < m)
+        cell = at if cell is None else cell * m + at
+        inside = ok if inside is None else inside & ok
+    total = math.prod(size)
+    worth = points.new_ones(len(points)) if weight is None else weight.reshape(-1).to(dtype=input.dtype)
+    hist = points.new_zeros(total + 1).index_add(0, cell.where(inside, cell.new_full((), total)), worth)
+    hist = hist[:total].reshape(size)
+    if density:
+        hist = hist / hist.sum()
+        for k, edge in enumerate(edges):
+            hist = hist / edge.diff().reshape((-1,) + (1,) * (n - k - 1))
+    return HistogramDD(hist, tuple(edges))
+
+
+class HistogramDD(NamedTuple):
+    """What ``histogramdd`` returns."""
+
+    hist: Tensor
+    bin_edges: tuple[Tensor, ...]
+
+
+@function
+def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Derivative along each of ``dim`` (all if None) by central differences, as a tuple of tensors of input's shape.
+
+    spacing: the step (1), one step per dim, or one vector of coordinates per dim.   edge_order: 1 or 2, the accuracy at
+    the borders.   Raises RuntimeError for fewer than edge_order + 1 samples.
+    """
+    from ..ops import lookup
+    from ._wrap import form
+
+    if isinstance(spacing, (list, tuple)):
+        dims = input.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
+        if len(spacing) != dims:
+            raise RuntimeError(
+                "torch.gradient expected spacing to be unspecified, a scalar or a list with one step or tensor for each of "
+                f"the {dims} dims, but got {len(spacing)}"
+            )
+    out = form(lookup("gradient"))(input, spacing=1 if spacing is None else spacing, dim=dim, edge_order=edge_order)
+    return out if isinstance(out, tuple) else (out,)
+
+
+@function
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Coordinates in a tensor of ``shape`` of the elements that ``indices`` count, one int64 tensor per dim."""
+    if not isinstance(indices, Tensor) or indices.dtype.is_floating_point or indices.dtype.is_complex:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {getattr(indices, 'dtype', type(indices))}")
+    if isinstance(shape, Tensor):
+        shape = shape.tolist()
+    sizes = [shape] if isinstance(shape, int) else [int(n) for n in shape]
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {tuple(sizes)}")
+    out, step = [], 1
+    for n in reversed(sizes):
+        out.append((indices // step) % n)
+        step *= n
+    return tuple(reversed(out))
+
+
+@function
+def empty_permuted(size: Any, physical_layout: Any, **kwargs: Any) -> Tensor:
+    """An uninitialised tensor whose dims lie in memory in the order of ``physical_layout``."""
+    from .functions import empty
+
+    size, order = tuple(size), tuple(physical_layout)
+    if len(size) != len(order):
+        raise RuntimeError(f"Number of dimensions in size ({len(size)}) does not match number of dimensions in "
+                           f"physical_layout ({len(order)})")  # fmt: skip
+    if sorted(order) != list(range(len(size))):
+        raise RuntimeError(f"Duplicate or invalid dim in physical_layout {list(order)} of a tensor of {len(size)} dims")
+    made = empty([size[k] for k in order], **kwargs)
+    back = [0] * len(order)
+    for i, k in enumerate(order):
+        back[k] = i
+    return made.permute(back)
+
+
+@function
+def zero_(input: Tensor) -> Tensor:
+    """Fill with 0, in place."""
+    return input.zero_()
+
+
+# ----------------------------------------------------------------------------------------------- small questions
+
+
+@function(method=True)
+def is_conj(input: Tensor) -> bool:
+    """False: conjugates are computed, not kept as a mark on a view."""
+    return False
+
+
+@function(method=True)
+def is_neg(input: Tensor) -> bool:
+    """False: negatives are computed, not kept as a mark on a view."""
+    return False
+
+
+@function(method=True)
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether both have one shape."""
+    return input.shape == other.shape
+
+
+@function(method=True)
+def is_distributed(input: Tensor) -> bool:
+    """False: tensors are not spread over processes."""
+    return False
+
+
+@function
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.is_signed()
+
+
+@function
+def is_inference(input: Tensor) -> bool:
+    """Whether the tensor was made in inference mode."""
+    return input.is_inference()
+
+
+@function
+def get_device(input: Tensor) -> int:
+    """Index of the device; -1 on the CPU."""
+    return input.get_device()
+
+
+@function
+def detach_(input: Tensor) -> Tensor:
+    """Cut the tensor off from the graph that made it, in place."""
+    return input.detach_()
+
+
+@function(namespace=None, method=True, name="is_nonzero")
+def _is_nonzero(input: Tensor) -> bool:
+    """Whether the one element of the tensor is not zero."""
+    return is_nonzero(input)
+
+
+@function(namespace=None, method=True)
+def dim_order(input: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
+    """The dims from the slowest to the fastest in memory."""
+    stride = input.stride()
+    return tuple(sorted(range(input.ndim), key=lambda k: -stride[k]))
+
+
+@function(namespace=None, method=True)
+def const_data_ptr(input: Tensor) -> int:
+    """Address of the first element, not to be written to."""
+    return input.data_ptr()
+
+
+@function(namespace=None, method=True)
+def as_subclass(input: Tensor, cls: type) -> Any:
+    """The tensor as an instance of a subclass, sharing its storage and its history."""
+    from ._tensor import Alias
+
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"as_subclass(): argument 'cls' must be a subclass of Tensor, not {cls!r}")
+    made = object.__new__(cls)
+    alias = input._shared()
+    made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached)
+    made._value = input._get()
+    return made
+
+
+@function(namespace=None, method=True)
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool = True) -> Tensor:
+    """The tensor itself, since it is dense; converted to ``dtype`` if given."""
+    return input if dtype is None else input.to(dtype=dtype)
+
+
+@function(namespace=None, method=True)
+def new(input: Tensor, *args: Any, device: Any = None) -> Tensor:
+    """A tensor of the dtype and device of ``input``: of the given data, or uninitialised of the given size."""
+    from ._tensor import tensor
+
+    where = device or input.device
+    if len(args) == 1 and not isinstance(args[0], int) and not isinstance(args[0], Size):
+        given = args[0]
+        return (
+            given.to(where, input.dtype)
+            if isinstance(given, Tensor)
+            else tensor(given, dtype=input.dtype, device=where)
+        )
+    size = args[0] if len(args) == 1 and isinstance(args[0], Size) else args or (0,)
+    return input.new_empty(tuple(size), device=where)
+
+
+# ------------------------------------------------------------------------------------------- writing, by the element
+
+
+@function(namespace=None, method=True)
+def apply_(input: Tensor, callable: Any) -> Tensor:
+    """Replace each element by what a Python function makes of it, in place; reads the tensor, and is slow."""
+    if input.requires_grad:
+        raise RuntimeError("apply_(): can't be called on a tensor that requires grad; use it under no_grad on its data")
+    if not input.is_cpu:
+        raise TypeError("apply_ is only implemented on CPU tensors")
+    return _written(input, [callable(x) for x in input.reshape(-1).tolist()])
+
+
+@function(namespace=None, method=True)
+def map_(input: Tensor, tensor: Tensor, callable: Any) -> Tensor:
+    """Replace each element x by ``callable(x, y)`` with y of another tensor (broadcast), in place."""
+    if input.requires_grad or tensor.requires_grad:
+        raise RuntimeError("Can't call map_() on Variable that requires grad. Use var.detach().map_() instead.")
+    other = tensor.expand(input.shape).reshape(-1).tolist()
+    return _written(input, [callable(x, y) for x, y in zip(input.reshape(-1).tolist(), other, strict=True)])
+
+
+@function(namespace=None, method=True)
+def map2_(input: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
+    """Replace each element by ``callable(itself, x, y)`` with the elements of two other tensors, in place."""
+    if input.requires_grad or x.requires_grad or y.requires_grad:
+        raise RuntimeError("Can't call map2_() on Variable that requires grad. Use var.detach().map2_() instead.")
+    sides = [t.expand(input.shape).reshape(-1).tolist() for t in (x, y)]
+    return _written(input, [callable(*each) for each in zip(input.reshape(-1).tolist(), *sides, strict=True)])
+
+
+def _written(input: Tensor, values: list) -> Tensor:
+    from ._tensor import tensor
+
+    return input.copy_(tensor(values, dtype=input.dtype, device=input.device).reshape(input.shape))
+
+
+@function(namespace=None, method=True)
+def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number on the main diagonal of a matrix, or of a tensor whose dims are all equal, in place.
+
+    wrap: in a tall matrix the diagonal begins again after each square.
+    """
+    shape = input.shape
+    if len(shape) < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if len(shape) > 2 and len(set(shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    from ._tensor import host_tensor
+
+    rows, cols = shape[0], shape[1]
+    if len(shape) > 2:
+        index = (host_tensor(np.arange(rows), input.device),) * len(shape)
+    else:
+        count = min(rows, cols)
+        at = np.arange(rows * cols, step=cols + 1) if wrap else np.arange(count) * (cols + 1)
+        at = at[(at // max(cols, 1)) < rows]
+        index = (host_tensor(at // max(cols, 1), input.device), host_tensor(at % max(cols, 1), input.device))
+    input[index] = fill_value
+    return input

@@ -232,3 +232,67 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 def index_put_(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """In-place form of ``index_put``."""
     return _put(input, indices, values, accumulate, "index_put_")
+
+
+# ------------------------------------------------------------------------------------------------------------ segments
+
+
+@function(aliases=("_segment_reduce",))
+def segment_reduce(
+    data: Tensor,
+    reduce: str,
+    *,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: float | None = None,
+) -> Tensor:
+    """Reduce runs of slices along ``axis``, told by their ``lengths`` or by the ``offsets`` where they begin and end.
+
+    reduce: "sum", "mean", "max", "min" or "prod".   initial: takes part in every segment; without it an empty one gives
+    what is neutral (nan for "mean").   unsafe: leave out the checks on the lengths.
+    Raises RuntimeError for lengths that are negative or do not fill the axis.
+    """
+    from ..ops.indexing import _SEGMENTS
+
+    if indices is not None:
+        raise RuntimeError("segment_reduce(): indices based reduction is not supported yet.")
+    if (lengths is None) == (offsets is None):
+        raise RuntimeError("segment_reduce(): Either lengths or offsets must be defined, and not both.")
+    if reduce not in _SEGMENTS:
+        raise RuntimeError(f"segment_reduce(): reduce must be one of {', '.join(_SEGMENTS)}, got {reduce}")
+    if not data.dtype.is_floating_point:
+        raise NotImplementedError(f'"_segment_reduce_cpu" not implemented for {data.dtype}')
+    told = lengths if lengths is not None else offsets
+    axis = wrap_dim(axis, data.ndim)
+    if told.ndim != axis + 1:
+        raise RuntimeError(f"segment_reduce(): Expected axis to be the last dimension of lengths but got {axis}.")
+    if not data.numel() and not told.numel():
+        raise RuntimeError("segment_reduce(): Expected data.numel() > 0")
+    if lengths is not None:
+        known = lengths._get().data
+        if type(known) is np.ndarray and not unsafe:
+            if known.size and known.min() < 0:
+                raise RuntimeError("lengths contains negative value!")
+            if (known.sum(-1) != data.shape[axis]).any():
+                raise RuntimeError(
+                    "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when "
+                    "!unsafe."
+                )
+        from .functions import cat
+
+        bounds = cat([lengths.new_zeros((*lengths.shape[:-1], 1)), lengths.cumsum(-1).to(dtype=lengths.dtype)], -1)
+    else:
+        bounds = offsets
+    given = initial is not None
+    kind = _SEGMENTS[reduce]
+    return _form("_segments")(data, bounds, kind, axis, initial if given else 0.0, given, unsafe, lengths is not None)
+
+
+def _form(name: str) -> Any:
+    from ..ops import lookup
+    from ._wrap import form
+
+    return form(lookup(name))

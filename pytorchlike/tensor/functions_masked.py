@@ -65,14 +65,18 @@ def _reduced_kind(input: Tensor, dtype: Any) -> Any:
 
 
 @function(namespace="masked")
-def sum(input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None) -> Tensor:  # noqa: A001
+def sum(
+    input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
+) -> Tensor:
     """Sum of the selected elements along ``dim`` (all if None)."""
     kind = _reduced_kind(input, dtype)
     return _filled(input, mask, 0).sum(_dims(dim, input.ndim), keepdim, dtype=kind)
 
 
 @function(namespace="masked")
-def prod(input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
+def prod(
+    input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
+) -> Tensor:
     """Product of the selected elements along ``dim`` (all if None)."""
     out = _filled(input, mask, 1).to(dtype=_reduced_kind(input, dtype))
     for k in reversed(_dims(dim, input.ndim)):
@@ -95,14 +99,18 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None =
 
 
 @function(namespace="masked")
-def amax(input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
+def amax(
+    input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
+) -> Tensor:
     """Largest selected element along ``dim`` (all if None)."""
     out = _filled(input, mask, _lowest(input)).amax(_dims(dim, input.ndim), keepdim)
     return out.to(dtype=dtype or input.dtype)
 
 
 @function(namespace="masked")
-def amin(input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
+def amin(
+    input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
+) -> Tensor:
     """Smallest selected element along ``dim`` (all if None)."""
     out = _filled(input, mask, _highest(input)).amin(_dims(dim, input.ndim), keepdim)
     return out.to(dtype=dtype or input.dtype)
@@ -136,7 +144,9 @@ def _count(input: Tensor, dims: tuple[int, ...], keepdim: bool, mask: Tensor | N
 
 
 @function(namespace="masked")
-def mean(input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None) -> Tensor:
+def mean(
+    input: Tensor, dim: Any = None, *, keepdim: bool = False, dtype: Any = None, mask: Tensor | None = None
+) -> Tensor:
     """Mean of the selected elements along ``dim`` (all if None).  Raises ValueError for an integer dtype."""
     kind = d.as_dtype(dtype) if dtype is not None else input.dtype
     if not (kind.is_floating_point or kind.is_complex):
@@ -169,7 +179,12 @@ def logsumexp(
 
 @function(namespace="masked")
 def logaddexp(
-    input: Tensor, other: Tensor, *, dtype: Any = None, input_mask: Tensor | None = None, other_mask: Tensor | None = None
+    input: Tensor,
+    other: Tensor,
+    *,
+    dtype: Any = None,
+    input_mask: Tensor | None = None,
+    other_mask: Tensor | None = None,
 ) -> Tensor:
     """``log(exp(input) + exp(other))``; what is masked out counts as -inf."""
     out = _filled(input, input_mask, -math.inf).logaddexp(_filled(other, other_mask, -math.inf))
@@ -178,7 +193,7 @@ def logaddexp(
 
 @function(namespace="masked")
 def norm(
-    input: Tensor, ord: float = 2.0, dim: Any = None, *, keepdim: bool = False, dtype: Any = None,  # noqa: A002
+    input: Tensor, ord: float = 2.0, dim: Any = None, *, keepdim: bool = False, dtype: Any = None,
     mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Vector norm of the selected elements along ``dim`` (all if None)."""
@@ -249,7 +264,7 @@ def softmin(input: Tensor, dim: int, *, dtype: Any = None, mask: Tensor | None =
 
 @function(namespace="masked")
 def normalize(
-    input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Tensor | None = None  # noqa: A002
+    input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: Any = None, mask: Tensor | None = None
 ) -> Tensor:  # fmt: skip
     """The elements, 0 where masked out, divided by their norm along ``dim`` (by ``eps`` if that is larger)."""
     x = input.to(dtype=dtype or input.dtype)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ._register import function
 from ._tensor import Tensor
-from .dtype import as_dtype
+from .dtype import as_dtype, int64
 from .functions_create import _like, _plain
 
 _EMPTY = object()
@@ -163,9 +163,44 @@ def bernoulli_(input: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 def uniform_(input: Tensor, from_: float = 0, to: float = 1, *, generator: Any = None, **named: Any) -> Tensor:
     """Fill with uniform numbers on [from, to)."""
     from_ = _from(named, from_)
+    if input.is_complex():
+        uniform_(_parts(input), from_, to, generator=generator)
+        return input
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_:g} > to={to:g}")
     return input._fill_uniform_(from_, to, generator=generator)
+
+
+def _parts(input: Tensor) -> Tensor:
+    from .functions import view_as_real
+
+    return view_as_real(input)
+
+
+@function(method=True)
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Tensor | None = None
+) -> Tensor:
+    """Indices drawn with the weights in each row of ``input`` (which need not add up to 1).
+
+    Shape (m, n) -> (m, num_samples), (n,) -> (num_samples,); int64.
+    Raises RuntimeError for weights that are negative, infinite, NaN or all 0 (at once if they are known on the host, else
+    at the next read), or more samples than categories when none may repeat.
+    """
+    from ..ops import lookup
+    from ._wrap import form
+
+    if out is not None and out.dtype is not int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out.dtype}")
+    if input.ndim and input.shape[-1] > 2**24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
+    weights = input._get().data
+    if type(weights) is np.ndarray and weights.dtype.kind == "f" and weights.size and input.ndim in (1, 2):
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        if not (weights.sum(-1) > 0).all():
+            raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    return form(lookup("multinomial"))(input, num_samples, replacement, generator=generator, out=out)
 
 
 def _from(named: dict[str, Any], given: Any) -> Any:

@@ -129,7 +129,9 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
         raise TypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
     mode = modes.get(debug_mode) if isinstance(debug_mode, str) else debug_mode
     if mode not in (0, 1, 2):
-        raise RuntimeError(f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got {debug_mode}")
+        raise RuntimeError(
+            f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, but got {debug_mode}"
+        )
     use_deterministic_algorithms(mode > 0, warn_only=mode == 1)
 
 
@@ -183,7 +185,9 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     if held == 0 or count == 0:
         raise ValueError(f"both buffer length ({held}) and count ({count}) must not be 0")
     if not 0 <= offset < held:
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({held} bytes) - 1")
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({held} bytes) - 1"
+        )
     if count < 0 and (held - offset) % kind.itemsize:
         raise ValueError(
             f"buffer length ({held - offset} bytes) after offset ({offset} bytes) must be a multiple of element size "
@@ -373,5 +377,9 @@ for _name, _kind in _TYPES.items():
     FUNCTIONS["torch", _name] = _Typed(
         _name,
         (),
-        {"dtype": _kind, "__module__": "torch", "__doc__": f"``torch.tensor(data, dtype={_kind})``, under an old name."},
+        {
+            "dtype": _kind,
+            "__module__": "torch",
+            "__doc__": f"``torch.tensor(data, dtype={_kind})``, under an old name.",
+        },
     )

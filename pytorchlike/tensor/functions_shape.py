@@ -8,6 +8,7 @@ from typing import Any
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor
+from .dtype import bool_
 from .indexing import _slice
 from .size import Size
 
@@ -82,6 +83,8 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     dim = wrap_dim(dim, len(shape))
+    if isinstance(start, Tensor) and (start.ndim or start.dtype is bool_ or not _whole(start)):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     n, at = shape[dim], start.__index__()
     if not -n <= at <= n:
         raise IndexError(f"start out of range (expected to be in range of [{-n}, {n}], but got {at})")
@@ -89,6 +92,10 @@ def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     if at + length > n:
         raise RuntimeError(f"start ({at}) + length ({length}) exceeds dimension size ({n}).")
     return _part(input, dim, at, length)
+
+
+def _whole(x: Tensor) -> bool:
+    return not x.dtype.is_floating_point and not x.dtype.is_complex
 
 
 def _select(input: Tensor, dim: int, index: int) -> tuple[tuple, tuple]:
@@ -247,6 +254,8 @@ def _split_along(name: str, input: Tensor, given: Any, dim: int, least: int) -> 
             f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with {input.ndim} "
             "dimensions!"
         )
+    if isinstance(given, (str, float)):
+        raise TypeError(f"{name}() received an invalid combination of arguments - got (Tensor, {type(given).__name__})")
     if hasattr(given, "__index__") and not (isinstance(given, Tensor) and given.ndim):
         n, size = given.__index__(), input.shape[dim]
         if n <= 0 or size % n:

@@ -81,7 +81,7 @@ def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
             "Some tensors share memory, this will lead to duplicate memory on disk and potential differences when "
             f"loading them again: {shared}. Save one of each group, or clone() the others; torch.save keeps sharing."
         )
-    return {name: np.ascontiguousarray(t._host()) for name, t in tensors.items()}
+    return {name: np.asarray(t._host(), order="C") for name, t in tensors.items()}
 
 
 def _overlapping(parts: list[tuple[int, int, str]]) -> list[str]:

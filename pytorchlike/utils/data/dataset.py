@@ -11,6 +11,7 @@ import numpy as np
 
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor._tensor import host_tensor
 from ...tensor.random import Generator
 from ._random import draw_seed, numpy_generator
 
@@ -47,7 +48,7 @@ def _rows(tensor: Tensor, index: np.ndarray) -> Tensor:
         host = tensor.numpy()
     except TypeError:  # a dtype that NumPy lacks
         return tensor[T.as_tensor(index)]
-    return T.from_numpy(np.take(host, index, axis=0))
+    return host_tensor(np.take(host, index, axis=0), "cpu")
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):

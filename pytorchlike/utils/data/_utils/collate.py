@@ -9,7 +9,9 @@ import numpy as np
 
 from ....tensor import Tensor
 from ....tensor import functions as T
+from ....tensor._tensor import host_tensor
 from ....tensor.dtype import float64
+from ....tensor.interop import check_from_numpy
 
 _CollateMap = dict[type | tuple[type, ...], Callable]
 _TEXT_OR_OBJECT = re.compile(r"[SaUO]")
@@ -81,7 +83,9 @@ def collate_numpy_array_fn(batch: Sequence[np.ndarray], *, collate_fn_map: _Coll
     if _TEXT_OR_OBJECT.search(first.dtype.str) is not None:
         raise TypeError(_BAD_TYPE.format(first.dtype))
     if all(type(b) is np.ndarray and b.shape == first.shape and b.dtype == first.dtype for b in batch):
-        return T.from_numpy(np.stack(batch))
+        whole = np.stack(batch)
+        check_from_numpy(whole, share=False)
+        return host_tensor(whole, "cpu")
     return collate([T.as_tensor(b) for b in batch], collate_fn_map=collate_fn_map)
 
 
