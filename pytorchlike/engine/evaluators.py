@@ -97,6 +97,7 @@ def jit_at(fn: Any, place: Any, **options: Any) -> Any:
     """``jax.jit`` with the results at ``place``."""
     import jax
 
+    config.prepare_cache()
     s = _sharding(place)
     return jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
 

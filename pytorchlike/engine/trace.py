@@ -101,7 +101,7 @@ class Trace:
         at = self.state
         if at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes:
             at.cut = True
-            return _restart(self, op, static, ins)
+            return _restart(self, op, static, ins, "too many pending operations")
         values = self.values
         metas = tuple([values[i].meta for i in ins if type(i) is int])
         if not op.inplace and not op.alias and any(
@@ -110,7 +110,7 @@ class Trace:
             # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
             # the first time and every time only if what made the leaf is not part of it.
             at.cut = True
-            return _restart(self, op, static, ins)
+            return _restart(self, op, static, ins, "a new or updated leaf was used")
         place = place_of(op, static, metas)
         kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
         outs = infer(kernel, metas, place, self.mode)
@@ -328,7 +328,6 @@ def default_place() -> Any:
     if _cpu is None:
         import jax
 
-        config.prepare_cache()
         _cpu = jax.devices("cpu")[0]
     return _cpu
 
@@ -376,10 +375,12 @@ def _lifted_dtype(kind: type) -> np.dtype:
     return np.dtype({bool: np.int64, int: np.int64, float: np.float64, complex: np.complex128}[kind])
 
 
-def _restart(trace: Trace, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
+def _restart(
+    trace: Trace, op: Op, static: Any, ins: tuple, why: str = "a trace was cut as before"
+) -> tuple[Trace, State]:
     """Execute what is pending, then find the call's state in a fresh trace."""
     held = [trace.values[i] if type(i) is int else i for i in ins]
-    flush("too many pending operations")
+    flush(why)
     fresh = local.trace
     again = tuple(
         fresh.slot_of(h) if isinstance(h, Value)

@@ -4,6 +4,7 @@ or choose between operators."""
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -17,8 +18,11 @@ from ..tensor.dtype import bool_, int32, int64
 from . import functional as F
 
 __all__ = [
-    "batch_norm", "embedding", "embedding_bag", "instance_norm", "linear_cross_entropy",
-    "multi_head_attention_forward", "triplet_margin_with_distance_loss",
+    "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d_with_indices", "adaptive_max_pool3d_with_indices",
+    "batch_norm", "ctc_loss", "embedding", "embedding_bag", "fractional_max_pool2d_with_indices",
+    "fractional_max_pool3d_with_indices", "instance_norm", "linear_cross_entropy", "max_pool1d_with_indices",
+    "max_pool2d_with_indices", "max_pool3d_with_indices", "multi_head_attention_forward",
+    "triplet_margin_with_distance_loss",
 ]
 
 
@@ -133,6 +137,37 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
                                          per_sample_weights, include_last_offset, padding_idx)
 
 
+# ---- pooling ---------------------------------------------------------------------------------------------------------
+
+def _pool_with_indices(name: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The pooling operator ``name``, which then always returns indices."""
+
+    def pool(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        operator = _operator(name)
+        call = _signature(name).bind(*args, **kwargs)
+        call.arguments["return_indices"] = True
+        return operator(*call.args, **call.kwargs)
+
+    pool.__name__ = pool.__qualname__ = f"{name}_with_indices"
+    pool.__doc__ = f"(maxima, their places): {name} with return_indices=True."
+    return pool
+
+
+@functools.cache
+def _signature(name: str) -> inspect.Signature:
+    return inspect.signature(_operator(name))
+
+
+max_pool1d_with_indices = _pool_with_indices("max_pool1d")
+max_pool2d_with_indices = _pool_with_indices("max_pool2d")
+max_pool3d_with_indices = _pool_with_indices("max_pool3d")
+adaptive_max_pool1d_with_indices = _pool_with_indices("adaptive_max_pool1d")
+adaptive_max_pool2d_with_indices = _pool_with_indices("adaptive_max_pool2d")
+adaptive_max_pool3d_with_indices = _pool_with_indices("adaptive_max_pool3d")
+fractional_max_pool2d_with_indices = _pool_with_indices("fractional_max_pool2d")
+fractional_max_pool3d_with_indices = _pool_with_indices("fractional_max_pool3d")
+
+
 # ---- losses ----------------------------------------------------------------------------------------------------------
 
 def _cross_entropy_of_linear(input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor,
@@ -183,6 +218,18 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
         return total / counted.sum()
     safe = target.clamp(0, weight.shape[0] - 1)
     return total / (weight[safe] * counted).sum()
+
+
+def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0,
+             reduction: str = "mean", zero_infinity: bool = False) -> Tensor:
+    """Minus the log-probability of each target sequence, summed over its alignments; see nn.CTCLoss.
+
+    Shapes:  log_probs (T, N, C) or (T, C), targets (N, S) or concatenated (sum of lengths,); lengths (N,) or (), as
+             tensors or as sequences of ints.
+    Raises:  RuntimeError for shapes or lengths that do not fit.
+    """
+    lengths = [n if isinstance(n, Tensor) else T.tensor(n, dtype=int64) for n in (input_lengths, target_lengths)]
+    return _operator("ctc_loss")(log_probs, targets, *lengths, blank, reduction, zero_infinity)
 
 
 def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,

@@ -184,7 +184,7 @@ class OpDef:
                 bound[p.name] = tuple(_plain(x, None) for x in bound[p.name])
             elif p.kind is Scalar:
                 bound[p.name] = _plain(bound[p.name], base)
-        return self.view.put(base, new.astype(base.dtype), **bound)  # type: ignore[union-attr, misc]
+        return self.view.put(base, new, **bound)  # type: ignore[union-attr, misc]
 
     def _convert(self, bound: dict[str, Any]) -> None:
         """Promote, autocast and unwrap numbers, in place."""

@@ -121,7 +121,8 @@ def logcumsumexp(input: Array, dim: int):
         return input
     x = input.astype(np.float32) if input.dtype.itemsize == 2 else input
     if is_complex(x.dtype):
-        first, rest = lax.slice_in_dim(x, 0, 1, axis=axis), jnp.moveaxis(lax.slice_in_dim(x, 1, None, axis=axis), axis, 0)
+        first = lax.slice_in_dim(x, 0, 1, axis=axis)
+        rest = jnp.moveaxis(lax.slice_in_dim(x, 1, None, axis=axis), axis, 0)
 
         def step(total, new):
             total = _log_add(total, new)

@@ -559,7 +559,8 @@ def hamming(M: int, *, sym: bool = True, dtype: np.dtype | None = None):
 @op(namespace="signal.windows", out=False, differentiable=False)
 def general_hamming(M: int, *, alpha: float = 0.54, sym: bool = True, dtype: np.dtype | None = None):
     """``alpha - (1 - alpha) cos(2 pi t)``."""
-    return _finish(_cosines(_points("general_hamming", M, not sym, ValueError), (alpha, 1 - alpha)), dtype, "general_hamming")
+    points = _points("general_hamming", M, not sym, ValueError)
+    return _finish(_cosines(points, (alpha, 1 - alpha)), dtype, "general_hamming")
 
 
 @op(namespace="signal.windows", out=False, differentiable=False)

@@ -725,7 +725,9 @@ _SEGMENTS = {"sum": "sum", "mean": "mean", "max": "amax", "min": "amin", "prod":
 
 
 @op(name="_segments", namespace=None)
-def _segments(data: Array, bounds: Array, reduce: str, axis: int, initial: Scalar, given: bool, unsafe: bool, whole: bool):
+def _segments(
+    data: Array, bounds: Array, reduce: str, axis: int, initial: Scalar, given: bool, unsafe: bool, whole: bool
+):
     """``segment_reduce`` between ``bounds`` (*batch, k + 1), positions along ``axis`` that ascend."""
     n, count = data.shape[axis], bounds.shape[-1] - 1
     if not unsafe:

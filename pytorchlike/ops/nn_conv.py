@@ -275,6 +275,30 @@ def _overlap_add(columns, kernel, stride, dilation, full):
     return total
 
 
+def _transposed_by_phases(x, w, stride, pads, size, groups):
+    """One convolution computes the outputs of every phase of the stride as channels, which are then interleaved.
+
+    With output index s * q + r and tap s * u + r: ``y[s * q + r] = sum over u of x[q - u] * w[s * u + r]``.  XLA:CPU runs
+    the convolution of a dilated input as a naive loop; this measured 20 times as quick.
+    """
+    n, channels, per = len(stride), x.shape[1], w.shape[1]
+    reach = [-(-k // s) for k, s in zip(w.shape[2:], stride, strict=True)]
+    grown = [(0, 0, 0), (0, 0, 0)]
+    grown += [(0, u * s - k, 0) for u, s, k in zip(reach, stride, w.shape[2:], strict=True)]
+    split = [v for u, s in zip(reach, stride, strict=True) for v in (u, s)]
+    w = lax.pad(w, jnp.zeros((), w.dtype), grown).reshape(groups, channels // groups, per, *split)
+    w = jnp.flip(w, tuple(range(3, 3 + 2 * n, 2)))
+    phases, taps = range(4, 4 + 2 * n, 2), range(3, 3 + 2 * n, 2)
+    w = w.transpose(0, 2, *phases, 1, *taps).reshape(-1, channels // groups, *reach)
+    out = tuple(m + u - 1 for m, u in zip(x.shape[2:], reach, strict=True))
+    y = _convolve(x, w, (1,) * n, [(u - 1, u - 1) for u in reach], (1,) * n, groups, out)
+    y = y.reshape(x.shape[0], groups * per, *stride, *out)
+    y = y.transpose(0, 1, *(a for i in range(n) for a in (2 + n + i, 2 + i)))
+    y = y.reshape(x.shape[0], groups * per, *(m * s for m, s in zip(out, stride, strict=True)))
+    crop = [(-p, p + o - m) for p, o, m in zip(pads, size, y.shape[2:], strict=True)]
+    return pad_space(y, crop)
+
+
 def _transposed(x, w, stride, pads, output_padding, dilation, groups):
     """Adjoint of the convolution: x (N, C, *in), w (C, O / groups, *kernel)."""
     n, kernel, channels = len(stride), w.shape[2:], x.shape[1]
@@ -285,14 +309,8 @@ def _transposed(x, w, stride, pads, output_padding, dilation, groups):
         for m, s, p, k, e in zip(x.shape[2:], stride, pads, spans, output_padding, strict=True)
     ]
     floating = jnp.issubdtype(x.dtype, jnp.floating)
-    if platform() == "cpu" and floating and groups == 1 and math.prod(stride) > 1 and math.prod(kernel) <= 64:
-        # A dilated input makes XLA:CPU walk over the zeros; products and shifted sums do not.
-        columns = lax.dot_general(w, x, (((0,), (1,)), ((), ())))
-        columns = jnp.moveaxis(columns, 1 + n, 0)
-        places = zip(x.shape[2:], stride, spans, pads, size, strict=True)
-        full = [max((m - 1) * s + k, p + o) for m, s, k, p, o in places]
-        y = _overlap_add(columns, kernel, stride, dilation, full)
-        return y[(slice(None), slice(None), *(slice(p, p + o) for p, o in zip(pads, size, strict=True)))]
+    if platform() == "cpu" and floating and math.prod(stride) > 1 and math.prod(dilation) == 1:
+        return _transposed_by_phases(x, w, stride, pads, size, groups)
     flipped = w[(slice(None), slice(None), *(slice(None, None, -1) for _ in kernel))]
     flipped = flipped.reshape(groups, channels // groups, per, *kernel)
     flipped = jnp.moveaxis(flipped, 2, 1).reshape(groups * per, channels // groups, *kernel)

@@ -447,10 +447,8 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
     if log_target:
         loss = jnp.exp(target) * (target - input)
     else:
-        positive = target > 0
-        safe = jnp.where(positive, target, 1)
-        log = jnp.where(positive, target * jnp.log(safe), jnp.where(target == 0, 0, jnp.nan))
-        loss = log - target * input
+        # Values and gradients of negative targets are nan; those of zero are 0 and -input.
+        loss = jnp.where(target == 0, 0, target * jnp.log(jnp.where(target == 0, 1, target))) - target * input
     if reduction == "batchmean":
         return loss.sum() if scalar else loss.sum() / batch
     return _reduce(loss, reduction)

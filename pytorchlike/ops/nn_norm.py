@@ -17,43 +17,24 @@ def _working(x):
     return x.astype(jnp.float32) if x.dtype in (jnp.float16, jnp.bfloat16) else x
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _standardize(x, axes: tuple[int, ...], eps: float):
     """((x - mean) / sqrt(var + eps), mean, var) over axes, with kept dimensions.
 
-    The tangent is written out: its transpose is the analytic gradient, which reads x once; automatic differentiation of
-    the mean and the variance measured 1.2 to 1.7 times slower on CPU.
+    In two passes and with JAX's own gradient: between convolutions on CPU one pass (E[d^2] - E[d]^2, which also cancels)
+    gained nothing, and a written-out gradient took 1.2 to 1.7 times as long, because XLA fused less.
     """
-    n = math.prod(x.shape[a] for a in axes)
-    # One pass over x; the shift by a part of the data guards E[d^2] - E[d]^2 against cancellation when |mean| >> std.
-    shift = _sample_mean(x, axes)
-    d = x - shift
-    first = d.sum(axes, keepdims=True) / n
-    var = jnp.maximum((d * d).sum(axes, keepdims=True) / n - first * first, 0)
-    return (d - first) * lax.rsqrt(var + eps), first + shift, var
-
-
-def _sample_mean(x, axes):
-    """Mean over a leading part of each group: any value near the data does."""
-    outer, rest = axes[0], axes[1:]
-    part = lax.slice_in_dim(x, 0, 1 if rest else min(8, x.shape[outer]), 1, outer)
-    return lax.stop_gradient(part.mean(axes, keepdims=True))
-
-
-@_standardize.defjvp
-def _standardize_jvp(axes, eps, primals, tangents):
-    (x,), (dx,) = primals, tangents
-    y, mean, var = _standardize(x, axes, eps)
-    n = math.prod(x.shape[a] for a in axes)
-    dmean = dx.sum(axes, keepdims=True) / n
-    slope = (dx * y).sum(axes, keepdims=True) / n
-    dy = (dx - dmean - y * slope) * lax.rsqrt(var + eps)
-    return (y, mean, var), (dy, dmean, 2 * slope * jnp.sqrt(var + eps))
+    mean = x.mean(axes, keepdims=True)
+    d = x - mean
+    var = (d * d).mean(axes, keepdims=True)
+    return d * lax.rsqrt(var + eps), mean, var
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _standardize_row(x, axes: tuple[int, ...], eps: float):
-    """As _standardize, in two passes: short rows stay in the cache, and nothing can cancel."""
+    """(_standardize's first result, 1 / sqrt(var + eps)), with the tangent written out.
+
+    Its transpose is the analytic gradient, which reads x once: 1.15 times as quick over rows of 768.
+    """
     n = math.prod(x.shape[a] for a in axes)
     d = x - x.sum(axes, keepdims=True) / n
     var = (d * d).sum(axes, keepdims=True) / n
@@ -149,9 +130,8 @@ def _batch_norm(
     if not input.size:
         y = _affine(x, weight, bias, shape).astype(input.dtype)
         return y if running_mean is None else (y, running_mean, running_var)
-    # Channels last inside: the transposes cancel against those of neighbouring convolutions and pools.
-    y, mean, var = _standardize(jnp.moveaxis(x, 1, -1), tuple(range(input.ndim - 1)), eps)
-    y = jnp.moveaxis(_affine(y, weight, bias, (channels,)), -1, 1).astype(input.dtype)
+    y, mean, var = _standardize(x, (0, *range(2, input.ndim)), eps)
+    y = _affine(y, weight, bias, shape).astype(input.dtype)
     if running_mean is None:
         return y
     mean, var = lax.stop_gradient(mean).reshape(channels), lax.stop_gradient(var).reshape(channels)

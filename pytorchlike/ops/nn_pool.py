@@ -636,10 +636,11 @@ def _fractional(name, n, input, kernel, output_size, output_ratio, return_indice
     batch, channels = x.shape[0], x.shape[-1]
     if samples is None:
         samples = uniform(key, (batch, channels, n), x.dtype)
-    if samples.ndim != 3 or samples.shape != (batch, channels, n):
+    if samples.ndim != 3 or samples.shape[0] < batch or samples.shape[1:] != (channels, n):
         raise RuntimeError(
             f"{name}: _random_samples must have shape {[batch, channels, n]}, but it has shape {list(samples.shape)}"
         )
+    samples = samples[:batch]
     index = jnp.broadcast_to(_flat_positions(x, n), x.shape) if return_indices else None
     for axis in range(n, 0, -1):
         # PyTorch's samples are ordered (W, H) in 2-D and (D, H, W) in 3-D.

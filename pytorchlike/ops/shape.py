@@ -992,8 +992,8 @@ def constant_pad_nd(input: Array, pad: tuple[int, ...], value: Scalar = 0):
         low, high = pad[2 * k], pad[2 * k + 1]
         if input.shape[d] + low + high < 0:
             raise RuntimeError(
-                f"The input size {input.shape[d]}, plus negative padding {low} and {high} resulted in a negative output "
-                f"size, which is invalid. Check dimension {d} of your input."
+                f"The input size {input.shape[d]}, plus negative padding {low} and {high} resulted in a negative "
+                f"output size, which is invalid. Check dimension {d} of your input."
             )
         width[d] = (low, high, 0)
     return lax.pad(input, jnp.asarray(value).astype(input.dtype), width)

@@ -202,8 +202,6 @@ def _load_zip(source: Source, path: str | None, placement: Placement, run: Calla
         result = run(reader.read("data.pkl"), persistent_load)
         reader.verify()
         return result
-    except EOFError as error:
-        raise EOFError(str(error)) from error
     finally:
         reader.close()
 

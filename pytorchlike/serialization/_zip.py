@@ -364,5 +364,6 @@ def _u16(data: bytes, at: int) -> int:
     return data[at] | data[at + 1] << 8
 
 
-#: Opens a path for unbuffered reading.
-open_raw: Callable[[str], BinaryIO] = lambda path: open(path, "rb", buffering=0)  # noqa: E731
+def open_raw(path: str) -> BinaryIO:
+    """A path, opened for unbuffered reading: records are read straight to where they stay."""
+    return open(path, "rb", buffering=0)

@@ -168,7 +168,7 @@ def resize_as(input: Tensor, tensor: Tensor) -> Tensor:
 def set_(
     input: Tensor, source: Any = None, storage_offset: int | None = None, size: Any = None, stride: Any = None
 ) -> Tensor:
-    """Makes the tensor share the storage of ``source``, as it is or at an offset, size and strides; empty without one."""
+    """Makes the tensor share the storage of ``source``, or a part of it by offset, size and strides; empty without."""
     if source is None:
         return become(input, input.new_empty(0))
     if not isinstance(source, Tensor):

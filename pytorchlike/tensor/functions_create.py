@@ -197,7 +197,7 @@ def _line(name: str, start: Any, end: Any, steps: Any) -> tuple[Any, Any]:
 
 @function
 def linspace(start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, **place: Any) -> Tensor:
-    """``steps`` evenly spaced numbers from start to end, both included; in the default float dtype unless told otherwise.
+    """``steps`` evenly spaced numbers from start to end, both included; by default of the default float dtype.
 
     start and end may be 0-dim tensors, which are read.
     """

@@ -278,8 +278,8 @@ def segment_reduce(
                 raise RuntimeError("lengths contains negative value!")
             if (known.sum(-1) != data.shape[axis]).any():
                 raise RuntimeError(
-                    "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) when "
-                    "!unsafe."
+                    "segment_reduce(): Expected all rows of lengths along axis to sum to data.size(lengths.dim()-1) "
+                    "when !unsafe."
                 )
         from .functions import cat
 

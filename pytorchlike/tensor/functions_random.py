@@ -184,7 +184,7 @@ def multinomial(
     """Indices drawn with the weights in each row of ``input`` (which need not add up to 1).
 
     Shape (m, n) -> (m, num_samples), (n,) -> (num_samples,); int64.
-    Raises RuntimeError for weights that are negative, infinite, NaN or all 0 (at once if they are known on the host, else
+    Raises RuntimeError for weights that are negative, infinite, NaN or all 0 (at once if the host knows them, else
     at the next read), or more samples than categories when none may repeat.
     """
     from ..ops import lookup

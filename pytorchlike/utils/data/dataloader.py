@@ -14,6 +14,8 @@ from ._random import draw_seed
 from ._utils.collate import default_collate as default_collate
 from ._utils.collate import default_convert as default_convert
 from ._utils.fetch import IterableFetcher, MapFetcher
+from ._utils.pool import Pool
+from ._utils.worker import Ended, Failure, Job
 from ._utils.worker import get_worker_info as get_worker_info
 from .dataset import Dataset, IterableDataset
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
@@ -44,13 +46,22 @@ class DataLoader(Generic[_T_co]):
     without batching). ``drop_last``: leave out a last smaller batch. ``generator``: for shuffling and the workers'
     seeds.
     ``pin_memory``: accepted; JAX has no page-locked host memory to ask for, it stages transfers itself.
-    ``num_workers``, ``timeout``, ``worker_init_fn``, ``multiprocessing_context``, ``prefetch_factor``,
-    ``persistent_workers`` and ``in_order`` concern worker processes.
+
+
+    Workers: ``num_workers`` processes, each with a copy of the dataset, load batches in advance, ``prefetch_factor``
+    (2) each; batches come in order unless ``in_order`` is False. Arrays and tensors arrive through shared memory. An
+    iterable dataset is iterated in each worker: split it by `get_worker_info`, or in ``worker_init_fn(worker id)``.
+    Each worker seeds the library, `random` and NumPy with a base seed from ``generator`` plus its id. ``timeout``:
+    seconds to wait for a batch, 0 for ever. ``persistent_workers``: keep the processes for the next iteration.
+    ``multiprocessing_context``: the start method. The default on Linux is "fork"; forked workers can make, index, view,
+    stack and concatenate tensors on the CPU, but not compute with them (RuntimeError), as XLA does not survive a fork.
+    Workers of "forkserver" and "spawn" can, on the CPU; they must be able to unpickle the dataset.
+    An exception in a worker is raised with the worker's traceback in its message; a worker that ends without being
+    asked to, or a timeout, is a RuntimeError that tells the process, and ends the others.
 
     `state_dict` tells where the iteration stands; a loader that loads it goes on there, in the same order.
 
-    Raises ValueError for options that exclude each other or are out of range, in PyTorch's words. NotImplementedError
-    when iterated with ``num_workers > 0``: loading in other processes is not there yet.
+    Raises ValueError for options that exclude each other or are out of range, in PyTorch's words.
     """
 
     dataset: Dataset[_T_co]
@@ -131,7 +142,8 @@ class DataLoader(Generic[_T_co]):
         self.collate_fn = collate_fn
         self.persistent_workers = persistent_workers
         self._IterableDataset_len_called: int | None = None
-        self._iterator: _SingleProcessIterator | None = None
+        self._iterator: _Iterator | None = None
+        self._pool: Pool | None = None  # persistent workers
         self._resume: dict[str, Any] | None = None
         self.__initialized = True
 
@@ -163,11 +175,17 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
 
-    def __iter__(self) -> "_SingleProcessIterator":
-        if self.num_workers > 0:
-            raise NotImplementedError(f"DataLoader: num_workers={self.num_workers}: loading in worker processes is not "
-                                      "implemented; use num_workers=0.")
-        self._iterator = _SingleProcessIterator(self)
+    def __iter__(self) -> "_Iterator":
+        if self.num_workers == 0:
+            self._iterator = _SingleProcessIterator(self)
+            return self._iterator
+        before = self._pool if self.persistent_workers else None
+        self._pool = None
+        if before is not None and before.closed:
+            before = None
+        self._iterator = _WorkersIterator(self, before)
+        if self.persistent_workers:
+            self._pool = self._iterator.pool
         return self._iterator
 
     @property
@@ -221,51 +239,56 @@ class DataLoader(Generic[_T_co]):
         self._resume = dict(state_dict)
 
 
-class _SingleProcessIterator:
-    """One pass over a loader's batches in this process."""
+class _Iterator:
+    """One pass over a loader's batches."""
 
     def __init__(self, loader: DataLoader) -> None:
-        if loader.timeout != 0:
-            raise AssertionError(f"timeout={loader.timeout} needs num_workers > 0")
         if loader.pin_memory and jax.default_backend() == "cpu":
             warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
-                          "won't be used.", stacklevel=3)
+                          "won't be used.", stacklevel=4)
         self.loader = loader
         self.handed_out = 0
         self.ended = False
-        resume, loader._resume = loader._resume, None
+        self.iterable = loader._dataset_kind == _DatasetKind.Iterable
+        self.counted = loader._IterableDataset_len_called if self.iterable else None
         self._base_seed = draw_seed(loader.generator)
-        own_place = False
+        resume, loader._resume = loader._resume, None
+        skip, own_place = 0, False
         if resume is not None and resume["running"]:
             stateful = loader._stateful()
             for name, state in resume["parts"].items():
                 stateful[name].load_state_dict(state)
             own_place = "dataset" in resume["parts"]
+            skip = resume["batches"]
         self.indices = iter(loader._index_sampler)
-        iterable = loader._dataset_kind == _DatasetKind.Iterable
-        fetcher = IterableFetcher if iterable else MapFetcher
-        self.fetcher = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
-        self.counted = loader._IterableDataset_len_called if iterable else None
-        if resume is not None and resume["running"]:
-            for _ in range(resume["batches"]):
-                index = next(self.indices)
-                if iterable and not own_place:
-                    self.fetcher.fetch(index)
-            self.handed_out = resume["batches"]
+        self._begin()
+        for _ in range(skip):
+            if not self.iterable or own_place:
+                next(self.indices)
+            else:
+                self._next()
+        self.handed_out = skip
 
-    def __iter__(self) -> "_SingleProcessIterator":
+    def _begin(self) -> None:
+        """Get ready, before batches that an earlier run has handed out are skipped."""
+
+    def _next(self) -> Any:
+        raise NotImplementedError
+
+    def __iter__(self) -> "_Iterator":
         return self
 
     def __next__(self) -> Any:
         try:
-            batch = self.fetcher.fetch(next(self.indices))
+            batch = self._next()
         except StopIteration:
             self.ended = True
             raise
         self.handed_out += 1
         if self.counted is not None and self.handed_out > self.counted:
             warnings.warn(f"Length of IterableDataset {self.loader.dataset} was reported to be {self.counted} (when "
-                          f"accessing len(dataloader)), but {self.handed_out} samples have been fetched.", stacklevel=2)
+                          f"accessing len(dataloader)), but {self.handed_out} samples have been fetched."
+                          + _SPLIT * (self.loader.num_workers > 1), stacklevel=2)
         return batch
 
     def __len__(self) -> int:
@@ -273,3 +296,116 @@ class _SingleProcessIterator:
 
     def __getstate__(self) -> Any:
         raise NotImplementedError(f"{type(self).__name__} cannot be pickled")
+
+
+_SPLIT = (" Each worker iterates over its own copy of the dataset: split it among them by "
+          "torch.utils.data.get_worker_info(), lest they all give the same samples.")
+
+
+class _SingleProcessIterator(_Iterator):
+    """One pass over a loader's batches in this process."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        if loader.timeout != 0:
+            raise AssertionError(f"timeout={loader.timeout} needs num_workers > 0")
+        super().__init__(loader)
+
+    def _begin(self) -> None:
+        loader = self.loader
+        fetcher = IterableFetcher if self.iterable else MapFetcher
+        self.fetcher = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+
+    def _next(self) -> Any:
+        return self.fetcher.fetch(next(self.indices))
+
+
+class _WorkersIterator(_Iterator):
+    """One pass over a loader's batches, which worker processes fetch.
+
+    Tasks are numbered and go to the workers in turn, a further one with each answer that is handed out; so which worker
+    fetches which batch does not depend on their speed, if batches come in order.
+    """
+
+    def __init__(self, loader: DataLoader, pool: Pool | None) -> None:
+        self.pool = pool
+        super().__init__(loader)
+
+    def _begin(self) -> None:
+        loader = self.loader
+        n = loader.num_workers
+        if self.pool is None:
+            jobs = [Job(i, n, self._base_seed + i, loader.dataset, self.iterable, loader._auto_collation,
+                        loader.collate_fn, loader.drop_last, loader.worker_init_fn) for i in range(n)]
+            self.pool = Pool(loader.multiprocessing_context, jobs)
+        else:
+            self.pool.epoch += 1
+        self.tasks = [0] * n  # tasks each worker has
+        self.active = [True] * n  # whose part of an iterable dataset goes on
+        self.turn = 0
+        self.sent = self.expected = 0  # numbers of the next task and, in order, of the next answer
+        self.answers: dict[int, Any] = {}
+        self.primed = False
+
+    def _give(self) -> bool:
+        """Hand out one more task, unless there is none or nobody to take it."""
+        n = len(self.tasks)
+        turns = [(self.turn + k) % n for k in range(n)]
+        open_ = [w for w in turns if self.active[w]]
+        if not open_:
+            return False
+        if not self.loader.in_order:
+            open_.sort(key=lambda w: self.tasks[w])  # stable: in turn among equals
+        worker = open_[0]
+        try:
+            index = next(self.indices)
+        except StopIteration:
+            return False
+        self.turn = (worker + 1) % n
+        self.tasks[worker] += 1
+        self.pool.give(worker, self.sent, index)
+        self.sent += 1
+        return True
+
+    def _next(self) -> Any:
+        if self.ended:
+            raise StopIteration
+        try:
+            answer = self._answer()
+        except StopIteration:
+            self._finish()
+            raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            self.pool.close(0.5)
+            raise
+        if isinstance(answer, Failure):
+            answer.reraise()
+        return answer
+
+    def _answer(self) -> Any:
+        """The answer that is next, after a further task has been given for it."""
+        if not self.primed:
+            self.primed = True
+            for _ in range(max(self.loader.prefetch_factor, 1) * len(self.tasks)):
+                if not self._give():
+                    break
+        while self.expected < self.sent:
+            number = self.expected if self.loader.in_order else next(iter(self.answers), None)
+            if number in self.answers:
+                answer = self.answers.pop(number)
+                self.expected += 1
+                if isinstance(answer, Ended):
+                    continue
+                self._give()
+                return answer
+            if self.pool.closed:
+                raise RuntimeError("DataLoader: its workers have ended after an error; begin a new iteration")
+            for worker, number, answer in self.pool.receive(self.loader.timeout):
+                self.tasks[worker] -= 1
+                self.answers[number] = answer
+                if isinstance(answer, Ended):
+                    self.active[worker] = False
+        raise StopIteration
+
+    def _finish(self) -> None:
+        if not self.loader.persistent_workers:
+            self.pool.close()

@@ -17,8 +17,8 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), np.ndarr
           range, types.CodeType, types.BuiltinFunctionType)  # fmt: skip
 
 _MESSAGE = (
-    "{}a forked DataLoader worker cannot run tensor operations, because XLA's threads do not exist in it. Make and index "
-    "tensors on the CPU there, compute with NumPy, or in the main process; or give the DataLoader "
+    "{}a forked DataLoader worker cannot run tensor operations, because XLA's threads do not exist in it. Make and "
+    "index tensors on the CPU there, compute with NumPy, or in the main process; or give the DataLoader "
     "multiprocessing_context='forkserver' (or 'spawn'), whose workers can compute."
 )
 
@@ -46,6 +46,7 @@ def forbid() -> None:
         self.trace = _NoTrace(tracing.mode_of())
         self.checks = []
 
+    tracing._roots.clear()  # what the main process has recorded before is not known here
     type(local).__init__ = begin
     begin(local)
     execute.run = execute.evaluate_apart = functools.partial(_refuse, "")

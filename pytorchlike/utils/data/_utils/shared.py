@@ -1,8 +1,8 @@
 """Batches from a worker to the main process: arrays through shared memory, the rest as a pickle.
 
-The memory has no name: it is a file descriptor that travels over the socket to the main process, so that nothing is left
-behind however either process ends. A segment that the main process no longer uses goes back to its worker and is used
-again, since fresh memory costs more than the copy into it.
+The memory has no name: it is a file descriptor that travels over the socket to the main process, so that nothing is
+left behind however either process ends. A segment that the main process no longer uses goes back to its worker and is
+used again, since fresh memory costs more than the copy into it.
 """
 
 import io
@@ -30,12 +30,24 @@ def array_of(tensor: Tensor) -> np.ndarray:
     alias = tensor._alias
     if alias is not None and alias.storage.host is not None:
         return tensor._host_view()
-    return tensor.detach()._host()
+    return tensor._host()
 
 
-def _tensor(raw: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], requires_grad: bool) -> Tensor:
-    made = host_tensor(raw.view(dtype).reshape(shape), "cpu")
-    return made.requires_grad_(True) if requires_grad else made
+def _in_memory_order(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The elements as bytes in the order in which they lie, if they lie close, and the order of the dims there."""
+    order = tuple(sorted(range(array.ndim), key=lambda d: -abs(array.strides[d])))
+    if not array.transpose(order).flags.c_contiguous:
+        order = tuple(range(array.ndim))
+    return np.ascontiguousarray(array.transpose(order)).reshape(-1).view(np.uint8), order
+
+
+def _array(raw: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], order: tuple[int, ...]) -> np.ndarray:
+    return raw.view(dtype).reshape([shape[d] for d in order]).transpose(np.argsort(order))
+
+
+def _tensor(raw: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], order: tuple[int, ...], leaf: bool) -> Tensor:
+    made = host_tensor(_array(raw, dtype, shape, order), "cpu")
+    return made.requires_grad_(True) if leaf else made
 
 
 class _Pickler(pickle.Pickler):
@@ -45,10 +57,11 @@ class _Pickler(pickle.Pickler):
         kind = type(obj)
         if kind is Tensor:
             array = array_of(obj)
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # buffers know no bfloat16
-            return _tensor, (raw, array.dtype, array.shape, obj.requires_grad)
+            raw, order = _in_memory_order(array)  # bytes, since buffers know no bfloat16
+            return _tensor, (raw, array.dtype, array.shape, order, obj.requires_grad)
         if kind is np.ndarray and not obj.dtype.hasobject and not (obj.flags.c_contiguous or obj.flags.f_contiguous):
-            return np.ascontiguousarray(obj).__reduce_ex__(5)
+            raw, order = _in_memory_order(obj)
+            return _array, (raw, obj.dtype, obj.shape, order)
         return NotImplemented
 
 
@@ -149,13 +162,13 @@ class Receiver:
             out.append(self.freed.pop())
         return out
 
-    def receive(self, wanted: int) -> tuple[int, Any]:
-        """The next answer with its number; None instead of it if it belongs to another epoch."""
+    def receive(self, wanted: int) -> tuple[int, tuple[Any] | None]:
+        """Number of the next answer, and the answer in a tuple; or None if it belongs to another epoch."""
         epoch, number, head, where, dropped = self.connection.recv()
         for segment in dropped:
             del self.segments[segment]
         if head is not None:
-            return number, pickle.loads(head, buffers=where) if epoch == wanted else None
+            return number, (pickle.loads(head, buffers=where),) if epoch == wanted else None
         segment, size, spans = where
         if size:
             fd = recv_handle(self.connection)
@@ -170,4 +183,4 @@ class Receiver:
         # Every array made of it refers to this one, so its end is the end of the last of them.
         weakref.finalize(memory, self.freed.append, segment).atexit = False
         head, *buffers = [memory[a:b] for a, b in spans]
-        return number, pickle.loads(head, buffers=buffers)
+        return number, (pickle.loads(head, buffers=buffers),)

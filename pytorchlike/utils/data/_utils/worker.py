@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import pickle
 import queue
 import random
@@ -134,13 +135,7 @@ def _listen(connection: Connection, inbox: queue.SimpleQueue) -> None:
     except (EOFError, OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-        _leave()
-
-
-def _leave() -> NoReturn:
-    import os
-
-    os._exit(0)
+        os._exit(0)
 
 
 def _serve(inbox: queue.SimpleQueue, sender: Sender, job: Job) -> None:

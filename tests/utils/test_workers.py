@@ -1,0 +1,361 @@
+"""Loading in worker processes: order, seeds, shared memory, errors, and that nothing is left behind."""
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these tests fork")
+
+
+class Numbers(Dataset):
+    """Samples made by a function of the index."""
+
+    def __init__(self, make=lambda i: i, n=32):
+        self.make, self.n = make, n
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, i):
+        return self.make(i)
+
+
+class Stream(IterableDataset):
+    """0 … n - 1, split among the workers."""
+
+    def __init__(self, n, split=True):
+        self.n, self.split = n, split
+
+    def __iter__(self):
+        info = get_worker_info()
+        if info is None or not self.split:
+            return iter(range(self.n))
+        return iter(range(info.id, self.n, info.num_workers))
+
+
+class Heavy(Dataset):
+    """At module level, so that another interpreter can unpickle it."""
+
+    def __init__(self):
+        self.x = torch.arange(12).reshape(6, 2).float()
+
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        return (self.x[i] * 2 + 1).sum(), os.getpid()
+
+
+def gone(pids, within=5.0):
+    """Whether processes have ended and been waited for."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def flat(loader):
+    return [x for batch in loader for x in batch.tolist()]
+
+
+def test_order_and_values_are_those_of_one_process():
+    x, y = torch.arange(60.0).reshape(30, 2) + 0, torch.arange(30)
+    (x.sum() + 1).item()  # XLA's threads run by now
+    data = TensorDataset(x, y)
+    one = list(DataLoader(data, 4, shuffle=True, generator=torch.Generator().manual_seed(3)))
+    two = list(DataLoader(data, 4, shuffle=True, generator=torch.Generator().manual_seed(3), num_workers=2))
+    assert len(one) == len(two) == 8
+    for (a, b), (c, d) in zip(one, two, strict=True):
+        assert a.tolist() == c.tolist() and b.tolist() == d.tolist() and a.dtype == c.dtype
+        assert (c * 2).sum().item() == (a * 2).sum().item()
+
+
+def test_every_kind_of_batch_arrives():
+    def make(i):
+        return {"x": torch.tensor([i, i + 1], dtype=torch.bfloat16), "a": np.full((40, 50), i, np.float32), "t": f"s{i}",
+                "n": i / 2, "e": np.zeros((0, 3)), "f": np.asfortranarray(np.full((3, 4), i)), "b": i % 2 == 0}
+
+    alone, batch = (next(iter(DataLoader(Numbers(make), 4, num_workers=n))) for n in (0, 1))
+    assert batch.keys() == alone.keys() and batch["t"] == ["s0", "s1", "s2", "s3"]
+    for name in "xanefb":
+        assert batch[name].dtype == alone[name].dtype and batch[name].shape == alone[name].shape
+        assert batch[name].tolist() == alone[name].tolist()
+
+
+def test_layouts_without_collation():
+    big = np.arange(24000, dtype=np.int32).reshape(20, 30, 40)
+    forms = [big, big.transpose(2, 0, 1), big[:, ::2], big[::-1], np.asfortranarray(big), big[0, 0, 0]]
+    got = list(DataLoader(Numbers(lambda i: [forms[i]], len(forms)), batch_size=None, collate_fn=lambda x: x, num_workers=1))
+    for (a,), b in zip(got, forms, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_memory_is_used_again_only_when_a_batch_is_gone():
+    data = Numbers(lambda i: np.full(50_000, i, np.int64), 24)
+    loader = DataLoader(data, 2, num_workers=1, persistent_workers=True)
+    kept = list(loader)
+    assert [b[0, 0].item() for b in kept] == list(range(0, 24, 2))
+    assert all((b[1] == 2 * k + 1).all() for k, b in enumerate(kept))
+    part = kept[3][1]
+    del kept, loader
+    gc.collect()
+    assert (part == 7).all()
+    loader = DataLoader(data, 2, num_workers=1)
+    batches = iter(loader)
+    for _ in range(12):
+        next(batches)
+    assert len(batches.pool.workers[0].receiver.segments) <= 5  # not one for each batch
+
+
+def test_seeds_and_info():
+    def make(i):
+        info = get_worker_info()
+        return info.id, info.num_workers, info.seed, torch.initial_seed(), random.random(), np.random.rand()
+
+    def epoch(seed):
+        return [b.tolist() for b in DataLoader(Numbers(make, 4), batch_size=None, num_workers=2, collate_fn=torch.tensor_of,
+                                               generator=torch.Generator().manual_seed(seed))]
+
+    torch.tensor_of = lambda row: torch.tensor(row, dtype=torch.float64)
+    try:
+        first, again, other = epoch(1), epoch(1), epoch(2)
+    finally:
+        del torch.tensor_of
+    assert first == again != other
+    assert [row[0] for row in first] == [0, 1, 0, 1] and {row[1] for row in first} == {2}
+    assert first[1][2] == first[0][2] + 1 or first[0][2] > 2**52  # base seed + id, but for rounding
+    assert len({row[4] for row in first}) == len({row[5] for row in first}) == 4
+    assert get_worker_info() is None
+
+
+def test_init_function_runs_in_the_worker():
+    seen = []
+    data = Numbers(lambda i: tuple(seen), 2)
+    loader = DataLoader(data, batch_size=None, num_workers=2, worker_init_fn=seen.append, collate_fn=lambda x: x)
+    assert list(loader) == [(0,), (1,)] and seen == []
+
+    def fail(worker):
+        raise ValueError("no luck")
+
+    with pytest.raises(ValueError, match=r"(?s)in DataLoader worker process 0.*no luck"):
+        next(iter(DataLoader(data, num_workers=1, worker_init_fn=fail)))
+
+
+def test_iterable_dataset():
+    assert sorted(flat(DataLoader(Stream(23), 3, num_workers=3))) == list(range(23))
+    assert flat(DataLoader(Stream(10), 2, num_workers=2)) == [0, 2, 1, 3, 4, 6, 5, 7, 8, 9]
+    assert sorted(flat(DataLoader(Stream(5, split=False), 2, num_workers=2))) == sorted([*range(5)] * 2)
+    assert flat(DataLoader(Stream(10), 2, num_workers=2, drop_last=True)) == [0, 2, 1, 3, 4, 6, 5, 7]
+
+    class Sized(Stream):
+        def __len__(self):
+            return 5
+
+    loader = DataLoader(Sized(5, split=False), num_workers=2)
+    assert len(loader) == 5
+    with pytest.warns(UserWarning, match="reported to be 5"):
+        list(loader)
+
+
+def test_out_of_order():
+    def slow_first(i):
+        time.sleep(0.4 if i == 0 else 0)
+        return i
+
+    data = Numbers(slow_first, 8)
+    got = flat(DataLoader(data, 1, num_workers=2, in_order=False))
+    assert sorted(got) == list(range(8)) and got[0] != 0
+    assert flat(DataLoader(data, 1, num_workers=2)) == list(range(8))
+
+
+def test_persistent_workers():
+    data = Numbers(lambda i: [os.getpid(), i], 6)
+    loader = DataLoader(data, 1, num_workers=2, persistent_workers=True, collate_fn=lambda b: b[0])
+    first = list(loader)
+    next(iter(loader))  # an epoch left early
+    second = list(loader)
+    assert first == second
+    pids = {pid for pid, _ in first}
+    assert len(pids) == 2 and not gone(pids, 0.1)
+    del loader
+    gc.collect()
+    assert gone(pids)
+    assert {pid for pid, _ in DataLoader(data, batch_size=None, num_workers=1, collate_fn=tuple)}.isdisjoint(pids)
+
+
+def test_goes_on_in_mid_epoch():
+    def loader(**state):
+        made = DataLoader(Numbers(n=20), 3, shuffle=True, num_workers=2, generator=torch.Generator().manual_seed(5))
+        if state:
+            made.load_state_dict(state)
+        return made
+
+    first = loader()
+    batches = iter(first)
+    for _ in range(3):
+        next(batches)
+    state = first.state_dict()
+    rest = [b.tolist() for b in batches]
+    assert len(rest) == 4
+    assert [b.tolist() for b in loader(**state)] == rest
+
+    stream = DataLoader(Stream(12), 2, num_workers=2)
+    batches = iter(stream)
+    next(batches)
+    state = stream.state_dict()
+    other = DataLoader(Stream(12), 2, num_workers=2)
+    other.load_state_dict(state)
+    assert flat(other) == [x for b in batches for x in b.tolist()]
+
+
+# ---- errors ---------------------------------------------------------------------------------------------------------
+
+
+def test_exceptions_carry_the_traceback_and_the_loader_goes_on():
+    class Own(Exception):
+        def __init__(self, a, b):
+            super().__init__(a, b)
+
+    def make(i):
+        if i == 1:
+            raise KeyError("missing key")
+        if i == 2:
+            raise Own(1, 2)
+        return i
+
+    batches = iter(DataLoader(Numbers(make, 4), 1, num_workers=1))
+    assert next(batches).tolist() == [0]
+    with pytest.raises(KeyError, match=r"(?s)Caught KeyError in DataLoader worker process 0\.\nOriginal Traceback.*"
+                                       r"in make\n.*missing key"):
+        next(batches)
+    with pytest.raises(RuntimeError, match="(?s)Original Traceback.*Own"):
+        next(batches)
+    assert next(batches).tolist() == [3]
+    with pytest.raises(StopIteration):
+        next(batches)
+
+
+def test_answers_that_cannot_be_pickled():
+    with pytest.raises((AttributeError, TypeError, RuntimeError), match="worker process 0"):
+        next(iter(DataLoader(Numbers(lambda i: lambda: i), batch_size=None, num_workers=1, collate_fn=lambda x: x)))
+
+
+@pytest.mark.parametrize("how, message", [
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), r"worker 0 \(pid \d+\) was killed by signal SIGKILL"),
+    (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"worker 0 \(pid \d+\) was killed by signal SIGSEGV"),
+    (lambda: os._exit(7), r"worker 0 \(pid \d+\) exited unexpectedly, with exit code 7"),
+])  # fmt: skip
+def test_a_worker_that_ends(how, message):
+    def make(i):
+        if i == 2:
+            import faulthandler
+
+            faulthandler.disable()
+            how()
+        return i
+
+    batches = iter(DataLoader(Numbers(make), 1, num_workers=2))
+    pids = batches.pool.pids
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match=message):
+        for _ in range(4):
+            next(batches)
+    assert time.monotonic() - begin < 4 and gone(pids, 1)
+    with pytest.raises(RuntimeError, match="have ended"):
+        next(batches)
+
+
+def test_a_worker_that_hangs():
+    def make(i):
+        if i == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(100)
+        return i
+
+    batches = iter(DataLoader(Numbers(make), 1, num_workers=2, timeout=0.5))
+    pids = batches.pool.pids
+    begin = time.monotonic()
+    with pytest.raises(RuntimeError, match=rf"timed out after 0\.5 seconds.*{pids[1]}"):
+        for _ in range(2):
+            next(batches)
+    assert time.monotonic() - begin < 5 and gone(pids, 1)
+
+
+def test_forked_workers_refuse_to_compute():
+    weight = torch.ones(3) * 2
+    for make, op in ((lambda i: weight * i, "mul"), (lambda i: torch.zeros(3) + i, "zeros|full"),
+                     (lambda i: torch.rand(2), "rand"), (lambda i: (torch.tensor([1.0]) + 1).item(), "add")):
+        with pytest.raises(RuntimeError, match=rf"(?s)({op}).*: a forked DataLoader worker cannot run"):
+            next(iter(DataLoader(Numbers(make), 2, num_workers=1, timeout=20)))
+    indexed = DataLoader(Numbers(lambda i: (weight[i % 3], weight[1:], torch.tensor(i))), 2, num_workers=1, timeout=20)
+    assert next(iter(indexed))[1].tolist() == [[2, 2], [2, 2]]
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_other_start_methods_compute(method):
+    loader = DataLoader(Heavy(), 3, num_workers=1, multiprocessing_context=method, timeout=60)
+    got = list(loader)
+    assert [x for batch, _ in got for x in batch.tolist()] == [4.0, 12, 20, 28, 36, 44]
+    assert os.getpid() not in got[0][1].tolist()
+
+
+def test_an_iterator_left_early_ends_its_workers():
+    batches = iter(DataLoader(Numbers(lambda i: np.zeros(100_000)), 2, num_workers=2))
+    pids = batches.pool.pids
+    next(batches)
+    del batches
+    gc.collect()
+    assert gone(pids)
+
+
+PROGRAM = """
+    import os, sys, time, numpy as np, pytorchlike as torch
+    from pytorchlike.utils.data import DataLoader, Dataset
+    class Slow(Dataset):
+        def __len__(self): return 1000
+        def __getitem__(self, i):
+            time.sleep(30 if i > 3 else 0)
+            return np.zeros(100_000)
+    batches = iter(DataLoader(Slow(), 1, num_workers=2))
+    next(batches)
+    print(*batches.pool.pids, flush=True)
+    for _ in batches: pass
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, None), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
+def test_nothing_is_left_when_the_program_is_stopped(number, code):
+    before = set(os.listdir("/dev/shm"))
+    root = Path(torch.__file__).parents[1]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM)], stdout=subprocess.PIPE, text=True,
+                               stderr=subprocess.PIPE, env=env, start_new_session=True)
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(pids) == 2
+    time.sleep(0.3)
+    if number == signal.SIGINT:
+        os.killpg(program.pid, number)  # as a terminal does
+    else:
+        program.send_signal(number)
+    _, errors = program.communicate(timeout=20)
+    if code is None:
+        assert "KeyboardInterrupt" in errors.splitlines()[-1]
+        assert "resource_tracker" not in errors
+    else:
+        assert program.returncode == code
+    assert gone(pids)
+    assert not {name for name in set(os.listdir("/dev/shm")) - before if "pytorchlike" in name or "psm_" in name}
