@@ -69,7 +69,7 @@ class Trace:
     def number(self, kind: type, value: Any) -> Wide:
         """Make a Python number a run-time input."""
         vector = getattr(self, _VECTORS[kind])
-        vector.append(value)
+        vector.append(int(value) if kind is bool else value)
         return Wide(kind, len(vector) - 1)
 
     # ---- recording --------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Trace:
                 kind, value = ins[k]
                 ins[k] = self.number(kind, value)
         rest = tuple(e for k, e in zip(numbers, exact, strict=True) if k not in wide)
-        return (op, static, rest, shape, wide), tuple(ins)
+        return (op, static, rest, shape, wide, kinds), tuple(ins)
 
     def push(self, state: State) -> Any:
         """Step to ``state`` and return the handle(s) of its results."""

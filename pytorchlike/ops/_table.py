@@ -45,6 +45,9 @@ class Key:
     """Parameter kind: the random key ``(seed, offset)``; callers pass ``generator`` instead."""
 
 
+#: Annotation of static dtype parameters.
+DType = np.dtype
+
 _KINDS = {k.__name__: k for k in (Array, Arrays, Operand, Scalar, Scalars, Sizes, Key)}
 EMPTY = inspect.Parameter.empty
 

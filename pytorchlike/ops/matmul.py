@@ -590,3 +590,63 @@ def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_
     total = jnp.sum(jnp.where(zero, 0, jnp.where(zero, 1, d) ** p), -1)
     none = total == 0
     return jnp.where(none, 0, jnp.where(none, 1, total) ** (1 / p))
+
+
+# ---- groups of products ----------------------------------------------------------------------------------------------
+
+
+def _group_sizes(offs, count: int, length: int):
+    """Sizes of groups that end at ``offs``."""
+    if offs.dtype != jnp.int32:
+        raise RuntimeError(f"Offsets have to be int32, but they are {offs.dtype} (grouped_mm)")
+    if offs.ndim != 1 or offs.shape[0] != count:
+        raise RuntimeError(
+            f"matrix batch sizes have to match: grouped_mm got offs {list(offs.shape)} for {count} groups"
+        )
+    ends = jnp.clip(offs, 0, length)
+    return ends - jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
+
+
+@op(namespace="nn.functional", out=False, autocast="lower")
+def grouped_mm(
+    mat_a: Array,
+    mat_b: Array,
+    *,
+    offs: Array | None = None,
+    bias: Array | None = None,
+    out_dtype: np.dtype | None = None,
+):
+    """Products of several pairs of matrices at once, pair g ending at ``offs[g]`` along the axis that groups share.
+
+    Shapes: (M, K) and (G, K, N) -> (M, N), rows in groups; (G, M, K) and (K, N) -> (M, N), columns in groups;
+    (M, K) and (K, N) -> (G, M, N), the contracted axis in groups; (G, M, K) and (G, K, N) -> (G, M, N), without offs.
+    Rows or columns after the last group are zeros.  offs: (G,) int32, increasing.
+    Raises: RuntimeError for shapes or dtypes that do not fit, and for bias, as PyTorch.
+    """
+    shapes = f"mat_a {list(mat_a.shape)}, mat_b {list(mat_b.shape)} (grouped_mm)"
+    if bias is not None:
+        raise RuntimeError("Bias not supported yet: add it to the result of grouped_mm")
+    if mat_a.ndim not in (2, 3) or mat_b.ndim not in (2, 3):
+        raise RuntimeError(f"mat_a and mat_b have to be 2 or 3 dimensional: {shapes}")
+    if mat_a.shape[-1] != mat_b.shape[-2]:
+        raise RuntimeError(f"contraction dimension of mat_a and mat_b must match: {shapes}")
+    if mat_a.dtype != mat_b.dtype:
+        raise RuntimeError(f"grouped_mm: mat_a and mat_b have different dtypes: {mat_a.dtype} and {mat_b.dtype}")
+    if out_dtype is not None and out_dtype != mat_a.dtype:
+        raise RuntimeError(f"Grouped gemm output dtype must match `mat_a` dtype: {out_dtype} and {mat_a.dtype}")
+    if (offs is None) != (mat_a.ndim == mat_b.ndim == 3):
+        raise RuntimeError(
+            f"Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d: {shapes}"
+        )
+    if offs is None:
+        if mat_a.shape[0] != mat_b.shape[0]:
+            raise RuntimeError(f"matrix batch sizes have to match: {shapes}")
+        return jnp.matmul(mat_a, mat_b)
+    if mat_b.ndim == 3:
+        return lax.ragged_dot(mat_a, mat_b, _group_sizes(offs, mat_b.shape[0], mat_a.shape[0]))
+    if mat_a.ndim == 3:
+        sizes = _group_sizes(offs, mat_a.shape[0], mat_b.shape[1])
+        return lax.ragged_dot(mat_b.T, mat_a.transpose(0, 2, 1), sizes).T
+    sizes = _group_sizes(offs, offs.shape[0], mat_a.shape[1])
+    numbers = lax.RaggedDotDimensionNumbers((((1,), (0,)), ((), ())), [1], [])
+    return lax.ragged_dot_general(mat_a, mat_b, sizes, numbers)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..engine import check
-from ._table import Array, op, result_type
+from ._table import Array, op, result_type, to_float
 
 
 def _reduce(loss, reduction: str):
@@ -466,7 +466,7 @@ def poisson_nll_loss(
 ):
     """``exp(x) - t * x`` (log_input), or ``x - t * log(x + eps)``; full adds Stirling's term for targets above 1."""
     _check_reduction(reduction)
-    input, target = _pair("poisson_nll_loss", input, target)
+    input, target = _pair("poisson_nll_loss", to_float(input), to_float(target))
     loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
     if full:
         big = target > 1
@@ -544,7 +544,7 @@ def margin_ranking_loss(
     input1, input2, target = _broadcast(
         "margin_ranking_loss", input1.astype(dtype), input2.astype(dtype), target.astype(dtype)
     )
-    return _reduce(_hinge(margin - target * (input1 - input2)), reduction)
+    return _reduce(_hinge(margin + to_float(-target * (input1 - input2))), reduction)
 
 
 @op(namespace="nn.functional", out=False, autocast="float32")
@@ -568,7 +568,7 @@ def cosine_embedding_loss(
             f"0D target tensor expects 1D input tensors, but found inputs with sizes {_list(input1)} "
             f"and {_list(input2)}."
         )
-    input1, input2 = _pair("cosine_embedding_loss", input1, input2)
+    input1, input2 = _pair("cosine_embedding_loss", to_float(input1), to_float(input2))
     eps = 1e-12
     product = (input1 * input2).sum(-1)
     cos = product / jnp.sqrt(((input1 * input1).sum(-1) + eps) * ((input2 * input2).sum(-1) + eps))
@@ -620,7 +620,7 @@ def triplet_margin_loss(
         )
     dtype = result_type(anchor, positive, negative)
     anchor, positive, negative = _broadcast(
-        "triplet_margin_loss", anchor.astype(dtype), positive.astype(dtype), negative.astype(dtype)
+        "triplet_margin_loss", *(to_float(x.astype(dtype)) for x in (anchor, positive, negative))
     )
     near, far = _distance(anchor, positive, p, eps), _distance(anchor, negative, p, eps)
     if swap:

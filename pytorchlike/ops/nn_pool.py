@@ -615,6 +615,12 @@ def max_unpool3d(
 # ---- fractional ------------------------------------------------------------------------------------------------------
 
 
+def _rounded(x):
+    """``x`` in its dtype for certain: XLA may keep 16-bit intermediate results in more bits, which moves windows."""
+    info = jnp.finfo(x.dtype)
+    return lax.reduce_precision(x, info.nexp, info.nmant)
+
+
 def _fractional(name, n, input, kernel, output_size, output_ratio, return_indices, samples, key):
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
@@ -647,9 +653,9 @@ def _fractional(name, n, input, kernel, output_size, output_ratio, return_indice
         sample = samples[..., n - axis if n == 2 else axis - 1]
         m, k, o = space[axis - 1], kernel[axis - 1], size[axis - 1]
         alpha = (m - k) / (o - 1) if o > 1 else 0.0
-        steps = jnp.arange(o, dtype=x.dtype)
-        sample = sample[:, None, :]
-        start = jnp.trunc((steps[:, None] + sample) * alpha) - jnp.trunc(sample * alpha)
+        steps = jnp.arange(o, dtype=x.dtype)[:, None]
+        sample, alpha = sample[:, None, :], jnp.asarray(alpha, x.dtype)
+        start = jnp.trunc(_rounded(_rounded(steps + sample) * alpha)) - jnp.trunc(_rounded(sample * alpha))
         start = jnp.where(jnp.arange(o)[:, None] == o - 1, m - k, start.astype(jnp.int32))
         reads = start[:, :, None, :] + jnp.arange(k, dtype=start.dtype)[:, None]
         reads = jnp.clip(reads, 0, m - 1).astype(jnp.int32)

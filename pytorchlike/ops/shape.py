@@ -513,8 +513,8 @@ def unfold(input: Array, dimension: int, size: int, step: int):
     return out.transpose(_moved(out.ndim, (out.ndim - 2,), (dim,)))
 
 
-def _strided_index(numel: int, itemsize: int, size, stride, storage_offset) -> tuple:
-    """Positions in the flat storage that an ``as_strided`` shows, and whether they may repeat."""
+def _check_strided(numel: int, itemsize: int, size, stride, storage_offset) -> int:
+    """The storage offset, after making sure that every element lies inside the storage."""
     if len(size) != len(stride):
         raise RuntimeError("mismatch in length of strides and shape")
     if any(s < 0 for s in stride):
@@ -530,6 +530,12 @@ def _strided_index(numel: int, itemsize: int, size, stride, storage_offset) -> t
             f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {offset}, and itemsize {itemsize} "
             f"requiring a storage size of {last * itemsize} are out of bounds for storage of size {numel * itemsize}"
         )
+    return offset
+
+
+def _strided_index(numel: int, itemsize: int, size, stride, storage_offset) -> tuple:
+    """Positions in the flat storage that an ``as_strided`` shows, and whether they may repeat."""
+    offset = _check_strided(numel, itemsize, size, stride, storage_offset)
     kind = np.int32 if numel < 2**31 else np.int64
     at = jnp.full(tuple(size), offset, kind)
     for d, s in enumerate(stride):
@@ -551,9 +557,9 @@ def _put_strided(base, new, *, size, stride, storage_offset=None):
 
 def _as_strided(input, size, stride, storage_offset=None):
     if isinstance(input, np.ndarray):
-        _strided_index(input.size, input.itemsize, size, stride, storage_offset)
-        flat = input.reshape(-1)[storage_offset or 0 :]
-        return np.lib.stride_tricks.as_strided(flat, size, tuple(s * input.itemsize for s in stride))
+        offset = _check_strided(input.size, input.itemsize, size, stride, storage_offset)
+        flat = input.reshape(-1)[offset:].view(f"V{input.itemsize}")  # float8 has no array interface
+        return np.lib.stride_tricks.as_strided(flat, size, tuple(s * input.itemsize for s in stride)).view(input.dtype)
     at, _ = _strided_index(input.size, input.dtype.itemsize, size, stride, storage_offset)
     flat = input.reshape((-1,))
     contiguous, step = True, 1

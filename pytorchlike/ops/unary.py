@@ -716,8 +716,9 @@ def view_as_complex(input: Array) -> jax.Array:
 
 
 def _conjugate(x: jax.Array) -> jax.Array:
-    # NumPy's conj would copy; only the strides are asked of a NumPy array here.
-    return x if isinstance(x, np.ndarray) or not is_complex(x) else lax.conj(x)
+    if not is_complex(x):
+        return x
+    return np.conjugate(x) if isinstance(x, np.ndarray) else lax.conj(x)
 
 
 @op(view=view_rule(lambda base, new: _conjugate(new)), out=False, saves=False)

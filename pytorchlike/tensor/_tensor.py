@@ -347,7 +347,9 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if alias is not None and alias.chain:
             if alias.storage.host is not None:
                 view, size = self._host_view(), self.itemsize
-                return tuple(s // size for s in view.strides), 0, bool(view.flags.c_contiguous)
+                begin = alias.storage.host.__array_interface__["data"][0]
+                offset = (view.__array_interface__["data"][0] - begin) // size
+                return tuple(s // size for s in view.strides), offset, bool(view.flags.c_contiguous)
             meta = alias.storage.value.meta
             return layout(meta.shape, alias.chain, meta.dtype)
         try:

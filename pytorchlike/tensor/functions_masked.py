@@ -45,7 +45,7 @@ def _filled(input: Tensor, mask: Tensor | None, identity: Any) -> Tensor:
 
 def _lowest(input: Tensor) -> Any:
     kind = input.dtype
-    if kind.is_floating_point:
+    if kind.is_floating_point or kind.is_complex:
         return -math.inf
     return False if kind is d.bool_ else d.iinfo(kind).min
 

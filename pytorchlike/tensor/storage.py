@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,14 +23,15 @@ class Step(NamedTuple):
 class Storage:
     """A mutable cell that holds an immutable value; tensors that alias each other share one.
 
-    value: of the base tensor.   version: raised by every write.
+    value: of the base tensor.   version: raised by every write.   quiet: how many of them came through ``.data``.
     host:  a NumPy array of the user's that the tensor shares memory with (``from_numpy``), or None.
+    owner: weak reference to the tensor that the storage was made for, or None.
     """
 
-    __slots__ = ("value", "version", "host", "__weakref__")
+    __slots__ = ("value", "version", "quiet", "host", "owner", "__weakref__")
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
-        self.value, self.version, self.host = value, 0, host
+        self.value, self.version, self.quiet, self.host, self.owner = value, 0, 0, host, None
 
     def _restore_value(self, old: Value) -> None:
         self.value = old
@@ -39,12 +42,22 @@ class Alias:
     """How a tensor sees a storage: through the views of ``chain``, last at version ``seen``.
 
     leaf: the gradient accumulator of a leaf tensor.   detached: the tensor sees the data without its history.
+    floor: how many steps of the chain belong to a tensor that is no view (it was detached there).
+    writes: None, or a list of one number, the version of a ``.data`` tensor, which is told apart from the others'.
     """
 
-    __slots__ = ("storage", "seen", "chain", "leaf", "detached")
+    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes")
 
-    def __init__(self, storage: Storage, chain: tuple[Step, ...] = (), leaf: Any = None, detached: bool = False) -> None:
+    def __init__(
+        self, storage: Storage, chain: tuple[Step, ...] = (), leaf: Any = None, detached: bool = False, floor: int = 0,
+        writes: list[int] | None = None,
+    ) -> None:  # fmt: skip
         self.storage, self.seen, self.chain, self.leaf, self.detached = storage, storage.version, chain, leaf, detached
+        self.floor, self.writes = floor, writes
+
+    def beyond(self, step: Step) -> Alias:
+        """The alias of a view of the tensor."""
+        return Alias(self.storage, (*self.chain, step), None, self.detached, self.floor, self.writes)
 
 
 def through(value: Value, chain: tuple[Step, ...]) -> Value:
@@ -72,16 +85,77 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
     return record(step.entry.op_put, step.static, (base, inner, *step.numbers))
 
 
+#: View operations that give a copy where the strides do not allow a view.
+RESHAPING = frozenset(("reshape", "flatten", "ravel"))
+_RESHAPES = RESHAPING | {"view", "unflatten"}
+
+
+@functools.lru_cache(4096)
 def layout(shape: tuple[int, ...], chain: tuple[Step, ...], dtype: Any = np.int8) -> tuple[tuple[int, ...], int, bool]:
-    """(strides, offset, contiguous) of a view, in elements: its bodies run on a NumPy dummy that is never written."""
-    root = view = np.empty(shape, dtype)
+    """(strides, offset, contiguous) of a view, in elements.
+
+    The bodies run on a NumPy dummy that is never written; where PyTorch's strides differ from NumPy's, which does not
+    care about those of single elements, they are put right after each step.
+    """
+    root = np.empty(shape, dtype)
+    view = _restrided(root, strides_of(shape))
     for step in chain:
-        view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+        before, bound = view, step.entry.bind(step.static, (view, *step.numbers))
+        view = step.entry.fn(**bound)
+        strides = _strides_after(step.entry.name, before, view.shape, bound)
+        if strides is not None:
+            view = _restrided(view, strides)
     size = view.dtype.itemsize
+    strides = tuple(s // size for s in view.strides)
     offset = view.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    contiguous = bool(view.flags.c_contiguous)
-    # NumPy does not care about strides of single elements; PyTorch reports those of the view all the same
-    return tuple(s // size for s in view.strides), offset // size, contiguous
+    return strides, offset // size, is_contiguous(view.shape, strides)
+
+
+def _restrided(view: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
+    size = view.dtype.itemsize
+    return np.lib.stride_tricks.as_strided(view, view.shape, tuple(s * size for s in strides))
+
+
+def _strides_after(name: str, before: np.ndarray, shape: tuple[int, ...], bound: dict) -> tuple[int, ...] | None:
+    """Strides of a view, in elements, where they are not simply NumPy's."""
+    size = before.dtype.itemsize
+    old, strides = before.shape, tuple(s // size for s in before.strides)
+
+    def inserted(d: int) -> int:
+        return old[d] * strides[d] if d < len(old) else 1
+
+    if name in _RESHAPES:
+        return view_strides(old, strides, shape)
+    if name == "unsqueeze":
+        d = bound["dim"] % len(shape)
+        return (*strides[:d], inserted(d), *strides[d:])
+    if name == "squeeze":
+        return strides if len(shape) == len(old) else None if 0 in old else _squeezed(old, strides, bound["dim"])
+    if name in ("expand", "broadcast_to"):
+        out: list[int] = []
+        for d in range(len(shape) - 1, -1, -1):
+            k = d - (len(shape) - len(old))
+            if k < 0:  # a new dim: as if it had been unsqueezed, then expanded
+                out.append(0 if shape[d] != 1 else (shape[d + 1] * out[-1] if out else 1))
+            else:
+                out.append(strides[k] if old[k] == shape[d] else 0)
+        return tuple(reversed(out))
+    if name == "_getitem":
+        out, d = [], 0
+        for item in bound["spec"]:
+            if item is None:
+                out.append(inserted(d))
+                continue
+            if item != "i":
+                out.append(strides[d] * (item[1] if type(item) is tuple else 1))
+            d += 1
+        return (*out, *strides[d:])
+    return None
+
+
+def _squeezed(shape: tuple[int, ...], strides: tuple[int, ...], dim: Any) -> tuple[int, ...]:
+    dims = range(len(shape)) if dim is None else [d % max(len(shape), 1) for d in (dim if type(dim) is tuple else (dim,))]
+    return tuple(s for d, s in enumerate(strides) if not (d in dims and shape[d] == 1))
 
 
 def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -93,34 +167,53 @@ def strides_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(out))
 
 
+def is_contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether elements laid out like this follow each other in the order of the indices."""
+    expect = 1
+    for n, s in zip(reversed(shape), reversed(strides), strict=True):
+        if n == 0:
+            return True
+        if n != 1:
+            if s != expect:
+                return 0 in shape
+            expect *= n
+    return True
+
+
+def view_strides(shape: tuple[int, ...], strides: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Strides with which memory laid out like this is seen as ``size`` (without -1); None if that takes a copy."""
+    if not shape:
+        return (1,) * len(size)
+    if 0 in shape:
+        return strides if shape == size else strides_of(size)
+    # runs of dims that are contiguous among themselves must be cut by the new sizes at their borders
+    out = [0] * len(size)
+    k = len(size) - 1
+    run, base = 1, strides[-1]
+    for d in range(len(shape) - 1, -1, -1):
+        run *= shape[d]
+        if d and (shape[d - 1] == 1 or strides[d - 1] == run * base):
+            continue
+        covered = 1
+        while k >= 0 and (covered < run or size[k] == 1):
+            out[k] = covered * base
+            covered *= size[k]
+            k -= 1
+        if covered != run:
+            return None
+        run, base = 1, strides[d - 1]
+    return tuple(out) if k == -1 else None
+
+
 def check_view(shape: tuple[int, ...], strides: tuple[int, ...], size: tuple[int, ...]) -> None:
     """Raise RuntimeError if memory laid out like this cannot be seen as ``size`` without a copy."""
-    if 0 in shape or -1 in size and 0 in size:
-        return
-    total = 1
-    for n in shape:
-        total *= n
-    known = 1
-    for n in size:
-        known *= n if n != -1 else 1
+    total, known = math.prod(shape), math.prod(n for n in size if n != -1)
+    if not total or not known or total % known:
+        return  # for the operation itself to judge
     size = tuple(n if n != -1 else total // known for n in size)
-    # runs of dimensions that are contiguous among themselves must be cut by the new sizes at their borders
-    k = len(size) - 1
-    run, base = 1, None
-    for d in range(len(shape) - 1, -1, -1):
-        if base is None:
-            base = strides[d]
-        run *= shape[d]
-        border = d == 0 or (shape[d - 1] != 1 and strides[d - 1] != run * base)
-        if border:
-            covered = 1
-            while k >= 0 and (covered < run or size[k] == 1):
-                covered *= size[k]
-                k -= 1
-            if covered != run:
-                raise RuntimeError(
-                    "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
-                    f"two contiguous subspaces). Use .reshape(...) instead. (size {list(shape)}, stride {list(strides)}, "
-                    f"asked for {list(size)})"
-                )
-            run, base = 1, None
+    if math.prod(size) == total and view_strides(shape, strides, size) is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+            f"two contiguous subspaces). Use .reshape(...) instead. (size {list(shape)}, stride {list(strides)}, "
+            f"asked for {list(size)})"
+        )

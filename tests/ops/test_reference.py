@@ -25,7 +25,7 @@ CASES: dict[str, list[dict]] = REFERENCE["cases"]
 ELSEWHERE = {"nn.functional"}
 #: Operators without cases: internal ones, which others rest on, and random ones, whose numbers are not PyTorch's.
 WITHOUT = re.compile(
-    r"torch\.(_\w+|rand\w*|multinomial|poisson|binomial|rrelu|as_strided_scatter|conv\w+|\w*pool\dd?|\w+_norm|\w+_cell"
+    r"torch\.(_\w+|rand\w*|multinomial|poisson|binomial|rrelu|conv\w+|\w*pool\dd?|\w+_norm|\w+_cell"
     r"|pixel_\w+|channel_shuffle|pdist|bilinear|dropout\w*|\w*embedding\w*|alpha_dropout|feature_\w+|native_\w+|instance_norm)"
     r"|\._?\w*"
 )

@@ -147,8 +147,8 @@ def fill() -> None:
     case("diff", "{f}(a)", "{f}(a, 2, 1, b)")
     case("trapezoid cumulative_trapezoid", "{f}(a)", "{f}(a, dx=0.5, dim=0)", "{f}(a, v)")
     case("gradient", "{f}(a, spacing=0.5)", "{f}(a, dim=1, edge_order=2)", "{f}(a, spacing=(t.arange(3.0), t.arange(4.0) ** 2))")
-    case("sort", "{f}(a)", "{f}(a, 0, True)", "{f}(k, 1, stable=True)")
-    case("argsort", "{f}(a)", "{f}(k, 1, stable=True)")
+    case("sort", "{f}(a)", "{f}(a, 0, True)", "{f}(k, dim=1, stable=True)")
+    case("argsort", "{f}(a)", "{f}(k, dim=1, stable=True)")
     case("msort", "{f}(a)")
     case("topk", "{f}(a, 2)", "{f}(a, 2, 0, False)")
     case("searchsorted", "{f}(s, a)", "{f}(s, a, right=True)")
@@ -213,10 +213,12 @@ def fill() -> None:
     case("det slogdet inverse pinverse logdet matrix_exp", "{f}(spd / 4)")
     case("det", "{f}(m)")
     case("matrix_power", "{f}(m, 3)", "{f}(spd, -1)")
+    case("det slogdet matrix_exp", "{f}(spd / 4)", space=L)
+    case("matrix_power", "{f}(m, 3)", space=L)
     case("triangular_solve", "{f}(m, tri, upper=False)")
     case("cholesky", "{f}(spd)")
-    case("cholesky_solve", "{f}(m, tri)")
-    case("cholesky_inverse", "{f}(tri)")
+    case("cholesky_solve", "{f}(m, tri.tril())")
+    case("cholesky_inverse", "{f}(tri.tril())")
     case("qr", "{f}(m)[1].abs()")
     case("svd", "{f}(a)[1]")
     case("lu", "{f}(m)")
@@ -275,7 +277,7 @@ def fill() -> None:
     case("diagflat", "{f}(w, 1)")
     case("constant_pad_nd", "{f}(a, (1, 2))", "{f}(a, (1, -1, 0, 2), 3.0)")
     case("diagonal_scatter", "{f}(m, v)")
-    case("as_strided_scatter", "{f}(a, m[:2, :2], (2, 2), (4, 1), 1)[1:]")
+    case("as_strided_scatter", "{f}(a.detach(), m.detach()[:2, :2], (2, 2), (4, 1), 1)")
     # ---- creation
     case("zeros ones empty", "{f}(2, 3).shape[0] * t.ones(1)", "{f}((2,), dtype=t.int64) * 0")
     case("zeros ones", "{f}(2, 3)")
@@ -316,7 +318,7 @@ def fill() -> None:
         CASES[f"masked.{name}"] = [f"t.masked.{name}(a, 1, mask=q | (k == 0))" if name == "cumsum" else
                                    f"t.masked.{name}(a, 1, mask=t.ones_like(q))"]  # fmt: skip
     CASES["composite"] = [
-        "a[1]", "a[:, 1:3]", "a[r]", "a[:, r]", "a[q]", "a[1, ::2]", "x[..., None, 1]", "x[r[:2], :, r[:2]]", "a[r, k[:, 0]]",
+        "a[1]", "a[:, 1:3]", "a[r]", "a[:, r]", "a[q]", "a[1, ::2]", "x[..., None, 1]", "x[r[1:], :, r[1:]]", "a[r, k[:, 0]]",
         "t.nonzero(z)", "t.masked_select(a, q)", "t.unique(i)", "t.unique(k, return_inverse=True, return_counts=True)",
         "t.unique_consecutive(k, return_counts=True)", "t.bincount(r)", "t.repeat_interleave(a, 2, 1)",
         "t.repeat_interleave(a, r, 0)", "t.index_put(a, (r,), b)", "t.index_put(a, (r, r), w, True)",

@@ -86,8 +86,9 @@ def test_order_and_values_are_those_of_one_process():
 
 def test_every_kind_of_batch_arrives():
     def make(i):
-        return {"x": torch.tensor([i, i + 1], dtype=torch.bfloat16), "a": np.full((40, 50), i, np.float32), "t": f"s{i}",
-                "n": i / 2, "e": np.zeros((0, 3)), "f": np.asfortranarray(np.full((3, 4), i)), "b": i % 2 == 0}
+        return {"x": torch.tensor([i, i + 1], dtype=torch.bfloat16), "a": np.full((40, 50), i, np.float32),
+                "t": f"s{i}", "n": i / 2, "e": np.zeros((0, 3)), "f": np.asfortranarray(np.full((3, 4), i)),
+                "b": i % 2 == 0}
 
     alone, batch = (next(iter(DataLoader(Numbers(make), 4, num_workers=n))) for n in (0, 1))
     assert batch.keys() == alone.keys() and batch["t"] == ["s0", "s1", "s2", "s3"]
@@ -99,7 +100,8 @@ def test_every_kind_of_batch_arrives():
 def test_layouts_without_collation():
     big = np.arange(24000, dtype=np.int32).reshape(20, 30, 40)
     forms = [big, big.transpose(2, 0, 1), big[:, ::2], big[::-1], np.asfortranarray(big), big[0, 0, 0]]
-    got = list(DataLoader(Numbers(lambda i: [forms[i]], len(forms)), batch_size=None, collate_fn=lambda x: x, num_workers=1))
+    data = Numbers(lambda i: [forms[i]], len(forms))
+    got = list(DataLoader(data, batch_size=None, collate_fn=lambda x: x, num_workers=1))
     for (a,), b in zip(got, forms, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -127,17 +129,13 @@ def test_seeds_and_info():
         return info.id, info.num_workers, info.seed, torch.initial_seed(), random.random(), np.random.rand()
 
     def epoch(seed):
-        return [b.tolist() for b in DataLoader(Numbers(make, 4), batch_size=None, num_workers=2, collate_fn=torch.tensor_of,
-                                               generator=torch.Generator().manual_seed(seed))]
+        return list(DataLoader(Numbers(make, 4), batch_size=None, num_workers=2, collate_fn=lambda x: x,
+                               generator=torch.Generator().manual_seed(seed)))
 
-    torch.tensor_of = lambda row: torch.tensor(row, dtype=torch.float64)
-    try:
-        first, again, other = epoch(1), epoch(1), epoch(2)
-    finally:
-        del torch.tensor_of
+    first, again, other = epoch(1), epoch(1), epoch(2)
     assert first == again != other
     assert [row[0] for row in first] == [0, 1, 0, 1] and {row[1] for row in first} == {2}
-    assert first[1][2] == first[0][2] + 1 or first[0][2] > 2**52  # base seed + id, but for rounding
+    assert first[1][2] == first[0][2] + 1 and first[0][2] == first[0][3]  # base seed + id
     assert len({row[4] for row in first}) == len({row[5] for row in first}) == 4
     assert get_worker_info() is None
 
@@ -187,8 +185,12 @@ def test_persistent_workers():
     loader = DataLoader(data, 1, num_workers=2, persistent_workers=True, collate_fn=lambda b: b[0])
     first = list(loader)
     next(iter(loader))  # an epoch left early
+    old = iter(loader)
     second = list(loader)
     assert first == second
+    with pytest.raises(RuntimeError, match="another iteration"):
+        next(old)
+    del old
     pids = {pid for pid, _ in first}
     assert len(pids) == 2 and not gone(pids, 0.1)
     del loader

@@ -23,7 +23,7 @@ _BLOCK = 128
 
 
 class FlexKernelOptions(TypedDict, total=False):
-    """Settings of PyTorch's Triton kernels, which are accepted; XLA, which makes the kernels here, does not need them."""
+    """Settings of PyTorch's Triton kernels. They are accepted and not needed: XLA makes the kernels here."""
 
     num_warps: int
     num_stages: int
@@ -147,8 +147,9 @@ class BlockMask:
     """A mask of attention by blocks: which blocks of keys each block of queries sees, in full or as ``mask_mod`` says.
 
     Attributes:  seq_lengths (queries, keys); BLOCK_SIZE (of queries, of keys); kv_num_blocks (B, H, rows) and
-                 kv_indices (B, H, rows, columns), the blocks where mask_mod decides; full_kv_num_blocks and full_kv_indices, those
-                 seen in full, or None; q_*, full_q_*: the same by columns, or None.
+                 kv_indices (B, H, rows, columns), the blocks where mask_mod decides;
+                 full_kv_num_blocks and full_kv_indices, those seen in full, or None; q_*, full_q_*: the same
+                 by columns, or None.
 
     ``dq_*`` order the writes of a CUDA kernel; they are kept, and not used.
     """

@@ -329,6 +329,7 @@ class _WorkersIterator(_Iterator):
     def __init__(self, loader: DataLoader, pool: Pool | None) -> None:
         self.pool = pool
         super().__init__(loader)
+        self._prime()
 
     def _begin(self) -> None:
         loader = self.loader
@@ -339,12 +340,21 @@ class _WorkersIterator(_Iterator):
             self.pool = Pool(loader.multiprocessing_context, jobs)
         else:
             self.pool.epoch += 1
+        self.epoch = self.pool.epoch
         self.tasks = [0] * n  # tasks each worker has
         self.active = [True] * n  # whose part of an iterable dataset goes on
         self.turn = 0
         self.sent = self.expected = 0  # numbers of the next task and, in order, of the next answer
         self.answers: dict[int, Any] = {}
         self.primed = False
+
+    def _prime(self) -> None:
+        """Give each worker its first tasks, once."""
+        if not self.primed:
+            self.primed = True
+            for _ in range(max(self.loader.prefetch_factor, 1) * len(self.tasks)):
+                if not self._give():
+                    break
 
     def _give(self) -> bool:
         """Hand out one more task, unless there is none or nobody to take it."""
@@ -369,6 +379,8 @@ class _WorkersIterator(_Iterator):
     def _next(self) -> Any:
         if self.ended:
             raise StopIteration
+        if self.epoch != self.pool.epoch:
+            raise RuntimeError("DataLoader: its persistent workers serve another iteration, which began after this one")
         try:
             answer = self._answer()
         except StopIteration:
@@ -383,11 +395,7 @@ class _WorkersIterator(_Iterator):
 
     def _answer(self) -> Any:
         """The answer that is next, after a further task has been given for it."""
-        if not self.primed:
-            self.primed = True
-            for _ in range(max(self.loader.prefetch_factor, 1) * len(self.tasks)):
-                if not self._give():
-                    break
+        self._prime()
         while self.expected < self.sent:
             number = self.expected if self.loader.in_order else next(iter(self.answers), None)
             if number in self.answers:

@@ -8,6 +8,7 @@ import warnings
 import weakref
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .shared import Receiver
@@ -30,26 +31,16 @@ def default_context() -> BaseContext:
 
 
 class Worker:
-    """One process, and the connection to it."""
+    """One process, and the connection to it. ``values``: of the dataset's tensors, for a fork (see ``forked.py``)."""
 
-    def __init__(self, context: BaseContext, job: Job) -> None:
+    def __init__(self, context: BaseContext, job: Job, values: list[Any] | None) -> None:
         self.id = job.id
         self.connection, theirs = multiprocessing.Pipe(duplex=True)
         _ours.add(self.connection)
         self.receiver = Receiver(self.connection)
-        forked = context.get_start_method() == "fork"
-        foreign: tuple[Connection, ...] = ()
-        values = None
-        given: Job | bytes = job
-        if forked:
-            from .forked import host_values
-
-            values = host_values(job.dataset, job.collate_fn, job.init_fn)
-            foreign = tuple(_ours)
-        else:
-            from multiprocessing.reduction import ForkingPickler
-
-            given = bytes(ForkingPickler.dumps(job))
+        forked = values is not None
+        foreign = tuple(_ours) if forked else ()
+        given = job if forked else bytes(ForkingPickler.dumps(job))
         self.process = context.Process(  # type: ignore[attr-defined]
             target=run, args=(theirs, foreign, given, values), daemon=True, name=f"pytorchlike-data-{job.id}"
         )
@@ -109,9 +100,15 @@ class Pool:
         self.workers: list[Worker] = []
         self.epoch = 0
         self._finish = weakref.finalize(self, _close, self.workers, GRACE)
+        context = context or default_context()
+        values = None
+        if context.get_start_method() == "fork":
+            from .forked import host_values
+
+            values = host_values(jobs[0].dataset, jobs[0].collate_fn, jobs[0].init_fn)
         try:
             for job in jobs:
-                self.workers.append(Worker(context or default_context(), job))
+                self.workers.append(Worker(context, job, values))
         except BaseException:
             self.close(_STEP)
             raise

@@ -1,0 +1,173 @@
+"""Every layer family against PyTorch's outputs, gradients and state, in ``tests/reference/nn.npz``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike import nn
+
+F = nn.functional
+STORE = np.load(Path(__file__).parents[1] / "reference" / "nn.npz")
+ARRAYS = {"f": STORE["floats"], "i": STORE["integers"]}
+CASES = json.loads(STORE["cases"].item())
+
+
+def stored(place):
+    """An array out of the file: [dtype, start, shape]."""
+    dtype, start, shape = place
+    part = ARRAYS["f" if dtype.startswith("float") else "i"][start:start + int(np.prod(shape))]
+    return part.reshape(shape).astype(dtype)
+
+
+def flatten(value):
+    if isinstance(value, (tuple, list)):
+        return [leaf for part in value for leaf in flatten(part)]
+    return [] if value is None else [value]
+
+
+def close(got, want, what):
+    assert tuple(got.shape) == want.shape, what
+    assert str(got.dtype) == f"torch.{want.dtype}", what
+    np.testing.assert_allclose(got.detach().numpy(), want, rtol=2e-4, atol=2e-5, err_msg=what)
+
+
+@pytest.mark.filterwarnings("ignore")  # deprecated spellings are among the cases
+@pytest.mark.parametrize("case", CASES, ids=[f"{i}-{c['source'][:40]}" for i, c in enumerate(CASES)])
+def test_layer(case):
+    m = eval(case["source"], {"nn": nn, "F": F, "torch": torch})
+    module = m if isinstance(m, nn.Module) else None
+    if module is not None:
+        assert list(module.state_dict()) == list(case["state"])
+        module.load_state_dict({n: torch.tensor(stored(p)) for n, p in case["state"].items()})
+        assert [n for n, _ in module.named_parameters()] == case["parameters"]
+    x = [torch.tensor(stored(p), requires_grad=on) for p, on in case["inputs"]]
+    out = flatten(eval(case["call"], {"m": m, "x": x, "nn": nn, "RNN": nn.utils.rnn}))
+    assert [o.requires_grad for o in out] == [on for _, on in case["outputs"]]
+    leaves = [*(module.parameters() if module is not None else ()), *(t for t in x if t.requires_grad)]
+    roots = [o for o in out if o.requires_grad]
+    grads = [None] * len(leaves)
+    if roots:
+        cotangents = [torch.tensor(stored(p)) for p in case["cotangents"]]
+        grads = torch.autograd.grad(roots, leaves, cotangents, allow_unused=True)
+    for number, (got, (want, _)) in enumerate(zip(out, case["outputs"], strict=True)):
+        close(got, stored(want), f"output {number}")
+    for number, (got, want) in enumerate(zip(grads, case["gradients"], strict=True)):
+        if got is None or want is None:
+            assert got is None or not got.numpy().any(), f"gradient {number}"
+            assert want is None or not stored(want).any(), f"gradient {number}"
+        else:
+            close(got, stored(want), f"gradient {number}")
+    if module is not None:
+        for name, value in module.state_dict().items():
+            place = case["after"].get(name, case["state"][name])
+            close(value, stored(place), f"{name} afterwards")
+
+
+@pytest.mark.parametrize("make, share", [
+    (lambda: nn.Dropout(0.3), 0.3), (lambda: nn.Dropout1d(0.3), 0.3), (lambda: nn.Dropout2d(0.3), 0.3),
+    (lambda: nn.Dropout3d(0.3), 0.3),
+])  # fmt: skip
+def test_dropout(make, share):
+    torch.manual_seed(0)
+    m = make()
+    x = torch.ones(40, 50, *[2] * {nn.Dropout2d: 2, nn.Dropout3d: 3}.get(type(m), 1), requires_grad=True)
+    y = m(x)
+    (grad,) = torch.autograd.grad(y.sum(), x)
+    y = y.detach().numpy()
+    assert set(np.unique(y)) == {0, np.float32(1 / (1 - share))}
+    np.testing.assert_array_equal(grad.numpy(), y)
+    channels = y.reshape(40 * 50, -1)
+    if type(m) is not nn.Dropout:
+        assert (channels == channels[:, :1]).all(), "whole channels are dropped"
+        channels = channels[:, :1]
+    dropped = (channels == 0).mean()
+    assert abs(dropped - share) < 4 * np.sqrt(share * (1 - share) / channels.size)
+    assert not np.array_equal(m(x).detach().numpy(), y), "another draw at the next call"
+    assert m.eval()(x) is x or np.array_equal(m(x).detach().numpy(), x.detach().numpy())
+
+
+@pytest.mark.parametrize("make", [nn.AlphaDropout, nn.FeatureAlphaDropout])
+def test_alpha_dropout_keeps_mean_and_variance(make):
+    torch.manual_seed(1)
+    y = make(0.2)(torch.randn(300, 200)).numpy()
+    assert abs(y.mean()) < 0.02
+    assert abs(y.var() - 1) < 0.03
+
+
+def test_rrelu_draws_slopes():
+    torch.manual_seed(0)
+    y = nn.RReLU(0.1, 0.3)(-torch.ones(2000)).numpy()
+    assert (-0.3 <= y).all() and (y <= -0.1).all()
+    assert abs(y.mean() + 0.2) < 0.01
+
+
+def test_rnn_dropout_between_layers():
+    torch.manual_seed(0)
+    m = nn.LSTM(3, 4, num_layers=2, dropout=1.0)
+    x = torch.randn(5, 2, 3)
+    bias_only = m(x)[0].detach().numpy()
+    np.testing.assert_allclose(m(2 * x)[0].detach().numpy(), bias_only, atol=1e-6)  # the second layer sees zeros
+    assert not np.allclose(m.eval()(x)[0].detach().numpy(), bias_only)
+
+
+def test_lazy_layers_learn_their_shapes():
+    m = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    assert isinstance(m[0].weight, nn.UninitializedParameter)
+    y = m(torch.randn(2, 3, 5, 5))
+    assert y.shape == (2, 2)
+    assert type(m[0]) is nn.Conv2d and type(m[1]) is nn.BatchNorm2d and type(m[3]) is nn.Linear
+    assert m[0].weight.shape == (4, 3, 3, 3) and m[3].in_features == 36
+
+
+def test_adaptive_softmax_predicts_and_normalises():
+    torch.manual_seed(0)
+    m = nn.AdaptiveLogSoftmaxWithLoss(6, 9, [3, 6])
+    x = torch.randn(5, 6)
+    logs = m.log_prob(x)
+    np.testing.assert_allclose(logs.detach().exp().sum(1).numpy(), np.ones(5), rtol=1e-5)
+    assert m.predict(x).tolist() == logs.argmax(1).tolist()
+
+
+def test_flex_attention_agrees_with_masked_attention():
+    flex = nn.attention.flex_attention
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 12, 4, requires_grad=True) for _ in range(3))
+    bias = torch.randn(2, 12, 12, requires_grad=True)
+    mask = flex.create_block_mask(lambda b, h, i, j: i >= j, None, None, 12, 12, BLOCK_SIZE=4)
+    assert mask.kv_num_blocks.tolist() == [[[1, 1, 1]]] and mask.full_kv_num_blocks.tolist() == [[[0, 1, 2]]]
+    assert mask.to_dense().tolist() == [[[[1, 0, 0], [1, 1, 0], [1, 1, 1]]]]
+    got = flex.flex_attention(q, k, v, lambda s, b, h, i, j: s + bias[h, i, j], mask)
+    hidden = torch.ones(12, 12, dtype=torch.bool).triu(1)
+    want = F.scaled_dot_product_attention(q, k, v, bias.masked_fill(hidden, -torch.inf))
+    np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), atol=1e-5)
+    for a, b in zip(*(torch.autograd.grad(o.square().sum(), (q, k, v, bias)) for o in (got, want)), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-4)
+
+
+def test_sdpa_kernel_is_a_context():
+    from pytorchlike.nn.attention import SDPBackend, sdpa_kernel
+
+    q = torch.randn(1, 1, 3, 4)
+    plain = F.scaled_dot_product_attention(q, q, q)
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH], set_priority=True):
+        chosen = F.scaled_dot_product_attention(q, q, q)
+    np.testing.assert_array_equal(plain.numpy(), chosen.numpy())
+    with pytest.raises(AssertionError, match="SDPBackend"), sdpa_kernel("math"):
+        pass
+
+
+def test_convolution_gradients_as_functions():
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 4, 7, requires_grad=True), torch.randn(6, 2, 3, requires_grad=True)
+    y = F.conv1d(x, w, None, 2, 1, 1, 2)
+    g = torch.randn(*y.shape)
+    by_input, by_weight = torch.autograd.grad(y, (x, w), g)
+    np.testing.assert_allclose(nn.grad.conv1d_input(x.shape, w, g, 2, 1, 1, 2).detach().numpy(), by_input.numpy(),
+                               atol=1e-5)
+    np.testing.assert_allclose(nn.grad.conv1d_weight(x, w.shape, g, 2, 1, 1, 2).detach().numpy(), by_weight.numpy(),
+                               atol=1e-5)
