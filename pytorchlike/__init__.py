@@ -70,6 +70,9 @@ nan = _math.nan
 pi = _math.pi
 e = _math.e
 newaxis = None
+legacy_contiguous_format = contiguous_format
+#: What PyTorch was built with; JAX brings a LAPACK (SciPy's), but neither MKL nor OpenMP.
+has_lapack, has_mkl, has_openmp = True, False, False
 
 _MODULES = {
     "autograd", "nn", "optim", "utils", "linalg", "fft", "special", "compiler", "serialization", "random", "engine",

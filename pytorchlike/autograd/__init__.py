@@ -86,7 +86,7 @@ def backward(
         node = x._get().node
         if type(node) is Leaf:
             accumulate(node, g, create_graph)
-        else:
+        elif not x.retains_grad:  # which has put it there already
             new = Tensor._of(g)
             x._own_grad = new if x._own_grad is None else x._own_grad + new
 
@@ -133,7 +133,7 @@ def grad(
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not inputs:
-        raise ValueError("grad requires non-empty inputs.")
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if isinstance(grad_outputs, Tensor):
         grad_outputs = (grad_outputs,)
     if allow_unused is False and materialize_grads:

@@ -10,6 +10,10 @@ from ..engine.trie import Call, Graph, Input
 __all__ = ["Node", "node_of"]
 
 
+#: Mark of the operations that stand for a custom function.
+CUSTOM = "custom function"
+
+
 class Node:
     """A step of the backward graph: the gradient of one recorded operation.
 
@@ -18,6 +22,14 @@ class Node:
     """
 
     __slots__ = ("_name", "_next", "variable", "metadata", "_key")
+
+    def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Any:
+        # a class for each name: programs that draw graphs print the name of the type
+        short = name.rsplit(":", 1)[-1]
+        kind = _kinds.get(short)
+        if kind is None:
+            kind = _kinds[short] = type(short, (Node,), {"__slots__": ()})
+        return object.__new__(kind)
 
     def __init__(self, name: str, following: Any, key: Any, variable: Any = None) -> None:
         self._name, self._next, self._key = name, following, key
@@ -40,12 +52,18 @@ class Node:
         return hash(self._key)
 
     def __repr__(self) -> str:
-        return f"<{self._name} object at {hash(self._key) & 0xFFFFFFFFFFFF:#014x}>"
+        return f"<{type(self).__name__} object at {hash(self._key) & 0xFFFFFFFFFFFF:#014x}>"
+
+
+_kinds: dict[str, type] = {}
 
 
 def backward_name(op: str) -> str:
     """PyTorch's name of an operation's node: 'log_softmax' -> 'LogSoftmaxBackward0'."""
-    renamed = {"matmul": "mm", "linear": "addmm", "alias": "clone", "_getitem": "select", "relu": "relu", "sub": "sub"}
+    if op.endswith("_put"):
+        return "torch::autograd::CopySlices"
+    renamed = {"matmul": "mm", "linear": "addmm", "alias": "clone", "_getitem": "select", "reshape": "view",
+               "flatten": "view"}  # fmt: skip
     name = renamed.get(op, op).strip("_")
     return "".join(part[:1].upper() + part[1:] for part in name.replace(" ", "_").split("_")) + "Backward0"
 
@@ -68,7 +86,7 @@ def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
         value = input_of(slot)
         if value is not None and type(value.node) is Leaf:
             owner = value.node.owner() if value.node.owner is not None else None
-            return Node("AccumulateGrad", lambda: (), id(value.node), owner if owner is not None else _variable(value))
+            return Node("torch::autograd::AccumulateGrad", lambda: (), id(value.node), owner if owner is not None else _variable(value))
         if value is not None and type(value.node) is tuple:
             segment, s = value.node
             return _node(segment.graph, s, segment.inputs.get, id(segment))
@@ -79,7 +97,9 @@ def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
     def following() -> tuple:
         return tuple(_node(graph, s, input_of, where) for s in source.wrt_slots)
 
-    return Node(backward_name(source.op.name), following, (where, source.first))
+    custom = getattr(source.op, "info", None) is CUSTOM
+    name = source.op.name + "Backward" if custom else backward_name(source.op.name)
+    return Node(name, following, (where, source.first))
 
 
 def _variable(value: Value) -> Any:

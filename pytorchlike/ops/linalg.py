@@ -1074,3 +1074,105 @@ def geqrf(input: Array):
         a = jnp.where(np.arange(n) > j, update, a).at[..., :, j].set(column)
         tau.append(t)
     return a, jnp.stack(tau, -1).astype(x.dtype)
+
+
+# ---- symmetric indefinite matrices: by LAPACK on the host, since XLA has no pivoted LDL decomposition ----------------
+
+
+def _sytrf(a: np.ndarray, *, hermitian: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from scipy.linalg import lapack
+
+    a = np.asarray(a)
+    kind = "he" if hermitian and a.dtype.kind == "c" else "sy"
+    factor = getattr(lapack, {"f": "s", "d": "d", "F": "c", "D": "z"}[a.dtype.char] + kind + "trf")
+    n = a.shape[-1]
+    ld, pivots = np.tril(a).astype(a.dtype), np.zeros(a.shape[:-1], np.int32)
+    info = np.zeros(a.shape[:-2], np.int32)
+    for at in np.ndindex(info.shape) if n else ():
+        out, pivot, code = factor(a[at], lower=1)
+        # SciPy counts the pivots as LAPACK does: from 1, negative for a block of two rows
+        ld[at], pivots[at], info[at] = np.tril(out), pivot, code
+    return ld, pivots, info
+
+
+def _sytrs(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, *, hermitian: bool) -> np.ndarray:
+    """Solve from the factors, as LAPACK's xSYTRS does for the lower triangle."""
+    ld, pivots, out = np.asarray(ld), np.asarray(pivots), np.array(b)
+    n = ld.shape[-1]
+    turn = np.conj if hermitian else np.asarray
+    for at in np.ndindex(out.shape[:-2]):
+        a, p, x = ld[at], pivots[at], out[at]
+        k = 0
+        while k < n:
+            wide = 1 if p[k] > 0 else 2
+            last, other = k + wide - 1, abs(int(p[k])) - 1
+            x[[last, other]] = x[[other, last]]
+            x[k + wide :] -= a[k + wide :, k : k + wide] @ x[k : k + wide]
+            block = a[k : k + wide, k : k + wide].copy()
+            if wide == 2:
+                block[0, 1] = turn(block[1, 0])
+            if hermitian:
+                np.fill_diagonal(block, block.diagonal().real)
+            x[k : k + wide] = np.linalg.solve(block, x[k : k + wide])
+            k += wide
+        k = n - 1
+        while k >= 0:
+            wide = 1 if p[k] > 0 else 2
+            first, other = k - wide + 1, abs(int(p[k])) - 1
+            x[first : k + 1] -= turn(a[k + 1 :, first : k + 1]).T @ x[k + 1 :]
+            x[[k, other]] = x[[other, k]]
+            k -= wide
+    return out
+
+
+def _ldl(name: str, A: jax.Array, hermitian: bool) -> tuple[jax.Array, jax.Array, jax.Array]:
+    _square(name, A)
+    shapes = (
+        jax.ShapeDtypeStruct(A.shape, A.dtype),
+        jax.ShapeDtypeStruct(A.shape[:-1], np.int32),
+        jax.ShapeDtypeStruct(A.shape[:-2], np.int32),
+    )
+    return jax.pure_callback(functools.partial(_sytrf, hermitian=hermitian), shapes, A, vmap_method="expand_dims")
+
+
+@op(namespace="linalg", returns=("LD", "pivots", "info"), differentiable=False)
+def ldl_factor_ex(A: Array, *, hermitian: bool = False, check_errors: bool = False):
+    """Factors of symmetric (or Hermitian) matrices, P L D L^T P^T -> (LD, pivots int32, info int32); no gradient.
+
+    Reads the lower triangle.  LD holds L below D; pivots are LAPACK's xSYTRF's.  ``info`` k > 0: D[k-1] is singular,
+    which ``check_errors`` turns into LinAlgError at the next read.
+    """
+    ld, pivots, info = _ldl("torch.linalg.ldl_factor_ex", A, hermitian)
+    if check_errors:
+        check(jnp.all(info == 0), LinAlgError, "torch.linalg.ldl_factor_ex: The diagonal block D is singular.")
+    return ld, pivots, info
+
+
+@op(namespace="linalg", returns=("LD", "pivots"), differentiable=False)
+def ldl_factor(A: Array, *, hermitian: bool = False):
+    """``ldl_factor_ex`` without info -> (LD, pivots).  Raises: LinAlgError (at the next read) if D is singular."""
+    ld, pivots, info = _ldl("torch.linalg.ldl_factor", A, hermitian)
+    check(jnp.all(info == 0), LinAlgError, "torch.linalg.ldl_factor: The diagonal block D is singular.")
+    return ld, pivots
+
+
+@op(namespace="linalg", differentiable=False)
+def ldl_solve(LD: Array, pivots: Array, B: Array, *, hermitian: bool = False):
+    """X with A X = B from the factors of ``ldl_factor``: LD (*, n, n), pivots (*, n), B (*, n, k)."""
+    name = "torch.linalg.ldl_solve"
+    _square(name, LD, "LD")
+    if B.ndim < 2:
+        raise RuntimeError(f"{name}: Expected B to have at least 2 dimensions, but it has {B.ndim} dimensions instead")
+    if B.shape[-2] != LD.shape[-1]:
+        raise RuntimeError(f"{name}: Expected LD.shape[-1] == B.shape[-2], got {LD.shape[-1]} and {B.shape[-2]}")
+    if pivots.shape != LD.shape[:-1]:
+        raise RuntimeError(f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, got {list(pivots.shape)}")
+    if np.dtype(pivots.dtype).kind not in "iu":
+        raise RuntimeError(f"{name}: Expected pivots to be integers. Got {type_name(pivots.dtype)}")
+    if LD.dtype != B.dtype:
+        raise RuntimeError(f"{name}: LD dtype {type_name(LD.dtype)} does not match B dtype {type_name(B.dtype)}")
+    batch = jnp.broadcast_shapes(LD.shape[:-2], B.shape[:-2])
+    ld, b = jnp.broadcast_to(LD, (*batch, *LD.shape[-2:])), jnp.broadcast_to(B, (*batch, *B.shape[-2:]))
+    shape = jax.ShapeDtypeStruct(b.shape, b.dtype)
+    solve = functools.partial(_sytrs, hermitian=hermitian and is_complex(b.dtype))
+    return jax.pure_callback(solve, shape, ld, jnp.broadcast_to(pivots, ld.shape[:-1]), b, vmap_method="expand_dims")

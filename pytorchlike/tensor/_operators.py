@@ -93,6 +93,10 @@ def _lazy(cls: type, name: str, target: str) -> Any:
 
     def first(self: Any, *args: Any) -> Any:
         made = find_method(target) or find("torch", target)
+        if name in _BINARY and hasattr(made, "entry"):
+            from ._wrap import form
+
+            made = form(made.entry, target == made.entry.name + "_", False, True)
         setattr(cls, name, made)
         return made(self, *args)
 
@@ -136,6 +140,10 @@ def attach(cls: type) -> None:
     cls.__getattr__ = missing  # type: ignore[attr-defined]
     for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble"):
         setattr(cls, kind, _conversion(kind))
+    cls.__reversed__ = lambda self: self.flip(tuple(range(self.ndim)))  # type: ignore[attr-defined]
+    cls.__long__, cls.__nonzero__ = cls.__int__, cls.__bool__  # type: ignore[attr-defined]
+    for kind in ("xla", "ipu", "mtia", "maia"):
+        setattr(cls, f"is_{kind}", False)
     cls.char = _conversion("int8")  # type: ignore[attr-defined]
     cls.byte = _conversion("uint8")  # type: ignore[attr-defined]
 
@@ -156,6 +164,8 @@ def _conversion(kind: str) -> Any:
 
 def _property(name: str) -> Any:
     def get(self: Any) -> Any:
+        if name == "real" and self._value.meta.dtype.kind != "c":
+            return self
         return find_method(name)(self)
 
     get.__name__ = name

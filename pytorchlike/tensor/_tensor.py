@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,18 @@ from .device import as_device, device, from_jax_device, place_for
 from .dtype import dtype as torch_dtype
 from .dtype import from_numpy_dtype
 from .size import Size
-from .storage import Alias, Step, Storage, check_view, layout, strides_of, through, write_through
+from .storage import (
+    RESHAPING,
+    Alias,
+    Step,
+    Storage,
+    check_view,
+    layout,
+    strides_of,
+    through,
+    view_strides,
+    write_through,
+)
 
 # Aliases known to the engine: the result is the argument itself.
 DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
@@ -48,6 +60,10 @@ _TEMPORARY = 3 if sys.version_info < (3, 14) else -1
 
 class _Base:
     __slots__ = ("_value", "_alias", "_layout")
+
+
+#: Asks for the slot without :meth:`Tensor.__getattr__` (AttributeError if it is not set).
+_layout_of = _Base.__dict__["_layout"].__get__
 
 
 class Tensor(_Base, metaclass=_LazyMethods):
@@ -104,7 +120,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         t = object.__new__(cls)
         alias = data._shared()
         leaf = Leaf() if require_grad else None
-        t._alias = Alias(alias.storage, alias.chain, leaf, detached=True)
+        t._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)
         value = data._get()
         t._value = _as_leaf(value, leaf) if leaf is not None else _plain(value)
         return t
@@ -132,7 +148,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             self._value = value
             alias.seen = storage.version
         elif not alias.chain and sys.getrefcount(storage) == 3:
-            self._bumps = storage.version
+            self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
             self._alias = None
         return self._value
 
@@ -155,7 +171,9 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if self._alias is None:
             node = self._value.node
             self._alias = Alias(Storage(self._value), (), node if type(node) is Leaf else None)
-            self._alias.storage.version = self._alias.seen = self._bumps
+            storage = self._alias.storage
+            storage.version = self._alias.seen = self._bumps
+            storage.owner = weakref.ref(self)
         return self._alias
 
     def _set(self, value: Value) -> None:
@@ -174,7 +192,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         storage = alias.storage
         if storage.host is not None:
             np.copyto(self._host_view(), np.asarray(read(value)), casting="unsafe")
-            storage.version += 1
+            self._count_write(alias)
             return
         if alias.chain:
             base = write_through(storage.value, alias.chain, value)
@@ -185,12 +203,19 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if slot is not None:
             local.trace.journal.append((storage, slot))
         storage.value = base
-        storage.version += 1
+        self._count_write(alias)
         if alias.chain and base.meta.grad:
             self._value = through(base, alias.chain)
         else:
             self._value = value
         alias.seen = storage.version
+
+    @staticmethod
+    def _count_write(alias: Alias) -> None:
+        alias.storage.version += 1
+        if alias.writes is not None:
+            alias.storage.quiet += 1
+            alias.writes[0] += 1
 
     def _restore_value(self, old: Value) -> None:
         if type(self._value.node) is Leaf and old.meta.grad != LEAF:
@@ -344,16 +369,17 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def _strided(self) -> tuple[tuple[int, ...], int, bool] | None:
         """Strides, offset and contiguity of a view; None for a tensor with a contiguous storage of its own."""
         alias = self._alias
-        if alias is not None and alias.chain:
-            if alias.storage.host is not None:
+        if alias is not None:
+            host = alias.storage.host
+            if host is not None:
                 view, size = self._host_view(), self.itemsize
-                begin = alias.storage.host.__array_interface__["data"][0]
-                offset = (view.__array_interface__["data"][0] - begin) // size
-                return tuple(s // size for s in view.strides), offset, bool(view.flags.c_contiguous)
-            meta = alias.storage.value.meta
-            return layout(meta.shape, alias.chain, meta.dtype)
+                start = view.__array_interface__["data"][0] - host.__array_interface__["data"][0]
+                return tuple(s // size for s in view.strides), start // size, bool(view.flags.c_contiguous)
+            if alias.chain:
+                meta = alias.storage.value.meta
+                return layout(meta.shape, alias.chain, meta.dtype)
         try:
-            return layout(*self._layout)
+            return layout(*_layout_of(self))
         except AttributeError:
             return None
 
@@ -367,7 +393,12 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """Elements to skip to get to the next index of each dimension, as PyTorch would lay the tensor out."""
         told = self._strided()
         strides = strides_of(self._value.meta.shape) if told is None else told[0]
-        return strides if dim is None else strides[dim]
+        if dim is None:
+            return strides
+        n = max(len(strides), 1)
+        if not strides or not -n <= dim < n:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+        return strides[dim]
 
     def storage_offset(self) -> int:
         """Where in its storage the tensor begins, in elements."""
@@ -418,18 +449,29 @@ class Tensor(_Base, metaclass=_LazyMethods):
     @property
     def _base(self) -> Tensor | None:
         alias = self._alias
-        if alias is None or not alias.chain:
+        if alias is None or len(alias.chain) <= alias.floor:
             return None
-        base = Tensor._of(alias.storage.value)
-        base._alias = Alias(alias.storage, (), None)
+        storage = alias.storage
+        if not alias.detached:
+            owner = storage.owner() if storage.owner is not None else None
+            if owner is not None and owner._alias is not None and owner._alias.storage is storage:
+                return owner
+        base = Tensor._of(storage.value)
+        base._alias = Alias(storage, alias.chain[: alias.floor], None, alias.detached, alias.floor, alias.writes)
+        base._alias.seen = -1
+        base._fresh()
         return base
 
     def _is_view(self) -> bool:
-        return self._alias is not None and bool(self._alias.chain)
+        alias = self._alias
+        return alias is not None and len(alias.chain) > alias.floor
 
     @property
     def _version(self) -> int:
-        return self._bumps if self._alias is None else self._alias.storage.version
+        alias = self._alias
+        if alias is None:
+            return self._bumps
+        return alias.storage.version - alias.storage.quiet if alias.writes is None else alias.writes[0]
 
     # ---- autograd ----------------------------------------------------------------------------------------------
 
@@ -442,6 +484,11 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if self._get().meta.grad == INTERIOR:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf variables; for a computed one that does not require "
+                "gradients use .detach(), to keep its gradient use .retain_grad()"
+            )
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
@@ -454,6 +501,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             if value.meta.dtype.kind in "biu":
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
             leaf = Leaf()
+            leaf.owner = weakref.ref(self)
             if self._alias is not None:
                 self._alias.leaf = leaf
             leaf.grad, self._own_grad = self._own_grad, None
@@ -556,7 +604,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = self._get()
         t = object.__new__(Tensor)
         alias = self._shared()
-        t._alias = Alias(alias.storage, alias.chain, None, detached=True)
+        t._alias = Alias(alias.storage, alias.chain, None, True, len(alias.chain), alias.writes)
         t._value = _plain(value)
         return t
 
@@ -564,17 +612,19 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """Cut the tensor off from the graph that made it; it becomes a leaf."""
         if self._is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
-        value = _plain(self._get())
-        self._value = value
+        self._value = value = _plain(self._get())
         if self._alias is not None:
             self._alias.leaf = None
-            self._alias.storage.value = value
+            if not self._alias.chain:
+                self._alias.storage.value = value
         return self
 
     @property
     def data(self) -> Tensor:
         """The same data without the history, as :meth:`detach`; assigning replaces the tensor's data."""
-        return self.detach()
+        t = self.detach()
+        t._alias.writes = [0]
+        return t
 
     @data.setter
     def data(self, new: Tensor) -> None:
@@ -584,7 +634,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = _plain(new._get())
         leaf = node if type(node) is Leaf else None
         alias = new._shared()
-        self._alias = Alias(alias.storage, alias.chain, leaf, detached=True)
+        self._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)
         self._value = value if leaf is None else _as_leaf(value, leaf)
 
     def retain_grad(self) -> None:
@@ -630,8 +680,6 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if value.meta.grad != LEAF:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         leaf = value.node
-        import weakref
-
         leaf.owner = weakref.ref(self)
         if leaf.post_hooks is None:
             leaf.post_hooks = OrderedDict()
@@ -646,8 +694,6 @@ class Tensor(_Base, metaclass=_LazyMethods):
             return self._hooks
         self._hooks = table = OrderedDict()
         self._watch = value
-        import weakref
-
         owner = weakref.ref(self)
 
         def handle(cotangents: dict[Any, Value]) -> dict[Any, Value]:
@@ -682,6 +728,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     def item(self) -> Any:
         """The value of a tensor with one element, as a Python number."""
+        if self.is_meta:
+            raise RuntimeError("Tensor.item() cannot be called on meta tensors")
         if self._value.meta.size != 1:
             raise RuntimeError(
                 f"a Tensor with {self._value.meta.size} elements cannot be converted to Scalar (shape {list(self.shape)})"
@@ -701,7 +749,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if self.device.type not in ("cpu", "meta") and not force:
+        if self.device.type != "cpu" and not (force and self.device.type != "meta"):
             raise TypeError(
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                 "memory first."
@@ -749,19 +797,29 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def __bool__(self) -> bool:
         n = self._value.meta.size
         if n == 1:
+            if self.is_meta:
+                raise RuntimeError("the truth value of a meta tensor is not known, since it has no data")
             return bool(self._host().reshape(()))
         if n == 0:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
         raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
 
+    def _one(self) -> Any:
+        n = self._value.meta.size
+        if n != 1:
+            raise ValueError(
+                f"only one element tensors can be converted to Python scalars, got one of shape {list(self.shape)}"
+            )
+        return self.item()
+
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one())
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._one())
 
     def __index__(self) -> int:
         if self._value.meta.dtype.kind not in "iub" or self._value.meta.size != 1:
@@ -779,6 +837,12 @@ class Tensor(_Base, metaclass=_LazyMethods):
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))
 
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self._value.meta.shape else self
+
+    def __delitem__(self, index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
+
     def __contains__(self, element: Any) -> bool:
         if isinstance(element, (Tensor, bool, int, float, complex)):
             return bool((self == element).any())
@@ -794,7 +858,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return printing.describe(self, _peek_host(value))
 
     def __format__(self, spec: str) -> str:
-        if self._value.meta.ndim == 0 and spec and not self.is_meta:
+        if self._value.meta.ndim == 0 and not self.is_meta and type(self) is Tensor:
             return self.item().__format__(spec)
         return object.__format__(self, spec)
 
@@ -868,6 +932,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         t = object.__new__(type(self))
         t._alias = None
         plain = _plain(value)
+        alias = self._alias
         if value.meta.grad == LEAF:
             leaf = Leaf()
             t._value = _as_leaf(plain, leaf)
@@ -875,6 +940,15 @@ class Tensor(_Base, metaclass=_LazyMethods):
                 leaf.grad = value.node.grad.__deepcopy__(memo)
         else:
             t._value = plain if plain is not value or value.data is None else make_value(value.meta, value.data)
+        if alias is not None:  # copies of tensors that share a storage share a storage
+            storage = memo.get(id(alias.storage))
+            if storage is None:
+                host = alias.storage.host
+                base = concrete(interop.aligned_copy(host), place_for("cpu")) if host is not None else alias.storage.value
+                memo[id(alias.storage)] = storage = Storage(_plain(base))
+                memo.setdefault(id(memo), []).append(alias.storage)  # alive as long as its id is a key
+            leaf = t._value.node if value.meta.grad == LEAF else None
+            t._alias = Alias(storage, alias.chain, leaf, True, alias.floor)
         memo[id(self)] = t
         for name, x in self.__dict__.items():
             if name not in ("_bumps", "_own_grad", "_hooks", "_watch", "_retains"):
@@ -1104,22 +1178,33 @@ def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -
     if alias is None:
         if sys.getrefcount(base) <= _TEMPORARY:
             # nobody can see the base any more: the view keeps its layout only
-            step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
             try:
-                shape, chain = base._layout
+                shape, chain = _layout_of(base)
             except AttributeError:
                 shape, chain = base._value.meta.shape, ()
-            view._layout = (shape, (*chain, step))
+            if not (chain and entry.name in RESHAPING and _copies(base, view)):
+                step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
+                view._layout = (shape, (*chain, step))
             return
         alias = base._shared()
-    step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
-    view._alias = Alias(alias.storage, (*alias.chain, step), None, alias.detached)
+    if entry.name in RESHAPING and _copies(base, view):
+        return
+    view._alias = alias.beyond(Step(entry, static, tuple([_number(r) for r in rest]) if rest else ()))
+
+
+def _copies(base: Tensor, view: Tensor) -> bool:
+    """Whether a reshaped tensor is a copy, since the strides do not allow a view."""
+    told = base._strided()
+    return told is not None and not told[2] and view_strides(base._value.meta.shape, told[0], view._value.meta.shape) is None
 
 
 def link_step(base: Tensor, view: Tensor, entry: OpDef, static: tuple, numbers: tuple) -> None:
     """As :func:`link`, with plain numbers."""
     alias = base._shared()
-    view._alias = Alias(alias.storage, (*alias.chain, Step(entry, static, numbers)), None, alias.detached)
+    if entry.name in RESHAPING and _copies(base, view):
+        view._value = make_value(view._value.meta, np.array(view._value.data))
+        return
+    view._alias = alias.beyond(Step(entry, static, numbers))
 
 
 def _number(item: Any) -> Any:

@@ -237,8 +237,13 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     return signature, body, call
 
 
-def build(entry: OpDef, name: str, inplace: bool = False, switch: bool = False) -> Callable[..., Any]:
-    """The Python function for one form of an operator; ``switch``: with a parameter ``inplace``."""
+def build(
+    entry: OpDef, name: str, inplace: bool = False, switch: bool = False, dunder: bool = False
+) -> Callable[..., Any]:
+    """The Python function for one form of an operator; ``switch``: with a parameter ``inplace``.
+
+    ``dunder``: a method behind one of Python's operators, which leaves foreign types to their own methods.
+    """
     from . import _tensor
 
     signature, body, call = _lines(entry, inplace, switch)
@@ -267,6 +272,7 @@ def build(entry: OpDef, name: str, inplace: bool = False, switch: bool = False) 
     source += ["        " + line for line in body]
     source += [
         "    except (Unusual, AttributeError, TypeError) as unusual:",
+        *([f"        if not isinstance({entry.params[1].name}, OPERANDS): return NotImplemented"] if dunder else []),
         f"        return general(ENTRY, INPLACE, unusual, {', '.join(call)})",
     ]
     source += ["    " + line for line in tail]
@@ -279,6 +285,7 @@ def build(entry: OpDef, name: str, inplace: bool = False, switch: bool = False) 
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry),
+        "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
     exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)
@@ -320,15 +327,15 @@ def _parsed(entry: OpDef, fast: Callable[..., Any], inplace: bool) -> Callable[.
     return call
 
 
-_forms: dict[tuple[OpDef, bool, bool], Callable[..., Any]] = {}
+_forms: dict[tuple[OpDef, bool, bool, bool], Callable[..., Any]] = {}
 
 
-def form(entry: OpDef, inplace: bool = False, switch: bool = False) -> Callable[..., Any]:
-    """The function form of an operator, the in-place one, or the one with a parameter ``inplace``; built once."""
-    key = (entry, inplace, switch)
+def form(entry: OpDef, inplace: bool = False, switch: bool = False, dunder: bool = False) -> Callable[..., Any]:
+    """The function form of an operator, or another one (see :func:`build`); built once."""
+    key = (entry, inplace, switch, dunder)
     found = _forms.get(key)
     if found is None:
-        found = _forms[key] = build(entry, entry.name + ("_" if inplace else ""), inplace, switch)
+        found = _forms[key] = build(entry, entry.name + ("_" if inplace else ""), inplace, switch, dunder)
     return found
 
 

@@ -81,10 +81,11 @@ def become(tensor: Tensor, other: Tensor) -> Tensor:
     leaf = value.node if value.meta.grad == LEAF else None
     alias = other._shared()
     if leaf is None:
-        tensor._alias = Alias(alias.storage, alias.chain, None, alias.detached)
+        floor = alias.floor if tensor._is_view() else len(alias.chain)
+        tensor._alias = Alias(alias.storage, alias.chain, None, alias.detached, floor, alias.writes)
         tensor._value = other._get()
     else:
-        tensor._alias = Alias(alias.storage, alias.chain, leaf, True)
+        tensor._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)
         tensor._value = _as_leaf(_plain(other._get()), leaf)
     return tensor
 

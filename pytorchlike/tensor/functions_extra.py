@@ -327,7 +327,7 @@ def as_subclass(input: Tensor, cls: type) -> Any:
         raise TypeError(f"as_subclass(): argument 'cls' must be a subclass of Tensor, not {cls!r}")
     made = object.__new__(cls)
     alias = input._shared()
-    made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached)
+    made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached, alias.floor, alias.writes)
     made._value = input._get()
     return made
 
@@ -415,3 +415,51 @@ def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
         index = (host_tensor(at // max(cols, 1), input.device), host_tensor(at % max(cols, 1), input.device))
     input[index] = fill_value
     return input
+
+
+# --------------------------------------------------------------- functions of nn.functional that torch has as well
+
+
+def _functional(name: str) -> Any:
+    from ._names import find
+
+    return find("nn.functional", name)
+
+
+@function
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input1 @ weight[k] @ input2 + bias[k]`` for each k: see ``nn.functional.bilinear``."""
+    return _functional("bilinear")(input1, input2, weight, bias)
+
+
+_MODES = ("bilinear", "nearest", "bicubic")
+_PADDINGS = ("zeros", "border", "reflection")
+
+
+@function(aliases=("grid_sampler_2d", "grid_sampler_3d"))
+def grid_sampler(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """``nn.functional.grid_sample`` with its modes as numbers, in the order in which they are told there."""
+    mode, padding = _MODES[interpolation_mode], _PADDINGS[padding_mode]
+    return _functional("grid_sample")(input, grid, mode, padding, align_corners)
+
+
+@function
+def affine_grid_generator(theta: Tensor, size: Any, align_corners: bool) -> Tensor:
+    """``nn.functional.affine_grid``."""
+    return _functional("affine_grid")(theta, tuple(size), align_corners)
+
+
+# --------------------------------------------------------------------------------------- what a state dict may do
+
+
+@function(namespace=None, method=True)
+def module_load(input: Tensor, other: Tensor, assign: bool = False) -> Tensor:
+    """What ``Module.load_state_dict`` puts in place of the tensor: it with ``other`` copied into it, or ``other``."""
+    return other.detach() if assign else input.copy_(other).detach()
+
+
+@function(namespace=None, method=True)
+def record_stream(input: Tensor, stream: Any) -> None:
+    """Nothing needs to be told: the runtime frees an array only when every computation on it has ended."""

@@ -15,7 +15,7 @@ import numpy as np
 from ..engine import make_value, meta_of
 from ..ops._table import METHODS
 from ._tensor import Tensor, host_tensor
-from .storage import Alias, Step
+from .storage import Step
 
 _INT = ("i",)
 _ROW = (1, _INT)  # the static part of ``_getitem`` of one integer
@@ -76,7 +76,7 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
     row = object.__new__(Tensor)
     row._value = make_value(meta_of(shape[1:], meta.dtype, meta.place), data[index, ...])
     alias = self._alias or self._shared()
-    row._alias = Alias(alias.storage, (*alias.chain, Step(_GETITEM, _ROW, (index,))), None, alias.detached)
+    row._alias = alias.beyond(Step(_GETITEM, _ROW, (index,)))
     return row
 
 
