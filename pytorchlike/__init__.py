@@ -98,7 +98,9 @@ def __getattr__(name: str) -> Any:
 
         found = getattr(functions, name, None) if not name.startswith("_") else _find("", name)
     if found is None:
-        raise AttributeError(f"module 'torch' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+        raise AttributeError(
+            f"module 'torch' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
+        )
     globals()[name] = found
     return found
 

@@ -7,7 +7,6 @@ from typing import Any
 from .tensor import functions as _functions
 from .tensor._names import find, names
 
-
 from .ops.linalg import LinAlgError as LinAlgError  # isort: skip
 
 

@@ -354,4 +354,3 @@ def _raise_if(bad: np.ndarray, sources: list) -> None:
     if bad.any():
         error, location, op = sources[int(np.argmax(bad))]
         raise error.exception(f"{error.message} (found while running {op} recorded at {describe(location)})")
-

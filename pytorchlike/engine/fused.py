@@ -195,13 +195,17 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     part.given = tuple([back[n] for n in piece.given])
     part.outs = tuple([back[n] for n in piece.outs])
     part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
-    part.checks = [(c, e.location, e.op.name) for e in steps if type(e) is Call and not e.op.alias for c in e.kernel.checks]
+    part.checks = [
+        (c, e.location, e.op.name) for e in steps if type(e) is Call and not e.op.alias for c in e.kernel.checks
+    ]
     part.ints, part.floats, part.complexes = vectors["ints"], vectors["floats"], vectors["complexes"]
     return part
 
 
-def _compile(graph: Any, steps: _Steps, kept: list[int], given: list[int], wanted: list[int], vectors: dict, index: dict,
-             number: dict[int, int], place: Any) -> Piece:  # fmt: skip
+def _compile(
+    graph: Any, steps: _Steps, kept: list[int], given: list[int], wanted: list[int], vectors: dict[str, list[int]],
+    index: dict[tuple, int], number: dict[int, int], place: Any,
+) -> Piece:  # fmt: skip
     import jax
     import jax.numpy as jnp
 

@@ -351,7 +351,9 @@ class _Pass:
             reverse = cache[key] = SegmentReverse(graph, plan, roots, outs)
         args = tuple(self._saved(where, s) for s in reverse.needs) + tuple(first[r] for r in roots)
         numbers = tuple(where.numbers[w] for w in reverse.wides)
-        got = record(reverse.op, (), args, tuple(_plain(w.type, n) for w, n in zip(reverse.wides, numbers, strict=True)))
+        got = record(
+            reverse.op, (), args, tuple(_plain(w.type, n) for w, n in zip(reverse.wides, numbers, strict=True))
+        )
         return dict(zip(outs, got if type(got) is tuple else (got,), strict=True))
 
     def _saved(self, where: Segment, slot: int) -> Value:

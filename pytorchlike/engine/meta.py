@@ -59,7 +59,9 @@ def meta_of(shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int = NO_
     key = (shape, dtype, place, grad)
     found = _interned.get(key)
     if found is None:
-        if len(_interned) > 200_000:  # shapes without end: identities change, programs are compiled anew, nothing breaks
+        if (
+            len(_interned) > 200_000
+        ):  # shapes without end: identities change, programs are compiled anew, nothing breaks
             _interned.clear()
         found = _interned.setdefault(key, Meta(tuple(map(int, shape)), np.dtype(dtype), place, grad))
     return found

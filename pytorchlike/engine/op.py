@@ -83,7 +83,13 @@ class Op:
         walk: Any = None,
     ) -> None:
         self.name, self.fn = name, fn
-        self.differentiable, self.saves, self.alias, self.leaf, self.inplace = differentiable, saves, alias, leaf, inplace
+        self.differentiable, self.saves, self.alias, self.leaf, self.inplace = (
+            differentiable,
+            saves,
+            alias,
+            leaf,
+            inplace,
+        )
         self.heavy = heavy
         self.info = info
         self.walk = walk

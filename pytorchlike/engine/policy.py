@@ -38,7 +38,6 @@ def used_again() -> None:
     _unused_in_a_row = 0
 
 
-
 def _repetitive(state: State) -> bool:
     """Whether a trace without a reverse pass is made of few different operations, as the filling of parameters is:
     compiling those is quicker than compiling all, and it is hardly ever run again."""

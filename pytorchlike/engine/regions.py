@@ -1,7 +1,7 @@
 """Runs of operations that come again and again in graphs that never do: compiled as one kernel each.
 
-A tree, a sentence of another length, a loop that ends when the data says so: their traces differ at every step, but they
-are made of the same cells.  A trace that is executed operation by operation is therefore cut where heavy operations
+A tree, a sentence of another length, a loop that ends when the data says so: their traces differ at every step, but
+they are made of the same cells.  A trace that is executed operation by operation is therefore cut where heavy operations
 begin; a piece whose structure was met a few times is compiled whole, forward and reverse.
 """
 
@@ -79,7 +79,9 @@ class Region:
             if c.op.alias:
                 slots[c.first] = slots[c.slots[0]]
                 continue
-            taken = tuple(slots[i] if type(i) is int else next(rest) for i in c.ins if type(i) is int or type(i) is Wide)
+            taken = tuple(
+                slots[i] if type(i) is int else next(rest) for i in c.ins if type(i) is int or type(i) is Wide
+            )
             outs, _ = c.kernel.evaluate(taken)
             slots.update(zip(c.out_slots, outs, strict=True))
         return tuple(slots[s] for s in self.outs)
@@ -229,7 +231,9 @@ def evaluate(pieces: list, schedule: Schedule, env: dict[int, Any], numbers: Any
     return checks
 
 
-def _single(e: Call, schedule: Schedule, env: dict, numbers: Any, how: Any, tapes: dict, checks: list, order: list) -> None:
+def _single(
+    e: Call, schedule: Schedule, env: dict, numbers: Any, how: Any, tapes: dict, checks: list, order: list
+) -> None:
     if e.op.alias:
         env[e.first] = env[e.slots[0]]
         if e in schedule.taped:

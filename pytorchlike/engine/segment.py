@@ -39,7 +39,7 @@ class Segment:
                     self.inputs[s] = values[s]
                 elif graph.metas[s].grad == LEAF:
                     self.leaves[s] = values[s].node
-        self.watched = {s: w for s, w in watched.items()}
+        self.watched = dict(watched)
         self.freed: set[Call] = set(graph.freed)
         self.number = next(_sequence)
 
@@ -116,7 +116,8 @@ class SegmentReverse:
         env = dict(zip(self.needs, args, strict=False))
         cotangents = dict(zip(self.roots, args[n : n + m], strict=True))
         lifted = {
-            (w.type, w.index): a.array if type(a) is Lifted else a for w, a in zip(self.wides, args[n + m :], strict=True)
+            (w.type, w.index): a.array if type(a) is Lifted else a
+            for w, a in zip(self.wides, args[n + m :], strict=True)
         }
 
         def pull(call: Call, given: tuple) -> tuple:

@@ -104,8 +104,10 @@ class Trace:
             return _restart(self, op, static, ins, "too many pending operations")
         values = self.values
         metas = tuple([values[i].meta for i in ins if type(i) is int])
-        if not op.inplace and not op.alias and any(
-            type(i) is int and values[i].meta.grad == LEAF and values[i].trace is self for i in ins
+        if (
+            not op.inplace
+            and not op.alias
+            and any(type(i) is int and values[i].meta.grad == LEAF and values[i].trace is self for i in ins)
         ):
             # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
             # the first time and every time only if what made the leaf is not part of it.
@@ -302,8 +304,8 @@ def place_of(op: Op, static: Any, metas: tuple) -> Any:
         else:
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
-                f"{_place_name(place)} and {_place_name(p)}! ({op.name} got {', '.join(_place_name(m.place) for m in metas)}; "
-                "move one with .to(...))"
+                f"{_place_name(place)} and {_place_name(p)}! ({op.name} got "
+                f"{', '.join(_place_name(m.place) for m in metas)}; move one with .to(...))"
             )
     if place is None:
         place = getattr(op.info, "factory_place", lambda s: None)(static) if op.info is not None else None

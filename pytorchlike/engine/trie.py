@@ -31,7 +31,7 @@ class Call:
         self.wrt = self._positions() if self.wrt_slots else ()
         self.out_slots = range(first, first + len(outs))
         #: whether the tape goes through this call
-        self.tracked = bool(self.wrt) and any([m.grad == INTERIOR for m in outs])
+        self.tracked = bool(self.wrt) and any(m.grad == INTERIOR for m in outs)
         #: compiled kernels, once the call has run by itself: forward, and reverse by which cotangents are present
         self.run: Any = None
         self.pulls: Any = None

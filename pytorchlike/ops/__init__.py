@@ -10,8 +10,8 @@ from ._table import lookup as lookup
 
 FAMILIES = (
     "elementwise", "unary", "reduce", "cumulative", "sorting", "matmul", "linalg", "fft", "shape", "indexing", "create",
-    "random", "special", "activation", "nn_linear", "nn_conv", "nn_pool", "nn_norm", "nn_attention", "nn_rnn", "nn_loss",
-    "nn_misc",
+    "random", "special", "activation", "nn_linear", "nn_conv", "nn_pool", "nn_norm", "nn_attention", "nn_rnn",
+    "nn_loss", "nn_misc",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -109,10 +109,16 @@ class OpDef:
         )
         self.random = any(p.kind is Key for p in self.params)
         self.factory = not any(p.kind in (Array, Arrays, Operand) and not p.optional for p in self.params)
-        flags = {"differentiable": told["differentiable"], "saves": told["saves"] and told["view"] is None, "info": self,
-                 "heavy": told["autocast"] == "lower"}  # fmt: skip
+        flags = {
+            "differentiable": told["differentiable"],
+            "saves": told["saves"] and told["view"] is None,
+            "info": self,
+            "heavy": told["autocast"] == "lower",
+        }
         self.op = Op(self.name, self._call, **flags)
-        self.op_inplace = Op(self.name + "_", self._call_inplace, inplace=1, leaf=True, **flags) if self.inplace else None
+        self.op_inplace = None
+        if self.inplace:
+            self.op_inplace = Op(self.name + "_", self._call_inplace, inplace=1, leaf=True, **flags)
         # the same without its data checks, for arguments that were looked at on the host
         self.op_safe = Op(self.name, self._call_safe, **flags) if self.precheck is not None else self.op
         self.op_inplace_safe = self.op_inplace
@@ -166,7 +172,8 @@ class OpDef:
             out = out[0]
         if out.shape != target.shape:
             raise RuntimeError(
-                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(out.shape)} ({self.name}_)"
+                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(out.shape)} "
+                f"({self.name}_)"
             )
         return cast_result(self.name + "_", out, target.dtype)
 

@@ -208,3 +208,17 @@ def test_an_interrupted_program_leaves_what_was_before(tier, monkeypatch):
         np.testing.assert_array_equal(get(c.v), b)
     step(cells, xv)
     assert not np.array_equal(get(cells[0].v), before[0])
+
+
+def test_a_copy_of_what_is_donated_survives(tier):
+    """A result that is an input of the program, which is donated to it, must not point at the lost buffer."""
+    import pytorchlike as torch
+
+    tier("fused")
+    p = torch.tensor(np.ones(4, np.float32))
+    with torch.no_grad():
+        for k in range(4):
+            copy = p.clone()
+            p.add_(1.0)
+            assert float(p.sum()) == 4 * (k + 2)
+            assert copy.tolist() == [k + 1.0] * 4
