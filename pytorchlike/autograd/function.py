@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine import Leaf, Op, Value, get_mode, local, record
-from ..engine.grad import Watch
-from ..engine.meta import NO_GRAD
+from ..engine.grad import Watch, is_retaining
+from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
 from ..tensor._tensor import transfer
+from .graph import CUSTOM
 from .mode import no_grad
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -36,7 +37,12 @@ class FunctionCtx:
 
     @property
     def saved_tensors(self) -> tuple:
-        """What :meth:`save_for_backward` kept."""
+        """What :meth:`save_for_backward` kept; RuntimeError once a backward pass has given it up."""
+        if self._saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+                "already been freed). Specify retain_graph=True if you need to backward through the graph a second time."
+            )
         return self._saved
 
     def mark_dirty(self, *tensors: Tensor) -> None:
@@ -74,6 +80,8 @@ class Function(FunctionCtx):
             "mode AD."
         )
 
+    vjp = backward  # another name of it
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward, and connect its results to the graph through backward."""
@@ -95,6 +103,9 @@ class Function(FunctionCtx):
                 raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output.")
         if not tracked:
             return out
+        for t in ctx._dirty:
+            if t._get().meta.grad == LEAF:
+                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
         result = _connect(cls, ctx, tensors, before, outs)
         return result[0] if single else tuple(result)
 
@@ -135,7 +146,9 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
             for k, o in enumerate(shapes):
                 if grads[k] is None and o is not None:
                     grads[k] = T.zeros(o[0], dtype=o[1])
-        back = cls.backward(ctx, *grads)
+        back = (cls.backward if cls.backward is not Function.backward else cls.vjp)(ctx, *grads)
+        if not is_retaining():
+            ctx._saved = None
         back = back if isinstance(back, tuple) else (back,)
         if len(back) > len(tensors) and all(g is None for g in back[len(tensors) :]):
             back = back[: len(tensors)]
@@ -149,7 +162,7 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
             if g is None or not ctx.needs_input_grad[i]:
                 continue
             if not isinstance(g, Tensor):
-                raise TypeError(f"expected Variable or None for gradient {i} of {cls.__name__}Backward, got {type(g).__name__}")
+                raise RuntimeError(f"expected Variable or None for gradient {i} of {cls.__name__}Backward, got {type(g).__name__}")
             want = before[i].meta
             if g._get().meta.shape != want.shape:
                 if tuple(g.shape) != want.shape and g.numel() >= before[i].meta.size and _expands(want.shape, g.shape):
@@ -169,10 +182,10 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
     outs_dtype = {k: outs[k].dtype for k in joined}
     shapes = [(tuple(o.shape), o.dtype) if isinstance(o, Tensor) and not any(o is m for m in ctx._not_differentiable)
               else None for o in outs]  # fmt: skip
-    watch = Watch(slots, handle, True)
+    stop = Watch(slots, handle, True)
     trace = local.trace
     for slot in slots:
-        trace.watched[slot] = watch
+        trace.watched[slot] = stop
     saved = list(ctx._saved)
     for k, v in zip(joined, got, strict=True):
         original = outs[k]
@@ -200,7 +213,7 @@ def _custom_op(cls: type, n: int) -> Op:
     """The results of forward, tied to the inputs; its gradient is never taken, since a watch stops before it."""
     key = (cls.__name__, n)
     if key not in _ops:
-        _ops[key] = Op(cls.__name__, lambda static, args: tuple(args[:static]), info=None)
+        _ops[key] = Op(cls.__name__, lambda static, args: tuple(args[:static]), info=CUSTOM)
     return _ops[key]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,27 @@ class Watch:
     returns those to go on with: for the same slots (a hook), or for others before them (a custom function).
     """
 
-    __slots__ = ("slots", "handle", "consumes")
+    __slots__ = ("slots", "handle", "consumes", "hooks")
 
     def __init__(self, slots: tuple[int, ...], handle: Any, consumes: bool) -> None:
         self.slots, self.handle, self.consumes = slots, handle, consumes
+        self.hooks: dict[int, list[Any]] = {}
+
+    def run(self, cotangents: dict[int, Value]) -> dict[Any, Value]:
+        """What to go on with."""
+        for slot, hooks in self.hooks.items():
+            for hook in hooks:
+                if slot in cotangents:
+                    cotangents[slot] = hook({slot: cotangents[slot]})[slot]
+        return self.handle(cotangents)
+
+
+def watch(watched: dict[int, Watch], slot: int, handle: Any) -> None:
+    """Have ``handle`` look at, and perhaps change, the cotangent of one slot; after those that came before it."""
+    found = watched.get(slot)
+    if found is None:
+        found = watched[slot] = Watch((slot,), lambda cotangents: cotangents, False)
+    found.hooks.setdefault(slot, []).append(handle)
 
 
 _AGAIN = (
@@ -161,6 +179,14 @@ def _ones(meta: Meta) -> Value:
     return concrete(np.ones(meta.shape, meta.dtype), meta.place)
 
 
+_running = threading.local()
+
+
+def is_retaining() -> bool:
+    """Inside a watch: whether the pass that runs it keeps the graph for another one."""
+    return getattr(_running, "retain", True)
+
+
 class _Pass:
     """A reverse pass in general: region after region (the pending trace, then segments), stage after stage."""
 
@@ -173,9 +199,9 @@ class _Pass:
         self.leaves: dict[Leaf, Value] = {}
         self.free: list[tuple[Segment, tuple]] = []
         self.trace = local.trace
-        if targets is not None:
-            for t in targets:
-                self.wanted[self.point(t)] = None
+        #: where the targets are on the tape
+        self.points = [self.point(t) for t in targets or ()]
+        self.wanted.update(dict.fromkeys(self.points))
         for r, s in zip(roots, seeds, strict=True):
             self.give(r, s if s is not None else _ones(r.meta))
 
@@ -212,6 +238,8 @@ class _Pass:
     def run(self) -> tuple[list, list]:
         mode = local.trace.mode
         set_mode(mode.replace(grad=self.create, autocast=None))
+        outer = getattr(_running, "retain", True)
+        _running.retain = self.retain
         try:
             if self.trace in self.regions:
                 self.region(self.trace, self.regions.pop(self.trace))
@@ -219,14 +247,14 @@ class _Pass:
                 segment = max(self.regions, key=lambda s: s.number)
                 self.region(segment, self.regions.pop(segment))
         finally:
+            _running.retain = outer
             set_mode(mode)
         for segment, calls in self.free:
             segment.free(calls)
         if self.targets is None:
             return list(self.leaves.items()), []
         result = []
-        for t in self.targets:
-            where = self.point(t)
+        for where in self.points:
             result.append(self.leaves.get(where[0]) if type(where[0]) is Leaf else self.wanted[where])
         return [], result
 
@@ -265,7 +293,12 @@ class _Pass:
                     continue
                 mine = {s: cotangents.pop(s) for s in w.slots if s in cotangents}
                 if mine:
-                    for s, c in w.handle(mine).items():
+                    found = w.run(mine)
+                    if local.trace is not self.trace:  # it read a value
+                        where = self._go_on_after_execution(where, values)
+                        if pending and where is not self.trace:
+                            pending, values, graph, freed = False, None, where.graph, where.freed
+                    for s, c in found.items():
                         source = graph.producer.get(s) if isinstance(s, int) else None
                         if isinstance(s, Value):
                             self.give(s, c) if not (s.trace is self.trace and pending) else self._join(
@@ -276,6 +309,17 @@ class _Pass:
             for s in inner:
                 if s in cotangents and s == stop:
                     self._found(where, s, cotangents[s])
+
+    def _go_on_after_execution(self, where: Any, values: Any) -> Any:
+        """The pending trace was executed by a hook: what it has left is the segment behind its values."""
+        old, self.trace = self.trace, local.trace
+        segment = where
+        if where is old:
+            made = (v.node for s, v in enumerate(values) if type(where.state.graph().producer.get(s)) is Call)
+            segment = next((node[0] for node in made if type(node) is tuple), where)
+        self.wanted = {((segment, k[1]) if k[0] is old else k): v for k, v in self.wanted.items()}
+        self.points = [(segment, p[1]) if p[0] is old else p for p in self.points]
+        return segment
 
     def _join(self, cotangents: dict, s: int, c: Value) -> None:
         cotangents[s] = c if s not in cotangents else self.plus(cotangents[s], c)

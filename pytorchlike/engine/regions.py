@@ -1,7 +1,7 @@
 """Runs of operations that come again and again in graphs that never do: compiled as one kernel each.
 
-A tree, a sentence of another length, a loop that ends when the data says so: their traces differ at every step, but
-they are made of the same cells.  A trace that is executed operation by operation is therefore cut where heavy operations
+Trees, sentences of other lengths, loops that end when the data says so: their traces differ at every step, but they
+are made of the same cells.  A trace that is executed operation by operation is therefore cut where heavy operations
 begin; a piece whose structure was met a few times is compiled whole, forward and reverse.
 """
 

@@ -200,7 +200,9 @@ class OpDef:
         """Promote, autocast and unwrap numbers, in place."""
         dynamic = [p for p in self.params if p.kind in (Array, Operand, Arrays)]
         arrays = _flat(bound[p.name] for p in dynamic)
-        first = next((a for a in arrays if _is_array(a)), None)
+        # numbers follow the first array that holds values: in ``where`` not the condition
+        held = [a for a in arrays if _is_array(a)]
+        first = next((a for a in held if a.dtype != np.bool_), held[0] if held else None)
         target = None
         if self.promote is not None and arrays:
             target = result_type(*[a for a in arrays if a is not None])

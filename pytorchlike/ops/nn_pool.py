@@ -615,10 +615,10 @@ def max_unpool3d(
 # ---- fractional ------------------------------------------------------------------------------------------------------
 
 
-def _rounded(x):
-    """``x`` in its dtype for certain: XLA may keep 16-bit intermediate results in more bits, which moves windows."""
-    info = jnp.finfo(x.dtype)
-    return lax.reduce_precision(x, info.nexp, info.nmant)
+def _rounded(x, dtype):
+    """``x`` rounded to ``dtype`` but kept wider: results in 16 bits XLA may keep in more, which would move windows."""
+    info = jnp.finfo(dtype)
+    return lax.reduce_precision(x, info.nexp, info.nmant) if x.dtype != dtype else x
 
 
 def _fractional(name, n, input, kernel, output_size, output_ratio, return_indices, samples, key):
@@ -653,9 +653,11 @@ def _fractional(name, n, input, kernel, output_size, output_ratio, return_indice
         sample = samples[..., n - axis if n == 2 else axis - 1]
         m, k, o = space[axis - 1], kernel[axis - 1], size[axis - 1]
         alpha = (m - k) / (o - 1) if o > 1 else 0.0
-        steps = jnp.arange(o, dtype=x.dtype)[:, None]
-        sample, alpha = sample[:, None, :], jnp.asarray(alpha, x.dtype)
-        start = jnp.trunc(_rounded(_rounded(steps + sample) * alpha)) - jnp.trunc(_rounded(sample * alpha))
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        steps, sample = jnp.arange(o, dtype=wide)[:, None], sample[:, None, :].astype(wide)
+        alpha = jnp.asarray(np.asarray(alpha, x.dtype), wide)
+        start = jnp.trunc(_rounded(_rounded(steps + sample, x.dtype) * alpha, x.dtype))
+        start = start - jnp.trunc(_rounded(sample * alpha, x.dtype))
         start = jnp.where(jnp.arange(o)[:, None] == o - 1, m - k, start.astype(jnp.int32))
         reads = start[:, :, None, :] + jnp.arange(k, dtype=start.dtype)[:, None]
         reads = jnp.clip(reads, 0, m - 1).astype(jnp.int32)

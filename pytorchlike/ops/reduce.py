@@ -557,6 +557,8 @@ def _covariance(input, correction, fweights, aweights):
                 f"cov(): expected {name} to have {'integral' if name == 'fweights' else 'floating point'} dtype but "
                 f"got {name} with {type_name(v.dtype)} dtype"
             )
+        if v.size:
+            check((v >= 0).all(), RuntimeError, f"cov(): {name} cannot be negative")
         w = v.reshape(-1) if w is None else w * v.reshape(-1)
     x = to_float(x)
     if w is None:

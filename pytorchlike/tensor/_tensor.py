@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode
-from ..engine.grad import Watch
+from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.segment import FREED
 from ..ops._table import OpDef, cast_result
@@ -716,10 +716,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
             return {slot: grad._get()}
 
         if value.trace is not None:
-            value.trace.watched[value.slot] = Watch((value.slot,), handle, False)
+            watch(value.trace.watched, value.slot, handle)
         elif type(value.node) is tuple:
             segment, slot = value.node
-            segment.watched[slot] = Watch((slot,), handle, False)
+            watch(segment.watched, slot, handle)
         elif value.node is FREED:
             raise RuntimeError("cannot register a hook on a tensor whose graph was freed by a backward pass")
         return table

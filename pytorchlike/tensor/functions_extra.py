@@ -130,15 +130,15 @@ def histogramdd(
     points = input.reshape(-1, n)
     bins = [bins] * n if isinstance(bins, int) else list(bins)
     if len(bins) != n:
-        raise RuntimeError(f"torch.histogramdd(): expected {n} sequences of bin edges for a {n}-dimensional histogram but "
-                           f"got {len(bins)}")  # fmt: skip
+        raise RuntimeError(f"torch.histogramdd(): expected {n} sequences of bin edges for a {n}-dimensional histogram, "
+                           f"but got {len(bins)}")  # fmt: skip
     if range is not None and len(range) != 2 * n:
-        raise RuntimeError(f"torch.histogramdd(): for a {n}-dimensional histogram range should have {2 * n} elements, but "
-                           f"got {len(range)}")  # fmt: skip
+        raise RuntimeError(f"torch.histogramdd(): for a {n}-dimensional histogram range should have {2 * n} elements, "
+                           f"but got {len(range)}")  # fmt: skip
     if weight is not None and weight.shape != input.shape[:-1]:
         raise RuntimeError(
-            "torch.histogramdd(): if weight tensor is provided it should have the same shape as the input tensor excluding "
-            f"its innermost dimension, but got input with shape {list(input.shape)} and weight with shape "
+            "torch.histogramdd(): if weight tensor is provided it should have the same shape as the input tensor "
+            f"excluding its innermost dimension, but got input with shape {list(input.shape)} and weight with shape "
             f"{list(weight.shape)}"
         )
     edges, cell, inside, size = [], None, None, []
@@ -200,8 +200,8 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
         dims = input.ndim if dim is None else 1 if isinstance(dim, int) else len(dim)
         if len(spacing) != dims:
             raise RuntimeError(
-                "torch.gradient expected spacing to be unspecified, a scalar or a list with one step or tensor for each of "
-                f"the {dims} dims, but got {len(spacing)}"
+                "torch.gradient expected spacing to be unspecified, a scalar or a list with one step or tensor for "
+                f"each of the {dims} dims, but got {len(spacing)}"
             )
     out = form(lookup("gradient"))(input, spacing=1 if spacing is None else spacing, dim=dim, edge_order=edge_order)
     return out if isinstance(out, tuple) else (out,)

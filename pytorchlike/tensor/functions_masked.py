@@ -228,7 +228,7 @@ def var(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, *, correction: Any = None, keepdim: bool = False,
     dtype: Any = None, mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Variance of the selected elements along ``dim`` (all if None), divided by their number less ``correction`` (1)."""
+    """Variance of the selected elements along ``dim`` (all if None), divided by their number less correction (1)."""
     return _spread(input, dim, unbiased, correction, keepdim, dtype, mask)[0]
 
 

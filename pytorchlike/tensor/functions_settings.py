@@ -195,8 +195,8 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
         )
     if count > 0 and offset + count * kind.itemsize > held:
         raise ValueError(
-            f"requested buffer length ({count} * {kind.itemsize} bytes) after offset ({offset} bytes) must not be greater "
-            f"than actual buffer length ({held} bytes)"
+            f"requested buffer length ({count} * {kind.itemsize} bytes) after offset ({offset} bytes) must not be "
+            f"greater than actual buffer length ({held} bytes)"
         )
     array = np.frombuffer(buffer, np.uint8)[offset:]
     array = array[: (len(array) if count < 0 else count * kind.itemsize)].view(kind)

@@ -126,8 +126,8 @@ def test_lazy_layers_learn_their_shapes():
 
 def test_adaptive_softmax_predicts_and_normalises():
     torch.manual_seed(0)
-    m = nn.AdaptiveLogSoftmaxWithLoss(6, 9, [3, 6])
-    x = torch.randn(5, 6)
+    m = nn.AdaptiveLogSoftmaxWithLoss(16, 9, [3, 6])
+    x = torch.randn(5, 16)
     logs = m.log_prob(x)
     np.testing.assert_allclose(logs.detach().exp().sum(1).numpy(), np.ones(5), rtol=1e-5)
     assert m.predict(x).tolist() == logs.argmax(1).tolist()

@@ -1,9 +1,9 @@
-"""Write ops.json and ops.npz: what PyTorch makes of the expressions below, and its gradients. Needs torch; run by hand.
+"""Write ops.json and ops.npz: what PyTorch makes of the expressions below, and its gradients.  Needs torch.
 
-A case is an expression over ``t`` (the library) and the named inputs of :func:`inputs`.  Those that it names and that are
-floating or complex are leaves; the cotangents of its results are drawn from ``RandomState(7)``.  ``ops.json`` tells, for
-each entry of the operators' table (``namespace.name``), its cases, and where in the flat arrays of ``ops.npz`` the inputs,
-results and gradients lie: [dtype, shape, offset], or null for no gradient.
+A case is an expression over ``t`` (the library) and the named inputs of :func:`inputs`.  Those that it names and that
+are floating or complex are leaves; the cotangents of its results are drawn from ``RandomState(7)``.  ``ops.json``
+tells, for each entry of the operators' table (``namespace.name``), its cases, and where in the flat arrays of
+``ops.npz`` the inputs, results and gradients lie: [dtype, shape, offset], or null for no gradient.
 """
 
 import json
@@ -38,7 +38,8 @@ def inputs() -> dict[str, np.ndarray]:
         "spd": (m @ m.T + 4 * np.eye(4)).astype(np.float32), "tri": (np.tril(m) + 3 * np.eye(4)).astype(np.float32),
         "z": rng.choice([-1.0, 0.0, 1.0, 2.0], (3, 4)).astype(np.float32),
         "edge": np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0], np.float32),
-        "c": (normal(3, 4) + 1j * normal(3, 4)).astype(np.complex64), "e": (normal(4, 4) + 1j * normal(4, 4)).astype(np.complex64),
+        "c": (normal(3, 4) + 1j * normal(3, 4)).astype(np.complex64),
+        "e": (normal(4, 4) + 1j * normal(4, 4)).astype(np.complex64),
         "i": rng.randint(-9, 10, (3, 4)), "j": rng.randint(1, 6, (3, 4)), "k": rng.randint(0, 3, (3, 4)),
         "r": np.array([2, 0, 1]), "q": rng.rand(3, 4) < 0.5, "o": rng.rand(3, 4) < 0.5,
     }  # fmt: skip
@@ -46,8 +47,8 @@ def inputs() -> dict[str, np.ndarray]:
 
 def fill() -> None:
     # ---- elementwise
-    case("add sub mul div true_divide", "{f}(a, b)", "{f}(a, 2)", "{f}(i, j)", "{f}(c, a)", "{f}(x, v)", "a.bfloat16().{n}(b)",
-         "a.clone().{n}_(b)")  # fmt: skip
+    case("add sub mul div true_divide", "{f}(a, b)", "{f}(a, 2)", "{f}(i, j)", "{f}(c, a)", "{f}(x, v)",
+         "a.bfloat16().{n}(b)", "a.clone().{n}_(b)")  # fmt: skip
     case("add sub", "{f}(a, b, alpha=2.5)", "{f}(i, j, alpha=3)")
     case("rsub", "{f}(a, b)", "{f}(a, 2, alpha=3)", "{f}(i, 1.5)")
     case("div", "{f}(a, b, rounding_mode='floor')", "{f}(i, j, rounding_mode='trunc')")
@@ -105,8 +106,9 @@ def fill() -> None:
     case("polygamma", "{f}(1, p)", space="special")
     case("gammainc gammaincc", "{f}(p.detach(), u)", space="special")
     case("zeta", "{f}(p + 1, j)", space="special")
-    case("bessel_j0 bessel_j1 bessel_y0 bessel_y1 modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 modified_bessel_k1 "
-         "scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 airy_ai", "{f}(p.detach())", space="special")  # fmt: skip
+    case("bessel_j0 bessel_j1 bessel_y0 bessel_y1 modified_bessel_i0 modified_bessel_i1 modified_bessel_k0 "
+         "modified_bessel_k1 scaled_modified_bessel_k0 scaled_modified_bessel_k1 spherical_bessel_j0 airy_ai",
+         "{f}(p.detach())", space="special")  # fmt: skip
     case("chebyshev_polynomial_t chebyshev_polynomial_u chebyshev_polynomial_v chebyshev_polynomial_w "
          "shifted_chebyshev_polynomial_t shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v "
          "shifted_chebyshev_polynomial_w hermite_polynomial_h hermite_polynomial_he laguerre_polynomial_l "
@@ -146,7 +148,12 @@ def fill() -> None:
     case("logcumsumexp", "{f}(a, 1)", "{f}(c, 1)")
     case("diff", "{f}(a)", "{f}(a, 2, 1, b)")
     case("trapezoid cumulative_trapezoid", "{f}(a)", "{f}(a, dx=0.5, dim=0)", "{f}(a, v)")
-    case("gradient", "{f}(a, spacing=0.5)", "{f}(a, dim=1, edge_order=2)", "{f}(a, spacing=(t.arange(3.0), t.arange(4.0) ** 2))")
+    case(
+        "gradient",
+        "{f}(a, spacing=0.5)",
+        "{f}(a, dim=1, edge_order=2)",
+        "{f}(a, spacing=(t.arange(3.0), t.arange(4.0) ** 2))",
+    )
     case("sort", "{f}(a)", "{f}(a, 0, True)", "{f}(k, dim=1, stable=True)")
     case("argsort", "{f}(a)", "{f}(k, dim=1, stable=True)")
     case("msort", "{f}(a)")
@@ -321,17 +328,21 @@ def fill() -> None:
         CASES[f"masked.{name}"] = [f"t.masked.{name}(a, 1, mask=q | (k == 0))" if name == "cumsum" else
                                    f"t.masked.{name}(a, 1, mask=t.ones_like(q))"]  # fmt: skip
     CASES["composite"] = [
-        "a[1]", "a[:, 1:3]", "a[r]", "a[:, r]", "a[q]", "a[1, ::2]", "x[..., None, 1]", "x[r[1:], :, r[1:]]", "a[r, k[:, 0]]",
+        "a[1]", "a[:, 1:3]", "a[r]", "a[:, r]", "a[q]", "a[1, ::2]", "x[..., None, 1]", "x[r[1:], :, r[1:]]",
+        "a[r, k[:, 0]]",
         "t.nonzero(z)", "t.masked_select(a, q)", "t.unique(i)", "t.unique(k, return_inverse=True, return_counts=True)",
         "t.unique_consecutive(k, return_counts=True)", "t.bincount(r)", "t.repeat_interleave(a, 2, 1)",
         "t.repeat_interleave(a, r, 0)", "t.index_put(a, (r,), b)", "t.index_put(a, (r, r), w, True)",
-        "t.split(a, 3, 1)", "t.chunk(a, 2)", "t.tensor_split(a, 3, 1)", "t.unbind(a, 1)", "t.meshgrid(v, w, indexing='xy')",
+        "t.split(a, 3, 1)", "t.chunk(a, 2)", "t.tensor_split(a, 3, 1)", "t.unbind(a, 1)",
+        "t.meshgrid(v, w, indexing='xy')",
         "t.broadcast_tensors(v, a)", "t.narrow(a, 1, 1, 2)", "t.select_scatter(a, v, 0, 1)",
         "t.slice_scatter(a, b[:, :2], 1, 1, 3)", "t.as_strided(a.contiguous(), (2, 2), (1, 2), 1)", "t.atleast_3d(a)",
-        "t.histogramdd(a.detach()[:, :2], [2, 3])", "t.unravel_index(k, (2, 3))", "t.t_copy(a)", "a.clone().unsqueeze_(0)",
+        "t.histogramdd(a.detach()[:, :2], [2, 3])", "t.unravel_index(k, (2, 3))", "t.t_copy(a)",
+        "a.clone().unsqueeze_(0)",
         "t.segment_reduce(a, 'mean', lengths=t.tensor([2, 1]))", "t.segment_reduce(a, 'max', lengths=t.tensor([1, 2]))",
         "t.arange(2, 9, 3)", "t.arange(0.0, 1.0, 0.25)", "t.tril_indices(3, 4)", "a.clone().fill_diagonal_(2.0)",
-        "2 - a", "2 / p", "2 // j", "7 % j", "2 ** a", "i // 2", "-a", "~q", "q & o", "i << 1", "abs(a)", "1 << k", "64 >> k",
+        "2 - a", "2 / p", "2 // j", "7 % j", "2 ** a", "i // 2", "-a", "~q", "q & o", "i << 1", "abs(a)", "1 << k",
+        "64 >> k",
     ]  # fmt: skip
 
 

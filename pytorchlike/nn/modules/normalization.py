@@ -43,6 +43,8 @@ class CrossMapLRN2d(Module):
     """As LocalResponseNorm for (N, C, H, W), but windows over an edge are divided by ``size`` all the same.
 
     The window of channel c is c - (size - 1) // 2 ... c + (size - 1) // 2.
+
+    Differs:  PyTorch's windows of channels above (size + 1) // 2 - 1 keep channel 0, in forward but not in backward.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
