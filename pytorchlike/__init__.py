@@ -87,7 +87,12 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(f"module 'torch' has no attribute '{name}'")
     if name in _MODULES:
-        return _importlib.import_module(f"{__name__}.{name}")
+        try:
+            return _importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+            raise AttributeError(f"module 'torch' has no attribute '{name}': pytorchlike lacks it") from None
     if name in _ELSEWHERE:
         try:
             found = getattr(_importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)

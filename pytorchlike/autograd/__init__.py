@@ -41,12 +41,14 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Tensor | None] | None, wha
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         if g._value.meta.shape != meta.shape:
             raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of {out.shape}."
+                f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
+                f"{out.shape}."
             )
         if (g._value.meta.dtype.kind == "c") != (meta.dtype.kind == "c"):
             raise RuntimeError(
                 "For complex Tensors, both grad_output and output are required to have the same dtype. "
-                f"Mismatch in dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {out.dtype}."
+                f"Mismatch in dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of "
+                f"{out.dtype}."
             )
         if g._value.meta.dtype != meta.dtype:
             g = g.to(out.dtype)
@@ -101,7 +103,10 @@ def accumulate(leaf: Leaf, value: Any, create_graph: bool) -> None:
                 if not isinstance(new, Tensor):
                     raise TypeError(f"hook returned a {type(new).__name__}, expected a Tensor or None")
                 if new.shape != grad.shape:
-                    raise RuntimeError(f"hook has changed the size of value: {list(grad.shape)} became {list(new.shape)}")
+                    raise RuntimeError(
+                        f"hook has changed the size of value: {list(grad.shape)} became "
+                        f"{list(new.shape)}"
+                    )
                 grad = new
     old = leaf.grad
     if old is None:

@@ -28,7 +28,10 @@ class FunctionCtx:
         """Keep tensors for backward, where they are ``ctx.saved_tensors``."""
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    "save_for_backward can only save variables, but argument is of type "
+                    f"{type(t).__name__}"
+                )
         self._saved = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
@@ -41,7 +44,8 @@ class FunctionCtx:
         if self._saved is None:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Specify retain_graph=True if you need to backward through the graph a second time."
+                "already been freed). Specify retain_graph=True if you need to backward through the graph a second "
+                "time."
             )
         return self._saved
 
@@ -76,7 +80,8 @@ class Function(FunctionCtx):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it "
+            "with backward "
             "mode AD."
         )
 
@@ -100,7 +105,10 @@ class Function(FunctionCtx):
         outs = (out,) if single else out
         for t in ctx._dirty:
             if not any(t is o for o in outs):
-                raise RuntimeError("Some elements marked as dirty during the forward method were not returned as output.")
+                raise RuntimeError(
+                    "Some elements marked as dirty during the forward method were not "
+                    "returned as output."
+                )
         if not tracked:
             return out
         for t in ctx._dirty:
@@ -154,7 +162,8 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
             back = back[: len(tensors)]
         if len(back) != len(tensors):
             raise RuntimeError(
-                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(tensors)}, got "
+                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(tensors)}, "
+                "got "
                 f"{len(back)})"
             )
         out: dict[Any, Value] = {}
@@ -162,7 +171,10 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
             if g is None or not ctx.needs_input_grad[i]:
                 continue
             if not isinstance(g, Tensor):
-                raise RuntimeError(f"expected Variable or None for gradient {i} of {cls.__name__}Backward, got {type(g).__name__}")
+                raise RuntimeError(
+                    f"expected Variable or None for gradient {i} of {cls.__name__}Backward, "
+                    f"got {type(g).__name__}"
+                )
             want = before[i].meta
             if g._get().meta.shape != want.shape:
                 if tuple(g.shape) != want.shape and g.numel() >= before[i].meta.size and _expands(want.shape, g.shape):
@@ -170,6 +182,7 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
                 else:
                     raise RuntimeError(
                         f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got {list(g.shape)} but "
+                        ""
                         f"expected shape compatible with {list(want.shape)}"
                     )
             if g._get().meta.dtype != want.dtype:

@@ -93,21 +93,12 @@ def _sharding(place: Any) -> dict:
     return {"sharding": jax.sharding.SingleDeviceSharding(place) if isinstance(place, jax.Device) else place}
 
 
-#: XLA:CPU fuses reductions into YNNPACK calls, whose maximum loses NaNs (seen in jaxlib 0.10.2 and 0.12.0) and whose
-#: products followed by a reduction are slower than without: so these fusions are switched off.
-CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": ""}
-
-
 def jit_at(fn: Any, place: Any, **options: Any) -> Any:
     """``jax.jit`` with the results at ``place``."""
     import jax
 
-    from .trace import platform_of
-
     config.prepare_cache()
     s = _sharding(place)
-    if platform_of(place) == "cpu":
-        options["compiler_options"] = CPU_OPTIONS
     return jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
 
 

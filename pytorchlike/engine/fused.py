@@ -171,6 +171,13 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
         if s in free and room[m.shape, m.dtype] > 0:
             room[m.shape, m.dtype] -= 1
             given.append(s)
+    # JAX pairs donated inputs with results of the same shape in order: what is replaced in place goes first, so that a
+    # weight's memory goes to the new weight and not to its gradient, for which XLA would have to copy the weight
+    replaced = _guards(steps, mine, set(given))
+    pairs = {old: new for new, old in reversed(replaced.items())}
+    given = [*(s for s in given if s in pairs), *(s for s in given if s not in pairs)]
+    first = [pairs[s] for s in given if s in pairs]
+    mine = [*first, *(s for s in mine if s not in set(first))]
     whole = (
         tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
         tuple([number[s] for s in mine]), place,
@@ -210,7 +217,7 @@ def _compile(
     import jax.numpy as jnp
 
     gone = set(given)  # a result that is a donated input must come out as a result
-    guards = _guards(graph, steps.steps, wanted, {*kept, *given})
+    guards = _guards(steps.steps, wanted, {*kept, *given})
     told: dict[str, Any] = {}
 
     def program(keep: list, give: list, ints: Any, floats: Any, complexes: Any) -> list:
@@ -274,7 +281,7 @@ class _Renumbered(Numbers):
         return getattr(self, name)[self.index[name, wide.index]]
 
 
-def _guards(graph: Any, steps: list, wanted: list[int], inputs: set[int]) -> dict[int, int]:
+def _guards(steps: list, wanted: list[int], inputs: set[int]) -> dict[int, int]:
     """Result slot -> input slot that it replaces in place, for what must survive a failed data check."""
     origin: dict[int, int] = {s: s for s in inputs}
     for e in steps:

@@ -262,7 +262,7 @@ class _Pass:
         """Go through the trace or a segment from its end, stopping for watches."""
         pending = where is self.trace
         graph: Graph = where.state.graph() if pending else where.graph
-        watched = where.watched
+        watched = dict(where.watched)  # a trace that is executed by a hook forgets its own
         values = list(where.values) if pending else None
         freed = graph.freed if pending else where.freed
         inner = tuple(s for w, s in self.wanted if w is where)

@@ -311,7 +311,8 @@ def _line(x):
 
 def _along(name: str, input, dim: int, index):
     """Checks an index tensor that lies beside ``input``; returns (dim, index in range, all of at least one dim)."""
-    _need_index(name, index)
+    if index.size:
+        _need_index(name, index)
     dim = wrap_dim(dim, input.ndim)
     if max(index.ndim, 1) != max(input.ndim, 1) and index.size:
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")

@@ -313,12 +313,6 @@ def huber_loss(
 # ---- binary ----------------------------------------------------------------------------------------------------------
 
 
-def _unit_precheck(bound: dict) -> None:
-    target = bound.get("target")
-    if target is not None and target.size and (target.min() < 0 or target.max() > 1):
-        raise RuntimeError("all elements of target should be between 0 and 1 (binary_cross_entropy)")
-
-
 @jax.custom_jvp
 def _bce(x, t):
     return -(t * jnp.maximum(jnp.log(x), -100) + (1 - t) * jnp.maximum(jnp.log1p(-x), -100))
@@ -332,7 +326,7 @@ def _bce_jvp(primals, tangents):
     return _bce(x, t), slope * dx + (jnp.log1p(-x) - jnp.log(x)) * dt
 
 
-@op(namespace="nn.functional", out=False, precheck=_unit_precheck)
+@op(namespace="nn.functional", out=False)
 def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, *, reduction: str = "mean"):
     """``-(t * log(x) + (1 - t) * log(1 - x))`` of probabilities x, with the logarithms cut off at -100.
 
@@ -475,13 +469,7 @@ def poisson_nll_loss(
     return _reduce(loss, reduction)
 
 
-def _variance_precheck(bound: dict) -> None:
-    var = bound.get("var")
-    if var is not None and (var < 0).any():
-        raise ValueError("var has negative entry/entries (gaussian_nll_loss)")
-
-
-@op(namespace="nn.functional", out=False, precheck=_variance_precheck)
+@op(namespace="nn.functional", out=False)
 def gaussian_nll_loss(
     input: Array,
     target: Array,

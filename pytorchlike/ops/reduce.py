@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._table import Array, Operand, Scalar, Sizes, op, to_float
+from ._table import Array, Operand, Scalar, Sizes, op, result_type, to_float
 
 Dims = int | tuple[int, ...] | None
 
@@ -307,7 +307,13 @@ def any_(input: Array, dim: Dims = None, keepdim: bool = False):
 
 
 def _extreme(x: jax.Array, axes: tuple[int, ...], keepdim: bool, largest: bool) -> jax.Array:
-    return (jnp.max if largest else jnp.min)(x, axes, keepdims=keepdim) if axes else x
+    if not axes:
+        return x
+    out = (jnp.max if largest else jnp.min)(x, axes, keepdims=keepdim)
+    if not is_inexact(x.dtype):
+        return out
+    # XLA:CPU's fused maximum loses NaNs (jaxlib 0.10.2 and 0.12.0)
+    return jnp.where(jnp.any(x != x, axes, keepdims=keepdim), jnp.asarray(jnp.nan, out.dtype), out)
 
 
 def extreme_index(x: jax.Array, axis: int, largest: bool) -> tuple[jax.Array, jax.Array]:
@@ -561,6 +567,8 @@ def _covariance(input, correction, fweights, aweights):
             check((v >= 0).all(), RuntimeError, f"cov(): {name} cannot be negative")
         w = v.reshape(-1) if w is None else w * v.reshape(-1)
     x = to_float(x)
+    if aweights is not None:
+        x = x.astype(result_type(x, aweights))
     if w is None:
         total, mid = n, jnp.mean(x, 1, keepdims=True)
     else:

@@ -80,7 +80,8 @@ def copy_from(input: Array, src: Array):
     """``src`` broadcast and converted to what ``input`` is."""
     if src.ndim > input.ndim or any(a != b and a != 1 for a, b in zip(src.shape[::-1], input.shape[::-1], strict=False)):
         raise RuntimeError(
-            f"The expanded size of the tensor ({list(input.shape)}) must match the existing size ({list(src.shape)}) in "
+            f"The expanded size of the tensor ({list(input.shape)}) must match the existing size "
+            f"({list(src.shape)}) in "
             "every dimension that is not 1. (copy_)"
         )
     if jnp.issubdtype(src.dtype, jnp.complexfloating) and not jnp.issubdtype(input.dtype, jnp.complexfloating):
@@ -140,7 +141,6 @@ def attach(cls: type) -> None:
     cls.__getattr__ = missing  # type: ignore[attr-defined]
     for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble"):
         setattr(cls, kind, _conversion(kind))
-    cls.__reversed__ = lambda self: self.flip(tuple(range(self.ndim)))  # type: ignore[attr-defined]
     cls.__long__, cls.__nonzero__ = cls.__int__, cls.__bool__  # type: ignore[attr-defined]
     for kind in ("xla", "ipu", "mtia", "maia"):
         setattr(cls, f"is_{kind}", False)

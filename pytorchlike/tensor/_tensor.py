@@ -202,7 +202,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         slot = local.trace.slots.get(old) if old.trace is None else None
         if slot is not None:
             local.trace.journal.append((storage, slot))
-        storage.value = base
+        # a leaf over somebody else's storage is a leaf for itself only
+        storage.value = _plain(base) if alias.leaf is not None and alias.detached else base
         self._count_write(alias)
         if alias.chain and base.meta.grad:
             self._value = through(base, alias.chain)
@@ -511,7 +512,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
             return self
         if now == INTERIOR:
             raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                "in a "
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if now == LEAF:
@@ -540,8 +542,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
             import warnings
 
             warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
-                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute "
+                "won't be "
+                "populated during autograd.backward(). If you indeed want the .grad field to be populated for a "
+                "non-leaf "
                 "Tensor, use .retain_grad() on the non-leaf Tensor.",
                 UserWarning,
                 stacklevel=2,
@@ -552,7 +556,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def grad(self, grad: Tensor | None) -> None:
         if grad is not None:
             if not isinstance(grad, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(grad).__name__}")
+                raise TypeError(
+                    "assigned grad expected to be a Tensor or None but got grad of type "
+                    f"{type(grad).__name__}"
+                )
             if grad is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if grad._value.meta.shape != self._value.meta.shape:
@@ -732,7 +739,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
             raise RuntimeError("Tensor.item() cannot be called on meta tensors")
         if self._value.meta.size != 1:
             raise RuntimeError(
-                f"a Tensor with {self._value.meta.size} elements cannot be converted to Scalar (shape {list(self.shape)})"
+                f"a Tensor with {self._value.meta.size} elements cannot be converted to Scalar (shape "
+                f"{list(self.shape)})"
             )
         return self._host().item()
 
@@ -926,8 +934,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = self._get()
         if value.meta.grad == INTERIOR:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
-                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage."
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. "
+                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm "
+                "usage."
             )
         t = object.__new__(type(self))
         t._alias = None
@@ -1223,7 +1233,8 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if local.trace.mode.grad and (out.requires_grad or result.requires_grad):
         raise RuntimeError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments "
             "requires grad."
         )
     value = result._get()
@@ -1232,7 +1243,8 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
             import warnings
 
             warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not match "
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does "
+                "not match "
                 f"the required output shape {list(result.shape)}. Use an empty tensor (`.resize_(0)`) to avoid this.",
                 UserWarning,
                 stacklevel=3,

@@ -113,7 +113,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         elif p.kind is Array or p.kind is Operand:
             take = [
                 f"v_{n} = {n}._value if {n}._alias is None else {n}._fresh()",
-                f"k_{n} = i_{n} = v_{n}.slot if v_{n}.trace is trace else trace.slots.get(v_{n}) or trace.add_input(v_{n})",
+                f"k_{n} = i_{n} = v_{n}.slot if v_{n}.trace is trace else trace.slots.get(v_{n}) or "
+                f"trace.add_input(v_{n})",
             ]
             if p.kind is Operand:
                 optional = [f"elif {n} is None: k_{n} = i_{n} = v_{n} = None"] if p.optional else []
@@ -157,7 +158,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
                     "    if result is not None: return result",
                 ]
             body += [
-                f"i_{n} = [_v.slot if _v.trace is trace else trace.slots.get(_v) or trace.add_input(_v) for _v in v_{n}]",
+                f"i_{n} = [_v.slot if _v.trace is trace else trace.slots.get(_v) or trace.add_input(_v) for _v in "
+                f"v_{n}]",
                 f"n_{n} = len(i_{n})",
             ]
             if p.optional:

@@ -144,7 +144,7 @@ def _first_seen(data: np.ndarray, dim: int | None, name: str) -> tuple[np.ndarra
         raise RuntimeError(
             f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be applied"
         )
-    return np.ascontiguousarray(moved).reshape(n, -1), n
+    return np.ascontiguousarray(moved).reshape(n, moved[:1].size if n else 0), n
 
 
 def _grouped(input: Tensor, dim: int | None, consecutive: bool, wants: tuple[bool, bool], name: str) -> _Unique:

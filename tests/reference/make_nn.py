@@ -57,7 +57,8 @@ nn.AdaptiveMaxPool2d((2, 3)) | | f(2, 3, 5, 7)
 nn.AdaptiveMaxPool3d(2, return_indices=True) | | f(1, 2, 3, 4, 5)
 lambda x, s: F.fractional_max_pool2d(x, 2, output_size=(3, 2), return_indices=True, _random_samples=s) | \
 m(*x) | f(2, 3, 6, 7), "!", u(2, 3, 2)
-lambda x, s: F.fractional_max_pool3d(x, 2, output_ratio=0.5, _random_samples=s) | m(*x) | f(1, 2, 6, 5, 4), "!", u(1, 2, 3)
+lambda x, s: F.fractional_max_pool3d(x, 2, output_ratio=0.5, _random_samples=s) | m(*x) | \
+f(1, 2, 6, 5, 4), "!", u(1, 2, 3)
 nn.MaxUnpool1d(2) | m(x[0], x[1], output_size=(7,)) | f(1, 2, 3), k([[[1, 2, 5], [0, 3, 6]]])
 nn.MaxUnpool2d(2) | | f(1, 1, 2, 2), k([[[[0, 3], [13, 10]]]])
 nn.MaxUnpool3d(2) | | f(1, 1, 1, 2, 1), k([[[[[3], [12]]]]])
@@ -85,7 +86,8 @@ nn.LSTM(3, 5, proj_size=2, batch_first=True) | | f(2, 6, 3)
 nn.LSTM(3, 4, bias=False) | | f(6, 3)
 nn.GRU(3, 4, num_layers=2, batch_first=True) | | f(2, 5, 3)
 nn.GRU(3, 4, bidirectional=True) | m(x[0], x[1]) | f(4, 2, 3), f(2, 2, 4)
-nn.LSTM(3, 4, bidirectional=True) | (lambda o: [o[0].data, o[1]])(m(RNN.pack_padded_sequence(x[0], [5, 3, 2]))) | f(5, 3, 3)
+nn.LSTM(3, 4, bidirectional=True) | \
+(lambda o: [o[0].data, o[1]])(m(RNN.pack_padded_sequence(x[0], [5, 3, 2]))) | f(5, 3, 3)
 nn.GRU(3, 4, batch_first=True) | (lambda o: [*RNN.pad_packed_sequence(o[0], True), o[1]])(\
 m(RNN.pack_padded_sequence(x[0], x[1], True, False))) | f(3, 4, 3), k([2, 4, 1])
 nn.RNNCell(3, 4) | | f(2, 3)
@@ -98,8 +100,8 @@ f(2, 4, 8), f(2, 3, 5), f(2, 3, 6)
 nn.MultiheadAttention(8, 2, add_bias_kv=True, add_zero_attn=True) | m(x[0], x[1], x[1], key_padding_mask=x[2]) | \
 f(4, 2, 8), f(3, 2, 8), k([[False, False, True], [False, False, False]])
 nn.MultiheadAttention(8, 2, bias=False, batch_first=True) | \
-m(x[0], x[0], x[0], attn_mask=nn.Transformer.generate_square_subsequent_mask(4), is_causal=True, need_weights=False)[0] \
-| f(2, 4, 8)
+m(*[x[0]] * 3, attn_mask=nn.Transformer.generate_square_subsequent_mask(4), is_causal=True, need_weights=False)[0] | \
+f(2, 4, 8)
 nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0) | | f(4, 2, 8)
 nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, norm_first=True, activation='gelu', batch_first=True) | \
 m(x[0], src_key_padding_mask=x[1]) | f(2, 3, 8), k([[False, False, True], [False, False, False]])
@@ -108,7 +110,8 @@ f(3, 2, 8), f(4, 2, 8), k([[False, True, True], [False, False, True], [False, Fa
 nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 6, dropout=0.0), 2, nn.LayerNorm(4), False) | | f(3, 2, 4)
 nn.Transformer(4, 2, 1, 1, 6, dropout=0.0, batch_first=True) | | f(2, 3, 4), f(2, 2, 4)
 F.scaled_dot_product_attention | m(*x, is_causal=True) | f(2, 3, 4, 5), f(2, 3, 6, 5), f(2, 3, 6, 4)
-F.scaled_dot_product_attention | m(*x, scale=0.3, enable_gqa=True) | f(1, 4, 3, 5), f(1, 2, 4, 5), f(1, 2, 4, 5), f(3, 4)
+F.scaled_dot_product_attention | m(*x, scale=0.3, enable_gqa=True) | \
+f(1, 4, 3, 5), f(1, 2, 4, 5), f(1, 2, 4, 5), f(3, 4)
 
 nn.Embedding(6, 3, padding_idx=1) | | k([[0, 1, 5], [5, 2, 1]])
 nn.Embedding(6, 3, max_norm=0.5, norm_type=1.0) | | k([0, 5, 2])
@@ -190,7 +193,8 @@ nn.L1Loss() | | f(3, 4), f(3, 4)
 nn.MSELoss(reduction='sum') | | f(3, 4), f(3, 4)
 nn.HuberLoss(delta=0.7) | | f(3, 4), f(3, 4)
 nn.SmoothL1Loss(beta=0.5, reduction='none') | | f(3, 4), f(3, 4)
-nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5]), ignore_index=1, label_smoothing=0.2) | | f(4, 3), k([0, 1, 2, 2])
+nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5]), ignore_index=1, label_smoothing=0.2) | | \
+f(4, 3), k([0, 1, 2, 2])
 nn.CrossEntropyLoss(reduction='none') | | f(2, 3, 4), k([[0, 1, 2, -100], [1, 1, 0, 2]])
 nn.CrossEntropyLoss(label_smoothing=0.1) | | f(3, 4), u(3, 4)
 nn.NLLLoss(weight=torch.tensor([1.0, 2.0, 0.5])) | | f(4, 3), k([0, 1, 2, 2])
@@ -208,7 +212,8 @@ nn.CosineEmbeddingLoss(0.1) | | f(3, 4), f(3, 4), k([1, -1, 1])
 nn.MarginRankingLoss(0.3) | | f(4), f(4), k([1, -1, 1, 1])
 nn.TripletMarginLoss(swap=True) | | f(3, 4), f(3, 4), f(3, 4)
 nn.TripletMarginWithDistanceLoss(distance_function=nn.PairwiseDistance(1.0)) | | f(3, 4), f(3, 4), f(3, 4)
-nn.CTCLoss(zero_infinity=True) | m(x[0].log_softmax(2), *x[1:]) | f(6, 2, 4), k([[1, 2, 2], [3, 1, 0]]), k([6, 5]), k([3, 2])
+nn.CTCLoss(zero_infinity=True) | m(x[0].log_softmax(2), *x[1:]) | \
+f(6, 2, 4), k([[1, 2, 2], [3, 1, 0]]), k([6, 5]), k([3, 2])
 nn.CTCLoss(reduction='sum') | m(x[0].log_softmax(2), x[1], (6, 4), (3, 1)) | f(6, 2, 4), k([1, 2, 2, 3])
 nn.AdaptiveLogSoftmaxWithLoss(5, 8, [3, 5], div_value=2.0) | | f(4, 5), k([0, 3, 7, 2])
 """

@@ -1,0 +1,364 @@
+"""backward and grad: what accumulates, what is kept, what is refused; modes and hooks."""
+
+import pytest
+
+import pytorchlike as torch
+
+AGAIN = "backward through the graph a second time"
+
+
+def leaf(*values):
+    return torch.tensor(values or (1.0, 2.0, 3.0), requires_grad=True)
+
+
+@pytest.fixture(params=["pending", "executed"])
+def read(request):
+    """Values are read at every point where a test says so, or nowhere."""
+    return (lambda t: t) if request.param == "pending" else lambda t: (t.tolist(), t)[1]
+
+
+def test_accumulation(read):
+    x = leaf()
+    read((x * 2).sum()).backward()
+    first = x.grad
+    read((x * x).sum()).backward()
+    assert x.grad is first and first.tolist() == [4, 6, 8]
+    x.grad = None
+    read((x * 5).sum()).backward()
+    assert x.grad.tolist() == [5, 5, 5] and first.tolist() == [4, 6, 8]
+
+
+def test_seeds_are_not_shared():
+    x, g = leaf(), torch.ones(3)
+    x.backward(g)
+    x.grad.add_(5)
+    assert g.tolist() == [1, 1, 1]
+    (x * 1).backward(g)
+    g.add_(1)
+    assert x.grad.tolist() == [7, 7, 7]
+
+
+def test_second_pass(read):
+    x = leaf()
+    y = read((x * x).sum())
+    y.backward(retain_graph=True)
+    read(x.grad)
+    y.backward()
+    assert x.grad.tolist() == [4, 8, 12]
+    with pytest.raises(RuntimeError, match=AGAIN):
+        y.backward()
+    h = read(x * x)
+    a, b = h.sum(), (h * h).sum()
+    a.backward()
+    with pytest.raises(RuntimeError, match=AGAIN):
+        b.backward()
+
+
+def test_linear_graphs_need_nothing_kept():
+    x = leaf()
+    y = (x + 1).sum()
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [2, 2, 2]
+
+
+def test_several_roots(read):
+    x = leaf()
+    h = read(x * x)
+    torch.autograd.backward([h.sum(), h], [None, torch.tensor([1.0, 0, 2])])
+    assert x.grad.tolist() == [4, 4, 18]
+
+
+def test_inputs(read):
+    x, y = leaf(), leaf()
+    (x * y).sum().backward(inputs=[x])
+    assert x.grad.tolist() == [1, 2, 3] and y.grad is None
+    h = x * 2
+    h.retain_grad()
+    read((h * h).sum()).backward(inputs=[h])
+    assert h.grad.tolist() == [4, 8, 12] and x.grad.tolist() == [1, 2, 3]
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        (x * 2).sum().backward(inputs=[])
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        (x * 2).sum().backward(inputs=[torch.ones(3)])
+
+
+def test_refusals():
+    x = leaf()
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for scalar outputs"):
+        (x * 2).backward()
+    with pytest.raises(RuntimeError, match=r"Mismatch in shape: grad_output\[0\]"):
+        (x * 2).backward(torch.ones(2))
+    with pytest.raises(TypeError, match="Tensors or None"):
+        (x * 2).backward(3)
+    with pytest.raises(RuntimeError, match="does not require grad and does not have a grad_fn"):
+        torch.ones(3).sum().backward()
+    with pytest.raises(RuntimeError, match="real scalar outputs"):
+        (x * 1j).sum().backward()
+    with pytest.raises(RuntimeError, match="floating point"):
+        torch.tensor([1, 2], requires_grad=True)
+    assert x.grad is None
+
+
+def test_grad(read):
+    x, other = leaf(), leaf()
+    h = read(x * 2)
+    y = read((h * h).sum())
+    gh, gx = torch.autograd.grad(y, [h, x])
+    assert gh.tolist() == [4, 8, 12] and gx.tolist() == [8, 16, 24] and x.grad is None
+    with pytest.raises(RuntimeError, match="not have been used in the graph"):
+        torch.autograd.grad(x.sum(), [x, other])
+    assert torch.autograd.grad(x.sum(), [x, other], allow_unused=True)[1] is None
+    assert torch.autograd.grad(x.sum(), [x, other], materialize_grads=True)[1].tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="materialize_grads"):
+        torch.autograd.grad(x.sum(), [x], allow_unused=False, materialize_grads=True)
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        torch.autograd.grad(x.sum(), [])
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(x.sum(), torch.ones(3))
+    assert torch.autograd.grad([x.sum(), (x * x).sum()], x)[0].tolist() == [3, 5, 7]
+    rows = torch.autograd.grad(x * x, x, torch.eye(3), is_grads_batched=True)[0]
+    assert rows.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]
+
+
+def test_higher_derivatives(read):
+    x = leaf()
+    (g,) = torch.autograd.grad(read((x**3).sum()), x, create_graph=True)
+    (h,) = torch.autograd.grad(read(g).sum(), x, create_graph=True)
+    (k,) = torch.autograd.grad(read(h).sum(), x)
+    assert g.tolist() == [3, 12, 27] and h.tolist() == [6, 12, 18] and k.tolist() == [6, 6, 6]
+    (x**3).sum().backward(create_graph=True)
+    first, x.grad = x.grad, None
+    (first**2).sum().backward()
+    assert x.grad.tolist() == [36, 288, 972]
+
+
+def test_reading_anywhere_changes_nothing():
+    x = leaf()
+    total = 0
+    for i in range(3):
+        y = x * (i + 1)
+        total = total + y.sin().sum()
+        total.item()
+    total.backward()
+    pure = leaf()
+    sum((pure * (i + 1)).sin().sum() for i in range(3)).backward()
+    assert torch.allclose(x.grad, pure.grad)
+
+
+# ------------------------------------------------------------------------------------------------------------- modes
+
+
+def test_modes():
+    x = leaf()
+    with torch.no_grad():
+        assert not (x * 2).requires_grad and not torch.is_grad_enabled()
+        with torch.enable_grad():
+            assert (x * 2).requires_grad
+        assert not torch.is_grad_enabled() and leaf().requires_grad
+    torch.set_grad_enabled(False)
+    assert not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    with torch.set_grad_enabled(False):
+        assert not (x * 2).requires_grad
+    with torch.inference_mode():
+        assert torch.is_inference_mode_enabled() and not (x * 2).requires_grad
+    with pytest.raises(ZeroDivisionError), torch.no_grad():
+        raise ZeroDivisionError
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("decorate", [torch.no_grad, torch.no_grad(), torch.inference_mode(), torch.set_grad_enabled])
+def test_modes_decorate(decorate):
+    def plain(x):
+        """Says it."""
+        return (x * 2).requires_grad
+
+    if decorate is torch.set_grad_enabled:
+        decorate = decorate(False)
+    made = decorate(plain)
+    assert torch.is_grad_enabled() and made.__name__ == "plain" and made.__doc__ == "Says it."
+    assert made(leaf()) is False and torch.is_grad_enabled()
+
+
+def test_modes_decorate_generators():
+    @torch.no_grad()
+    def numbers():
+        got = yield torch.is_grad_enabled()
+        try:
+            yield got, torch.is_grad_enabled()
+        except KeyError:
+            yield "caught", torch.is_grad_enabled()
+        return 5
+
+    def whole():
+        return (yield from numbers())
+
+    it = whole()
+    assert next(it) is False and torch.is_grad_enabled()
+    assert it.send("sent") == ("sent", False) and torch.is_grad_enabled()
+    assert it.throw(KeyError()) == ("caught", False) and torch.is_grad_enabled()
+    with pytest.raises(StopIteration) as end:
+        next(it)
+    assert end.value.value == 5 and torch.is_grad_enabled()
+
+
+# ------------------------------------------------------------------------------------------------------------- hooks
+
+
+def test_hooks_on_leaves():
+    x, seen = leaf(), []
+    x.register_hook(lambda g: seen.append(1))
+    x.register_hook(lambda g: g * 2)
+    last = x.register_hook(lambda g: seen.append(g.tolist()) or g + 1)
+    (x * 1).sum().backward()
+    assert seen == [1, [2, 2, 2]] and x.grad.tolist() == [3, 3, 3]
+    last.remove()
+    last.remove()
+    (x * 1).sum().backward()
+    assert x.grad.tolist() == [5, 5, 5]
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        torch.ones(1).register_hook(print)
+
+
+def test_hooks_inside(read):
+    x, seen = leaf(), []
+    y = read(x * 2)
+    z = read(y * 3)
+    y.register_hook(lambda g: seen.append(("y", g.tolist())))
+    y.register_hook(lambda g: g * 10)
+    z.register_hook(lambda g: seen.append(("z", g.tolist())))
+    x.register_hook(lambda g: seen.append(("x", g.tolist())))
+    (z.sum() + y.sum()).backward()
+    assert seen == [("z", [1, 1, 1]), ("y", [4, 4, 4]), ("x", [80, 80, 80])] and x.grad.tolist() == [80, 80, 80]
+
+
+def test_hooks_that_read_during_grad_and_second_derivatives():
+    x, seen = leaf(), []
+    y = x * x
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    h = y * 2
+    (gy, gx) = torch.autograd.grad((h * h).sum(), [y, x], create_graph=True)
+    assert gy.tolist() == [8, 32, 72] and gx.tolist() == [16, 128, 432] and seen == [[8, 32, 72]]
+    assert torch.autograd.grad(gx.sum(), x)[0].tolist() == [48, 192, 432]
+
+
+def test_bad_hooks():
+    for result, error in ((torch.ones(2), RuntimeError), (3, TypeError)):
+        x = leaf()
+        y = x * 2
+        y.register_hook(lambda g, result=result: result)
+        with pytest.raises(error):
+            y.sum().backward()
+        assert torch.is_grad_enabled()
+
+
+def test_post_accumulate_hooks():
+    x, seen = leaf(), []
+    handle = x.register_post_accumulate_grad_hook(lambda p: seen.append((p is x, p.grad.tolist())))
+    (x * 2).sum().backward()
+    (x * 2).sum().backward()
+    handle.remove()
+    (x * 2).sum().backward()
+    assert seen == [(True, [2, 2, 2]), (True, [4, 4, 4])]
+    with pytest.raises(RuntimeError, match="non-leaf"):
+        (x * 2).register_post_accumulate_grad_hook(print)
+
+
+def test_retain_grad(read):
+    x = leaf()
+    y = read(x * 2)
+    y.retain_grad()
+    y.register_hook(lambda g: g * 5)
+    z = (y * y).sum()
+    z.backward(retain_graph=True)
+    assert y.grad.tolist() == [20, 40, 60] and x.grad.tolist() == [40, 80, 120]
+    z.backward()
+    assert y.grad.tolist() == [40, 80, 120] and y.retains_grad and not x.retains_grad
+    with pytest.raises(RuntimeError, match="retain_grad"):
+        torch.ones(1).retain_grad()
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert (x * 2).grad is None
+
+
+# ---------------------------------------------------------------------------------------------- the shape of the graph
+
+
+def test_detach_cuts(read):
+    x = leaf()
+    y = read(x * x)
+    (x * y.detach()).sum().backward()
+    assert x.grad.tolist() == [1, 4, 9] and not y.detach().requires_grad
+
+
+def test_in_place_and_views(read):
+    x = torch.ones(4, requires_grad=True)
+    y = x * 1
+    v, w = y[:2], y[1:3]
+    v.mul_(2)
+    read(y)
+    w.mul_(3)
+    y[3] = 0
+    (v.sum() + 10 * w.sum() + y.pow(2).sum()).backward()
+    assert y.tolist() == [2, 6, 3, 0] and x.grad.tolist() == [10, 138, 48, 0]
+    x.grad = None
+    out = torch.zeros(4)
+    for i in range(4):
+        out[i] = x[i] * (i + 1)
+    read(out).sum().backward()
+    assert x.grad.tolist() == [1, 2, 3, 4] and not out.is_leaf
+    y = x.exp()
+    with torch.no_grad():
+        y.add_(1)
+    y.sum().backward()
+    assert [round(g, 3) for g in x.grad.tolist()] == [3.718, 4.718, 5.718, 6.718]
+
+
+def test_updates_after_the_forward_pass_do_not_change_gradients():
+    x = leaf()
+    y = (x * x).sum()
+    with torch.no_grad():
+        x.mul_(100)
+    y.backward()
+    assert x.grad.tolist() == [2, 4, 6]
+
+
+def test_complex():
+    def check(f, want):
+        x = torch.tensor([1 + 2j, 3 + 0j], requires_grad=True)
+        f(x).backward()
+        assert torch.allclose(x.grad, torch.tensor(want, dtype=torch.complex64))
+
+    check(lambda x: (x.abs() ** 2).sum(), [2 + 4j, 6])
+    check(lambda x: (x * x).real.sum(), [2 - 4j, 6])
+    check(lambda x: (x * x).imag.sum(), [4 + 2j, 6j])
+    check(lambda x: torch.view_as_real(x).pow(3).sum(), [3 + 12j, 27])
+    real = torch.tensor([1.0, 2.0], requires_grad=True)
+    z = real * (1 + 2j)
+    (z * z.conj()).real.sum().backward()
+    assert real.grad.tolist() == [10, 20]
+    with pytest.raises(RuntimeError, match="same dtype"):
+        (real * 1j).backward(torch.ones(2))
+
+
+def test_dtypes_of_gradients():
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    (x.float() * 2).sum().backward()
+    assert x.grad.dtype == torch.float64
+    assert not x.argmax().requires_grad and not (x > 0).requires_grad and not x.long().requires_grad
+
+
+def test_grad_fn():
+    x = torch.ones(3, 3, requires_grad=True)
+    y = x * 2
+    node = y.grad_fn
+    assert x.grad_fn is None and node.name() == type(node).__name__ == "MulBackward0"
+    ((end, index),) = node.next_functions
+    assert type(end).__name__ == "AccumulateGrad" and end.variable is x and index == 0
+    names = {"AddBackward0": x + 1, "SubBackward0": x - 1, "PowBackward0": x**2, "MmBackward0": x @ x, "SumBackward0": x.sum(),
+             "ViewBackward0": x.view(9), "TBackward0": x.t(), "SelectBackward0": x[0], "ReluBackward0": x.relu(),
+             "CatBackward0": torch.cat([x, x]), "CloneBackward0": x.clone(), "IndexBackward0": x[[0, 1]]}  # fmt: skip
+    assert [t.grad_fn.name() for t in names.values()] == list(names)
+    assert repr(y.sum()) == "tensor(18., grad_fn=<SumBackward0>)"
+    y.tolist()
+    assert y.grad_fn.name() == "MulBackward0" and y.grad_fn.next_functions[0][0].variable is x

@@ -1,0 +1,291 @@
+"""Custom functions: plain Python on the way back."""
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.autograd import Function
+from pytorchlike.autograd.function import once_differentiable
+
+
+def leaf(*values):
+    return torch.tensor(values or (1.0, 2.0, 3.0), requires_grad=True)
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 3 * g * x**2
+
+
+class Scale(Function):
+    @staticmethod
+    def forward(x, k):
+        return x * k
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.k = inputs[1]
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.k, None
+
+
+def test_forms():
+    x = leaf()
+    y = Cube.apply(x)
+    assert y.requires_grad and y.grad_fn.name() == "CubeBackward"
+    (Scale.apply(y, 2) * 3).sum().backward()
+    assert x.grad.tolist() == [18, 72, 162]
+    with torch.no_grad():
+        assert not Cube.apply(x).requires_grad
+    assert Cube.apply(torch.ones(2)).grad_fn is None
+
+
+def test_double_backward():
+    x = leaf()
+    (g,) = torch.autograd.grad(Cube.apply(x).sum(), x, create_graph=True)
+    (h,) = torch.autograd.grad(g.sum(), x, create_graph=True)
+    (k,) = torch.autograd.grad(h.sum(), x)
+    assert g.tolist() == [3, 12, 27] and h.tolist() == [6, 12, 18] and k.tolist() == [6, 6, 6]
+
+    class Exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x.exp()
+            ctx.save_for_backward(y)
+            return y
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0]
+
+    (g,) = torch.autograd.grad(Exp.apply(x).sum(), x, create_graph=True)
+    (h,) = torch.autograd.grad(g.sum(), x)
+    assert torch.allclose(h, x.detach().exp())
+
+
+def test_backward_twice():
+    x = leaf()
+    y = Cube.apply(x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.tolist() == [6, 24, 54]
+    with pytest.raises(RuntimeError, match="second time"):
+        y.backward()
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_numpy_both_ways(reads):
+    class Sin(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.from_numpy(np.sin(x.detach().numpy()))
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return torch.from_numpy(g.numpy() * np.cos(x.detach().numpy()))
+
+    x = leaf()
+    h = x * 2
+    y = Sin.apply(h) * h
+    if reads:
+        y.tolist()
+    y.sum().backward()
+    other = leaf()
+    ((other * 2).sin() * (other * 2)).sum().backward()
+    assert torch.allclose(x.grad, other.grad)
+
+
+def test_needs_input_grad_and_several_outputs():
+    seen = []
+
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            return x * y, x + y
+
+        @staticmethod
+        def backward(ctx, a, b):
+            seen.append(ctx.needs_input_grad)
+            return a + b, a - b
+
+    x, y = leaf(), leaf()
+    a, b = Both.apply(x * 2, y * 3)
+    torch.autograd.backward([a.sum(), (b * 2).sum()])
+    assert x.grad.tolist() == [6, 6, 6] and y.grad.tolist() == [-3, -3, -3]
+    Both.apply(x, torch.ones(3))[0].sum().backward()
+    assert seen == [(True, True), (True, False)]
+
+
+def test_materialize():
+    seen = []
+
+    class Two(Function):
+        materialize = True
+
+        @staticmethod
+        def forward(ctx, x, materialize):
+            ctx.set_materialize_grads(materialize)
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, a, b):
+            seen.append(b if b is None else b.tolist())
+            return a * 2, None
+
+    for materialize in (True, False):
+        x = leaf()
+        Two.apply(x, materialize)[0].sum().backward()
+        assert x.grad.tolist() == [2, 2, 2]
+    assert seen == [[0, 0, 0], None]
+
+
+def test_non_differentiable():
+    class Sort(Function):
+        @staticmethod
+        def forward(ctx, x):
+            values, places = x.sort()
+            ctx.mark_non_differentiable(places)
+            ctx.save_for_backward(places)
+            return values, places
+
+        @staticmethod
+        def backward(ctx, g, _):
+            out = torch.zeros(3)
+            out[ctx.saved_tensors[0]] = g
+            return out
+
+    x = leaf(3.0, 1.0, 2.0)
+    values, places = Sort.apply(x)
+    assert values.requires_grad and not places.requires_grad
+    (values * torch.arange(3.0)).sum().backward()
+    assert x.grad.tolist() == [2, 0, 1]
+
+
+class AddOne(Function):
+    @staticmethod
+    def forward(ctx, x):
+        x.add_(1)
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 7
+
+
+def test_dirty():
+    x = leaf()
+    y = x * 1
+    z = AddOne.apply(y)
+    assert z is y and y.tolist() == [2, 3, 4]
+    z.sum().backward()
+    assert x.grad.tolist() == [7, 7, 7]
+    with pytest.raises(RuntimeError, match="leaf"):
+        AddOne.apply(x)
+
+
+def test_once_differentiable():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x**2
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx, g):
+            return g * 2 * ctx.saved_tensors[0]
+
+    x = leaf()
+    (y := Square.apply(x) * x).sum().backward()
+    assert x.grad.tolist() == [3, 12, 27] and y.requires_grad
+    (g,) = torch.autograd.grad((Square.apply(x) ** 2).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        g.sum().backward()
+
+
+def test_hooks_on_results():
+    x, seen = leaf(), []
+    y = Cube.apply(x)
+    y.register_hook(lambda g: seen.append(g.tolist()) or g * 10)
+    y.retain_grad()
+    y.sum().backward()
+    assert seen == [[1, 1, 1]] and y.grad.tolist() == [10, 10, 10] and x.grad.tolist() == [30, 120, 270]
+
+
+def test_grad_inside():
+    class Inner(Function):
+        @staticmethod
+        def forward(ctx, x):
+            with torch.enable_grad():
+                ctx.x = x.detach().requires_grad_()
+                ctx.y = (ctx.x * ctx.x).sum()
+            return ctx.y.detach()
+
+        @staticmethod
+        def backward(ctx, g):
+            assert not torch.is_grad_enabled()
+            return torch.autograd.grad(ctx.y, ctx.x, g)[0]
+
+    x = leaf()
+    (Inner.apply(x) * 3).backward()
+    assert x.grad.tolist() == [6, 12, 18]
+
+
+def test_chains():
+    x = leaf()
+    y = x
+    for _ in range(4):
+        y = Scale.apply(y, 2) + x
+    y.sum().backward()
+    assert x.grad.tolist() == [31, 31, 31]
+
+
+@pytest.mark.parametrize("back, error, message", [
+    (lambda ctx, g: (g, g), RuntimeError, "incorrect number of gradients"),
+    (lambda ctx, g: torch.ones(2), RuntimeError, "invalid gradient at index 0"),
+    (lambda ctx, g: 5, RuntimeError, "expected Variable or None"),
+    (lambda ctx, g: 1 / 0, ZeroDivisionError, "division"),
+])  # fmt: skip
+def test_bad_backwards(back, error, message):
+    made = type("Bad", (Function,), {"forward": staticmethod(lambda ctx, x: x + 1), "backward": staticmethod(back)})
+    x = leaf()
+    with pytest.raises(error, match=message):
+        made.apply(x).sum().backward()
+    assert torch.is_grad_enabled() and x.tolist() == [1, 2, 3]
+
+
+def test_missing_parts():
+    class NoBackward(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x + 1
+
+    with pytest.raises(NotImplementedError, match="backward"):
+        NoBackward.apply(leaf()).sum().backward()
+
+    class Empty(Function):
+        pass
+
+    with pytest.raises(NotImplementedError, match="forward"):
+        Empty.apply(leaf())
+
+    class SavesNumbers(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(3)
+            return x
+
+    with pytest.raises(TypeError, match="save_for_backward"):
+        SavesNumbers.apply(leaf())

@@ -1,0 +1,157 @@
+"""Functions over Tensors that are no operators: views in place, memory, settings, control flow, typed constructors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+
+
+def test_view_in_place_leaves_other_views_alone():
+    x = torch.arange(6.0).reshape(2, 3).clone()
+    row = x[0]
+    assert x.t_() is x
+    assert x.tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert x.stride() == (1, 3)
+    row.mul_(10)  # still the same storage
+    assert x[:, 0].tolist() == [0, 10, 20]
+    assert x.unsqueeze_(0).shape == (1, 3, 2)
+    assert x.squeeze_(0).transpose_(0, 1).tolist() == [[0, 10, 20], [3, 4, 5]]
+
+
+def test_view_in_place_carries_gradients():
+    w = torch.ones(2, 3, requires_grad=True)
+    y = w * torch.arange(6.0).reshape(2, 3)
+    y.t_()
+    (y * torch.arange(6.0).reshape(3, 2)).sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), np.arange(6).reshape(2, 3) * np.arange(6).reshape(3, 2).T)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        w.t_()
+
+
+def test_resize():
+    x = torch.arange(6.0)
+    x.resize_(2, 2)
+    assert x.tolist() == [[0, 1], [2, 3]]
+    assert x.resize_(2, 4).tolist()[0] == [0, 1, 2, 3]
+    assert x.resize_as_(torch.zeros(1, 2)).shape == (1, 2)
+    with pytest.raises(RuntimeError, match="require grad"):
+        torch.ones(2, requires_grad=True).resize_(3)
+
+
+def test_set_shares_storage():
+    a, b = torch.zeros(4), torch.arange(4.0)
+    a.set_(b)
+    assert a.is_set_to(b)
+    a[0] = 7
+    assert b.tolist() == [7, 1, 2, 3]
+    assert torch.zeros(0).set_(b, 1, (2,), (2,)).tolist() == [1, 3]
+    with pytest.raises(RuntimeError, match="Could not set"):
+        a.set_(torch.zeros(1, dtype=torch.int64))
+
+
+def test_copies_of_views():
+    x = torch.arange(4.0).reshape(2, 2).clone()
+    out = torch.empty(2, 2)
+    torch.t_copy(x, out=out)
+    x.zero_()
+    assert out.tolist() == [[0, 2], [1, 3]]
+    parts = [torch.empty(2) for _ in range(2)]
+    torch.unbind_copy(torch.eye(2), out=parts)
+    assert [p.tolist() for p in parts] == [[1, 0], [0, 1]]
+
+
+def test_frombuffer_shares_memory():
+    buffer = bytearray(np.arange(4, dtype=np.int32).tobytes())
+    t = torch.frombuffer(buffer, dtype=torch.int32, offset=4, count=2)
+    assert t.tolist() == [1, 2]
+    t[0] = 9
+    assert np.frombuffer(buffer, np.int32).tolist() == [0, 9, 2, 3]
+    with pytest.raises(ValueError, match="must be a multiple"):
+        torch.frombuffer(bytearray(5), dtype=torch.int32)
+    with pytest.raises(ValueError, match="must not be"):
+        torch.frombuffer(bytearray(4), dtype=torch.int32, count=2)
+
+
+def test_from_file(tmp_path):
+    path = tmp_path / "numbers"
+    np.arange(4, dtype=np.float32).tofile(path)
+    t = torch.from_file(str(path), shared=True, size=4)
+    t.mul_(2)
+    assert t.tolist() == [0, 2, 4, 6]
+    with pytest.raises(RuntimeError, match="smaller"):
+        torch.from_file(str(path), size=5)
+
+
+def test_by_the_element():
+    x = torch.tensor([1.0, 2.0])
+    assert x.apply_(lambda v: v * 3).tolist() == [3, 6]
+    assert x.map_(torch.tensor([1.0, 2.0]), lambda a, b: a - b).tolist() == [2, 4]
+    assert torch.zeros(3, 3).fill_diagonal_(2).tolist() == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+    tall = torch.zeros(7, 3)
+    tall.fill_diagonal_(1, wrap=True)
+    assert tall.sum(1).tolist() == [1, 1, 1, 0, 1, 1, 1]
+    assert list(reversed(torch.arange(3))) == [2, 1, 0]
+
+
+def test_control_flow():
+    assert torch.cond(torch.tensor(True), lambda x: x + 1, lambda x: x - 1, (torch.tensor(1),)).item() == 2
+    n, total = torch.while_loop(lambda n, _: n < 4, lambda n, t: (n + 1, t + n), (torch.tensor(0), torch.tensor(0)))
+    assert (n.item(), total.item()) == (4, 6)
+
+
+def test_typed_constructors():
+    assert torch.DoubleTensor([1, 2]).dtype is torch.float64
+    assert torch.LongTensor(2, 3).shape == (2, 3)
+    assert isinstance(torch.ones(1), torch.FloatTensor)
+    assert not isinstance(torch.ones(1), torch.DoubleTensor)
+
+
+def test_settings():
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(RuntimeError, match="not one of"):
+        torch.set_float32_matmul_precision("low")
+    with pytest.warns(UserWarning, match="no effect"):
+        torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.get_deterministic_debug_mode() == 1
+    torch.set_deterministic_debug_mode("default")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_low_rank():
+    torch.manual_seed(0)
+    a = torch.randn(6, 2) @ torch.randn(2, 5)
+    u, s, v = torch.svd_lowrank(a, q=2)
+    np.testing.assert_allclose(((u * s) @ v.T).numpy(), a.numpy(), atol=1e-4)
+    np.testing.assert_allclose(s.numpy(), torch.linalg.svdvals(a)[:2].numpy(), rtol=1e-4)
+    values, vectors = torch.lobpcg(a @ a.T, k=1)
+    np.testing.assert_allclose(values.numpy(), (s[:1] ** 2).numpy(), rtol=1e-3)
+
+
+def test_names_that_are_gone():
+    with pytest.raises(RuntimeError, match="torch.linalg.eigh"):
+        torch.symeig(torch.eye(2))
+
+
+def test_multinomial_refuses_known_weights_at_once():
+    with pytest.raises(RuntimeError, match="inf"):
+        torch.multinomial(torch.tensor([1.0, -1.0]), 1)
+    with pytest.raises(RuntimeError, match="sum of probabilities"):
+        torch.multinomial(torch.tensor([0.0, 0.0]), 1)
+
+
+def test_numbers_alone_are_no_operands():
+    with pytest.raises(TypeError, match="expected a Tensor"):
+        torch.pow(2, 3)
+    with pytest.raises(TypeError, match="tuple of Tensors"):
+        torch.cat(torch.ones(2, 2))
+
+
+def test_lifted_number_keeps_its_kind():
+    """A number at one place of a loop may change its type from step to step."""
+    for value in (1, 2, True, False, 1.5, 2.5, 3):
+        x = torch.ones(2)
+        got = x.masked_fill(torch.tensor([True, False]), value)
+        assert got.tolist() == [float(value), 1.0]

@@ -1,0 +1,175 @@
+"""Indexing and assignment against NumPy, and the errors."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pytorchlike as torch
+
+SHAPE = (2, 3, 4)
+
+
+def _item(n):
+    """An index of a dim of size n: (for NumPy)."""
+    return st.one_of(
+        st.integers(-n, n - 1),
+        st.builds(slice, st.one_of(st.none(), st.integers(-n - 1, n + 1)), st.one_of(st.none(), st.integers(-n - 1, n + 1)),
+                  st.one_of(st.none(), st.integers(1, 3))),
+        st.just(slice(None)),
+        st.lists(st.integers(-n, n - 1), min_size=2, max_size=2).map(np.array),
+        st.lists(st.booleans(), min_size=n, max_size=n).map(np.array),
+    )  # fmt: skip
+
+
+@st.composite
+def indices(draw):
+    items = [draw(_item(n)) for n in SHAPE[: draw(st.integers(0, 3))]]
+    masks = [i for i, x in enumerate(items) if isinstance(x, np.ndarray) and x.dtype == bool]
+    if masks and sum(isinstance(x, np.ndarray) for x in items) > 1:  # lengths have to agree
+        for i in masks:
+            items[i] = slice(None)
+    if draw(st.booleans()) and len(items) < 3:
+        items.insert(draw(st.integers(0, len(items))), None)
+    if draw(st.booleans()):
+        # NumPy counts an integer among the index arrays when both occur; PyTorch takes integers first
+        arrays = any(isinstance(x, np.ndarray) for x in items)
+        at = draw(st.integers(0, len(items)))
+        if not arrays and sum(x is not None for x in items[at:]) == 0:
+            items.insert(at, Ellipsis)
+    if any(isinstance(x, np.ndarray) for x in items):
+        items = [slice(x, x + 1 or None) if isinstance(x, int) else x for x in items]
+    return tuple(items)
+
+
+def ours(index):
+    return tuple(torch.tensor(x) if isinstance(x, np.ndarray) else x for x in index)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(indices(), st.booleans())
+def test_get_as_numpy(index, pending):
+    a = np.arange(24.0, dtype=np.float32).reshape(SHAPE)
+    x = torch.tensor(a) + 0 if pending else torch.tensor(a)
+    got = x[ours(index)]
+    assert tuple(got.shape) == a[index].shape
+    assert np.array_equal(got.numpy(), a[index])
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(indices(), st.sampled_from(["number", "one", "full"]))
+def test_set_as_numpy(index, kind):
+    a = np.arange(24.0, dtype=np.float32).reshape(SHAPE)
+    x = torch.tensor(a) + 0
+    shape = a[index].shape
+    value = {"number": -1.0, "one": np.float32([-2]), "full": -np.arange(np.prod(shape, dtype=int), dtype=np.float32)}[
+        kind
+    ]
+    if any(isinstance(i, np.ndarray) and i.dtype != bool and len({v % 4 for v in i}) < len(i) for i in index):
+        value = -1.0  # the order of writes to one place is not told
+    if kind == "full" and not isinstance(value, float):
+        value = value.reshape(shape)
+    if kind == "one" and not shape and not isinstance(value, float):
+        value = value.reshape(())
+    a[index] = value
+    x[ours(index)] = value if isinstance(value, float) else torch.tensor(value)
+    assert np.array_equal(x.numpy(), a)
+
+
+def test_forms():
+    x = torch.arange(24).view(2, 3, 4)
+    a = x.numpy()
+    assert x[[0, 1], [1, 2]].tolist() == a[[0, 1], [1, 2]].tolist()
+    with pytest.warns(UserWarning, match="non-tuple sequence"):
+        assert x[[[0, 1], [1, 0]]].tolist() == x[[0, 1], [1, 0]].tolist()
+    assert x[range(2)].shape == (2, 3, 4)
+    assert x[np.int64(1)].tolist() == a[1].tolist()
+    assert x[torch.tensor(1)].tolist() == a[1].tolist()
+    assert x[torch.tensor(0) : torch.tensor(1)].shape == (1, 3, 4)
+    assert x[:, [0, 1], [0, 1]].shape == (2, 2)
+    assert x[[0, 1], :, [0, 1]].shape == (2, 3)
+    assert x[0, :, [0, 1]].shape == (3, 2), "integers select first; the rest is one block"
+    assert x[True].shape == (1, 2, 3, 4) and x[False].shape == (0, 2, 3, 4)
+    assert x[torch.tensor([0, 1], dtype=torch.int32)].shape == (2, 3, 4)
+    assert x[x > 20].tolist() == [21, 22, 23]
+    assert x[:, x[0] > 9].tolist() == [[10, 11], [22, 23]]
+    assert x[..., None, 0].shape == (2, 3, 1) and x[None, ..., None].shape == (1, 2, 3, 4, 1)
+    assert x[[]].shape == (0, 3, 4) and x[5:].shape == (0, 3, 4)
+    scalar = torch.tensor(3.0)
+    assert scalar[None].shape == (1,) and scalar[...].item() == scalar[()].item() == 3
+    with pytest.warns(UserWarning, match="uint8"):
+        assert x[torch.tensor([0, 1], dtype=torch.uint8)].shape == (1, 3, 4)
+
+
+def test_in_place_arithmetic_on_parts():
+    x = torch.zeros(3, 4)
+    x[0, 0] += 1
+    x[1] += torch.arange(4.0)
+    x[:, 1] *= 3
+    x[[0, 0, 2], [1, 1, 2]] += 1
+    x[x == 0] = torch.tensor(-1.0)
+    assert x.tolist() == [[1, 1, -1, -1], [-1, 3, 2, 3], [-1, -1, 1, -1]]
+    x[0], x[1] = x[1].clone(), x[0].clone()
+    assert x[0].tolist() == [-1, 3, 2, 3]
+    ints = torch.arange(4)
+    ints[0], ints[1], ints[2] = 1.7, torch.tensor(2.9), True
+    assert ints.tolist() == [1, 2, 1, 3]
+
+
+@pytest.mark.parametrize("shape, index, error", [
+    ((2, 3), 2, IndexError), ((2, 3), -3, IndexError), ((2, 3), (0, 3), IndexError), ((2, 3), (0, 0, 0), IndexError),
+    ((2, 3), [5], IndexError), ((2, 3), 1.0, IndexError), ((2, 3), slice(None, None, -1), ValueError),
+    ((2, 3), slice(None, None, 0), ValueError), ((), 0, IndexError), ((), slice(None), IndexError),
+    ((2, 3), ([0, 1], [0, 1, 2]), IndexError), ((2, 3), [True, False, True], IndexError), ((2, 3), "a", TypeError),
+])  # fmt: skip
+def test_bad_indices(shape, index, error):
+    x = torch.zeros(shape)
+    with pytest.raises(error) as caught:
+        x[index]
+    assert len(str(caught.value)) > 10
+    with pytest.raises(error):
+        x[index] = 1
+
+
+def test_bad_indices_that_only_data_can_tell():
+    x = torch.tensor([0.0, 1, 2, 3])
+    late = x[torch.tensor([2]) + torch.tensor([3])]
+    with pytest.raises(IndexError, match="out of bounds|out of range"):
+        late.tolist()
+    with pytest.raises(IndexError, match=r"5.*size 4"):
+        x[torch.tensor([5])]
+    with pytest.raises(IndexError, match="long, int, byte or bool"):
+        x[torch.tensor([1.0])]
+    assert x.tolist() == [0, 1, 2, 3]
+
+
+def test_bad_values():
+    x = torch.arange(4.0)
+    for value, error in (("a", TypeError), (None, TypeError), (torch.ones(3), RuntimeError)):
+        with pytest.raises(error):
+            x[:2] = value
+    with pytest.raises((RuntimeError, IndexError)):
+        x[x > 1] = torch.tensor([7.0, 8, 9])
+        x.tolist()
+    with pytest.raises(TypeError, match="does not support deleting"):
+        del x[0]
+
+
+def test_gradients_of_indexing():
+    x = torch.arange(6.0).view(2, 3).requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+        x[0] = 1
+    y = x * 2
+    y[0] = x[1] * 5
+    y[y > 20] = 0
+    (y.sum() + x[[0, 0], [1, 1]].sum() + x[:, ::2].sum()).backward()
+    assert x.grad.tolist() == [[1, 2, 1], [8, 7, 3]]
+
+
+def test_warnings_stay_away():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x = torch.arange(6).view(2, 3)
+        assert x[(0, 1)] == x[0][1] == 1

@@ -1,0 +1,251 @@
+"""Views: what aliases what, where elements lie, and which views are refused."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import pytorchlike as torch
+
+# Each: what it does to a tensor and what it does to the NumPy array that stands for it (a view of the same memory).
+STEPS = {
+    "row": (lambda t: t[1], lambda a: a[1, ...]),
+    "last": (lambda t: t[..., -1], lambda a: a[..., -1]),
+    "every second": (lambda t: t[::2], lambda a: a[::2]),
+    "tail": (lambda t: t[..., 1:], lambda a: a[..., 1:]),
+    "new": (lambda t: t[:, None], lambda a: a[:, None]),
+    "turned": (lambda t: t.transpose(0, -1), lambda a: a.swapaxes(0, -1)),
+    "reversed dims": (lambda t: t.permute(*reversed(range(t.ndim))), lambda a: a.T),
+    "flat": (lambda t: t.view(-1), lambda a: a.reshape(-1)),
+    "narrow": (lambda t: t.narrow(0, 0, 1), lambda a: a[0:1]),
+    "unsqueezed": (lambda t: t.unsqueeze(0), lambda a: a[None]),
+    "squeezed": (lambda t: t.squeeze(), lambda a: a.squeeze()),
+    "diagonal": (lambda t: t.diagonal(0, 0, 1), lambda a: np.lib.stride_tricks.as_strided(
+        a, a.diagonal(0, 0, 1).shape, a.diagonal(0, 0, 1).strides)),
+    "half": (lambda t: t.chunk(2)[0], lambda a: a[: (len(a) + 1) // 2]),
+    "same": (lambda t: t[:], lambda a: a[:]),
+    "detached": (lambda t: t.detach(), lambda a: a),
+}  # fmt: skip
+
+
+def _fits(name, array):
+    if name in ("row", "turned", "reversed dims", "flat", "every second", "narrow", "new", "half", "same"):
+        if array.ndim == 0 or array.shape[0] < 2:
+            return False
+    if name in ("last", "tail"):
+        return array.ndim > 0 and array.shape[-1] > 1
+    if name == "diagonal":
+        return array.ndim >= 2 and 0 not in array.shape
+    if name == "flat":
+        return array.flags.c_contiguous
+    return True
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 5)), min_size=1, max_size=6), st.booleans())
+def test_chains_alias_as_memory_does(steps, pending):
+    memory = np.arange(24, dtype=np.float32).reshape(4, 3, 2)
+    base = torch.arange(24, dtype=torch.float32).view(4, 3, 2) if pending else torch.tensor(memory)
+    pairs = [(base, memory)]
+    for name, which in steps:
+        t, a = pairs[which % len(pairs)]
+        if not _fits(name, a):
+            continue
+        forward, like = STEPS[name]
+        t, a = forward(t), like(a)
+        pairs.append((t, a))
+        if a.size:
+            if which % 2:
+                t.mul_(2)
+                a *= 2
+            else:
+                t[...] = float(which)
+                a[...] = float(which)
+    for t, a in pairs:
+        assert tuple(t.shape) == a.shape
+        assert np.array_equal(t.numpy(), a)
+        if a.size > 1 and 1 not in a.shape:
+            assert t.stride() == tuple(s // 4 for s in a.strides)
+            start = a.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+            assert t.storage_offset() == start // 4
+
+
+def test_strides_are_those_of_pytorch():
+    x = torch.arange(24.0).view(2, 3, 4)
+    assert x.stride() == (12, 4, 1)
+    assert x.transpose(0, 2).stride() == (1, 4, 12)
+    assert (x[None].stride(), x[:, None].stride(), x[..., None].stride()) == (
+        (24, 12, 4, 1),
+        (12, 12, 4, 1),
+        (12, 4, 1, 1),
+    )
+    assert x[1, ::2, 1:].storage_offset() == 13
+    assert x[1, ::2, 1:].stride() == (8, 1)
+    assert x.expand(5, 2, 3, 4).stride() == (0, 12, 4, 1)
+    assert x[:, :1].expand(2, 6, 4).stride() == (12, 0, 1)
+    assert x.diagonal(0, 0, 1).stride() == (1, 16)
+    assert x.unfold(2, 2, 1).stride() == (12, 4, 1, 1)
+    assert torch.zeros(3, 0, 2).stride() == (2, 2, 1)
+    assert x.view(1, 2, 3, 4, 1).squeeze().stride() == (12, 4, 1)
+    assert x.stride(-1) == 1
+    with pytest.raises(IndexError, match="out of range"):
+        x.stride(3)
+
+
+def test_contiguity():
+    x = torch.arange(6.0).view(2, 3)
+    assert x.is_contiguous()
+    assert not x.t().is_contiguous()
+    assert not x[:, :1].expand(2, 5).is_contiguous()
+    assert x[:1].t().is_contiguous() and x[1:].is_contiguous()
+    assert x.contiguous() is x
+    y = x.t().contiguous()
+    y[0] = 7
+    assert y.is_contiguous()
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_view_refuses_what_needs_a_copy():
+    x = torch.arange(6.0).view(2, 3)
+    with pytest.raises(RuntimeError, match=r"view size is not compatible.*\(size \[3, 2\], stride \[1, 3\]"):
+        x.t().view(6)
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        x[:, :2].view(-1)
+    assert x.t().view(3, 1, 2).stride() == (1, 6, 3)
+    assert x[:, :2].view(2, 2, 1).tolist() == [[[0], [1]], [[3], [4]]]
+    with pytest.raises(RuntimeError, match="is invalid for input of size 6"):
+        x.view(4, 2)
+    with pytest.raises(RuntimeError, match="only one dimension can be inferred"):
+        x.view(-1, -1)
+
+
+@pytest.mark.parametrize("name", ["reshape", "flatten", "ravel"])
+def test_reshape_copies_only_where_it_must(name):
+    def flat(t):
+        return t.reshape(-1) if name == "reshape" else getattr(t, name)()
+
+    x = torch.arange(6.0).view(2, 3)
+    flat(x)[0] = 9
+    assert x[0, 0].item() == 9
+    y = flat(x.t())
+    y[1] = 50
+    assert y._base is None and not y._is_view() and y.is_contiguous()
+    assert x.tolist() == [[9, 1, 2], [3, 4, 5]]
+    host = torch.tensor([[1.0, 2], [3, 4]])
+    flat(host.t())[1] = 50
+    assert host.tolist() == [[1, 2], [3, 4]]
+
+
+def test_dtype_views():
+    x = torch.arange(4.0).view(2, 2)
+    x.view(torch.int32)[0, 0] = 0x3F800000
+    assert x.tolist() == [[1, 1], [2, 3]]
+    z = torch.tensor([1 + 2j, 3 + 4j])
+    z.real[0] = 5
+    z.imag.mul_(2)
+    torch.view_as_real(z)[1, 0] = 7
+    assert z.tolist() == [5 + 4j, 7 + 8j]
+    pairs = torch.zeros(2, 2)
+    torch.view_as_complex(pairs)[0] = 2 + 3j
+    assert pairs.tolist() == [[2, 3], [0, 0]]
+    assert x.real is x
+
+
+def test_base_and_versions():
+    x = torch.arange(6)
+    y = x[2:4]
+    z = y[0]
+    assert y._base is x and z._base is x and x._base is None and z._is_view()
+    z.fill_(100)
+    x.add_(0)
+    assert x._version == y._version == z._version == 2
+    d = y.detach()
+    assert d._base is None and not d._is_view() and d[1:]._is_view()
+    d.add_(1)
+    assert x._version == 3
+    hidden = x.data
+    hidden.add_(1)
+    assert (x._version, hidden._version) == (3, 1)
+    assert x.tolist() == [1, 2, 102, 5, 5, 6]
+
+
+def test_expanded_tensors_are_not_written():
+    x = torch.zeros(3)
+    y = x.expand(2, 3)
+    for write in (lambda: y.add_(1), lambda: y.zero_(), lambda: y.copy_(torch.ones(2, 3)), lambda: y.fill_(1)):
+        with pytest.raises(
+            RuntimeError, match="more than one element of the written-to tensor refers to a single memory"
+        ):
+            write()
+    x.expand(1, 3).add_(1)
+    x.add_(1)
+    assert x.tolist() == [2, 2, 2]
+    assert y.tolist() == [[2, 2, 2], [2, 2, 2]]
+
+
+def test_writes_through_detach_data_and_parameters():
+    x = torch.arange(3.0, requires_grad=True)
+    x.detach()[0] = 5
+    x.data.add_(1)
+    assert x.tolist() == [6, 2, 3] and x.is_leaf and x.requires_grad
+    data = torch.zeros(3)
+    p = torch.nn.Parameter(data)
+    data[0] = 1
+    p.data[1] = 2
+    with torch.no_grad():
+        p[2] = 3
+    assert p.tolist() == data.tolist() == [1, 2, 3]
+    assert p.is_leaf and p.requires_grad and not data.requires_grad
+    p.data = torch.full((2,), 7.0)
+    assert p.tolist() == [7, 7] and data.tolist() == [1, 2, 3]
+
+
+def test_from_numpy_shares_both_ways():
+    memory = np.zeros((2, 3), np.float32)
+    t = torch.from_numpy(memory)
+    turned = torch.from_numpy(memory.T)
+    part = t[1]
+    memory[0, 0] = 1
+    t[0, 1] = 2
+    part += 3
+    turned[2, 0] = 4
+    assert memory.tolist() == t.tolist() == [[1, 2, 4], [3, 3, 3]]
+    assert part.tolist() == [3, 3, 3]
+    assert turned.stride() == (1, 3) and not turned.is_contiguous() and part.storage_offset() == 3
+    before = t + 0
+    memory[...] = 8
+    assert before.tolist() == [[1, 2, 4], [3, 3, 3]]
+    t.numpy()[0, 0] = 5
+    assert memory[0, 0] == 5
+    assert torch.as_tensor(memory)[0, 0] == 5
+    copied = torch.tensor(memory)
+    memory[...] = 0
+    assert copied[1].tolist() == [8, 8, 8]
+
+
+def test_views_put_in_place():
+    x = torch.arange(6.0).view(2, 3)
+    whole = x.view(6)
+    x.t_()
+    x[0, 1] = 50
+    x.unsqueeze_(0).squeeze_(0)
+    assert x.shape == (3, 2) and whole.tolist() == [0, 1, 2, 50, 4, 5]
+    other = torch.zeros(3)
+    other.set_(whole[1:4])
+    other[0] = -1
+    assert whole[1].item() == -1
+    assert whole.as_strided((2, 2), (1, 2), 1).tolist() == [[-1, 50], [2, 4]]
+    with pytest.raises(RuntimeError, match="out of bounds for storage"):
+        whole.as_strided((4, 2), (1, 2), 1)
+
+
+def test_views_of_views_of_what_is_gone():
+    x = (torch.arange(6.0) * 2).view(2, 3).t()
+    x[0] = 1
+    y = x.reshape(6)
+    y[0] = 9
+    assert x.tolist() == [[1, 1], [2, 8], [4, 10]]
+    assert x.stride() == (1, 3)
+    for row in x:
+        row.add_(1)
+    assert x.tolist() == [[2, 2], [3, 9], [5, 11]]
