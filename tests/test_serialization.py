@@ -437,7 +437,7 @@ def test_tar_file_of_the_first_format(tmp_path):
         lambda s, tag: None,
         lambda s, tag: s.cpu(),
     ],
-    ids=str,
+    ids=lambda x: "function" if callable(x) else repr(x),
 )
 def test_map_location(where):
     value = torch.load(io.BytesIO(saved(T.arange(3.0))), map_location=where)

@@ -34,7 +34,7 @@ def _seeds(outputs: Sequence[Tensor], grads: Sequence[Tensor | None] | None, wha
             if meta.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if meta.dtype.kind == "c":
-                raise RuntimeError("grad can be implicitly created only for real scalar outputs but got " + str(out.dtype))
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {out.dtype}")
             seeds.append(None)
             continue
         if not isinstance(g, Tensor):

@@ -181,9 +181,8 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
                     g = g.sum_to_size(want.shape)
                 else:
                     raise RuntimeError(
-                        f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got {list(g.shape)} but "
-                        ""
-                        f"expected shape compatible with {list(want.shape)}"
+                        f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "
+                        f"{list(g.shape)} but expected shape compatible with {list(want.shape)}"
                     )
             if g._get().meta.dtype != want.dtype:
                 g = g.to(tensors[i].dtype)

@@ -86,7 +86,8 @@ def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
         value = input_of(slot)
         if value is not None and type(value.node) is Leaf:
             owner = value.node.owner() if value.node.owner is not None else None
-            return Node("torch::autograd::AccumulateGrad", lambda: (), id(value.node), owner if owner is not None else _variable(value))
+            variable = owner if owner is not None else _variable(value)
+            return Node("torch::autograd::AccumulateGrad", lambda: (), id(value.node), variable)
         if value is not None and type(value.node) is tuple:
             segment, s = value.node
             return _node(segment.graph, s, segment.inputs.get, id(segment))

@@ -47,9 +47,9 @@ def find_method(name: str) -> Any:
 
 def names(space: str) -> list[str]:
     """All names of a namespace."""
-    out = {n for s, n in FUNCTIONS if s == space}
+    out = {n for s, n in FUNCTIONS if s == space and not n.startswith("_")}
     for (s, n), entry in TABLE.items():
-        if s == space and entry.function:
+        if s == space and entry.function and not n.startswith("_"):
             out.add(n)
             if entry.inplace:
                 out.add(n + "_")

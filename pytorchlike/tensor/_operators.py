@@ -14,11 +14,14 @@ _BINARY = {
     "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div", "__floordiv__": "floor_divide",
     "__mod__": "remainder", "__pow__": "pow", "__matmul__": "matmul", "__and__": "bitwise_and", "__or__": "bitwise_or",
     "__xor__": "bitwise_xor", "__lshift__": "bitwise_left_shift", "__rshift__": "bitwise_right_shift", "__eq__": "eq",
-    "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge", "__radd__": "add", "__rmul__": "mul",
+    "__ne__": "ne", "__lt__": "lt", "__le__": "le", "__gt__": "gt", "__ge__": "ge", "__radd__": "add",
+    "__rmul__": "mul",
     "__rand__": "bitwise_and", "__ror__": "bitwise_or", "__rxor__": "bitwise_xor", "__rsub__": "rsub",
-    "__rtruediv__": "_rdiv", "__rmatmul__": "_rmatmul", "__rdiv__": "_rdiv", "__div__": "div", "__idiv__": "div_", "__rfloordiv__": "_rfloor_divide", "__rmod__": "_rremainder", "__rpow__": "_rpow",
+    "__rtruediv__": "_rdiv", "__rmatmul__": "_rmatmul", "__rdiv__": "_rdiv", "__div__": "div", "__idiv__": "div_",
+    "__rfloordiv__": "_rfloor_divide", "__rmod__": "_rremainder", "__rpow__": "_rpow",
     "__rlshift__": "_rlshift", "__rrshift__": "_rrshift",
-    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_", "__ifloordiv__": "floor_divide_",
+    "__iadd__": "add_", "__isub__": "sub_", "__imul__": "mul_", "__itruediv__": "div_",
+    "__ifloordiv__": "floor_divide_",
     "__imod__": "remainder_", "__ipow__": "pow_", "__iand__": "bitwise_and_", "__ior__": "bitwise_or_",
     "__ixor__": "bitwise_xor_", "__ilshift__": "bitwise_left_shift_", "__irshift__": "bitwise_right_shift_",
 }  # fmt: skip
@@ -78,7 +81,8 @@ def rrshift(input: Array, other: Operand):
 @op(name="_copy_from", namespace=None, inplace=True, out=False)
 def copy_from(input: Array, src: Array):
     """``src`` broadcast and converted to what ``input`` is."""
-    if src.ndim > input.ndim or any(a != b and a != 1 for a, b in zip(src.shape[::-1], input.shape[::-1], strict=False)):
+    pairs = zip(src.shape[::-1], input.shape[::-1], strict=False)
+    if src.ndim > input.ndim or any(a != b and a != 1 for a, b in pairs):
         raise RuntimeError(
             f"The expanded size of the tensor ({list(input.shape)}) must match the existing size "
             f"({list(src.shape)}) in "
@@ -149,8 +153,8 @@ def attach(cls: type) -> None:
 
 
 def _conversion(kind: str) -> Any:
-    names = {"float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64", "short": "int16",
-             "bool": "bool_", "cfloat": "complex64", "cdouble": "complex128"}  # fmt: skip
+    names = {"float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64",
+             "short": "int16", "bool": "bool_", "cfloat": "complex64", "cdouble": "complex128"}  # fmt: skip
 
     def convert(self: Any, memory_format: Any = None) -> Any:
         from . import dtype

@@ -599,8 +599,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
     ) -> None:  # fmt: skip
         """Accumulate d(self)/d(leaf), weighted by ``gradient``, into the ``.grad`` of every leaf (or of ``inputs``).
 
-        Raises RuntimeError if the tensor does not require gradients, is not a scalar and no ``gradient`` is given, or if
-        the graph was already given up by an earlier backward pass without ``retain_graph=True``.
+        Raises RuntimeError if the tensor does not require gradients, is not a scalar and no ``gradient`` is given, or
+        if the graph was already given up by an earlier backward pass without ``retain_graph=True``.
         """
         from ..autograd import backward
 
@@ -893,8 +893,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """Name of the tensor's type, or the tensor converted to ``dtype``."""
         if dtype is None:
-            names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
-                     "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+            names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+                     "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
                      "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
             space = "torch.cuda." if self.is_cuda else "torch."
             return space + names.get(self._value.meta.dtype.name, self._value.meta.dtype.name) + "Tensor"
@@ -954,7 +954,9 @@ class Tensor(_Base, metaclass=_LazyMethods):
             storage = memo.get(id(alias.storage))
             if storage is None:
                 host = alias.storage.host
-                base = concrete(interop.aligned_copy(host), place_for("cpu")) if host is not None else alias.storage.value
+                base = alias.storage.value
+                if host is not None:
+                    base = concrete(interop.aligned_copy(host), place_for("cpu"))
                 memo[id(alias.storage)] = storage = Storage(_plain(base))
                 memo.setdefault(id(memo), []).append(alias.storage)  # alive as long as its id is a key
             leaf = t._value.node if value.meta.grad == LEAF else None
@@ -1205,7 +1207,9 @@ def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -
 def _copies(base: Tensor, view: Tensor) -> bool:
     """Whether a reshaped tensor is a copy, since the strides do not allow a view."""
     told = base._strided()
-    return told is not None and not told[2] and view_strides(base._value.meta.shape, told[0], view._value.meta.shape) is None
+    if told is None or told[2]:
+        return False
+    return view_strides(base._value.meta.shape, told[0], view._value.meta.shape) is None
 
 
 def link_step(base: Tensor, view: Tensor, entry: OpDef, static: tuple, numbers: tuple) -> None:

@@ -230,7 +230,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         if p is varargs:
             names.append(f"*{p.name}")
         else:
-            names.append(f"{p.name}={p.name}" if p.keyword_only or varargs is not None and p is not params[0] else p.name)
+            named = p.keyword_only or varargs is not None and p is not params[0]
+            names.append(f"{p.name}={p.name}" if named else p.name)
     if switch:
         names.append("inplace=inplace")
     call = names + [f"{e.split('=')[0]}={e.split('=')[0]}" for e in extra]
@@ -251,7 +252,10 @@ def build(
     signature, body, call = _lines(entry, inplace, switch)
     first = entry.params[0].name if entry.params else ""
     if inplace:
-        tail = [f"after_write({first}, value if meta.__class__ is not tuple else result[0]._value, trace)", f"return {first}"]
+        tail = [
+            f"after_write({first}, value if meta.__class__ is not tuple else result[0]._value, trace)",
+            f"return {first}",
+        ]
     elif entry.view is not None:
         tail = [
             "result = new(Tensor); result._value = value; result._alias = None",
@@ -280,10 +284,11 @@ def build(
     source += ["    " + line for line in tail]
     scope: dict[str, Any] = {
         "local": local, "Value": Value, "new": object.__new__, "Tensor": _tensor.Tensor, "ENTRY": entry,
-        "INPLACE": inplace, "in_place": form(entry, True) if switch else None, "OP": entry.op_inplace if inplace else entry.op,
+        "INPLACE": inplace, "in_place": form(entry, True) if switch else None,
+        "OP": entry.op_inplace if inplace else entry.op,
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
-        "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype, "place_for": place_for,
-        "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
+        "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype,
+        "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry),
@@ -466,9 +471,8 @@ def _write_out(out: Any, result: Any, entry: OpDef) -> Any:
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"{entry.name}(): argument 'out' must be a tuple of {len(result)} Tensors")
-        return type(result)(*[_write_out(o, r, entry) for o, r in zip(out, result, strict=True)]) if entry.returns else tuple(
-            _write_out(o, r, entry) for o, r in zip(out, result, strict=True)
-        )
+        written = [_write_out(o, r, entry) for o, r in zip(out, result, strict=True)]
+        return type(result)(*written) if entry.returns else tuple(written)
     from ._tensor import write_out
 
     return write_out(out, result, entry.name)

@@ -154,7 +154,8 @@ def _strides_after(name: str, before: np.ndarray, shape: tuple[int, ...], bound:
 
 
 def _squeezed(shape: tuple[int, ...], strides: tuple[int, ...], dim: Any) -> tuple[int, ...]:
-    dims = range(len(shape)) if dim is None else [d % max(len(shape), 1) for d in (dim if type(dim) is tuple else (dim,))]
+    asked = range(len(shape)) if dim is None else dim if type(dim) is tuple else (dim,)
+    dims = [d % max(len(shape), 1) for d in asked]
     return tuple(s for d, s in enumerate(strides) if not (d in dims and shape[d] == 1))
 
 

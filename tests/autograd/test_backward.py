@@ -355,9 +355,10 @@ def test_grad_fn():
     assert x.grad_fn is None and node.name() == type(node).__name__ == "MulBackward0"
     ((end, index),) = node.next_functions
     assert type(end).__name__ == "AccumulateGrad" and end.variable is x and index == 0
-    names = {"AddBackward0": x + 1, "SubBackward0": x - 1, "PowBackward0": x**2, "MmBackward0": x @ x, "SumBackward0": x.sum(),
-             "ViewBackward0": x.view(9), "TBackward0": x.t(), "SelectBackward0": x[0], "ReluBackward0": x.relu(),
-             "CatBackward0": torch.cat([x, x]), "CloneBackward0": x.clone(), "IndexBackward0": x[[0, 1]]}  # fmt: skip
+    names = {"AddBackward0": x + 1, "SubBackward0": x - 1, "PowBackward0": x**2, "MmBackward0": x @ x,
+             "SumBackward0": x.sum(), "ViewBackward0": x.view(9), "TBackward0": x.t(), "SelectBackward0": x[0],
+             "ReluBackward0": x.relu(), "CatBackward0": torch.cat([x, x]),
+             "CloneBackward0": x.clone(), "IndexBackward0": x[[0, 1]]}  # fmt: skip
     assert [t.grad_fn.name() for t in names.values()] == list(names)
     assert repr(y.sum()) == "tensor(18., grad_fn=<SumBackward0>)"
     y.tolist()

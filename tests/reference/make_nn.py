@@ -77,7 +77,7 @@ nn.LayerNorm(6, bias=False) | | f(2, 5, 6)
 nn.GroupNorm(2, 6) | | f(2, 6, 3, 3)
 nn.RMSNorm(6) | | f(2, 5, 6)
 nn.LocalResponseNorm(3, alpha=0.1) | | f(2, 5, 3, 3)
-nn.CrossMapLRN2d(3, alpha=0.1) | | f(2, 2, 3, 3)
+nn.CrossMapLRN2d(3, alpha=0.1) | | "!", f(2, 2, 3, 3)
 
 nn.RNN(3, 4, num_layers=2, nonlinearity='relu') | | f(5, 2, 3)
 nn.RNN(3, 4, bidirectional=True, batch_first=True) | m(x[0], x[1]) | f(2, 5, 3), f(2, 2, 4)

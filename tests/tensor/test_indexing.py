@@ -16,8 +16,8 @@ def _item(n):
     """An index of a dim of size n: (for NumPy)."""
     return st.one_of(
         st.integers(-n, n - 1),
-        st.builds(slice, st.one_of(st.none(), st.integers(-n - 1, n + 1)), st.one_of(st.none(), st.integers(-n - 1, n + 1)),
-                  st.one_of(st.none(), st.integers(1, 3))),
+        st.builds(slice, st.one_of(st.none(), st.integers(-n - 1, n + 1)),
+                  st.one_of(st.none(), st.integers(-n - 1, n + 1)), st.one_of(st.none(), st.integers(1, 3))),
         st.just(slice(None)),
         st.lists(st.integers(-n, n - 1), min_size=2, max_size=2).map(np.array),
         st.lists(st.booleans(), min_size=n, max_size=n).map(np.array),

@@ -59,7 +59,7 @@ def test_results_keep_the_dtype():
     (lambda: torch.arange(4).add_(torch.ones(4)), "can't be cast"),
     (lambda: torch.zeros(4).add_(1j), "result type ComplexFloat can't be cast"),
     (lambda: torch.zeros(3, dtype=torch.bool).add_(1), "result type Long can't be cast"),
-    (lambda: torch.zeros(4).add_(torch.ones(2, 4)), r"output with shape \[4\] doesn't match the broadcast shape \[2, 4\]"),
+    (lambda: torch.zeros(4).add_(torch.ones(2, 4)), r"output with shape \[4\] doesn't match the broadcast shape"),
     (lambda: torch.zeros(2, 3).copy_(torch.zeros(3, 2)), "must match the existing size"),
     (lambda: torch.zeros(3).fill_(torch.ones(3)), "0-dim"),
     (lambda: torch.ones(2, dtype=torch.int32).add_(torch.ones(2, dtype=torch.int32), alpha=2.5), "alpha"),
@@ -163,8 +163,8 @@ def test_requires_grad_flag():
 
 def test_assigning_gradients():
     x = torch.ones(2, requires_grad=True)
-    for bad, error in ((torch.ones(3), RuntimeError), (torch.ones(2, dtype=torch.float64), RuntimeError), (3, TypeError),
-                       (x, RuntimeError)):  # fmt: skip
+    for bad, error in ((torch.ones(3), RuntimeError), (torch.ones(2, dtype=torch.float64), RuntimeError),
+                       (3, TypeError), (x, RuntimeError)):  # fmt: skip
         with pytest.raises(error):
             x.grad = bad
     x.grad = torch.ones(2)

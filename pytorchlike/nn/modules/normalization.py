@@ -44,7 +44,7 @@ class CrossMapLRN2d(Module):
 
     The window of channel c is c - (size - 1) // 2 ... c + (size - 1) // 2.
 
-    Differs:  PyTorch's windows of channels above (size + 1) // 2 - 1 keep channel 0, in forward but not in backward.
+    Differs:  PyTorch's windows of later channels keep channel 0, and its gradient is not the derivative of its output.
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
