@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .config import config
+from .errors import describe
 from .op import ARRAY, _apply_vjp
 from .schedule import Evaluator
 from .stats import stats
@@ -207,6 +208,15 @@ class OpByOp(Evaluator):
 
             return jax.device_put(data, meta.place)
         return data
+
+    def report(self, flags: list) -> None:
+        """Raise the first failed check."""
+        for found, call in flags:
+            for ok, error in zip(found, call.kernel.checks, strict=True):
+                if not bool(ok):
+                    raise error.exception(
+                        f"{error.message} (found while running {call.op.name} recorded at {describe(call.location)})"
+                    )
 
     def stack(self, flags: tuple) -> np.ndarray:
         return np.array([not bool(f) for f in flags])

@@ -58,13 +58,16 @@ def run(trace: Trace, reason: str) -> None:
 
 
 def _restore(trace: Trace, error: BaseException) -> None:
+    """Put back what existed before; what the trace would have made can still be computed apart, see ``trace.read``."""
     trace.failed = error
+    _undo(trace)
+
+
+def _undo(trace: Trace) -> None:
     for owner, slot in reversed(trace.journal):
         old = trace.values[slot]
         if old.data is not None and not getattr(old.data, "is_deleted", bool)():
             owner._restore_value(old)
-    trace.values.clear()
-    trace.slots.clear()
 
 
 def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...], reason: str) -> None:
@@ -305,10 +308,10 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     else:
         flags = regions.evaluate(pieces, schedule, env, numbers, how)
     failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.kernel.checks]) for f, call in flags]
-    if failures:
-        local.checks.extend(failures)
-        # a failed check must not change what existed before the program
-        raise_failed_checks()
+    if any(bad.any() for bad, _ in failures):
+        _undo(trace)  # a failed check must not change what existed before the program
+        trace.journal.clear()
+    local.checks.extend(failures)
     _assign(trace, state, live, env)
 
 
@@ -327,7 +330,8 @@ def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:
     schedule = Schedule(state.graph(), (value.slot,), checks=False)
     values = trace.values
     env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
-    evaluate(schedule, env, Numbers(*how.vectors(trace)), how, drop=True)
+    flags = evaluate(schedule, env, Numbers(*how.vectors(trace)), how, drop=True)
+    how.report(flags)
     return env[value.slot]
 
 

@@ -468,9 +468,7 @@ def read(value: Value) -> Any:
         if value.trace is local.trace:
             flush("a value was read")
         elif value.trace is not None and value.trace.failed is not None:
-            raise RuntimeError(
-                "this value was being computed by a program that failed, and was not restored"
-            ) from value.trace.failed
+            value.data = peek(value)  # what the failure was not about is not lost
         else:
             peek(value)
     if local.checks:
@@ -484,8 +482,8 @@ def peek(value: Value) -> Any:
     """The array of a value, computed apart so that the pending trace and its programs stay as they are."""
     if value.data is None:
         trace = value.trace
-        if trace is None or trace.failed is not None:
-            raise RuntimeError("this value was being computed by a program that failed") from (trace and trace.failed)
+        if trace is None:
+            raise RuntimeError("this value was never computed")
         from . import execute
 
         data = execute.evaluate_apart(trace, value)

@@ -222,3 +222,29 @@ def test_a_copy_of_what_is_donated_survives(tier):
             p.add_(1.0)
             assert float(p.sum()) == 4 * (k + 2)
             assert copy.tolist() == [k + 1.0] * 4
+
+
+@pytest.mark.parametrize("executor", ["fused", "ops"])
+def test_a_failed_check_takes_nothing_else_along(tier, executor):
+    tier(executor)
+    x = record(MUL, (), (value(np.ones(3)), 2.0))
+    bad = record(PICK, (), (x, record(ADD, (), (value(np.int64(2)), value(np.int64(5))))))
+    with pytest.raises(IndexError):
+        read(bad)
+    np.testing.assert_array_equal(get(x), [2, 2, 2])
+
+
+def test_what_an_interrupt_was_not_about_can_still_be_read(tier, monkeypatch):
+    tier("fused")
+    from pytorchlike.engine import execute
+
+    x = record(MUL, (), (value(np.ones(3)), 5.0))
+
+    def boom(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(execute, "_vectors", boom)
+    with pytest.raises(KeyboardInterrupt):
+        flush()
+    monkeypatch.undo()
+    np.testing.assert_array_equal(get(x), [5, 5, 5])
