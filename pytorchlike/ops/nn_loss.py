@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from ..engine import check
@@ -731,6 +732,12 @@ def _ctc_precheck(bound: dict) -> None:
                 f"Expected tensor to have size {int(lengths.sum())} at dimension 0, but got size "
                 f"{targets[0]} for argument #2 'targets' (ctc_loss)"
             )
+    labels = bound.get("targets")
+    if labels is not None and lengths is not None and labels.size and shape:
+        if labels.ndim == 2:
+            labels = labels[np.arange(labels.shape[1]) < lengths.reshape(-1, 1)]
+        if labels.size and (labels.min() < 0 or labels.max() >= shape[-1]):
+            raise RuntimeError(f"ctc_loss: a target is outside [0, {shape[-1]})")
 
 
 @op(namespace="nn.functional", out=False, autocast="float32", precheck=_ctc_precheck)

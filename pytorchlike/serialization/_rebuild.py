@@ -169,8 +169,6 @@ class LoadedStorage(UntypedStorage):
             base = base.detach()
             if in_order and base._value.meta.shape == size:
                 return base
-            if dtype.kind == "f" and dtype.itemsize == 1 and not base.is_meta:
-                base.jax()  # NumPy cannot stride over float8, JAX can
             once = tuple(n if s or n == 0 else 1 for n, s in zip(size, stride, strict=True))
             shown = T.as_strided(base, once, stride, offset)
             return shown if once == size else shown.expand(size)

@@ -113,7 +113,8 @@ def layout(shape: tuple[int, ...], chain: tuple[Step, ...], dtype: Any = np.int8
 
 def _restrided(view: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     size = view.dtype.itemsize
-    return np.lib.stride_tricks.as_strided(view, view.shape, tuple(s * size for s in strides))
+    bytes_ = view.view(f"V{size}")  # float8 has no array interface of its own
+    return np.lib.stride_tricks.as_strided(bytes_, view.shape, tuple(s * size for s in strides)).view(view.dtype)
 
 
 def _strides_after(name: str, before: np.ndarray, shape: tuple[int, ...], bound: dict) -> tuple[int, ...] | None:
