@@ -51,6 +51,8 @@ from .tensor.random import initial_seed as initial_seed
 from .tensor.random import manual_seed as manual_seed
 from .tensor.random import seed as seed
 from .tensor.random import set_rng_state as set_rng_state
+from . import version as _version  # isort: skip
+from .version import __version__ as __version__  # isort: skip
 
 from .autograd.mode import enable_grad as enable_grad  # isort: skip
 from .autograd.mode import inference_mode as inference_mode  # isort: skip
@@ -59,9 +61,8 @@ from .autograd.mode import is_inference_mode_enabled as is_inference_mode_enable
 from .autograd.mode import no_grad as no_grad  # isort: skip
 from .autograd.mode import set_grad_enabled as set_grad_enabled  # isort: skip
 
-__version__ = "0.1.0"
 #: The version of PyTorch whose behaviour is followed.
-__torch_version__ = "2.13.0"
+__torch_version__ = _version.torch
 
 globals().update(_dtype.NAMES)
 
@@ -76,16 +77,27 @@ has_lapack, has_mkl, has_openmp = True, False, False
 
 _MODULES = {
     "autograd", "nn", "optim", "utils", "linalg", "fft", "special", "compiler", "serialization", "random", "engine",
-    "masked", "return_types", "signal",
+    "masked", "return_types", "signal", "amp", "storage", "types", "version", "torch_version", "testing", "cuda", "cpu",
+    "mps", "xpu", "mtia", "accelerator", "backends", "hub", "jit", "library", "overrides", "multiprocessing", "futures",
+    "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
+    "onnx", "profiler", "quantization", "ao", "_C", "_utils", "_dynamo", "_jit_internal", "__config__", "__future__",
+    "vision", "text", "audio",
 }  # fmt: skip
 _ELSEWHERE = {
     "save": "serialization", "load": "serialization", "vmap": "func", "compile": "compiler", "autocast": "amp",
+    "GradScaler": "amp", "Stream": "_streams", "Event": "_streams", "OutOfMemoryError": "_errors",
+    "AcceleratorError": "_errors", "UntypedStorage": "storage", "TypedStorage": "storage", "Storage": "storage",
+    "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
+    "SymBool": "_unmapped", "Tag": "_unmapped", "DisableTorchFunction": "overrides",
+    "DisableTorchFunctionSubclass": "overrides",
+    **{f"{kind}Storage": "storage" for kind in (
+        "Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte", "Bool", "BFloat16", "ComplexDouble",
+        "ComplexFloat",
+    )},
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(f"module 'torch' has no attribute '{name}'")
     if name in _MODULES:
         try:
             return _importlib.import_module(f"{__name__}.{name}")
@@ -93,6 +105,8 @@ def __getattr__(name: str) -> Any:
             if error.name != f"{__name__}.{name}":
                 raise
             raise AttributeError(f"module 'torch' has no attribute '{name}': pytorchlike lacks it") from None
+    if name.startswith("__"):
+        raise AttributeError(f"module 'torch' has no attribute '{name}'")
     if name in _ELSEWHERE:
         try:
             found = getattr(_importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)

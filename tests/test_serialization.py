@@ -571,7 +571,7 @@ def test_failures_leave_the_old_file(tmp_path, monkeypatch):
         torch.save({"w": torch.zeros(10), "bad": lambda: 0}, path)
     assert kept()
 
-    class Full(io.FileIO):
+    class Full(_atomic._Streaming):
         room = 3000
 
         def write(self, data):
@@ -581,14 +581,23 @@ def test_failures_leave_the_old_file(tmp_path, monkeypatch):
             self.room -= done
             return done
 
-    fdopen = os.fdopen
-    monkeypatch.setattr(_atomic.os, "fdopen", lambda fd, *args, **kwargs: Full(fd, "wb"))
+    whole = _atomic._Streaming
+    monkeypatch.setattr(_atomic, "_Streaming", Full)
     for new in (True, False):
         with pytest.raises(OSError, match=r"No space left on device.*unchanged.*model\.pt") as caught:
             torch.save({"w": torch.zeros(2000)}, path, _use_new_zipfile_serialization=new)
         assert caught.value.errno == errno.ENOSPC
         assert kept()
-    monkeypatch.setattr(_atomic.os, "fdopen", fdopen)
+    monkeypatch.setattr(_atomic, "_Streaming", whole)
+
+    def lost(fd):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(_atomic, "_STREAM", 1000)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"unchanged.*model\.pt") as caught:
+        patch.setattr(_atomic.os, "fdatasync", lost)  # what goes wrong on the way to the disk counts too
+        torch.save({"w": torch.zeros(2000)}, path)
+    assert caught.value.errno == errno.EIO and kept()
 
     def interrupted(fd):
         raise KeyboardInterrupt
@@ -652,7 +661,7 @@ def test_untyped_storage():
     assert storage.device == torch.device("cpu") and not storage.is_cuda
     assert storage.cpu() is storage
     assert torch.zeros(0).untyped_storage().data_ptr() == 0
-    assert "16 bytes" in repr(storage)
+    assert "of size 16" in repr(storage)
 
 
 # ---- safetensors --------------------------------------------------------------------------------------------------
@@ -691,3 +700,29 @@ def test_safetensors(tmp_path):
     assert os.listdir(tmp_path) == ["model.safetensors"]
     with pytest.raises(ValueError, match="Key `a`"):
         ours.save_file({"a": 1}, path)
+
+
+def test_large_records_are_read_in_pieces_and_checked(tmp_path):
+    """Several threads read and sum; any flipped byte is found, whichever piece it is in."""
+    path = tmp_path / "big.pt"
+    array = np.random.default_rng(0).integers(0, 255, 21_000_001, dtype=np.uint8)
+    torch.save({"a": torch.from_numpy(array), "b": torch.arange(10), "c": torch.zeros(600_000)}, path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    for source in (path, io.BytesIO(whole)):
+        got = torch.load(source)
+        np.testing.assert_array_equal(got["a"].numpy(), array)
+        assert got["b"].tolist() == list(range(10)) and got["c"].shape == (600_000,)
+    start = whole.index(array[:64].tobytes())
+    for at in (0, 1 << 20, 9_000_000, 20_999_999):
+        with open(path, "r+b") as file:
+            file.seek(start + at)
+            file.write(bytes([whole[start + at] ^ 4]))
+        for source in (path, io.BytesIO(path.read_bytes())):
+            with pytest.raises(RuntimeError, match=r"data/0: its checksum is"):
+                torch.load(source)
+        with open(path, "r+b") as file:
+            file.seek(start + at)
+            file.write(whole[start + at : start + at + 1])
+    assert torch.load(path, map_location="meta")["a"].is_meta

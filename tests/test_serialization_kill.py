@@ -11,19 +11,15 @@ import time
 
 import pytest
 
-from pytorchlike.serialization import _atomic, _zip
+from pytorchlike.serialization import _atomic, _reading, _zip
 
-#: Saves without importing JAX, so that a process is there at once: the two files that do the work need nothing else.
+#: Saves without importing JAX, so that a process is there at once: the files that do the work need nothing else.
 CHILD = r"""
-import importlib.util, pathlib, pickle, sys
+import pickle, sys, types
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, pathlib.Path(sys.argv[1]) / f"{name}.py")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-atomic, zips = load("_atomic"), load("_zip")
+package = sys.modules["serialization"] = types.ModuleType("serialization")
+package.__path__ = [sys.argv[1]]
+from serialization import _atomic as atomic, _zip as zips
 generation = int(sys.argv[3])
 while True:
     with atomic.replacing(sys.argv[2]) as file, zips.ZipWriter(file, "model") as writer:
@@ -52,7 +48,7 @@ def test_thirty_kills(tmp_path):
             child.wait()
             child.stdout.close()
         with open(path, "rb", buffering=0) as file:
-            reader = _zip.ZipReader(_zip.Source(file, "model.pt"))
+            reader = _zip.ZipReader(_reading.Source(file, "model.pt"))
             generation = pickle.loads(reader.read("data.pkl"))
             for key in range(3):
                 assert reader.read(f"data/{key}") == generation.to_bytes(8, "little") * 20_000

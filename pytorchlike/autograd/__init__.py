@@ -72,8 +72,14 @@ def backward(
     if inputs is None:
         pairs, _ = engine.backward(roots, seeds, None, retain, create_graph)
         del roots, seeds
+        new = object.__new__
         for leaf, value in pairs:
-            accumulate(leaf, value, create_graph)
+            if leaf.grad is None and leaf.hooks is None and leaf.post_hooks is None:
+                t = leaf.grad = new(Tensor)
+                t._value = value
+                t._alias = None
+            else:
+                accumulate(leaf, value, create_graph)
         return
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     if not inputs:

@@ -194,7 +194,7 @@ def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: t
     outs_dtype = {k: outs[k].dtype for k in joined}
     shapes = [(tuple(o.shape), o.dtype) if isinstance(o, Tensor) and not any(o is m for m in ctx._not_differentiable)
               else None for o in outs]  # fmt: skip
-    stop = Watch(slots, handle, True)
+    stop = Watch(slots, handle)
     trace = local.trace
     for slot in slots:
         trace.watched[slot] = stop

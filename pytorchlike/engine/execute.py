@@ -112,10 +112,13 @@ def _call(part: Any, trace: Trace, values: list) -> Any:
 def _vectors(part: Any, trace: Trace) -> tuple:
     ints, floats, complexes = trace.ints, trace.floats, trace.complexes
     return (
-        np.array([ints[i] for i in part.ints], np.int64),
-        np.array([floats[i] for i in part.floats], np.float64),
-        np.array([complexes[i] for i in part.complexes], np.complex128),
+        np.array([ints[i] for i in part.ints], np.int64) if part.ints else _NO_INTS,
+        np.array([floats[i] for i in part.floats], np.float64) if part.floats else _NO_FLOATS,
+        np.array([complexes[i] for i in part.complexes], np.complex128) if part.complexes else _NO_COMPLEXES,
     )
+
+
+_NO_INTS, _NO_FLOATS, _NO_COMPLEXES = np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.complex128)
 
 
 def _input(value: Value) -> Any:
@@ -195,17 +198,15 @@ def _remember(state: State, key: tuple, program: Any) -> None:
 
 def _assign_program(trace: Trace, state: State, program: Any, results: list) -> None:
     values = trace.values
-    arrays = None
-    if program.tracked:
-        arrays = {}
+    arrays: dict[int, Any] | None = {} if program.tracked else None
     for part, outs in zip(program.parts, results, strict=True):
+        if arrays is not None:
+            arrays.update(zip(part.outs, outs, strict=False))
         for s, a in zip(part.outs, outs, strict=False):
             v = values[s]
             v.data = a
             v.trace = None
             v.slot = 0
-            if arrays is not None:
-                arrays[s] = a
         for s, source in part.copies:
             v = values[s]
             v.data = values[source].data

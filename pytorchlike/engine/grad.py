@@ -10,8 +10,9 @@ import numpy as np
 from . import errors
 from .meta import INTERIOR, LEAF, NO_GRAD, Meta, Value, make_value
 from .op import Op, Wide
+from .scope import settle
 from .segment import FREED, Segment, SegmentReverse
-from .trace import Trace, _grow, concrete, local, record, set_mode
+from .trace import _VECTORS, Trace, _grow, concrete, local, record, set_mode
 from .trie import Call, Graph, Input, Reverse, State
 
 
@@ -28,33 +29,59 @@ class Leaf:
 
 
 class Watch:
-    """Something that a reverse pass must stop for at a slot.
+    """Something that a reverse pass must stop for at the results of a call, or of several.
 
-    handle(cotangents: dict[slot, Value]) -> dict[slot, Value]: takes the cotangents of ``slots`` (absent: zero),
-    returns those to go on with: for the same slots (a hook), or for others before them (a custom function).
+    handle(cotangents: dict[slot, Value]) -> dict[slot or Value, Value]: takes the cotangents of ``slots`` (absent:
+    zero), returns those to go on with, before them.  None: the pass goes on through the tape by itself.
+    hooks: per slot, functions that look at the cotangent first: ``hook({slot: cotangent}) -> {slot: cotangent}``.
+    before, after: of single calls, functions that look at all cotangents of the results, and of the arguments too.
+    forward(tangents of the call's differentiable arguments) -> tangents of its results: for forward passes, or None
+    where JAX knows.
     """
 
-    __slots__ = ("slots", "handle", "consumes", "hooks")
+    __slots__ = ("slots", "handle", "hooks", "before", "after", "forward")
 
-    def __init__(self, slots: tuple[int, ...], handle: Any, consumes: bool) -> None:
-        self.slots, self.handle, self.consumes = slots, handle, consumes
+    def __init__(self, slots: tuple[int, ...], handle: Any) -> None:
+        self.slots, self.handle = slots, handle
         self.hooks: dict[int, list[Any]] = {}
+        self.before: list[Any] = []
+        self.after: list[Any] = []
+        self.forward: Any = None
 
-    def run(self, cotangents: dict[int, Value]) -> dict[Any, Value]:
-        """What to go on with."""
+    @property
+    def stops(self) -> bool:
+        """Whether a reverse pass has anything to do here."""
+        return bool(self.handle is not None or self.hooks or self.before or self.after)
+
+    def arrive(self, cotangents: dict[int, Value]) -> dict[int, Value]:
+        """The cotangents after those who look at them first."""
         for slot, hooks in self.hooks.items():
             for hook in hooks:
                 if slot in cotangents:
                     cotangents[slot] = hook({slot: cotangents[slot]})[slot]
-        return self.handle(cotangents)
+        for hook in self.before:
+            cotangents = hook(cotangents)
+        return cotangents
 
 
 def watch(watched: dict[int, Watch], slot: int, handle: Any) -> None:
     """Have ``handle`` look at, and perhaps change, the cotangent of one slot; after those that came before it."""
     found = watched.get(slot)
     if found is None:
-        found = watched[slot] = Watch((slot,), lambda cotangents: cotangents, False)
+        found = watched[slot] = Watch((slot,), None)
     found.hooks.setdefault(slot, []).append(handle)
+
+
+def watch_all(watched: dict[int, Watch], slots: tuple[int, ...], handle: Any) -> Watch:
+    """Have ``handle`` take the cotangents of ``slots``; hooks that are there already come first."""
+    made = Watch(slots, handle)
+    for slot in slots:
+        found = watched.get(slot)
+        if found is not None and found.handle is None:
+            for s, hooks in found.hooks.items():
+                made.hooks.setdefault(s, []).extend(h for h in hooks if h not in made.hooks.get(s, ()))
+        watched[slot] = made
+    return made
 
 
 _AGAIN = (
@@ -71,14 +98,17 @@ def backward(
     targets: list[Value] | None = None,
     retain_graph: bool = False,
     create_graph: bool = False,
-    through: list[Any] | None = None,
+    batch: int | None = None,
 ) -> tuple[list[tuple[Leaf, Value]], list[Value | None]]:
     """Gradients of ``roots``, weighted by ``seeds`` (None: one).
 
     Returns (leaf, gradient) pairs if ``targets`` is None, and the gradients of ``targets`` (None where there is none).
+    batch: the seeds, and so the gradients, have a leading dimension of that size: one pass for each.
     """
+    if local.scopes:
+        settle()
     trace = local.trace
-    if targets is None and not create_graph and not trace.watched:
+    if targets is None and not create_graph and not trace.watched and inspector is None and not tangents:
         slots = []
         for r in roots:
             if r.trace is not trace:
@@ -86,7 +116,14 @@ def backward(
             slots.append(r.slot)
         else:
             return _quick(trace, tuple(slots), seeds, retain_graph), []
-    return _Pass(roots, seeds, targets, retain_graph, create_graph).run()
+    return _Pass(roots, seeds, targets, retain_graph, create_graph, batch).run()
+
+
+#: Looks at every single step of all reverse passes, or None: ``inspector(call, index, gradients)``, see ``anomaly``.
+inspector: Any = None
+
+#: Threads in which forward derivatives are carried along, so that reverse passes must be made of recorded steps.
+tangents: list = []
 
 
 def _quick(trace: Trace, roots: tuple, seeds: list, retain: bool) -> list[tuple[Leaf, Value]]:
@@ -96,7 +133,7 @@ def _quick(trace: Trace, roots: tuple, seeds: list, retain: bool) -> list[tuple[
     result, rest = [], []
     for slot, grad in out:
         node = values[slot].node
-        if type(node) is Leaf:
+        if node.__class__ is Leaf:
             result.append((node, grad))
         else:
             rest.append((values[slot], grad))
@@ -168,6 +205,16 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
 
 
 _ADD = Op("add", lambda static, args: args[0] + args[1], saves=False)
+_ROW = Op("row", lambda static, args: args[0][static], saves=False)
+
+
+def _stack(static: Any, args: tuple) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.stack(args)
+
+
+_STACK = Op("stack", _stack, saves=False)
 
 
 def add(a: Value, b: Value) -> Value:
@@ -182,18 +229,28 @@ def _ones(meta: Meta) -> Value:
 _running = threading.local()
 
 
+#: Pending traces come after all segments.
+_PENDING = 1e18
+
+
 def is_retaining() -> bool:
     """Inside a watch: whether the pass that runs it keeps the graph for another one."""
     return getattr(_running, "retain", True)
 
 
+def current_pass() -> Any:
+    """The pass that runs in this thread, the innermost one, or None."""
+    return getattr(_running, "now", None)
+
+
 class _Pass:
     """A reverse pass in general: region after region (the pending trace, then segments), stage after stage."""
 
-    def __init__(self, roots: list, seeds: list, targets: list | None, retain: bool, create: bool) -> None:
-        self.retain, self.create = retain or create, create
-        self.explicit_retain = retain
+    def __init__(self, roots: list, seeds: list, targets: list | None, retain: bool, create: bool,
+                 batch: int | None = None) -> None:  # fmt: skip
+        self.retain, self.create, self.batch = retain or create, create, batch
         self.targets = targets
+        self.roots = roots
         self.wanted: dict[tuple, Value | None] = {}
         self.regions: dict[Any, dict[int, Value]] = {}
         self.leaves: dict[Leaf, Value] = {}
@@ -207,9 +264,10 @@ class _Pass:
 
     def point(self, v: Value) -> tuple:
         """Where a value is on the tape."""
-        if v.trace is self.trace and v.data is None:
+        at = v.trace
+        if at is not None and v.data is None and (at is self.trace or (self.trace.nested and self.trace.encloses(at))):
             node = v.node
-            return (node, 0) if type(node) is Leaf else (self.trace, v.slot)
+            return (node, 0) if type(node) is Leaf else (at, v.slot)
         node = v.node
         if type(node) is Leaf:
             return (node, 0)
@@ -237,17 +295,18 @@ class _Pass:
 
     def run(self) -> tuple[list, list]:
         mode = local.trace.mode
-        set_mode(mode.replace(grad=self.create, autocast=None))
-        outer = getattr(_running, "retain", True)
-        _running.retain = self.retain
+        # a nested recording is differentiated from outside, whether or not its own tape goes on
+        grad = self.create or (self.trace.nested and mode.grad)
+        set_mode(mode.replace(grad=grad, autocast=None))
+        outer = getattr(_running, "retain", True), getattr(_running, "now", None)
+        _running.retain, _running.now = self.retain, self
         try:
-            if self.trace in self.regions:
-                self.region(self.trace, self.regions.pop(self.trace))
             while self.regions:
-                segment = max(self.regions, key=lambda s: s.number)
-                self.region(segment, self.regions.pop(segment))
+                self.region(*self.newest())
+            if inspector is not None:
+                inspector(None, None, None)
         finally:
-            _running.retain = outer
+            _running.retain, _running.now = outer
             set_mode(mode)
         for segment, calls in self.free:
             segment.free(calls)
@@ -258,57 +317,149 @@ class _Pass:
             result.append(self.leaves.get(where[0]) if type(where[0]) is Leaf else self.wanted[where])
         return [], result
 
+    def newest(self) -> tuple[Any, dict[int, Value]]:
+        """The last region that cotangents have come to, and them."""
+        where = max(self.regions, key=self.order)
+        return where, self.regions.pop(where)
+
+    def order(self, where: Any) -> float:
+        """Regions rest on those of lower order only."""
+        if not isinstance(where, Trace):
+            return where.number
+        depth = 0
+        while where.nested:
+            where, depth = where.outer, depth + 1
+        return _PENDING + depth
+
     def region(self, where: Any, cotangents: dict[int, Value]) -> None:
         """Go through the trace or a segment from its end, stopping for watches."""
-        pending = where is self.trace
-        graph: Graph = where.state.graph() if pending else where.graph
-        watched = dict(where.watched)  # a trace that is executed by a hook forgets its own
-        values = list(where.values) if pending else None
-        freed = graph.freed if pending else where.freed
+        ran: set[Watch] = set()
         inner = tuple(s for w, s in self.wanted if w is where)
-        targets = self._targets_within(where, graph, values, inner)
+        n, values, targets = 0, None, None
         while cotangents:
-            stops = [w for w in watched.values() if not set(w.slots).isdisjoint(self._reach(graph, cotangents))]
-            stop = max((max(w.slots) for w in stops), default=0)
-            first = {s: c for s, c in cotangents.items() if s > stop or self._after(graph, s, stop)}
-            later = {s: c for s, c in cotangents.items() if s not in first}
+            pending = isinstance(where, Trace)  # this one, or one that encloses it
+            graph: Graph = where.state.graph() if pending else where.graph
+            if n != graph.n:  # a watch may have recorded more
+                n, values = graph.n, list(where.values) if pending else None
+                targets = self._targets_within(where, graph, values, inner)
+            freed = graph.freed if pending else where.freed
+            watched = [w for w in set(where.watched.values()) if w not in ran and w.stops]
+            stop, at = 0, None
+            if watched:
+                reach = self._reach(graph, cotangents)
+                stop, at = max(
+                    ((max(w.slots), w) for w in watched if not reach.isdisjoint(w.slots)),
+                    key=lambda found: found[0], default=(0, None),
+                )  # fmt: skip
+            first = {s: c for s, c in cotangents.items() if s > stop}
+            cotangents = {s: c for s, c in cotangents.items() if s <= stop}
             if first:
                 plan, outs = plan_reverse(graph, freed, tuple(sorted(first)), targets, stop, inner)
                 got = self.carry(where, graph, values, plan, outs, first, targets, stop, inner)
-            else:
-                got = {}
-            for s, c in got.items():
-                later[s] = c if s not in later else self.plus(later[s], c)
-            for s in inner:
-                if s in later and s > stop:
-                    self._found(where, s, later[s])
-            cotangents = {}
-            for s, c in later.items():
-                if type(graph.producer[s]) is Input or graph.metas[s].grad == LEAF:
-                    self.give(self._value(where, values, s), c)
-                elif s <= stop:
-                    cotangents[s] = c
-            for w in sorted(stops, key=lambda w: -max(w.slots)):
-                if max(w.slots) != stop:
+                for s, c in got.items():
+                    if s in inner and s > stop:
+                        self.wanted[(where, s)] = c
+                    if not self._ends(where, graph, values, s, c) and s <= stop:
+                        self._join(cotangents, s, c)
+            if at is None:
+                return
+            ran.add(at)
+            mine = {s: cotangents.pop(s) for s in at.slots if s in cotangents}
+            if not mine:
+                continue
+            found = self._stop(where, graph, values, at, mine, inner)
+            if local.trace is not self.trace:  # it read a value
+                where, n = self._go_on_after_execution(where, values), 0
+            for s, c in found.items():
+                if isinstance(s, int):
+                    self._join(cotangents, s, c)
                     continue
-                mine = {s: cotangents.pop(s) for s in w.slots if s in cotangents}
-                if mine:
-                    found = w.run(mine)
-                    if local.trace is not self.trace:  # it read a value
-                        where = self._go_on_after_execution(where, values)
-                        if pending and where is not self.trace:
-                            pending, values, graph, freed = False, None, where.graph, where.freed
-                    for s, c in found.items():
-                        source = graph.producer.get(s) if isinstance(s, int) else None
-                        if isinstance(s, Value):
-                            self.give(s, c) if not (s.trace is self.trace and pending) else self._join(
-                                cotangents, s.slot, c)  # fmt: skip
-                        elif source is not None:
-                            self._join(cotangents, s, c)
-                watched = {k: x for k, x in watched.items() if x is not w}
-            for s in inner:
-                if s in cotangents and s == stop:
-                    self._found(where, s, cotangents[s])
+                spot, slot = self.point(s)
+                if spot is where:
+                    self._join(cotangents, slot, c)
+                else:
+                    self.give(s, c)
+            while any(self.order(r) > self.order(where) for r in self.regions):
+                self.region(*self.newest())
+                if local.trace is not self.trace:
+                    where, n = self._go_on_after_execution(where, values), 0
+            for s, c in self.regions.pop(where, {}).items():
+                self._join(cotangents, s, c)
+
+    def _ends(self, where: Any, graph: Graph, values: Any, s: int, c: Value) -> bool:
+        """Whether a cotangent has arrived where this region begins; it is handed on then."""
+        begins = type(graph.producer[s]) is Input
+        if not begins and graph.metas[s].grad != LEAF:
+            return False
+        value = self._value(where, values, s)
+        if value.trace is not where or not begins:  # not a nested one's parameter
+            self.give(value, c)
+        return True
+
+    def _stop(self, where: Any, graph: Graph, values: Any, at: Watch, mine: dict, inner: tuple) -> dict:
+        """What a watch makes of the cotangents that have come to it."""
+        if inspector is not None:
+            inspector(None, None, None)
+        given = at.arrive(mine)
+        for s in inner:
+            if s in given:
+                self.wanted[(where, s)] = given[s]
+        if at.handle is not None:
+            if self.batch is None:
+                found = at.handle(given)
+            else:
+                found = self._rows(at.handle, given)
+        elif at.after:
+            call = graph.producer[at.slots[0]]
+            found = self.through(where, values, call, given)
+        else:
+            return given
+        for hook in at.after:
+            found = hook(graph.producer[at.slots[0]], given, found)
+        return found
+
+    def _rows(self, handle: Any, given: dict[int, Value]) -> dict:
+        """A handle knows nothing of batches: it takes one cotangent after the other."""
+        rows = []
+        for k in range(self.batch or 0):
+            outer, _running.retain = _running.retain, _running.retain or k < (self.batch or 0) - 1
+            try:
+                rows.append(handle({s: record(_ROW, k, (c,)) for s, c in given.items()}))
+            finally:
+                _running.retain = outer
+        keys = dict.fromkeys(key for row in rows for key in row)
+        out = {}
+        for key in keys:
+            shape = next(row[key] for row in rows if key in row).meta
+            zero = concrete(np.zeros(shape.shape, shape.dtype), shape.place)
+            out[key] = record(_STACK, (), tuple(row.get(key, zero) for row in rows))
+        return out
+
+    def through(self, where: Any, values: list | None, call: Call, given: dict[int, Value],
+                held: Any = None) -> dict[int, Value]:  # fmt: skip
+        """Cotangents of a call's arguments, the step recorded; ``held``: Values to use in place of the arguments."""
+        cotangents = [given.get(s) for s in call.out_slots]
+        if call.op.alias:
+            grads: Any = cotangents
+        else:
+            source = where if values is not None else where.numbers
+            args = self._arguments(where, values, call) if held is None else held
+            grads = pulled(call, args, cotangents, source, where is local.trace, self.batch is not None)
+        out: dict[int, Value] = {}
+        for s, g in zip(call.wrt_slots, grads, strict=True):
+            self._join(out, s, g)
+        if inspector is not None:
+            inspector(call, tuple(k for k, m in enumerate(call.metas) if m.grad), grads)
+        return out
+
+    def _arguments(self, where: Any, values: list | None, call: Call) -> list[Value]:
+        if values is not None:
+            return [values[s] for s in call.slots]
+        return [
+            self._saved(where, s) if s in where.saved or s in where.inputs
+            else concrete(np.zeros(m.shape, m.dtype), m.place)  # a gradient that needs no forward values takes any
+            for s, m in zip(call.slots, call.metas, strict=True)
+        ]  # fmt: skip
 
     def _go_on_after_execution(self, where: Any, values: Any) -> Any:
         """The pending trace was executed by a hook: what it has left is the segment behind its values."""
@@ -317,20 +468,14 @@ class _Pass:
         if where is old:
             made = (v.node for s, v in enumerate(values) if type(where.state.graph().producer.get(s)) is Call)
             segment = next((node[0] for node in made if type(node) is tuple), where)
-        self.wanted = {((segment, k[1]) if k[0] is old else k): v for k, v in self.wanted.items()}
-        self.points = [(segment, p[1]) if p[0] is old else p for p in self.points]
+            self.wanted = {((segment, k[1]) if k[0] is old else k): v for k, v in self.wanted.items()}
+            self.points = [(segment, p[1]) if p[0] is old else p for p in self.points]
+            if old in self.regions:
+                self.regions[segment] = self.regions.pop(old)
         return segment
 
     def _join(self, cotangents: dict, s: int, c: Value) -> None:
         cotangents[s] = c if s not in cotangents else self.plus(cotangents[s], c)
-
-    def _found(self, where: Any, slot: int, c: Value) -> None:
-        self.wanted[(where, slot)] = c
-
-    @staticmethod
-    def _after(graph: Graph, slot: int, stop: int) -> bool:
-        source = graph.producer[slot]
-        return type(source) is Call and source.first > stop
 
     @staticmethod
     def _reach(graph: Graph, cotangents: dict) -> set[int]:
@@ -378,8 +523,12 @@ class _Pass:
     def carry(self, where: Any, graph: Graph, values: list | None, plan: tuple, outs: tuple, first: dict,
               targets: tuple | None, stop: int, keep: tuple) -> dict[int, Value]:  # fmt: skip
         """Cotangents ``first`` through ``plan``; what comes out, by slot."""
-        if self.create:
-            return self._recorded(where, values, plan, outs, dict(first))
+        steps = self.create or self.batch is not None or inspector is not None or local in tangents
+        if steps or (values is not None and where is not self.trace):
+            got = self._recorded(where, values, plan, outs, dict(first))
+            if not self.retain:
+                self._give_up(where, values, plan)
+            return got
         if values is not None:
             trace = self.trace
             roots = tuple(sorted(first))
@@ -407,53 +556,68 @@ class _Pass:
         meta = where.graph.metas[slot]
         return make_value(meta, where.saved[slot], (where, slot) if meta.grad == INTERIOR else where.leaves.get(slot))
 
-    def _recorded(self, where: Any, values: list | None, plan: tuple, outs: tuple, cotangents: dict) -> dict:
-        """The same, each step recorded as a differentiable operation (create_graph)."""
+    def _give_up(self, where: Any, values: list | None, plan: tuple) -> None:
+        """Free calls that recorded steps went through."""
+        if values is None:
+            self.free.append((where, plan))
+            return
         trace = local.trace
+        key = (Reverse, "freed", plan)
+        state = trace.state.next.get(key)
+        if state is None:
+            at = trace.state
+            entry = Reverse((), (), (), {}, (), at.n, frozenset(plan), errors.user_location())
+            state = _grow(at, key, entry, (), at.n, 0, at.place)
+        trace.push(state)
+
+    def _recorded(self, where: Any, values: list | None, plan: tuple, outs: tuple, cotangents: dict) -> dict:
+        """The same, each step recorded as an operation of its own, which is differentiable again with create_graph."""
         for call in plan:
-            given = [cotangents.get(s) for s in call.out_slots]
+            given = {s: cotangents[s] for s in call.out_slots if s in cotangents}
             for s in call.out_slots:
                 if s not in outs:
                     cotangents.pop(s, None)
-            if all(c is None for c in given):
+            if not given:
                 continue
-            if call.op.alias:
-                grads: Any = given
-            else:
-                args: list[Any] = []
-                numbers = []
-                source = trace if values is not None else where.numbers
-                for k, i in enumerate(call.ins):
-                    if type(i) is int:
-                        if values is not None:
-                            args.append(values[i])
-                        elif i in where.saved or i in where.inputs:
-                            args.append(self._saved(where, i))
-                        else:
-                            m = call.metas[sum(type(x) is int for x in call.ins[:k])]
-                            args.append(concrete(np.zeros(m.shape, m.dtype), m.place))
-                    elif type(i) is Wide:
-                        from .trace import _VECTORS
-
-                        n = getattr(source, _VECTORS[i.type])[i.index]
-                        numbers.append(_plain(i.type, n))
-                op = _vjp_op(call.kernel, call.wrt, tuple(g is not None for g in given), call)
-                grads = record(op, (), (*args, *[g for g in given if g is not None]), tuple(numbers))
-                grads = grads if type(grads) is tuple else (grads,)
-            for s, g in zip(call.wrt_slots, grads, strict=True):
-                cotangents[s] = g if s not in cotangents else add(cotangents[s], g)
+            for s, g in self.through(where, values, call, given).items():
+                self._join(cotangents, s, g)
         return {s: cotangents[s] for s in outs if s in cotangents}
+
+
+def pulled(call: Call, args: list[Value], cotangents: list[Value | None], source: Any, here: bool,
+           batched: bool = False) -> tuple:  # fmt: skip
+    """Gradients of a call at ``args``, recorded as one operation; ``source`` has the run-time numbers.
+
+    here: the call is one of the trace that records; batched: ``cotangents`` have a leading dimension more.
+    """
+    numbers = tuple(
+        _plain(i.type, getattr(source, _VECTORS[i.type])[i.index]) for i in call.ins if type(i) is Wide
+    )  # fmt: skip
+    op = _vjp_op(call.kernel, call.wrt, tuple(g is not None for g in cotangents), step_info(call, here), batched)
+    grads = record(op, (), (*args, *[g for g in cotangents if g is not None]), numbers)
+    return grads if type(grads) is tuple else (grads,)
 
 
 def _plain(kind: type, n: Any) -> Any:
     return kind(n) if kind is not bool else int(n)
 
 
-def _vjp_op(kernel: Any, wrt: tuple, present: tuple, call: Call) -> Op:
-    """The reverse of one call as an operation of its own; differentiable again."""
+def step_info(call: Call, here: bool) -> Any:
+    """``Op.info`` of a derivative of a call: what it draws at random is what the call draws, if that is batched too."""
+    from .nested import Seeds, seeds_of
+
+    seeds = seeds_of(call) if here else ()
+    if not seeds:
+        return None
+    wide = [k for k, i in enumerate(call.ins) if type(i) is Wide]
+    return Seeds(tuple(wide.index(k) for k in seeds if k in wide), len(wide))
+
+
+def _vjp_op(kernel: Any, wrt: tuple, present: tuple, info: Any, batched: bool = False) -> Op:
+    """The reverse of one call as an operation of its own; differentiable again.  ``batched``: of many cotangents."""
     from .op import ARRAY, Lifted
 
-    key = (kernel, wrt, present)
+    key = (kernel, wrt, present, info is not None, batched)
     found = kernel.op.vjps.get(key)
     if found is not None:
         return found
@@ -465,13 +629,22 @@ def _vjp_op(kernel: Any, wrt: tuple, present: tuple, call: Call) -> Op:
         lifted = iter([a.array if type(a) is Lifted else a for a in args[n + sum(present) :]])
         plain = iter(arrays)
         full = tuple(next(plain) if is_array else next(lifted) for is_array in order)
-        given = iter(cots)
-        return kernel.vjp(full, wrt, tuple(next(given) if p else None for p in present))
+
+        def pull(cots: tuple) -> tuple:
+            given = iter(cots)
+            return kernel.vjp(full, wrt, tuple(next(given) if p else None for p in present))
+
+        if not batched:
+            return pull(cots)
+        import jax
+
+        return jax.vmap(pull)(tuple(cots))
 
     while len(kernel.op.vjps) > 256:
         kernel.op.vjps.pop(next(iter(kernel.op.vjps)))
-    kernel.op.vjps[key] = found = Op(kernel.op.name + " backward", reverse)
+    kernel.op.vjps[key] = found = Op(kernel.op.name + " backward", reverse, info=info)
     return found
 
 
-__all__ = ["LEAF", "Leaf", "State", "Watch", "backward"]
+__all__ = ["LEAF", "Leaf", "State", "Watch", "backward", "current_pass", "is_retaining", "pulled", "step_info", "watch",
+           "watch_all"]  # fmt: skip

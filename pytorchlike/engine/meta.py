@@ -71,30 +71,37 @@ class Mode:
     """What changes the meaning of an operation without being an argument of it.  Interned like :class:`Meta`.
 
     grad: operations are differentiable; inference: results may never become so; autocast: dtype for operations on the
-    lower-precision list, or None; default_float: dtype that integers turn into.
+    lower-precision list, or None; default_float: dtype that integers turn into; scoped: what gradients need of the
+    operations is kept by a scope (see ``scope``), not with the trace; located: each line of the user's program records
+    operations of its own, so that their locations are exact.
+    plain: the same without the last two, which do not change what an operation computes.
     """
 
-    __slots__ = ("grad", "inference", "autocast", "default_float")
+    __slots__ = ("grad", "inference", "autocast", "default_float", "scoped", "located", "plain")
 
-    def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype) -> None:
+    def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype, scoped: bool,
+                 located: bool) -> None:  # fmt: skip
         self.grad, self.inference, self.autocast, self.default_float = grad, inference, autocast, default_float
+        self.scoped, self.located = scoped, located
+        self.plain = mode_of(grad, inference, autocast, default_float) if scoped or located else self
 
     def replace(self, **changes: Any) -> Mode:
-        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields = {name: getattr(self, name) for name in self.__slots__[:-1]}
         fields.update(changes)
         return mode_of(**fields)
 
     def __repr__(self) -> str:
-        return f"Mode({', '.join(f'{n}={getattr(self, n)}' for n in self.__slots__)})"
+        return f"Mode({', '.join(f'{n}={getattr(self, n)}' for n in self.__slots__[:-1])})"
 
 
 _modes: dict[tuple, Mode] = {}
 
 
 def mode_of(
-    grad: bool = True, inference: bool = False, autocast: Any = None, default_float: Any = np.dtype(np.float32)
-) -> Mode:
-    key = (grad, inference, autocast, default_float)
+    grad: bool = True, inference: bool = False, autocast: Any = None, default_float: Any = np.dtype(np.float32),
+    scoped: bool = False, located: bool = False,
+) -> Mode:  # fmt: skip
+    key = (grad, inference, autocast, default_float, scoped, located)
     found = _modes.get(key)
     return found if found is not None else _modes.setdefault(key, Mode(*key))
 

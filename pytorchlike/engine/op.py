@@ -194,6 +194,7 @@ _kernels_lock = threading.Lock()
 
 def kernel_for(op: Op, static: Any, ins: tuple, mode: Mode, platform: str) -> Kernel:
     """The cached :class:`Kernel` of a recorded call; ``ins`` as in :class:`~.trie.Call`."""
+    mode = mode.plain
     pattern = tuple(
         ARRAY if type(i) is int else None if i is None else (Lifted, i.type) if type(i) is Wide else (i[0], i[1])
         for i in ins

@@ -71,6 +71,11 @@ def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...],
 
 def needed_slots(call: Call) -> tuple[int, ...]:
     """Slots whose values the gradient of a call rests on: all, or only indices and masks if it is linear."""
+    return () if call.mode.scoped else used_slots(call)
+
+
+def used_slots(call: Call) -> tuple[int, ...]:
+    """As :func:`needed_slots`, also where a scope keeps them."""
     if call.op.alias:
         return ()
     if call.op.saves:

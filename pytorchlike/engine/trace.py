@@ -12,10 +12,11 @@ from . import errors
 from .config import config
 from .meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, TRACED, Meta, Mode, Value, make_value, meta_of, mode_of
 from .op import Kernel, Op, Wide, kernel_for
+from .scope import settle
 from .stats import stats
 from .trie import Call, Input, State
 
-_roots: dict[Mode, State] = {}
+_roots: dict[Any, State] = {}
 _n_states = 0
 _WIDE = object()
 _VECTORS = {bool: "ints", int: "ints", float: "floats", complex: "complexes"}
@@ -33,9 +34,12 @@ class Trace:
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
                  "running", "__weakref__")  # fmt: skip
 
+    #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
+    nested = False
+
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
-        self.state = _root(mode)
+        self.state = _root(mode, self.nested)
         self.values: list[Any] = [None]
         self.slots: dict[Value, int] = {}
         self.ints: list[int] = []
@@ -54,6 +58,10 @@ class Trace:
     def add_input(self, value: Value) -> int:
         if value.data is None:
             peek(value)
+        return self.enter(value)
+
+    def enter(self, value: Value) -> int:
+        """Give a value a slot as an input."""
         meta = value.meta
         state = self.state.next.get(meta)
         if state is None:
@@ -99,7 +107,7 @@ class Trace:
                 return self, found
         stats.misses += 1
         at = self.state
-        if at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes:
+        if not self.nested and (at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes):
             at.cut = True
             return _restart(self, op, static, ins, "too many pending operations")
         values = self.values
@@ -107,6 +115,7 @@ class Trace:
         if (
             not op.inplace
             and not op.alias
+            and not self.nested
             and any(type(i) is int and values[i].meta.grad == LEAF and values[i].trace is self for i in ins)
         ):
             # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
@@ -206,20 +215,28 @@ def _varied(op: Op, static: Any, numbers: list[int], exact: tuple) -> frozenset[
 
 
 class _Local(threading.local):
-    """`local.trace` is the pending trace of this thread; `local.checks` the data checks not yet looked at."""
+    """What belongs to this thread.
+
+    trace: the pending trace.   checks: the data checks not yet looked at.   scopes: who looks at what is recorded,
+    innermost last, see ``scope``.
+    transforms: names of the function transformations whose function is running, outermost first.
+    """
 
     def __init__(self) -> None:
         self.trace = Trace(mode_of())
         self.checks: list = []
+        self.scopes: list = []
+        self.transforms: list[str] = []
 
 
 _specs: OrderedDict[tuple, tuple[Meta, ...]] = OrderedDict()
 
 
-def _root(mode: Mode) -> State:
-    found = _roots.get(mode)
+def _root(mode: Mode, nested: bool = False) -> State:
+    key = (mode,) if nested else mode
+    found = _roots.get(key)
     if found is None:
-        found = _roots[mode] = State(None, None, mode, (), 1, 0, None)
+        found = _roots[key] = State(None, None, mode, (), 1, 0, None)
     return found
 
 
@@ -437,7 +454,7 @@ def set_mode(mode: Mode) -> Mode:
     trace.mode = mode
     at = trace.state
     if at.parent is None:  # nothing recorded yet
-        trace.state = _root(mode)
+        trace.state = _root(mode, trace.nested)
         return old
     state = at.next.get(mode)
     if state is None:
@@ -452,8 +469,13 @@ def set_mode(mode: Mode) -> Mode:
 def flush(reason: str = "asked", keep: Value | None = None) -> None:
     """Execute what this thread has pending.  Does not wait for the device."""
     trace = local.trace
-    if len(trace.values) == 1:
+    if len(trace.values) == 1 or trace.nested:
         return
+    if local.scopes:
+        settle(executing=True)
+        trace = local.trace  # a scope may have read a value
+        if len(trace.values) == 1:
+            return
     fresh = Trace(trace.mode)
     local.trace = fresh
     stats.flushes += 1
@@ -465,6 +487,8 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
 def read(value: Value) -> Any:
     """The array of a value, executing what it rests on, and raising what earlier programs found in their data."""
     if value.data is None:
+        if local.trace.nested:
+            return local.trace.read(value)
         if value.trace is local.trace:
             flush("a value was read")
         elif value.trace is not None and value.trace.failed is not None:
@@ -484,6 +508,8 @@ def peek(value: Value) -> Any:
         trace = value.trace
         if trace is None:
             raise RuntimeError("this value was never computed")
+        if trace.nested or local.trace.nested:
+            return (trace if trace.nested else local.trace).read(value)
         from . import execute
 
         data = execute.evaluate_apart(trace, value)
@@ -491,6 +517,14 @@ def peek(value: Value) -> Any:
             value.data = data
         return data
     return value.data
+
+
+def own(value: Value) -> Value:
+    """Tell a nested recording that a concrete value was made within it: who writes to it changes nothing outside."""
+    trace = local.trace
+    if trace.nested:
+        trace.own.add(value)
+    return value
 
 
 def concrete(data: Any, place: Any, grad: int = NO_GRAD, node: Any = None) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from .errors import user_location
 from .meta import INTERIOR, Meta, Mode
 from .op import Kernel, Op, Wide
 
@@ -85,6 +86,28 @@ class Reverse:
         return tuple(s for s in self.seeds if s is not None)
 
 
+class Located(dict):
+    """Following states, told apart by the line of the user's program that records."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((key, user_location()), default)
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__((key, user_location()))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((key, user_location()), value)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        return super().pop((key, user_location()), default)
+
+
+def _next_of(parent: State | None, entry: Any) -> dict:
+    mode = entry if type(entry) is Mode else None
+    located = mode.located if mode is not None else parent is not None and type(parent.next) is Located
+    return Located() if located else {}
+
+
 class State:
     """A node of the trie: what has been recorded so far, and how it goes on.
 
@@ -98,7 +121,7 @@ class State:
                  "cut", "graph_", "key", "seen", "counts")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
-        self.next: dict = {}
+        self.next: dict = _next_of(parent, entry)
         self.parent, self.key, self.entry, self.meta, self.n, self.nbytes, self.place = (
             parent, key, entry, meta, n, nbytes, place)  # fmt: skip
         self.depth = 0 if parent is None else parent.depth + 1

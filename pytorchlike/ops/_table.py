@@ -15,6 +15,7 @@ import numpy as np
 from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
 from ..engine.op import Lifted
+from ._autocast import FLOAT32, LOWER, REFUSE, policies
 
 
 class Array:
@@ -98,7 +99,7 @@ class OpDef:
         self.promote: str | None = told["promote"]
         self.returns: tuple[str, ...] | None = told["returns"]
         self.view: ViewRule | None = told["view"]
-        self.autocast: str | None = told["autocast"]
+        self.autocast = policies(self.name, self.namespaces)
         self.parse: Callable[..., Any] | None = told["parse"]
         self.precheck: Callable[[dict], None] | None = told["precheck"]
         self.host: Callable[..., Any] | None = told["host"]
@@ -113,7 +114,7 @@ class OpDef:
             "differentiable": told["differentiable"],
             "saves": told["saves"] and told["view"] is None,
             "info": self,
-            "heavy": told["autocast"] == "lower",
+            "heavy": told["heavy"],
         }
         self.op = Op(self.name, self._call, **flags)
         self.op_inplace = None
@@ -166,7 +167,7 @@ class OpDef:
         bound = self.bind(static, args)
         first = self.params[0].name
         target = bound[first]
-        self._convert(bound)
+        self._convert(bound, autocast=False)
         out = self.fn(**bound)
         if isinstance(out, tuple):
             out = out[0]
@@ -196,9 +197,11 @@ class OpDef:
                 bound[p.name] = _plain(bound[p.name], base)
         return self.view.put(base, new, **bound)  # type: ignore[union-attr, misc]
 
-    def _convert(self, bound: dict[str, Any]) -> None:
-        """Promote, autocast and unwrap numbers, in place."""
+    def _convert(self, bound: dict[str, Any], autocast: bool = True) -> None:
+        """Autocast, promote and unwrap numbers, in place."""
         dynamic = [p for p in self.params if p.kind in (Array, Operand, Arrays)]
+        if autocast and self.autocast is not None and current_mode().autocast is not None:
+            self._autocast(bound, dynamic)
         arrays = _flat(bound[p.name] for p in dynamic)
         # numbers follow the first array that holds values: in ``where`` not the condition
         held = [a for a in arrays if _is_array(a)]
@@ -208,13 +211,12 @@ class OpDef:
             target = result_type(*[a for a in arrays if a is not None])
             if self.promote == "float" and target.kind in "biu":
                 target = default_float()
-        cast = self._autocast(arrays) if self.autocast is not None else None
         for p in dynamic:
             value = bound[p.name]
             if p.kind is Arrays:
-                bound[p.name] = None if value is None else tuple(_cast(a, target, cast, first) for a in value)
+                bound[p.name] = None if value is None else tuple(_cast(a, target, first) for a in value)
             elif value is not None:
-                bound[p.name] = _cast(value, target, cast, first)
+                bound[p.name] = _cast(value, target, first)
         lead = next((a for a in _flat(bound[p.name] for p in dynamic) if _is_array(a)), None)
         for p in self.params:
             value = bound[p.name]
@@ -223,20 +225,45 @@ class OpDef:
             elif p.kind is Scalars and value is not None:
                 bound[p.name] = tuple(_plain(x, None) for x in value)
 
-    def _autocast(self, arrays: list) -> np.dtype | None:
+    def _autocast(self, bound: dict[str, Any], dynamic: list[Param]) -> None:
+        """Cast floating arrays as the operator's list for this platform says, in place; float64 ones are exempt."""
         import jax.numpy as jnp
 
-        lower = current_mode().autocast
-        if lower is None:
-            return None
-        floats = [a.dtype for a in arrays if _is_array(a) and jnp.issubdtype(a.dtype, jnp.floating)]
-        if not floats or any(d == np.float64 for d in floats):
-            return None
-        if self.autocast == "lower":
-            return np.dtype(lower)
-        if self.autocast == "float32":
-            return np.dtype(np.float32)
-        return max((np.dtype(d) for d in floats), key=lambda d: (d.itemsize, d == np.dtype(lower)))
+        platform = current_platform()
+        lower = dict(current_mode().autocast).get(platform)
+        policy = self.autocast.get(platform)  # type: ignore[union-attr]
+        if callable(policy):
+            policy = policy(bound)
+        if lower is None or policy is None or (policy == FLOAT32 and bound.get("dtype") is not None):
+            return
+        if policy == REFUSE:
+            raise RuntimeError(
+                f"{self.name} is unsafe to autocast: float16 cannot hold its gradient near 0 and 1. Give the values "
+                f"before the sigmoid to {self.name}_with_logits (nn.BCEWithLogitsLoss), or leave autocast for it"
+            )
+
+        def eligible(a: Any) -> bool:
+            return _is_array(a) and jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != np.float64
+
+        kinds = {np.dtype(a.dtype) for a in _flat(bound[p.name] for p in dynamic) if eligible(a)}
+        if policy == LOWER:
+            target = np.dtype(lower)
+        elif policy == FLOAT32 or np.dtype(np.float32) in kinds:
+            target = np.dtype(np.float32)
+        elif kinds <= {np.dtype(lower)}:
+            return
+        else:
+            names = ", ".join(sorted(k.name for k in kinds))
+            raise RuntimeError(
+                f"{self.name} under autocast to {np.dtype(lower).name} takes tensors of that dtype and float32, not "
+                f"{names}"
+            )
+        for p in dynamic:
+            value = bound[p.name]
+            if type(value) is tuple:
+                bound[p.name] = tuple(a.astype(target) if eligible(a) else a for a in value)
+            elif eligible(value):
+                bound[p.name] = value.astype(target)
 
 
 def _flat(values: Iterable[Any]) -> list:
@@ -253,7 +280,7 @@ def _is_array(a: Any) -> bool:
     return not isinstance(a, (bool, int, float, complex, Lifted)) and a is not None
 
 
-def _cast(a: Any, target: np.dtype | None, cast: np.dtype | None, first: Any) -> Any:
+def _cast(a: Any, target: np.dtype | None, first: Any) -> Any:
     import jax.numpy as jnp
 
     if not _is_array(a):
@@ -263,11 +290,7 @@ def _cast(a: Any, target: np.dtype | None, cast: np.dtype | None, first: Any) ->
         if type(a) is Lifted:
             return number.astype(result_type(first, a) if first is not None else _number_dtype(a.type))
         return a
-    if target is not None and a.dtype != target:
-        a = a.astype(target)
-    if cast is not None and a.dtype != cast and jnp.issubdtype(a.dtype, jnp.floating):
-        a = a.astype(cast)
-    return a
+    return a.astype(target) if target is not None and a.dtype != target else a
 
 
 def _plain(value: Any, lead: Any) -> Any:
@@ -372,7 +395,7 @@ def op(
     differentiable: bool = True,
     saves: bool = True,
     view: ViewRule | None = None,
-    autocast: str | None = None,
+    heavy: bool = False,
     parse: Callable[..., Any] | None = None,
     precheck: Callable[[dict], None] | None = None,
     host: Callable[..., Any] | None = None,
@@ -383,7 +406,7 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            autocast=autocast, parse=parse, precheck=precheck, host=host,
+            heavy=heavy, parse=parse, precheck=precheck, host=host,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):
@@ -405,3 +428,11 @@ def lookup(name: str, spaces: tuple[str, ...] = ("torch", "", "nn.functional", "
         if found is not None:
             return found
     raise KeyError(f"no operator named {name}")
+
+
+_UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
+
+
+def within(index: np.ndarray, size: int) -> bool:
+    """Whether all of some host integers are in [0, size): one pass, since negative ones are large without a sign."""
+    return bool(index.view(_UNSIGNED.get(index.dtype, index.dtype)).max() < size)

@@ -129,7 +129,7 @@ def celu(input: Array, alpha: float = 1.0) -> jax.Array:
     return _elu(input, alpha, 1.0, 1.0 / alpha)
 
 
-@op(namespace=_BOTH, method=True, autocast="lower")
+@op(namespace=_BOTH, method=True)
 @half_in_float32
 def prelu(input: Array, weight: Array) -> jax.Array:
     """`input` where positive, else ``weight * input`` with a learned weight.
@@ -223,7 +223,7 @@ def mish(input: Array) -> jax.Array:
     return input * lax.tanh(softplus_body(input))
 
 
-@op(namespace="nn.functional", autocast="float32")
+@op(namespace="nn.functional")
 @half_in_float32
 def softplus(input: Array, beta: float = 1.0, threshold: float = 20.0) -> jax.Array:
     """``log(1 + exp(beta * input)) / beta``, the identity where ``beta * input > threshold``.
@@ -359,7 +359,7 @@ def _softmax_of(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | 
     return _softmax(wide.reshape(wide.shape or (1,)), axis).reshape(x.shape).astype(x.dtype)
 
 
-@op(namespace=_BOTH, method=True, autocast="float32")
+@op(namespace=_BOTH, method=True)
 def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``exp(input) / sum(exp(input))`` along `dim`, without overflow.
 
@@ -371,13 +371,13 @@ def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None)
     return _softmax_of("softmax", input, dim, dtype, negate=False)
 
 
-@op(namespace="nn.functional", autocast="float32")
+@op(namespace="nn.functional")
 def softmin(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``softmax(-input)`` along `dim`; arguments and errors as of softmax."""
     return _softmax_of("softmin", input, dim, dtype, negate=True)
 
 
-@op(namespace=_BOTH, method=True, autocast="float32")
+@op(namespace=_BOTH, method=True)
 def log_softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``log(softmax(input))`` along `dim`, without overflow; arguments and errors as of softmax."""
     x, axis = _prepare("log_softmax", input, dim, dtype)
@@ -443,7 +443,7 @@ def _norm(x: jax.Array, p: float, axes: tuple[int, ...]) -> jax.Array:
     return jnp.where(zero, jnp.zeros_like(total), root(jnp.where(zero, jnp.ones_like(total), total)))
 
 
-@op(namespace="nn.functional", autocast="float32")
+@op(namespace="nn.functional")
 @half_in_float32
 def normalize(input: Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12) -> jax.Array:
     """`input` divided by its p-norm along `dim`, the norm at least `eps`.
@@ -461,7 +461,7 @@ def normalize(input: Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps:
     return input / jnp.where(size < eps, jnp.asarray(eps, size.dtype), size).astype(input.dtype)
 
 
-@op(namespace=_BOTH, method=False, promote="common", autocast="float32")
+@op(namespace=_BOTH, method=False, promote="common")
 @half_in_float32
 def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-08) -> jax.Array:
     """Cosine of the angle between vectors along `dim` (removed), each norm at least `eps`; the inputs broadcast.

@@ -111,7 +111,7 @@ def cummin(input: Array, dim: int):
     return _running_extreme("cummin", input, dim, False)
 
 
-@op(autocast="float32")
+@op
 def logcumsumexp(input: Array, dim: int):
     """Log of the running sum of exponentials along ``dim``, without overflow.  Raises for bool and integers."""
     if not is_inexact(input.dtype):

@@ -432,7 +432,7 @@ def _real_power(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.pow(x, y)
 
 
-@op(inplace=True, autocast="float32")
+@op(inplace=True)
 def pow(input: Operand, exponent: Operand) -> jax.Array:
     """``input`` to the power `exponent`, broadcast, in the promoted dtype.
 
@@ -455,7 +455,7 @@ def _any_complex(*operands: Any) -> bool:
 # --- fused arithmetic ------------------------------------------------
 
 
-@op(promote="common", inplace=True, autocast="promote")
+@op(promote="common", inplace=True)
 @half_in_float32
 def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
     """``input + value * tensor1 * tensor2``, broadcast."""
@@ -464,7 +464,7 @@ def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) 
     return x + a * jnp.asarray(value, a.dtype) * b
 
 
-@op(promote="common", inplace=True, autocast="promote")
+@op(promote="common", inplace=True)
 @half_in_float32
 def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
     """``input + value * tensor1 / tensor2``, broadcast. Raises RuntimeError for integer operands."""
@@ -795,7 +795,7 @@ def angle_of(y: jax.Array, x: jax.Array) -> jax.Array:
     return lax.atan2(y, x)
 
 
-@op(promote="float", inplace=True, aliases=("arctan2",), autocast="promote")
+@op(promote="float", inplace=True, aliases=("arctan2",))
 @half_in_float32
 def atan2(input: Array, other: Array) -> jax.Array:
     """Angle of the point (other, input), in (-pi, pi]. The gradient at the origin is zero. NotImplementedError for

@@ -123,7 +123,7 @@ def _matrix_norm(name: str, a: jax.Array, ord: float | str, axes: tuple[int, int
     return jnp.expand_dims(out, axes) if keepdim else out
 
 
-@op(name="vector_norm", namespace="linalg", autocast="float32")
+@op(name="vector_norm", namespace="linalg")
 def linalg_vector_norm(
     x: Array, ord: float = 2, dim: Dims = None, keepdim: bool = False, *, dtype: np.dtype | None = None
 ):
@@ -135,7 +135,7 @@ def linalg_vector_norm(
     return vector_norm(x, float(ord), many_axes(dim, x.ndim), keepdim, dtype)
 
 
-@op(name="matrix_norm", namespace="linalg", autocast="float32")
+@op(name="matrix_norm", namespace="linalg")
 def linalg_matrix_norm(
     A: Array,
     ord: float | str = "fro",
@@ -155,7 +155,7 @@ def linalg_matrix_norm(
     return _matrix_norm(name, A, ord, tuple(one_axis(d, A.ndim) for d in dim), keepdim, dtype)
 
 
-@op(name="norm", namespace="linalg", autocast="float32")
+@op(name="norm", namespace="linalg")
 def linalg_norm(
     A: Array,
     ord: float | str | None = None,
@@ -1016,13 +1016,13 @@ def linalg_cross(input: Array, other: Array, *, dim: int = -1):
     return cross_product("linalg.cross", input, other, dim)
 
 
-@op(name="matmul", namespace="linalg", autocast="lower")
+@op(name="matmul", namespace="linalg", heavy=True)
 def linalg_matmul(input: Array, other: Array):
     """``torch.matmul``."""
     return product(input, other)
 
 
-@op(name="multi_dot", namespace="linalg", parse=_parse_operands, autocast="lower")
+@op(name="multi_dot", namespace="linalg", parse=_parse_operands, heavy=True)
 def linalg_multi_dot(tensors: Arrays):
     """Product of a list of matrices in the order with the fewest multiplications; the first and last may be vectors."""
     return multi_dot_body(tensors)

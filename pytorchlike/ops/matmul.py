@@ -95,7 +95,7 @@ def _vectors(a: jax.Array, b: jax.Array) -> None:
         )
 
 
-@op(autocast="lower")
+@op(heavy=True)
 def matmul(input: Array, other: Array):
     """Matrix product: (n,) @ (n,) -> (), (*, n, k) @ (k, m) -> (*, n, m), batch axes broadcast; vectors as in NumPy.
 
@@ -104,7 +104,7 @@ def matmul(input: Array, other: Array):
     return product(input, other)
 
 
-@op(autocast="lower")
+@op(heavy=True)
 def mm(input: Array, mat2: Array):
     """Product of two matrices (n, k) @ (k, m) -> (n, m)."""
     for x, name in ((input, "self"), (mat2, "mat2")):
@@ -114,7 +114,7 @@ def mm(input: Array, mat2: Array):
     return jnp.matmul(input, mat2)
 
 
-@op(autocast="lower")
+@op(heavy=True)
 def bmm(input: Array, mat2: Array):
     """Products of two batches of matrices (b, n, k) @ (b, k, m) -> (b, n, m), without broadcasting."""
     _batches(input, mat2)
@@ -131,7 +131,7 @@ def _matrix_vector(mat: jax.Array, vec: jax.Array) -> None:
     _same_dtype(mat, vec)
 
 
-@op(autocast="lower")
+@op(heavy=True)
 def mv(input: Array, vec: Array):
     """Product of a matrix and a vector (n, m) @ (m,) -> (n,)."""
     _matrix_vector(input, vec)
@@ -211,28 +211,28 @@ def _add_product(input: jax.Array, result: jax.Array, beta: Scalar, alpha: Scala
     return _scaled(beta, input) + _times(alpha, result)
 
 
-@op(inplace=True, autocast="lower")
+@op(inplace=True, heavy=True)
 def addmm(input: Array, mat1: Array, mat2: Array, *, beta: Scalar = 1, alpha: Scalar = 1):
     """``beta * input + alpha * (mat1 @ mat2)``; input broadcasts to (n, m) and is ignored, also its NaN, for beta 0."""
     _matrices(mat1, mat2, ("mat1", "mat2"))
     return _add_product(input, jnp.matmul(mat1, mat2), beta, alpha)
 
 
-@op(inplace=True, autocast="lower")
+@op(inplace=True, heavy=True)
 def addmv(input: Array, mat: Array, vec: Array, *, beta: Scalar = 1, alpha: Scalar = 1):
     """``beta * input + alpha * (mat @ vec)``; input broadcasts to (n,) and is ignored for beta 0."""
     _matrix_vector(mat, vec)
     return _add_product(input, jnp.matmul(mat, vec), beta, alpha)
 
 
-@op(inplace=True, autocast="lower")
+@op(inplace=True, heavy=True)
 def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alpha: Scalar = 1):
     """``beta * input + alpha * sum_b(batch1[b] @ batch2[b])``; input broadcasts to (n, m) and is ignored for beta 0."""
     _batches(batch1, batch2)
     return _add_product(input, jnp.einsum("bik,bkj->ij", batch1, batch2), beta, alpha)
 
 
-@op(inplace=True, autocast="lower")
+@op(inplace=True, heavy=True)
 def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alpha: Scalar = 1):
     """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m) and is ignored for beta 0."""
     _batches(batch1, batch2)
@@ -329,7 +329,7 @@ def _subscripts(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[list
     return labels, out
 
 
-@op(parse=_parse_einsum, method=False, out=False, autocast="lower")
+@op(parse=_parse_einsum, method=False, out=False, heavy=True)
 def einsum(equation: str, operands: Arrays):
     """Sum of products by Einstein's notation: ``einsum("bij,bjk->bik", a, b)``.
 
@@ -542,7 +542,7 @@ def cross(input: Array, other: Array, dim: int | None = None):
     return cross_product("linalg.cross", input, other, dim)
 
 
-@op(method=False, out=False, promote="common", autocast="float32")
+@op(method=False, out=False, promote="common")
 def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"):
     """Distances of order ``p`` between all rows: (*b, n, d), (*b, m, d) -> (*b, n, m), batch axes broadcast.
 
@@ -607,7 +607,7 @@ def _group_sizes(offs, count: int, length: int):
     return ends - jnp.concatenate([jnp.zeros(1, jnp.int32), ends[:-1]])
 
 
-@op(namespace="nn.functional", out=False, autocast="lower")
+@op(namespace="nn.functional", out=False, heavy=True)
 def grouped_mm(
     mat_a: Array,
     mat_b: Array,

@@ -140,7 +140,7 @@ def _route(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sc
     return name, (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), {}
 
 
-@op(namespace="nn.functional", out=False, autocast="lower", parse=_route)
+@op(namespace="nn.functional", out=False, heavy=True, parse=_route)
 def scaled_dot_product_attention(
     query: Array,
     key: Array,
@@ -162,7 +162,7 @@ def scaled_dot_product_attention(
     return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, None)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, heavy=True)
 def _scaled_dot_product_attention_dropout(
     query: Array,
     key: Array,

@@ -372,7 +372,7 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
 
 # ---- operators -------------------------------------------------------------------------------------------------------
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv1d(
     input: Array,
     weight: Array,
@@ -391,7 +391,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv2d(
     input: Array,
     weight: Array,
@@ -410,7 +410,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv3d(
     input: Array,
     weight: Array,
@@ -428,7 +428,7 @@ def conv3d(
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv_transpose1d(
     input: Array,
     weight: Array,
@@ -449,7 +449,7 @@ def conv_transpose1d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv_transpose2d(
     input: Array,
     weight: Array,
@@ -470,7 +470,7 @@ def conv_transpose2d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
 def conv_transpose3d(
     input: Array,
     weight: Array,
@@ -602,7 +602,7 @@ def fold(
     return y if input.ndim == 3 else y[0]
 
 
-@op(namespace=("torch", "nn.functional"), out=False, autocast="lower")
+@op(namespace=("torch", "nn.functional"), out=False, heavy=True)
 def conv_tbc(input: Array, weight: Array, bias: Array, pad: int = 0):
     """conv1d with time first: input (T, B, C), weight (k, C, O), bias (O,) -> (T + 2 * pad - k + 1, B, O).
 

@@ -11,14 +11,14 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._table import Array, op
+from ._table import Array, op, within
 
 
 def _dims(shape) -> str:
     return "x".join(str(n) for n in shape)
 
 
-@op(namespace="nn.functional", out=False, autocast="lower")
+@op(namespace="nn.functional", out=False, heavy=True)
 def linear(input: Array, weight: Array, bias: Array | None = None):
     """Affine map of the last axis: ``input @ weight.T + bias``.
 
@@ -58,7 +58,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     return out.reshape(*batch, *weight.shape[:-1])
 
 
-@op(namespace="nn.functional", out=False, autocast="lower")
+@op(namespace="nn.functional", out=False, heavy=True)
 def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = None):
     """Bilinear form ``out[..., o] = sum_ij input1[..., i] * weight[o, i, j] * input2[..., j] + bias[o]``.
 
@@ -130,6 +130,8 @@ def _inverse_counts(indices, rows: int, dtype):
 def _embedding_precheck(bound: dict) -> None:
     indices, shape = bound.get("input"), bound.get("weight.shape")
     if indices is None or shape is None or not indices.size or len(shape) != 2:
+        return
+    if within(indices, shape[0]):
         return
     low, high = int(indices.min()), int(indices.max())
     if low < 0 or high >= shape[0]:

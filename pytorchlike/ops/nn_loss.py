@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._table import Array, op, result_type, to_float
+from ._table import Array, op, result_type, to_float, within
 
 
 def _reduce(loss, reduction: str):
@@ -73,6 +73,8 @@ def _target_precheck(name: str, axis_of_classes=None):
         if target is None or shape is None or not shape or target.dtype.kind not in "iu" or not target.size:
             return
         classes = shape[0 if len(shape) == 1 else 1]
+        if within(target, classes):
+            return
         wrong = ((target < 0) | (target >= classes)) & (target != bound.get("ignore_index", -100))
         if wrong.any():
             value = int(target[wrong].reshape(-1)[0])
@@ -149,7 +151,7 @@ def _weighted_mean(loss, factor, reduction: str):
     return loss.sum() / factor.sum()
 
 
-@op(namespace="nn.functional", out=False, autocast="float32", precheck=_target_precheck("nll_loss"))
+@op(namespace="nn.functional", out=False, precheck=_target_precheck("nll_loss"))
 def nll_loss(
     input: Array,
     target: Array,
@@ -218,7 +220,7 @@ def _cross_entropy_probabilities(input, target, weight, reduction, label_smoothi
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32", precheck=_target_precheck("cross_entropy"))
+@op(namespace="nn.functional", out=False, precheck=_target_precheck("cross_entropy"))
 def cross_entropy(
     input: Array,
     target: Array,
@@ -260,7 +262,7 @@ def _weigh(name, loss, weight, reduction: str):
     return loss.sum() / weight.sum() if reduction == "mean" else _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Squared differences.  Shapes: input and target broadcast.  weight: of their shape; "mean" divides by its sum."""
     _check_reduction(reduction)
@@ -268,7 +270,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     return _weigh("mse_loss", jnp.square(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Absolute differences (gradient 0 at 0).  Shapes: input and target broadcast.  weight: as in mse_loss."""
     _check_reduction(reduction)
@@ -276,7 +278,7 @@ def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Arr
     return _weigh("l1_loss", jnp.abs(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0):
     """``d ** 2 / (2 * beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, with d = input - target (they broadcast).
 
@@ -293,7 +295,7 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
     return _reduce(jnp.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ):
@@ -359,7 +361,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def binary_cross_entropy_with_logits(
     input: Array,
     target: Array,
@@ -404,7 +406,7 @@ def _softplus_minus_jvp(primals, tangents):
     return _softplus_minus(x), -lax.logistic(-x) * dx
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def soft_margin_loss(input: Array, target: Array, *, reduction: str = "mean"):
     """``log(1 + exp(-target * input))`` for targets of 1 or -1 (shapes broadcast)."""
     _check_reduction(reduction)
@@ -428,7 +430,7 @@ def multilabel_soft_margin_loss(
 # ---- distributions ---------------------------------------------------------------------------------------------------
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False):
     """``target * (log(target) - input)`` for log-probabilities input; log_target: target holds logarithms too.
 
@@ -449,7 +451,7 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def poisson_nll_loss(
     input: Array,
     target: Array,
@@ -509,7 +511,7 @@ def _hinge(x):
     return jnp.where(x >= 0, x, 0)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, reduction: str = "mean"):
     """``x`` where target is 1, ``max(0, margin - x)`` where it is -1 (shapes broadcast)."""
     _check_reduction(reduction)
@@ -518,7 +520,7 @@ def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, re
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def margin_ranking_loss(
     input1: Array, input2: Array, target: Array, margin: float = 0, *, reduction: str = "mean"
 ):
@@ -536,7 +538,7 @@ def margin_ranking_loss(
     return _reduce(_hinge(margin + to_float(-target * (input1 - input2))), reduction)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def cosine_embedding_loss(
     input1: Array, input2: Array, target: Array, margin: float = 0, *, reduction: str = "mean"
 ):
@@ -582,7 +584,7 @@ def _distance(a, b, p: float, eps: float):
     return jnp.where(power > 0, jnp.where(power > 0, power, 1) ** (1 / p), 0)
 
 
-@op(namespace="nn.functional", out=False, autocast="float32")
+@op(namespace="nn.functional", out=False)
 def triplet_margin_loss(
     anchor: Array,
     positive: Array,
@@ -740,7 +742,7 @@ def _ctc_precheck(bound: dict) -> None:
             raise RuntimeError(f"ctc_loss: a target is outside [0, {shape[-1]})")
 
 
-@op(namespace="nn.functional", out=False, autocast="float32", precheck=_ctc_precheck)
+@op(namespace="nn.functional", out=False, precheck=_ctc_precheck)
 def ctc_loss(
     log_probs: Array,
     targets: Array,

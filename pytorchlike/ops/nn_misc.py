@@ -699,7 +699,7 @@ def _root_jvp(primals, tangents):
     return out, jnp.where(square == 0, 0, d / (2 * jnp.where(square == 0, 1, out)))
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="float32")
+@op(namespace=("torch", "nn.functional"), method=False, out=False)
 def pdist(input: Array, p: float = 2):
     """p-norm distances between the rows of (N, M), for each pair i < j in order: (N * (N - 1) / 2,).
 

@@ -208,7 +208,7 @@ def _check_normalized(name, input, normalized_shape, weight, bias=None) -> tuple
     return tuple(range(input.ndim - len(shape), input.ndim))
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="float32")
+@op(namespace=("torch", "nn.functional"), method=False, out=False)
 def layer_norm(
     input: Array,
     normalized_shape: tuple[int, ...],
@@ -228,7 +228,7 @@ def layer_norm(
     return _affine(y, weight, bias, tuple(normalized_shape)).astype(input.dtype)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="float32")
+@op(namespace=("torch", "nn.functional"), method=False, out=False)
 def rms_norm(
     input: Array,
     normalized_shape: tuple[int, ...],
@@ -251,7 +251,7 @@ def rms_norm(
     return _affine(y, weight, None, tuple(normalized_shape)).astype(dtype)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, autocast="float32")
+@op(namespace=("torch", "nn.functional"), method=False, out=False)
 def group_norm(
     input: Array,
     num_groups: int,

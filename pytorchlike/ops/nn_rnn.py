@@ -220,7 +220,7 @@ def _route(name: str):
     return parse
 
 
-@op(namespace=None, out=False, autocast="lower", parse=_route("_lstm"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_lstm"))
 def _lstm(
     input: Array,
     h: Array | None,
@@ -250,7 +250,7 @@ def _lstm(
     return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, heavy=True)
 def _lstm_dropout(
     input: Array,
     h: Array | None,
@@ -272,7 +272,7 @@ def _lstm_dropout(
     return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, autocast="lower", parse=_route("_gru"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_gru"))
 def _gru(
     input: Array,
     h: Array | None,
@@ -294,7 +294,7 @@ def _gru(
     return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, heavy=True)
 def _gru_dropout(
     input: Array,
     h: Array | None,
@@ -314,7 +314,7 @@ def _gru_dropout(
     return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, autocast="lower", parse=_route("_rnn"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_rnn"))
 def _rnn(
     input: Array,
     h: Array | None,
@@ -335,7 +335,7 @@ def _rnn(
     return _network("RNN", step, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, autocast="lower")
+@op(namespace=None, out=False, heavy=True)
 def _rnn_dropout(
     input: Array,
     h: Array | None,
@@ -385,7 +385,7 @@ def _cell(name, step, input, state, w_ih, w_hh, b_ih, b_hh):
     return step(state, xg, hg)
 
 
-@op(method=False, out=False, autocast="lower")
+@op(method=False, out=False, heavy=True)
 def lstm_cell(
     input: Array, hx: Arrays, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
@@ -393,7 +393,7 @@ def lstm_cell(
     return _cell("lstm_cell", _lstm_step, input, hx, w_ih, w_hh, b_ih, b_hh)
 
 
-@op(method=False, out=False, autocast="lower")
+@op(method=False, out=False, heavy=True)
 def gru_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
@@ -401,7 +401,7 @@ def gru_cell(
     return _cell("gru_cell", _gru_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
-@op(method=False, out=False, autocast="lower")
+@op(method=False, out=False, heavy=True)
 def rnn_tanh_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
@@ -409,7 +409,7 @@ def rnn_tanh_cell(
     return _cell("rnn_tanh_cell", _tanh_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
-@op(method=False, out=False, autocast="lower")
+@op(method=False, out=False, heavy=True)
 def rnn_relu_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):

@@ -611,7 +611,7 @@ def corrcoef(input: Array):
     return jnp.clip(c, -1, 1)
 
 
-@op(autocast="float32")
+@op
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False):
     """Log of the summed exponentials over ``dim`` without overflow; integers give the default float dtype, empty sums
     -inf.
@@ -692,7 +692,7 @@ def nuclear_norm(x: jax.Array, axes: tuple[int, int], keepdim: bool) -> jax.Arra
     return jnp.expand_dims(s, axes) if keepdim else s
 
 
-@op(autocast="float32")
+@op
 def norm(
     input: Array, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: np.dtype | None = None
 ):
@@ -714,7 +714,7 @@ def norm(
     return vector_norm(input, 2.0 if p in ("fro", None) else float(p), axes, keepdim, dtype)
 
 
-@op(promote="common", autocast="float32")
+@op(promote="common")
 def dist(input: Array, other: Array, p: float = 2):
     """Norm of order ``p`` of ``input - other`` (broadcast), a 0-d tensor."""
     check_broadcast(input, other)

@@ -698,7 +698,7 @@ def _host_stack(arrays, n, dim):
     return np.stack(arrays, dim)
 
 
-@op(aliases=("concat", "concatenate"), saves=False, method=False, autocast="promote", host=_host_cat)
+@op(aliases=("concat", "concatenate"), saves=False, method=False, host=_host_cat)
 def cat(tensors: Arrays, dim: int = 0):
     """Joins tensors along an existing dim; all other sizes must agree.  Dtype: the promotion of all dtypes.
 
@@ -708,7 +708,7 @@ def cat(tensors: Arrays, dim: int = 0):
     return _cat(tensors, dim, "cat")
 
 
-@op(saves=False, method=False, autocast="promote", host=_host_stack)
+@op(saves=False, method=False, host=_host_stack)
 def stack(tensors: Arrays, dim: int = 0):
     """Joins tensors of one shape along a new dim at ``dim``.  Dtype: the promotion of all dtypes."""
     if not tensors:

@@ -603,7 +603,7 @@ legendre_polynomial_p = _polynomial(
 
 def _also(name: str, original: Any, **told: Any) -> Any:
     """Enter an operator of torch's own namespace into torch.special as well."""
-    told = {"promote": original.promote, "autocast": original.autocast, **told}
+    told = {"promote": original.promote, **told}
     return op(namespace="special", name=name, **told)(original.fn)
 
 

@@ -168,13 +168,13 @@ def round(input: Array, *, decimals: int = 0) -> jax.Array:
 # --- exponentials and logarithms ------------------------------------------------
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def exp(input: Array) -> jax.Array:
     """``e**input``; integers become the default float dtype."""
     return lax.exp(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def expm1(input: Array) -> jax.Array:
     """``e**input - 1``, accurate near 0; integers become the default float dtype."""
     return lax.expm1(input)
@@ -196,13 +196,13 @@ def exp2(input: Array) -> jax.Array:
     return lax.exp2(input) if is_complex(input) else _exp2(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def log(input: Array) -> jax.Array:
     """Natural logarithm: -inf at 0, nan below; integers become the default float dtype."""
     return lax.log(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def log1p(input: Array) -> jax.Array:
     """``log(1 + input)``, accurate near 0; integers become the default float dtype."""
     return lax.log1p(input)
@@ -237,14 +237,14 @@ def _log10(x: jax.Array) -> jax.Array:
     return _log_by_parts(x, _LOG10_OF_2_HIGH, _LOG10_OF_2_LOW, 1 / math.log(10))
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 @half_in_float32
 def log2(input: Array) -> jax.Array:
     """Logarithm to base 2, exact for powers of two; integers become the default float dtype."""
     return lax.log(input) / math.log(2) if is_complex(input) else _log2(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 @half_in_float32
 def log10(input: Array) -> jax.Array:
     """Logarithm to base 10; integers become the default float dtype."""
@@ -257,7 +257,7 @@ def sqrt(input: Array) -> jax.Array:
     return lax.sqrt(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def rsqrt(input: Array) -> jax.Array:
     """``1 / sqrt(input)``; integers become the default float dtype."""
     return lax.rsqrt(input)
@@ -278,19 +278,19 @@ def cos(input: Array) -> jax.Array:
     return lax.cos(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def tan(input: Array) -> jax.Array:
     """Tangent of radians; integers become the default float dtype."""
     return lax.tan(input)
 
 
-@op(promote="float", inplace=True, aliases=("arcsin",), autocast="float32")
+@op(promote="float", inplace=True, aliases=("arcsin",))
 def asin(input: Array) -> jax.Array:
     """Inverse sine in radians, nan outside [-1, 1]; integers become the default float dtype."""
     return lax.asin(input)
 
 
-@op(promote="float", inplace=True, aliases=("arccos",), autocast="float32")
+@op(promote="float", inplace=True, aliases=("arccos",))
 def acos(input: Array) -> jax.Array:
     """Inverse cosine in radians, nan outside [-1, 1]; integers become the default float dtype."""
     return lax.acos(input)
@@ -302,13 +302,13 @@ def atan(input: Array) -> jax.Array:
     return lax.atan(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def sinh(input: Array) -> jax.Array:
     """Hyperbolic sine; integers become the default float dtype."""
     return lax.sinh(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def cosh(input: Array) -> jax.Array:
     """Hyperbolic cosine; integers become the default float dtype."""
     return lax.cosh(input)
@@ -410,7 +410,7 @@ def erfc(input: Array) -> jax.Array:
     return lax.erfc(input)
 
 
-@op(promote="float", inplace=True, autocast="float32")
+@op(promote="float", inplace=True)
 def erfinv(input: Array) -> jax.Array:
     """Inverse error function: infinite at -1 and 1, nan beyond. NotImplementedError for complex tensors."""
     refuse("erfinv", input, kinds="c")

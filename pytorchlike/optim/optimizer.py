@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from ..autograd.mode import enable_grad, no_grad
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
-from ..tensor.recorded import concrete_zeros, record_update, step_boundary
+from ..tensor.recorded import concrete_zeros, drop_grads, record_update, step_boundary, with_grads
 from ..utils.hooks import RemovableHandle
 from ._rules import RuleKey, apply_rule
 
@@ -114,7 +114,8 @@ class Optimizer:
     rule: ClassVar[Callable | None] = None
     hyper_names: ClassVar[tuple[str, ...]] = ("lr",)
     counted: ClassVar[bool] = True  # a "step" tensor is kept per parameter
-    _step_supports_amp_scaling: ClassVar[bool] = False
+    #: Whether the step itself divides by the tensor ``grad_scale`` and does nothing where ``found_inf`` is set.
+    _step_supports_amp_scaling: bool = False
     _in_step = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -122,8 +123,8 @@ class Optimizer:
         own = cls.__dict__.get("step")
         if own is not None and not getattr(own, "hooked", False):
             cls.step = _with_hooks(own)
-        if cls.__dict__.get("rule") is not None:
-            cls._step_supports_amp_scaling = True
+        if "_step_supports_amp_scaling" not in cls.__dict__ and (own is not None or "rule" in cls.__dict__):
+            cls._step_supports_amp_scaling = own is None  # a step of its own may do what no flag holds back
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -220,10 +221,11 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros if not ``set_to_none``."""
         for group in self.param_groups:
+            if set_to_none:
+                drop_grads(group["params"])
+                continue
             for p in group["params"]:
-                if set_to_none:
-                    p.grad = None
-                elif p.grad is not None:
+                if p.grad is not None:
                     if p.grad.grad_fn is not None:
                         p.grad.detach_()
                     else:
@@ -238,9 +240,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        with no_grad():
-            for group in self.param_groups:
-                self._step_group(group)
+        for group in self.param_groups:
+            self._step_group(group)
         return loss
 
     def _options(self, group: dict[str, Any]) -> tuple | None:
@@ -284,12 +285,7 @@ class Optimizer:
                 state.setdefault(name, value)
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params, grads = [], []
-        for p in group["params"]:
-            grad = p.grad
-            if grad is not None:
-                params.append(p)
-                grads.append(grad)
+        params, grads = with_grads(group["params"])
         if params:
             self._step_params(group, params, grads, self._hyper(group))
 
@@ -308,8 +304,9 @@ class Optimizer:
             try:
                 columns = [[s[name] for s in states] for name in wanted]
             except KeyError:
-                self._start([p for p, s in zip(params, states, strict=True)
-                             if any(name not in s for name in wanted)], group)
+                with no_grad():
+                    self._start([p for p, s in zip(params, states, strict=True)
+                                 if any(name not in s for name in wanted)], group)
                 columns = [[s[name] for s in states] for name in wanted]
             if self.counted:
                 counters = columns.pop()

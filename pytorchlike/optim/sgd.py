@@ -78,6 +78,11 @@ class SGD(Optimizer):
     def _check(self, p: Tensor, group: dict[str, Any]) -> None:
         pass  # sparse gradients are added like dense ones
 
+    @property
+    def _step_supports_amp_scaling(self) -> bool:
+        # whether a step was a buffer's first one, which dampening skips, is known without reading only if none is held
+        return all(is_zero(group["momentum"]) or is_zero(group["dampening"]) for group in self.param_groups)
+
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
         if is_zero(group["momentum"]) or is_zero(group["dampening"]):
             super()._step_params(group, params, grads, hyper)

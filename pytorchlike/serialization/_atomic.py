@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, BinaryIO
 
 try:
     import fcntl
@@ -16,6 +18,8 @@ except ImportError:  # Windows, where a file that is open cannot be removed anyh
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["replacing", "replacing_path"]
+
+_STREAM = 64 << 20  # bytes between two times that the disk is told to write
 
 
 @contextlib.contextmanager
@@ -63,7 +67,7 @@ def _replacing(path: str) -> Iterator[tuple[BinaryIO, str]]:
         with file:
             with _explained(path):
                 yield file, temporary
-                file.flush()
+                file.settle()
                 with _written(file, temporary) as fd:
                     if old is not None:
                         _like(fd, old)
@@ -91,12 +95,46 @@ def _explained(path: str) -> Iterator[None]:
         raise OSError(error.errno, reason, path) from error
 
 
-def _create(directory: str, prefix: str) -> tuple[BinaryIO, str]:
+class _Streaming(io.FileIO):
+    """An unbuffered file whose bytes go to the disk while further ones are being written, so that syncing is short."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(fd, "wb")
+        self._since = 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._sync: Future | None = None
+
+    def write(self, data: Any, /) -> int | None:
+        done = super().write(data)
+        self._since += done or 0
+        if self._since >= _STREAM and (self._sync is None or self._sync.done()):
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "pytorchlike-sync")
+            if self._sync is not None:
+                self._sync.result()  # the system reports a failure only once
+            self._since = 0
+            self._sync = self._thread.submit(getattr(os, "fdatasync", os.fsync), self.fileno())
+        return done
+
+    def settle(self) -> None:
+        """Wait for what is on its way. Raises OSError where it did not arrive."""
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+            self._sync.result()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+        super().close()
+
+
+def _create(directory: str, prefix: str) -> tuple[_Streaming, str]:
     """A new locked file; the lock tells others that its writer lives."""
     while True:
         temporary = os.path.join(directory, f"{prefix}{secrets.token_hex(6)}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(temporary, flags, 0o666), "wb", buffering=0)
+        file = _Streaming(os.open(temporary, flags, 0o666))
         if fcntl is None:
             return file, temporary
         # A file system without locks leaves the file unlocked; nobody else can lock it there either.

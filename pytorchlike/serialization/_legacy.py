@@ -17,9 +17,9 @@ import numpy as np
 from ..tensor.interop import aligned_empty
 from ..tensor.untyped import UntypedStorage
 from . import _rebuild
+from ._reading import Source
 from ._rebuild import LoadedStorage, Placement
 from ._unpickle import Allowed, Skimmer, Truncated, Unpickler
-from ._zip import Source
 
 __all__ = ["load", "skim"]
 

@@ -17,9 +17,10 @@ from ..tensor.interop import aligned_empty
 from ..tensor.untyped import UntypedStorage
 from . import _legacy, _rebuild
 from ._globals import SafeNames, find_class
+from ._reading import Source, open_raw
 from ._rebuild import LoadedStorage, Placement
 from ._unpickle import Skimmer, Unpickler
-from ._zip import Source, ZipReader, is_zip, open_raw
+from ._zip import ZipReader, is_zip
 
 __all__ = ["get_unsafe_globals_in_checkpoint", "load"]
 
@@ -189,19 +190,21 @@ def _load_zip(source: Source, path: str | None, placement: Placement, run: Calla
         _check_version(reader)
         mapped = np.memmap(path, np.uint8, "r") if mmap and source.size else None
         storages: dict[str, LoadedStorage] = {}
+        # Read while the pickle is being run; each record is complete and checked before anything can see it.
+        ahead = _read_ahead(reader) if mapped is None and placement.wants_data else {}
 
         def persistent_load(pid: Any) -> LoadedStorage:
             kind, key, location, count = storage_id(pid)
             found = storages.get(key)
             if found is None:
-                found = storages[key] = _read_storage(reader, mapped, placement, kind, key, location, count, swap)
+                found = storages[key] = _read_storage(
+                    reader, mapped, ahead, placement, kind, key, location, count, swap
+                )
             elif count * kind.dtype.itemsize > found.length:
                 raise UnpicklingError(f"storage {key} has {found.length} bytes, too few for {count} of {kind.name}")
             return found
 
-        result = run(reader.read("data.pkl"), persistent_load)
-        reader.verify()
-        return result
+        return run(reader.read("data.pkl"), persistent_load)
     finally:
         reader.close()
 
@@ -226,9 +229,24 @@ def _check_version(reader: ZipReader) -> None:
         )
 
 
+_Begun = tuple[np.ndarray, Callable[[], None]]  # a buffer, and what waits until it is filled
+
+
+def _begin(reader: ZipReader, name: str) -> _Begun:
+    data = aligned_empty((reader.locate(name)[1],), np.dtype(np.uint8))
+    return data, reader.start(name, memoryview(data))
+
+
+def _read_ahead(reader: ZipReader) -> dict[str, _Begun]:
+    if not reader.source.parallel:
+        return {}
+    return {name: _begin(reader, name) for name in reader.large("data/")}
+
+
 def _read_storage(
     reader: ZipReader,
     mapped: np.ndarray | None,
+    ahead: dict[str, _Begun],
     placement: Placement,
     kind: _rebuild.StorageType,
     key: str,
@@ -252,8 +270,8 @@ def _read_storage(
             raise EOFError(f"{reader.source.name}: unexpected end of file within {name}")
         data = mapped[offset : offset + wanted].view(np.ndarray)
     else:
-        data = aligned_empty((size,), np.dtype(np.uint8))
-        reader.read_into(name, memoryview(data))
+        data, wait = ahead.pop(name, None) or _begin(reader, name)
+        wait()
         data = data[:wanted]
     if where is None:
         data, where = placement.ask(UntypedStorage(data), location)

@@ -100,6 +100,11 @@ class Placement:
         """Whether a function is to see each storage."""
         return callable(self.map)
 
+    @property
+    def wants_data(self) -> bool:
+        """Whether the bytes of storages will be needed: not where some or all of them go to ``meta``."""
+        return not isinstance(self.map, dict) and not (isinstance(self.map, (str, device)) and str(self.map) == "meta")
+
     def of(self, location: str) -> device:
         """The device for storages of this tag, as far as no function decides."""
         found = self._known.get(location)

@@ -6,15 +6,14 @@ reproduced byte for byte so that readers which compute offsets find them.
 
 from __future__ import annotations
 
-import io
-import os
 import struct
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Self
 
-__all__ = ["Source", "ZipReader", "ZipWriter", "is_zip"]
+from ._reading import LARGE, Source, Threads
+
+__all__ = ["ZipReader", "ZipWriter", "is_zip"]
 
 ALIGNMENT = 64
 _LOCAL, _CENTRAL, _END, _DESCRIPTOR = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\7\x08"
@@ -22,28 +21,6 @@ _END64, _LOCATOR64 = b"PK\6\6", b"PK\6\7"
 _BIG = 0xFFFFFFFF
 _FLAGS = 0x0808  # names are UTF-8; checksum and size follow the data
 _CHUNK = 8 << 20
-_LARGE = 1 << 20  # from here on a thread of its own pays
-
-
-class _Checksums:
-    """CRC-32 sums of buffers: large ones are computed by threads, beside the reading or writing."""
-
-    def __init__(self) -> None:
-        self._pool: ThreadPoolExecutor | None = None
-
-    def of(self, data: memoryview) -> Callable[[], int]:
-        """Start on the sum of a buffer, which must not change before the answer is called for it."""
-        if data.nbytes < _LARGE:
-            crc = zlib.crc32(data)
-            return lambda: crc
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(min(max((os.cpu_count() or 1) - 1, 1), 4), "pytorchlike-crc")
-        return self._pool.submit(zlib.crc32, data).result
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -61,7 +38,7 @@ class ZipWriter:
         self._at = 0
         self._central: list[bytes] = []
         self._names = b""
-        self._sums = _Checksums()
+        self._threads = Threads()
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +48,7 @@ class ZipWriter:
             if kind is None:
                 self._finish()
         finally:
-            self._sums.close()
+            self._threads.close()
 
     def _write(self, data: Any) -> None:
         view = memoryview(data)
@@ -96,7 +73,7 @@ class ZipWriter:
         lengths = struct.pack("<HH", len(full), len(extra) + len(padding))
         header = struct.pack("<4s3H2H3I", _LOCAL, 0, _FLAGS, 0, 0, 0, 0, 0, 0) + lengths
         self._write(header + full + extra + padding)
-        checksum = self._sums.of(data)
+        checksum = self._threads.checksum(data)
         for i in range(0, size, _CHUNK):
             self._write(data[i : i + _CHUNK])
         crc = checksum()
@@ -124,55 +101,6 @@ class ZipWriter:
 # -- reading --------------------------------------------------------------------------------------------------------
 
 
-class Source:
-    """The bytes of a file from its present position on, read by offset.
-
-    file:  a raw or buffered binary file, or any object with ``read``, ``seek`` and ``tell``.
-    name:  what error messages call it.
-    """
-
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self.file, self.name = file, name
-        self.start = file.tell()
-        file.seek(0, os.SEEK_END)
-        self.size = max(file.tell() - self.start, 0)
-        file.seek(self.start)
-        self._fd = file.fileno() if isinstance(file, io.FileIO) and hasattr(os, "preadv") else None
-
-    def read(self, offset: int, size: int) -> bytes:
-        """At most ``size`` bytes from ``offset``, fewer only at the end of the file."""
-        size = max(min(size, self.size - offset), 0)
-        if self._fd is not None and size < _CHUNK:
-            return os.pread(self._fd, size, self.start + offset)
-        self.file.seek(self.start + offset)
-        parts, got = [], 0
-        while got < size:
-            part = self.file.read(size - got)
-            if not part:
-                break
-            parts.append(bytes(part))
-            got += len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def read_into(self, offset: int, view: memoryview) -> None:
-        """Fill ``view`` (of bytes) from ``offset``. Raises EOFError if the file has become too short for that."""
-        if self._fd is None:
-            self.file.seek(self.start + offset)
-        readinto = getattr(self.file, "readinto", None)
-        while view.nbytes:
-            if self._fd is not None:
-                got = os.preadv(self._fd, [view], self.start + offset)
-            elif readinto is not None:
-                got = readinto(view)
-            else:
-                part = self.file.read(min(view.nbytes, _CHUNK))
-                got = len(part)
-                view[:got] = part
-            if not got:
-                raise EOFError(f"{self.name}: unexpected end of file at byte {offset} of {self.size}")
-            view, offset = view[got:], offset + got
-
-
 def is_zip(source: Source) -> bool:
     """Whether the file begins like a zip archive."""
     return source.read(0, 4) == _LOCAL
@@ -196,8 +124,7 @@ class ZipReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._entries: dict[str, _Entry] = {}
-        self._sums = _Checksums()
-        self._pending: list[tuple[str, int, Callable[[], int]]] = []
+        self._threads = Threads()
         self._read_directory()
         found = [name for name in self._entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(found) != 1:
@@ -338,16 +265,17 @@ class ZipReader:
         self._check(name, zlib.crc32(data), self._entries[self.archive + name].crc)
         return data
 
-    def read_into(self, name: str, view: memoryview) -> None:
-        """Fill ``view``, of exactly the record's size; the checksum is compared at the latest by ``verify``."""
-        self.source.read_into(self.locate(name)[0], view)
-        self._pending.append((name, self._entries[self.archive + name].crc, self._sums.of(view)))
+    def start(self, name: str, view: memoryview) -> Callable[[], None]:
+        """Begin to fill ``view``, of exactly the record's size. The answer waits for it and compares the checksum."""
+        offset, _ = self.locate(name)
+        expected = self._entries[self.archive + name].crc
+        checksum = self._threads.read(self.source, offset, view)
+        return lambda: self._check(name, checksum(), expected)
 
-    def verify(self) -> None:
-        """Compare the checksums of everything read so far."""
-        pending, self._pending = self._pending, []
-        for name, expected, checksum in pending:
-            self._check(name, checksum(), expected)
+    def large(self, folder: str) -> list[str]:
+        """Names of the records of a folder that are worth reading ahead, in the order in which they lie."""
+        prefix, cut = self.archive + folder, len(self.archive)
+        return [n[cut:] for n, entry in self._entries.items() if n.startswith(prefix) and entry.size >= LARGE]
 
     def _check(self, name: str, found: int, expected: int) -> None:
         if found != expected:
@@ -356,14 +284,9 @@ class ZipReader:
             )
 
     def close(self) -> None:
-        """Stop the checksum thread; the source stays open."""
-        self._sums.close()
+        """Stop reading; the source stays open."""
+        self._threads.close()
 
 
 def _u16(data: bytes, at: int) -> int:
     return data[at] | data[at + 1] << 8
-
-
-def open_raw(path: str) -> BinaryIO:
-    """A path, opened for unbuffered reading: records are read straight to where they stay."""
-    return open(path, "rb", buffering=0)

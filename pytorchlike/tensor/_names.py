@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from ..ops import METHODS as OP_METHODS
 from ..ops import TABLE
-from ._register import FUNCTIONS, METHODS
+from ._register import FUNCTIONS, LATE, METHODS
+
+
+def _bring(name: str) -> None:
+    """Import the package that a name comes from, if it is one of those that come late."""
+    home = LATE.get(name)
+    if home is not None:
+        importlib.import_module(f"{__package__.rpartition('.')[0]}.{home}")
 
 
 def find(space: str, name: str) -> Any:
     """The function ``name`` of a namespace, or None."""
+    if space == "torch" and name in LATE:
+        _bring(name)
     found = FUNCTIONS.get((space, name))
     if found is not None:
         return found
@@ -30,6 +40,7 @@ def find(space: str, name: str) -> Any:
 
 def find_method(name: str) -> Any:
     """The method ``name`` of Tensor, or None."""
+    _bring(name)
     found = METHODS.get(name)
     if found is not None:
         return found
@@ -58,6 +69,13 @@ def names(space: str) -> list[str]:
 
 def method_names() -> list[str]:
     """All names of Tensor's methods that come from the table or the composites."""
-    out = set(METHODS) | set(OP_METHODS)
+    out = set(METHODS) | set(OP_METHODS) | (set(LATE) - _FUNCTIONS_ONLY)
     out |= {n + "_" for n, e in OP_METHODS.items() if e.inplace}
     return sorted(n for n in out if not n.startswith("_"))
+
+
+#: Names that come late and are functions only.
+_FUNCTIONS_ONLY = {
+    "dsmm", "hsmm", "hspmm", "saddmm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
+    "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm",
+}  # fmt: skip

@@ -42,7 +42,7 @@ def rdiv(input: Array, other: Operand):
     return other / input
 
 
-@op(name="_rmatmul", namespace=None, autocast="lower")
+@op(name="_rmatmul", namespace=None, heavy=True)
 def rmatmul(input: Array, other: Array):
     """``other @ input``."""
     return _swapped("matmul")(other, input)

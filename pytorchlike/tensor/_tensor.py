@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode
+from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
+from ..engine.nested import home_of
 from ..engine.segment import FREED
 from ..ops._table import OpDef, cast_result
 from . import interop, printing
@@ -139,12 +140,13 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if storage.host is not None:
             return self._from_host()
         if alias.seen != storage.version:
-            value = through(storage.value, alias.chain)
-            if alias.leaf is not None:
-                if value.node is not alias.leaf:
-                    value = _as_leaf(value, alias.leaf)
-            elif alias.detached:
-                value = _plain(value)
+            with home_of(storage.value):
+                value = through(storage.value, alias.chain)
+                if alias.leaf is not None:
+                    if value.node is not alias.leaf:
+                        value = _as_leaf(value, alias.leaf)
+                elif alias.detached:
+                    value = _plain(value)
             self._value = value
             alias.seen = storage.version
         elif not alias.chain and sys.getrefcount(storage) == 3:
@@ -182,8 +184,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if alias is None:
             old = self._value
             trace = local.trace
-            if old.trace is None:
-                slot = trace.slots.get(old)
+            if old.trace is not trace:
+                slot = _slot_before(trace, old)
                 if slot is not None:
                     trace.journal.append((self, slot))
             self._bumps += 1
@@ -199,9 +201,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         else:
             base = value
         old = storage.value
-        slot = local.trace.slots.get(old) if old.trace is None else None
+        trace = local.trace
+        slot = _slot_before(trace, old) if old.trace is not trace else None
         if slot is not None:
-            local.trace.journal.append((storage, slot))
+            trace.journal.append((storage, slot))
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached else base
         self._count_write(alias)
@@ -223,6 +226,9 @@ class Tensor(_Base, metaclass=_LazyMethods):
             old = _as_leaf(old, self._value.node)
         self._value = old
         self._bumps += 1
+        alias = self._alias
+        if alias is not None and alias.storage.host is None and not alias.chain:  # shared since it was written to
+            alias.storage._restore_value(old)
 
     def _share_value(self, other: Tensor) -> None:
         """Take over the value of another tensor (values are immutable, so this shares no storage)."""
@@ -428,7 +434,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             return self
         value = self._get()
         if value.data is not None and not value.meta.grad:
-            return Tensor._of(make_value(value.meta, value.data))
+            return Tensor._of(own(make_value(value.meta, value.data)))
         return Tensor._of(record(SAME, (), (value,)))
 
     def data_ptr(self) -> int:
@@ -918,7 +924,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = self._get()
         if value.data is not None and not value.meta.grad:
             # values are immutable: sharing the array is a copy
-            return Tensor._of(make_value(value.meta, value.data))
+            return Tensor._of(own(make_value(value.meta, value.data)))
         return Tensor._of(record(SAME, (), (value,)))
 
     def _convert_static(self, kind: str) -> Tensor:
@@ -1024,6 +1030,14 @@ def _device_of(place: Any) -> device:
     if hasattr(place, "device_set"):
         place = min(place.device_set, key=lambda d: d.id)
     return from_jax_device(place)
+
+
+def _slot_before(trace: Any, old: Value) -> int | None:
+    """Slot of a value that is about to be replaced, if the trace must remember it to undo the write."""
+    slot = trace.slots.get(old)
+    if trace.nested:
+        return None if old in trace.own else trace.add_input(old) if slot is None else slot
+    return slot
 
 
 def _plain(value: Value) -> Value:
@@ -1303,7 +1317,7 @@ def host_tensor(array: np.ndarray, device: Any = None, requires_grad: bool = Fal
     """A tensor that owns a NumPy array nobody else writes to."""
     place = place_for(device)
     cpu = place_for("cpu")
-    value = concrete(array, cpu)
+    value = own(concrete(array, cpu))
     if place != cpu:
         if place == SHAPE_ONLY:
             return _move(Tensor._of(value), place)

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, concrete, local, record
+from ..engine import Value, concrete, local, own, record
 from ..engine.op import Wide
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
+from ._register import KINDS
 from .device import place_for
 from .dtype import dtype as torch_dtype
 
@@ -404,6 +405,8 @@ def next_key(generator: Any) -> tuple[int, int]:
     """Seed and offset of the next random operation, as signed 64-bit numbers."""
     from . import random
 
+    if local.trace.nested:
+        local.trace.draw()
     seed, offset = (random.default_generator if generator is None else generator)._next()
     return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
 
@@ -414,7 +417,7 @@ def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tu
 
     plain = tuple([n[1] for n in numbers])
     data = entry.fn(**entry.bind(static, (value.data, *plain)))
-    result = Tensor._of(concrete(data, value.meta.place))
+    result = Tensor._of(own(concrete(data, value.meta.place)))
     link_step(base, result, entry, static, plain)
     return result
 
@@ -428,7 +431,7 @@ def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     from ._tensor import Tensor
 
     data = entry.host([v.data for v in values], *static)
-    return None if data is None else Tensor._of(concrete(data, first.place))
+    return None if data is None else Tensor._of(own(concrete(data, first.place)))
 
 
 def _several(trace: Any, metas: tuple) -> tuple:
@@ -482,6 +485,12 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     """The same call with its arguments brought into shape; errors in them are raised here."""
     from ._tensor import Tensor, after_write, before_write, link
 
+    if KINDS:
+        from . import composed
+
+        kind = composed.kind_among(args, kwargs)
+        if kind is not None:
+            return composed.call_operator(kind, entry, inplace, args, kwargs)
     name = entry.name + ("_" if inplace else "")
     _strided(entry, kwargs.pop("layout", None))
     kwargs.pop("pin_memory", None)

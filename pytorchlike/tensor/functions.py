@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import functions_amp as functions_amp
 from . import functions_copy as functions_copy
 from . import functions_create as functions_create
 from . import functions_extra as functions_extra
@@ -13,6 +14,7 @@ from . import functions_masked as functions_masked
 from . import functions_random as functions_random
 from . import functions_settings as functions_settings
 from . import functions_shape as functions_shape
+from . import typed_storage as typed_storage
 from ._names import find, names
 from ._tensor import as_tensor as as_tensor
 from ._tensor import from_jax as from_jax

@@ -172,6 +172,10 @@ def set_(
     """Makes the tensor share the storage of ``source``, or a part of it by offset, size and strides; empty without."""
     if source is None:
         return become(input, input.new_empty(0))
+    from .typed_storage import TypedStorage, UntypedStorage, flat_of
+
+    if isinstance(source, (TypedStorage, UntypedStorage)):
+        source = flat_of(source, input.dtype)
     if not isinstance(source, Tensor):
         raise TypeError(f"set_(): argument 'source' must be Tensor, not {type(source).__name__}")
     if source.dtype != input.dtype:

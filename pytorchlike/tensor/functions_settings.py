@@ -257,9 +257,10 @@ def to_dlpack(tensor: Tensor) -> Any:
 @function
 def is_storage(obj: Any) -> bool:
     """Whether ``obj`` is a storage."""
+    from .typed_storage import TypedStorage
     from .untyped import UntypedStorage
 
-    return isinstance(obj, UntypedStorage)
+    return isinstance(obj, (UntypedStorage, TypedStorage))
 
 
 @function

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from ..engine import Op, concrete, flush, local, record
+from ..engine import Leaf, Op, Value, concrete, flush, local
 from ..engine.meta import LEAF
-from ..engine.op import Lifted
+from ..engine.op import Lifted, Wide
 from ._tensor import Tensor
 from .dtype import dtype as torch_dtype
 
@@ -22,7 +24,7 @@ def _op(name: str, fn: Callable[..., Any], rebound: int) -> Op:
     if found is None:
 
         def run(static: Any, args: tuple) -> tuple:
-            told, lengths, order, n_hyper = static
+            told, lengths, order = static
             flat = args[: sum(lengths)]
             hyper = [a.array if type(a) is Lifted else a for a in args[sum(lengths) :]]
             lists: list[Any] = [None] * len(lengths)
@@ -37,6 +39,29 @@ def _op(name: str, fn: Callable[..., Any], rebound: int) -> Op:
     return found
 
 
+class _Told(tuple):
+    """The static argument of a recorded update, interned in ``_plans``: its identity stands for its contents."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+_plans: dict[tuple, tuple[Op, _Told, tuple[int, ...]]] = {}
+
+
+def _plan(key: tuple) -> tuple[Op, _Told, tuple[int, ...]]:
+    """The operation, its static argument and the order of the lists for one kind of update."""
+    name, fn, static, lengths, first, pattern = key
+    order = (*first, *[k for k in range(len(lengths)) if k not in first])
+    n = sum(lengths[k] for k in first)
+    op = _op(name, fn, n) if pattern is None else _op_mixed(name, fn, n, pattern)
+    if len(_plans) > 10_000:
+        _plans.clear()
+    found = _plans[key] = (op, _Told((static, lengths, order)), order)
+    return found
+
+
 def record_update(
     name: str, fn: Callable[..., Any], static: Any, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any],
     rebind: Sequence[Sequence[Tensor]],
@@ -46,47 +71,87 @@ def record_update(
     ``rebind`` are some of the lists of ``tensors``, in their order; results replace their tensors' values in place,
     outside autograd, and leaves stay leaves.  ``hyper`` are run-time inputs (numbers, or 0-dim tensors).
     """
-    ids = [id(c) for c in rebind]
-    first = [k for i in ids for k, c in enumerate(tensors) if id(c) == i]
-    order = (*first, *[k for k in range(len(tensors)) if k not in first])
-    args = [t._value if t._alias is None else t._fresh() for k in order for t in tensors[k]]
-    numbers = []
-    held = []
+    # once per step of every training loop: the recording is written out here
+    ids = [id(c) for c in tensors]
+    first = tuple([ids.index(id(c)) for c in rebind])
+    numbers: list[float] = []
+    held: list[Tensor] = []
+    pattern = None
     for h in hyper:
-        if isinstance(h, Tensor):
+        if h.__class__ is float:
+            numbers.append(h)
+        elif isinstance(h, Tensor):
             held.append(h)
-            numbers.append(None)
         else:
             numbers.append(float(h))
-    lengths = tuple(len(c) for c in tensors)
-    n = sum(len(c) for c in rebind)
     if held:
-        pattern = tuple(h is None for h in numbers)
-        op = _op_mixed(name, fn, n, pattern)
-        got = record(op, (static, lengths, order, len(hyper)), (*args, *[h._get() for h in held]),
-                     tuple(x for x in numbers if x is not None))  # fmt: skip
-    else:
-        got = record(_op(name, fn, n), (static, lengths, order, len(hyper)), tuple(args), tuple(numbers))
-    if type(got) is not tuple:
-        got = (got,)
+        pattern = tuple([isinstance(h, Tensor) for h in hyper])
+    key = (name, fn, static, tuple([len(c) for c in tensors]), first, pattern)
+    op, told, order = _plans.get(key) or _plan(key)
+    args = [t._value if t._alias is None else t._fresh() for k in order for t in tensors[k]]
+    if held:
+        args += [h._get() for h in held]
+    trace = local.trace
+    slots = trace.slots
+    ins = [v.slot if v.trace is trace else slots.get(v) or trace.add_input(v) for v in args]
+    spot = (op, told, *ins)
+    floats = trace.floats
+    at = len(floats)
+    floats += numbers
+    state = trace.state.next.get(spot)
+    if state is None:
+        wide = [Wide(float, i) for i in range(at, len(floats))]
+        trace, state = trace.miss(spot, op, told, (*ins, *wide))
+        ins = [trace.slot_of(v) for v in args]  # the pending work may have been executed first
+    trace.state = state
+    values, journal = trace.values, trace.journal
+    metas = state.meta
+    if metas.__class__ is not tuple:
+        metas = (metas,)
+    shared = []
+    slot = len(values)
     k = 0
-    journal = local.trace.journal
-    slots = local.trace.slots
     for column in rebind:
         for t in column:
-            new = got[k]
+            value = Value()
+            value.trace = trace
+            value.slot = slot + k
+            value.data = None
+            meta = value.meta = metas[k]
+            values.append(value)
             old = t._value
-            if new.meta.grad == LEAF:
-                new.node = old.node
+            value.node = old.node if meta.grad == LEAF else None
             if t._alias is None:
                 if old.trace is None:
-                    slot = slots.get(old)
-                    if slot is not None:
-                        journal.append((t, slot))
-                t._value = new
+                    journal.append((t, ins[k]))
+                t._value = value
             else:
-                t._set(new)
+                shared.append((t, value))
             k += 1
+    for t, value in shared:
+        t._set(value)
+
+
+def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The tensors that have a gradient, and the gradients."""
+    having, grads = [], []
+    for t in tensors:
+        node = (t._value if t._alias is None else t._fresh()).node
+        grad = node.grad if node.__class__ is Leaf else t.grad
+        if grad is not None:
+            having.append(t)
+            grads.append(grad)
+    return having, grads
+
+
+def drop_grads(tensors: Sequence[Tensor]) -> None:
+    """Set every ``.grad`` to None."""
+    for t in tensors:
+        node = (t._value if t._alias is None else t._fresh()).node
+        if node.__class__ is Leaf:
+            node.grad = None
+        else:
+            t.grad = None
 
 
 _mixed: dict[tuple, Op] = {}
@@ -107,9 +172,27 @@ def _op_mixed(name: str, fn: Callable[..., Any], rebound: int, pattern: tuple[bo
     return found
 
 
+class _Held(threading.local):
+    depth = 0
+
+
+_held = _Held()
+
+
 def step_boundary() -> None:
     """Execute what is pending, without waiting for it: an optimizer step has ended."""
-    flush("an optimizer step ended")
+    if not _held.depth:
+        flush("an optimizer step ended")
+
+
+@contextmanager
+def held_boundary() -> Iterator[None]:
+    """Inside, :func:`step_boundary` does nothing: something that belongs to the same program follows."""
+    _held.depth += 1
+    try:
+        yield
+    finally:
+        _held.depth -= 1
 
 
 def concrete_zeros(like: Tensor, dtype: Any = None, shape: tuple[int, ...] | None = None, fill: float = 0.0) -> Tensor:

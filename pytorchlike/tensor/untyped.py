@@ -15,15 +15,21 @@ __all__ = ["UntypedStorage"]
 class UntypedStorage:
     """The memory that a tensor and its views share, as bytes; what ``Tensor.untyped_storage()`` returns.
 
-    A view of the present content: values cannot be written through it. Two storages are equal if they are the same
-    memory. ``data_ptr()`` is the address of the first byte (of the host copy on accelerators).
+    ``UntypedStorage(8)`` is one of 8 zero bytes, ``UntypedStorage([1, 2])`` one of these bytes. Two storages are equal if
+    they are the same memory. ``data_ptr()`` is the address of the first byte (of the host copy on accelerators).
     """
 
     __slots__ = ("_device", "_root", "__weakref__")
 
     _root: Any  # the Tensor that spans the storage, or a NumPy array of bytes
 
-    def __init__(self, source: Any, device: device | None = None) -> None:
+    def __init__(self, source: Any = 0, device: device | str | None = None) -> None:
+        if isinstance(source, int):
+            source = np.zeros(source, np.uint8)
+        elif isinstance(source, (list, tuple, bytes, bytearray)):
+            source = np.array(list(source), np.uint8)
+        if isinstance(device, str):
+            device = as_device(device)
         if not isinstance(source, np.ndarray):
             source._get()
             alias = source._alias
@@ -94,6 +100,83 @@ class UntypedStorage:
     def __hash__(self) -> int:
         return hash(self._cdata)
 
+    # ---- writing -----------------------------------------------------------------------------------------------
+
+    def _write(self, content: np.ndarray) -> None:
+        """Replace all bytes."""
+        if isinstance(self._root, np.ndarray):
+            if not self._root.flags.writeable:
+                self._root = np.array(self._root)
+            self._root[...] = content
+            return
+        from ..engine import concrete  # late: bytes alone need no engine
+        from ._tensor import Tensor
+        from .device import place_for
+
+        root = self._root
+        new = concrete(content.view(root.dtype.numpy).reshape(tuple(root.shape)), place_for("cpu"))
+        root.data.copy_(Tensor._of(new))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Set bytes; tensors of the storage see it."""
+        content = np.array(self._bytes())
+        content[index] = value._bytes() if isinstance(value, UntypedStorage) else value
+        self._write(content)
+
+    def fill_(self, value: int) -> UntypedStorage:
+        """Set every byte."""
+        self[:] = value
+        return self
+
+    def copy_(self, source: UntypedStorage, non_blocking: bool = False) -> UntypedStorage:
+        """Take over the bytes of another storage of the same size."""
+        if source.nbytes() != self.nbytes():
+            raise RuntimeError(f"copy_: storages of {source.nbytes()} and {self.nbytes()} bytes differ in size")
+        self._write(np.array(source._bytes()))
+        return self
+
+    def byteswap(self, dtype: Any) -> None:
+        """Reverse the bytes of each element of ``dtype``."""
+        width = dtype.itemsize // (2 if dtype.is_complex else 1)
+        self._write(np.array(self._bytes()).view(f"u{width}").byteswap().view(np.uint8) if width > 1 else self._bytes())
+
+    def untyped(self) -> UntypedStorage:
+        """The storage itself."""
+        return self
+
+    def get_device(self) -> int:
+        """Index of the device; -1 on the CPU."""
+        return -1 if self.device.index is None else self.device.index
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """False: transfers need no pinned memory."""
+        return False
+
+    def is_shared(self) -> bool:
+        """False: the memory belongs to this process."""
+        return False
+
+    def resizable(self) -> bool:
+        """False: ``Tensor.resize_`` gives a tensor another storage."""
+        return False
+
+    def resize_(self, size: int) -> UntypedStorage:
+        """Refused unless the size stays: tensors own their memory through JAX."""
+        if size != self.nbytes():
+            raise RuntimeError(f"Trying to resize storage that is not resizable (from {self.nbytes()} to {size} bytes)")
+        return self
+
+    def __copy__(self) -> UntypedStorage:
+        return self.clone()
+
+    def __deepcopy__(self, memo: dict) -> UntypedStorage:
+        if id(self) not in memo:
+            memo[id(self)] = self.clone()
+        return memo[id(self)]
+
+    def __reduce__(self) -> tuple:
+        return UntypedStorage, (np.array(self._bytes()), str(self.device))
+
     # ---- other devices -----------------------------------------------------------------------------------------
 
     def to(self, device: device | str | int) -> UntypedStorage:
@@ -116,4 +199,4 @@ class UntypedStorage:
         return UntypedStorage(self._bytes().copy(), self._device)
 
     def __repr__(self) -> str:
-        return f"<torch.UntypedStorage of {self.nbytes()} bytes, device={self.device}>"
+        return f"[torch.storage.UntypedStorage(device={self.device}) of size {self.nbytes()}]"

@@ -12,11 +12,12 @@ import ml_dtypes
 import numpy as np
 
 from ..serialization._atomic import replacing_path
+from ..serialization._reading import Source, Threads, open_raw
 from ..serialization._save import place_of
 from ..tensor import Tensor, host_tensor
 from ..tensor.device import device as _device
 from ..tensor.dtype import from_numpy_dtype
-from ..tensor.interop import aligned_copy
+from ..tensor.interop import aligned_copy, aligned_empty
 
 __all__ = ["load", "load_file", "safe_open", "save", "save_file"]
 
@@ -104,8 +105,21 @@ def load_file(filename: str | os.PathLike, device: Any = "cpu") -> dict[str, Ten
 
     Raises FileNotFoundError, and the library's SafetensorError if the file is damaged.
     """
-    with safe_open(filename, device=device) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+    with safe_open(filename, device=device) as file, open_raw(file._path) as raw:
+        source, threads, begun = Source(raw, file._path), Threads(), {}
+        try:
+            for name in file.keys():
+                view = file._file.get_slice(name)
+                array = aligned_empty(view.get_shape(), _np_dtype(view.get_dtype()))
+                where = memoryview(array.reshape(-1).view(np.uint8))
+                begun[name] = array, threads.read(source, file._where(name)[0], where, summed=False)
+            found = {}
+            for name, (array, wait) in begun.items():
+                wait()
+                found[name] = host_tensor(array, file._device)
+            return found
+        finally:
+            threads.close()
 
 
 def load(data: bytes) -> dict[str, Tensor]:

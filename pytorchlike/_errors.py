@@ -1,0 +1,21 @@
+"""Exception classes of accelerators."""
+
+from __future__ import annotations
+
+__all__ = ["AcceleratorError", "DeferredCudaCallError", "OutOfMemoryError"]
+
+
+class AcceleratorError(RuntimeError):
+    """An operation failed on an accelerator."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device has too little memory for what was asked of it."""
+
+
+class DeferredCudaCallError(Exception):
+    """A call that was put off until CUDA's start has failed."""
+
+
+for _each in (AcceleratorError, OutOfMemoryError):
+    _each.__module__ = "torch"

@@ -1,0 +1,49 @@
+"""Classes that programs test values against, though no value here is ever one: sizes are plain numbers."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NoReturn
+
+__all__ = ["SymBool", "SymFloat", "SymInt", "Tag"]
+
+
+class _Never:
+    """A class without instances."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError(f"cannot create 'torch.{cls.__name__}' instances: sizes and numbers are Python's own here")
+
+
+class SymInt(_Never):
+    """A symbolic int; nothing is one."""
+
+
+class SymFloat(_Never):
+    """A symbolic float; nothing is one."""
+
+
+class SymBool(_Never):
+    """A symbolic bool; nothing is one."""
+
+
+class Tag(enum.Enum):
+    """Properties of operators, as ``torch.library`` functions take them."""
+
+    core = 0
+    data_dependent_output = 1
+    dynamic_output_shape = 2
+    generated = 3
+    inplace_view = 4
+    needs_contiguous_strides = 5
+    needs_exact_strides = 6
+    needs_fixed_stride_order = 7
+    nondeterministic_bitwise = 8
+    nondeterministic_seeded = 9
+    pointwise = 10
+    pt2_compliant_tag = 11
+    view_copy = 12
+    maybe_aliasing_or_mutating = 13
+    flexible_layout = 14
+    cudagraph_unsafe = 15
+    reduction = 16

@@ -1,0 +1,321 @@
+"""Nested recordings: a function that runs once, on stand-ins for its arguments, and becomes one operation.
+
+While a :class:`Nested` trace is open, what the thread records goes there.  Values of the enclosing trace that the
+function uses enter as inputs of it, pending or not.  When it is closed, :meth:`Nested.finish` gives the recording as a
+:class:`Body`, a pure function on arrays, and the operation made of it is recorded in the enclosing trace.  A Body is
+found again by the structure of the recording (the trie's state), so running the function again traces nothing in JAX.
+
+Derivatives of that operation are JAX's, through the evaluated recording.  Where the recording says that no gradient
+flows (``detach``, ``no_grad``), ``stop_gradient`` says it to JAX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .errors import check
+from .evaluators import Inline, OpByOp
+from .meta import TRACED, Meta, Value
+from .op import Lifted, Op, Wide
+from .schedule import Numbers, Schedule, evaluate
+from .trace import Trace, local, read
+from .trie import Call, Graph, Input, Reverse, State
+
+
+class Nested(Trace):
+    """The recording of a function, open while used as a context manager.
+
+    sources: by slot of a parameter, the enclosing Value that it stands for, or None if there is none.
+    batched: the slots of parameters that stand for one entry of their source along an axis.
+    refusal: what to say when the function wants to know a value that depends on a parameter without a known value.
+    random: None, or a function that is called when a random operation is about to be recorded.
+    varies: random operations differ along the batch.   own: concrete values that were made inside.
+    """
+
+    __slots__ = ("outer", "sources", "batched", "refusal", "random", "varies", "closed", "own")
+
+    nested = True
+
+    def __init__(self, refusal: str) -> None:
+        self.outer: Trace = local.trace
+        super().__init__(self.outer.mode)
+        self.sources: dict[int, Value | None] = {}
+        self.batched: set[int] = set()
+        self.refusal = refusal
+        self.random: Any = None
+        self.varies = False
+        self.closed = False
+        self.own: set[Value] = set()
+
+    # ---- being open -------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Nested:
+        self.outer = local.trace
+        local.trace = self
+        return self
+
+    def __exit__(self, kind: Any, *exc: object) -> None:
+        local.trace = self.outer
+        self.closed = True
+        if kind is not None:
+            self.undo()
+
+    def undo(self) -> None:
+        """Give what existed before, and was written to, its old value."""
+        for owner, slot in reversed(self.journal):
+            owner._restore_value(self.values[slot])
+
+    @contextlib.contextmanager
+    def outside(self) -> Iterator[None]:
+        """Go on recording in the enclosing trace for a moment."""
+        inner = local.trace
+        local.trace = self.outer
+        try:
+            yield
+        finally:
+            self.outer = local.trace
+            local.trace = inner
+
+    def parameter(self, meta: Meta, source: Value | None = None, batched: bool = False) -> Value:
+        """A stand-in for an argument."""
+        v = Value()
+        v.trace, v.slot, v.meta, v.data, v.node = None, 0, meta, None, None
+        slot = self.enter(v)
+        del self.slots[v]
+        v.trace, v.slot = self, slot
+        self.sources[slot] = source
+        if batched:
+            self.batched.add(slot)
+        return v
+
+    def encloses(self, trace: Trace) -> bool:
+        """Whether ``trace`` is one of the enclosing ones."""
+        at: Any = self
+        while at.nested:
+            at = at.outer
+            if at is trace:
+                return True
+        return False
+
+    def add_input(self, value: Value) -> int:
+        trace = value.trace
+        if value.data is None and (trace is None or not self.encloses(trace)):
+            from .trace import peek
+
+            peek(value)  # of another thread, or of a closed recording, which says so
+        return self.enter(value)
+
+    def draw(self) -> None:
+        """A random operation is about to be recorded: let this recording and those that enclose it object."""
+        at: Any = self
+        while at.nested:
+            if at.random is not None:
+                at.random()
+            at = at.outer
+
+    # ---- looking at values ------------------------------------------------------------------------------------
+
+    def read(self, value: Value) -> Any:
+        """The array of a value that depends on known ones only; RuntimeError otherwise."""
+        if self.closed:
+            raise RuntimeError(
+                "a tensor was used outside of the function transformation (vmap, cond, scan …) in which it was made; "
+                "return it from the transformed function instead"
+            )
+        if value.data is not None:
+            return value.data
+        if value.trace is not self:
+            with self.outside():
+                return read(value)
+        import jax
+
+        graph = self.state.graph()
+        if value.slot in batched_slots(graph, frozenset(self.batched), self.varies):
+            raise RuntimeError(self.refusal)
+        schedule = Schedule(graph, (value.slot,), checks=False)
+        env = {s: self._known(s) for s in schedule.inputs}
+        how = Inline() if self.state.place is TRACED else OpByOp()
+        with jax.enable_x64(True):
+            env = {s: how.place(a, graph.metas[s]) for s, a in env.items()}
+            flags = evaluate(schedule, env, Numbers(*how.vectors(self)), how, drop=True)
+            how.report(flags)
+        return env[value.slot]
+
+    def _known(self, slot: int) -> Any:
+        value = self.sources.get(slot, self.values[slot])
+        if value is None:
+            raise RuntimeError(self.refusal)
+        with self.outside():
+            return read(value)
+
+    # ---- the end ----------------------------------------------------------------------------------------------
+
+    def finish(self, outs: Sequence[Value]) -> tuple[Body, list[Value], list[Any]]:
+        """The recording as a function: (body, the captured values it takes, the numbers it takes)."""
+        slots = tuple([self.slot_of(v) for v in outs])
+        self.state.touch()
+        body = body_of(self.state, tuple(self.sources), slots, self.varies)
+        numbers = [*self.ints, *self.floats, *self.complexes]
+        return body, [self.values[s] for s in body.captured], numbers
+
+    def batched_outs(self, outs: Sequence[Value]) -> list[bool]:
+        """Which of these values differ along the batch."""
+        slots = [self.slot_of(v) for v in outs]
+        known = batched_slots(self.state.graph(), frozenset(self.batched), self.varies)
+        return [s in known for s in slots]
+
+
+@contextlib.contextmanager
+def home_of(value: Value) -> Iterator[None]:
+    """Go on recording where a value belongs: what is derived from it for later must not be part of a nested trace."""
+    trace = local.trace
+    if not trace.nested or value.trace is trace or value in trace.own:
+        yield
+        return
+    with trace.outside(), home_of(value):
+        yield
+
+
+def batched_slots(graph: Graph, sources: frozenset[int], varies: bool) -> frozenset[int]:
+    """The slots that depend on ``sources``, and on random operations if these vary."""
+    key = ("batched", sources, varies)
+    found = graph.cache.get(key)
+    if found is None:
+        seen = set(sources)
+        for e in graph.entries:
+            if type(e) is Call:
+                if not seen.isdisjoint(e.slots) or (varies and seeds_of(e)):
+                    seen.update(e.out_slots)
+            elif type(e) is Reverse:
+                used = {*e.slots, *(s for call in e.plan for s in call.slots)}
+                if not seen.isdisjoint(used):
+                    seen.update(e.out_slots)
+        found = graph.cache[key] = frozenset(seen)
+    return found
+
+
+class Seeds:
+    """``Op.info`` of operations made of others that hold random ones: which of their numbers are seeds."""
+
+    __slots__ = ("random", "seeds", "count")
+
+    def __init__(self, seeds: tuple[int, ...], count: int) -> None:
+        self.random, self.seeds, self.count = bool(seeds), seeds, count
+
+
+def seeds_of(call: Call) -> tuple[int, ...]:
+    """Positions among ``call.ins`` of the seeds of its random numbers."""
+    info = call.op.info
+    if not getattr(info, "random", False):
+        return ()
+    n = len(call.ins)
+    if type(info) is Seeds:
+        return tuple(n - info.count + k for k in info.seeds)
+    return (n - 2,)
+
+
+class Staged(Inline):
+    """Evaluates a recording inside an operation: with gradients stopped where it says so, and seeds by batch entry."""
+
+    def __init__(self, index: Any = None) -> None:
+        self.index = index
+
+    def _ready(self, call: Call, arrays: tuple) -> tuple:
+        if _is_cut(call):
+            arrays = tuple([_stopped(a) for a in arrays])
+        seeds = seeds_of(call) if self.index is not None else ()
+        if seeds:
+            import jax.numpy as jnp
+
+            out, k = list(arrays), 0
+            for position, i in enumerate(call.ins):
+                if type(i) is int or type(i) is Wide:
+                    if position in seeds:
+                        # a bijection of the seed for each entry; the mixing is done by whoever uses it
+                        out[k] = jnp.asarray(out[k], jnp.int64) + (self.index + 1) * 0x2545F4914F6CDD1D
+                    k += 1
+            arrays = tuple(out)
+        return arrays
+
+    def same(self, call: Call, array: Any) -> Any:
+        return _stopped(array) if _is_cut(call) else array
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        return super().forward(call, self._ready(call, arrays))
+
+    def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        return super().forward_taped(call, self._ready(call, arrays))
+
+
+def _is_cut(call: Call) -> bool:
+    return any(m.grad for m in call.metas) and not any(m.grad for m in call.outs)
+
+
+def _stopped(array: Any) -> Any:
+    from jax import lax
+
+    return lax.stop_gradient(array)
+
+
+class Body:
+    """A finished recording as a pure function on arrays.
+
+    params, captured: slots of the parameters, and of the enclosing values that it uses.  outs: of the results.
+    seeds: positions among its numbers of the seeds of random operations.
+    """
+
+    __slots__ = ("graph", "params", "captured", "outs", "counts", "schedule", "seeds", "ops", "checks", "__weakref__")
+
+    def __init__(self, state: State, params: tuple[int, ...], outs: tuple[int, ...], varies: bool) -> None:
+        graph = self.graph = state.graph()
+        self.params, self.outs, self.counts = params, outs, state.counts
+        self.schedule = Schedule(graph, outs)
+        own = set(params)
+        self.captured = tuple(s for s in self.schedule.inputs if s not in own)
+        calls = [e for e in self.schedule.steps if type(e) is Call]
+        wide = [e.ins[k] for e in calls for k in seeds_of(e)]
+        self.seeds = tuple(sorted({w.index for w in wide if type(w) is Wide}))
+        self.ops: dict[Any, Op] = {}
+        self.checks: list = []
+
+    @property
+    def info(self) -> Seeds:
+        """For the operation made of it, whose last arguments are the numbers."""
+        return Seeds(self.seeds, sum(self.counts))
+
+    def metas(self) -> tuple[Meta, ...]:
+        """Of the results."""
+        return tuple([self.graph.metas[s] for s in self.outs])
+
+    def __call__(self, params: Sequence[Any], captured: Sequence[Any], numbers: Sequence[Any], index: Any = None) -> Any:
+        """(results, flags of the data checks); what the checks raise is in :attr:`checks` afterwards."""
+        env = dict(zip(self.params, params, strict=True))
+        env.update(zip(self.captured, captured, strict=True))
+        a, b, _ = self.counts
+        plain = [n.array if type(n) is Lifted else n for n in numbers]
+        vectors = Numbers(plain[:a], plain[a : a + b], plain[a + b :])
+        flags = evaluate(self.schedule, env, vectors, Staged(index), drop=False)
+        self.checks = [error for found, call in flags for error in call.kernel.checks]
+        return tuple([env[s] for s in self.outs]), [ok for found, _ in flags for ok in found]
+
+    def report(self, flags: Sequence[Any]) -> None:
+        """Pass the data checks on to the operation that is being evaluated."""
+        import jax.numpy as jnp
+
+        for ok, error in zip(flags, self.checks, strict=True):
+            check(jnp.all(ok), error.exception, error.message)
+
+
+def body_of(state: State, params: tuple[int, ...], outs: tuple[int, ...], varies: bool) -> Body:
+    """The :class:`Body` of a recording that ends at ``state``; the same object for the same recording."""
+    cache = state.graph().cache
+    key = ("body", params, outs, varies)
+    found = cache.get(key)
+    if found is None:
+        found = cache[key] = Body(state, params, outs, varies)
+    return found
+
+
+__all__ = ["Body", "Input", "Nested", "Seeds", "Staged", "batched_slots", "seeds_of"]

@@ -1,0 +1,157 @@
+"""Reading files by offset, large pieces and their checksums in several threads at once."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+__all__ = ["LARGE", "Source", "Threads", "open_raw"]
+
+_CHUNK = 8 << 20
+LARGE = 1 << 20  # bytes from which on other threads pay
+
+
+class Source:
+    """The bytes of a file from its present position on, read by offset.
+
+    file:  a raw or buffered binary file, or any object with ``read``, ``seek`` and ``tell``.
+    name:  what error messages call it.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file, self.name = file, name
+        self.start = file.tell()
+        file.seek(0, os.SEEK_END)
+        self.size = max(file.tell() - self.start, 0)
+        file.seek(self.start)
+        self._fd = file.fileno() if isinstance(file, io.FileIO) and hasattr(os, "preadv") else None
+
+    @property
+    def parallel(self) -> bool:
+        """Whether several threads may call ``read_into`` at the same time."""
+        return self._fd is not None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """At most ``size`` bytes from ``offset``, fewer only at the end of the file."""
+        size = max(min(size, self.size - offset), 0)
+        if self._fd is not None and size < _CHUNK:
+            return os.pread(self._fd, size, self.start + offset)
+        self.file.seek(self.start + offset)
+        parts, got = [], 0
+        while got < size:
+            part = self.file.read(size - got)
+            if not part:
+                break
+            parts.append(bytes(part))
+            got += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill ``view`` (of bytes) from ``offset``. Raises EOFError if the file has become too short for that."""
+        if self._fd is None:
+            self.file.seek(self.start + offset)
+        readinto = getattr(self.file, "readinto", None)
+        while view.nbytes:
+            if self._fd is not None:
+                got = os.preadv(self._fd, [view], self.start + offset)
+            elif readinto is not None:
+                got = readinto(view)
+            else:
+                part = self.file.read(min(view.nbytes, _CHUNK))
+                got = len(part)
+                view[:got] = part
+            if not got:
+                raise EOFError(f"{self.name}: unexpected end of file at byte {offset} of {self.size}")
+            view, offset = view[got:], offset + got
+
+
+class Threads:
+    """Reads and sums large buffers in threads, piece by piece; small ones at once."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def read(self, source: Source, offset: int, view: memoryview, summed: bool = True) -> Callable[[], int]:
+        """Begin to fill ``view`` from ``offset`` of the source. The answer waits for it and tells its CRC-32, if asked.
+
+        EOFError there if the file has become too short. Until then the buffer's content is undefined.
+        """
+
+        def fill(piece: memoryview, at: int) -> int:
+            source.read_into(at, piece)
+            return zlib.crc32(piece) if summed else 0
+
+        if not source.parallel:
+            source.read_into(offset, view)
+            return self.checksum(view) if summed else lambda: 0
+        return self._in_pieces(fill, view, offset)
+
+    def checksum(self, view: memoryview) -> Callable[[], int]:
+        """Start on the CRC-32 of a buffer, which must not change before the answer is called for it."""
+        return self._in_pieces(lambda piece, at: zlib.crc32(piece), view, 0)
+
+    def _in_pieces(self, work: Callable[[memoryview, int], int], view: memoryview, offset: int) -> Callable[[], int]:
+        size = view.nbytes
+        if size < LARGE:
+            crc = work(view, offset)
+            return lambda: crc
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(_processors(), 8), "pytorchlike-file")
+        pieces = [
+            (self._pool.submit(work, view[i : i + _CHUNK], offset + i), min(_CHUNK, size - i))
+            for i in range(0, size, _CHUNK)
+        ]
+        return lambda: functools.reduce(lambda crc, piece: _joined(crc, piece[0].result(), piece[1]), pieces, 0)
+
+    def close(self) -> None:
+        """Drop what has not begun and wait for the rest."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# A CRC-32 is a remainder of polynomials over GF(2) modulo _POLYNOMIAL; bit 31 is the constant term. Appending n bytes
+# multiplies it by x ** (8 * n), so the sum of two parts follows from theirs (zlib's crc32_combine, which Python lacks).
+_POLYNOMIAL = 0xEDB88320
+_ONE = 1 << 31
+
+
+def _times(a: int, b: int) -> int:
+    """Product of two polynomials modulo the CRC's."""
+    product = 0
+    for bit in range(31, -1, -1):
+        if a >> bit & 1:
+            product ^= b
+        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
+    return product
+
+
+@functools.lru_cache(1024)
+def _shift(n: int) -> int:
+    """x ** (8 * n)."""
+    power, square = _ONE, _ONE >> 8  # 1 and x ** 8
+    while n:
+        if n & 1:
+            power = _times(power, square)
+        square = _times(square, square)
+        n >>= 1
+    return power
+
+
+def _joined(first: int, second: int, length: int) -> int:
+    """CRC-32 of two parts, from theirs and the length of the second."""
+    return (_times(first, _shift(length)) if first else 0) ^ second
+
+
+def open_raw(path: str) -> BinaryIO:
+    """A path, opened for unbuffered reading: records are read straight to where they stay."""
+    return open(path, "rb", buffering=0)
