@@ -81,15 +81,16 @@ _MODULES = {
     "mps", "xpu", "mtia", "accelerator", "backends", "hub", "jit", "library", "overrides", "multiprocessing", "futures",
     "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
     "onnx", "profiler", "quantization", "ao", "_C", "_utils", "_dynamo", "_jit_internal", "__config__", "__future__",
-    "vision", "text", "audio",
+    "vision", "text", "audio", "_higher_order_ops",
 }  # fmt: skip
 _ELSEWHERE = {
+    "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
     "save": "serialization", "load": "serialization", "vmap": "func", "compile": "compiler", "autocast": "amp",
     "GradScaler": "amp", "Stream": "_streams", "Event": "_streams", "OutOfMemoryError": "_errors",
     "AcceleratorError": "_errors", "UntypedStorage": "storage", "TypedStorage": "storage", "Storage": "storage",
     "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
     "SymBool": "_unmapped", "Tag": "_unmapped", "DisableTorchFunction": "overrides",
-    "DisableTorchFunctionSubclass": "overrides",
+    "DisableTorchFunctionSubclass": "overrides", "install_as_torch": "_hook", "uninstall_as_torch": "_hook",
     **{f"{kind}Storage": "storage" for kind in (
         "Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte", "Bool", "BFloat16", "ComplexDouble",
         "ComplexFloat",

@@ -1,10 +1,13 @@
 """The workloads, by name, in the order in which they run."""
 
-from . import cnn, gpt, lstm, mlp, tiny, tree
+from . import cnn, gpt, lstm, mlp, optim, per_sample, tiny, tree
 from ._problem import Problem as Problem
 from ._problem import Workload as Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for workload in (mlp.SMALL, mlp.WIDE, mlp.DEEP, cnn.DIGITS, gpt.GPT, lstm.LSTM, tree.TREE, tiny.TINY)
+    for workload in (
+        mlp.SMALL, mlp.WIDE, mlp.DEEP, cnn.DIGITS, gpt.GPT, gpt.GPT_BF16, lstm.LSTM, tree.TREE, tiny.TINY, optim.SGD,
+        optim.ADAM, optim.ADAMW, per_sample.VMAP, per_sample.LOOP,
+    )  # fmt: skip
 }

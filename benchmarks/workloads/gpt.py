@@ -1,4 +1,4 @@
-"""A small GPT on characters: AdamW, a cosine schedule, clipped gradients."""
+"""A small GPT on characters: AdamW, a cosine schedule, clipped gradients; in float32 and under bfloat16 autocast."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def problem() -> Problem:
     return Problem(weights, batches)
 
 
-def torch_loop(torch: ModuleType, problem: Problem) -> Step:
+def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False) -> Step:
     nn, F = torch.nn, torch.nn.functional
 
     class Block(nn.Module):
@@ -90,7 +90,8 @@ def torch_loop(torch: ModuleType, problem: Problem) -> Step:
 
     def step(i):
         x, y = batches[i % len(batches)]
-        loss = model(x, y)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower):
+            loss = model(x, y)
         opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -101,12 +102,13 @@ def torch_loop(torch: ModuleType, problem: Problem) -> Step:
     return step
 
 
-def jax_loop(problem: Problem) -> Step:
+def jax_loop(problem: Problem, lower: bool = False) -> Step:
     import jax
     import jax.numpy as jnp
     import optax
 
     weights = problem.weights
+    kind = jnp.bfloat16 if lower else jnp.float32
 
     def linear(name):
         return {"w": jnp.array(weights[f"{name}.weight"].T), "b": jnp.array(weights[f"{name}.bias"])}
@@ -134,20 +136,23 @@ def jax_loop(problem: Problem) -> Step:
         mean = x.mean(-1, keepdims=True)
         return (x - mean) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5) * p["scale"] + p["shift"]
 
+    def dense(p, x):
+        return x.astype(kind) @ p["w"].astype(kind) + p["b"].astype(kind)
+
     def block_fn(p, x):
         B, T, C = x.shape
-        qkv = layer_norm(p["norm1"], x) @ p["qkv"]["w"] + p["qkv"]["b"]
+        qkv = dense(p["qkv"], layer_norm(p["norm1"], x))
         q, k, v = jnp.split(qkv.reshape(B, T, 3 * HEADS, C // HEADS), 3, axis=2)
         y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(B, T, C)
-        x = x + y @ p["proj"]["w"] + p["proj"]["b"]
-        hidden = jax.nn.gelu(layer_norm(p["norm2"], x) @ p["up"]["w"] + p["up"]["b"], approximate=False)
-        return x + hidden @ p["down"]["w"] + p["down"]["b"]
+        x = x + dense(p["proj"], y)
+        hidden = jax.nn.gelu(dense(p["up"], layer_norm(p["norm2"], x)), approximate=False)
+        return x + dense(p["down"], hidden)
 
     def loss_fn(params, ids, targets):
         x = params["tokens"][ids] + params["places"][: ids.shape[1]]
         for block in params["blocks"]:
             x = block_fn(block, x)
-        logits = layer_norm(params["norm"], x) @ params["head"]
+        logits = (layer_norm(params["norm"], x).astype(kind) @ params["head"].astype(kind)).astype(jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
     @partial(jax.jit, donate_argnums=(0, 1))
@@ -174,4 +179,13 @@ GPT = Workload(
     problem,
     torch_loop,
     {"jax": jax_loop},
+)
+
+GPT_BF16 = Workload(
+    "gpt_bf16",
+    "the same with products in bfloat16, by autocast",
+    problem,
+    partial(torch_loop, lower=True),
+    {"jax": partial(jax_loop, lower=True)},
+    tolerance=2e-2,
 )

@@ -43,9 +43,10 @@ class GradScaler:
         scaler.update()                     # scale * backoff_factor after such a step, * growth_factor after
                                             # growth_interval steps in a row without one
 
-    Nothing is read on the way: whether there was an overflow is a value of the recorded program, and a step that is left
-    out is a selection of the old parameters and state (step counters too).  Exceptions are optimizers whose ``step`` is
-    Python of their own, those with step hooks, and SGD with dampening: there the flag is read, as in PyTorch.
+    Nothing is read on the way: whether there was an overflow is a value of the recorded program, and a step that is
+    left out is a selection of the old parameters and state (step counters too).  Exceptions are optimizers whose
+    ``step`` is Python of their own, those with step hooks, and SGD with dampening: there the flag is read, as in
+    PyTorch.
 
     device: "cuda", "cpu" or "tpu"; with "cuda" where JAX has no GPU it warns and is disabled.  Defaults: init_scale 2
     ** 16, growth_factor 2, backoff_factor 0.5, growth_interval 2000.  With enabled=False `step` is the optimizer's and
@@ -69,7 +70,8 @@ class GradScaler:
             raise AssertionError(f"The growth factor must be > 1.0, but it is {growth_factor}.")
         if backoff_factor >= 1.0:
             raise AssertionError(f"The backoff factor must be < 1.0, but it is {backoff_factor}.")
-        self._growth_factor, self._backoff_factor, self._growth_interval = growth_factor, backoff_factor, growth_interval
+        self._growth_factor, self._backoff_factor = growth_factor, backoff_factor
+        self._growth_interval = growth_interval
         self._init_scale, self._init_growth_tracker = init_scale, 0
         self._scale: Tensor | None = None
         self._growth_tracker: Tensor | None = None
@@ -303,8 +305,8 @@ class GradScaler:
         state = self.__dict__.copy()
         if self._enabled:
             if self._per_optimizer_states:
-                raise AssertionError("A GradScaler instance may only be pickled at the beginning of an iteration, or at "
-                                     "the end after scaler.update().")  # fmt: skip
+                raise AssertionError("A GradScaler instance may only be pickled at the beginning of an iteration, or "
+                                     "at the end after scaler.update().")  # fmt: skip
             state |= {"_init_scale": self.get_scale(), "_init_growth_tracker": self._get_growth_tracker()}
             state |= {"_scale": None, "_growth_tracker": None}
         return state

@@ -2,72 +2,207 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
-from ..engine import Leaf, Op, Value, get_mode, local, record
+from ..engine import Op, Value, get_mode, local, record
+from ..engine import grad as reverse
 from ..engine.grad import Watch, is_retaining
 from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
 from ..tensor._tensor import transfer
-from .graph import CUSTOM
+from . import nested
 from .mode import no_grad
+from .nodes import CUSTOM
 
-__all__ = ["Function", "FunctionCtx", "once_differentiable"]
+__all__ = ["BackwardCFunction", "Function", "FunctionCtx", "FunctionMeta", "InplaceFunction", "NestedIOFunction",
+           "once_differentiable"]  # fmt: skip
+
+_AGAIN = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
 
 
 class FunctionCtx:
-    """What forward hands to backward."""
+    """What forward hands to backward: a place for attributes, and the methods here."""
 
-    _saved: tuple = ()
+    _to_save: tuple = ()
+    _saved: tuple | None = ()
+    _saved_forward: tuple = ()
     _materialize = True
     _not_differentiable: tuple = ()
     _dirty: tuple = ()
     needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for backward, where they are ``ctx.saved_tensors``."""
-        for t in tensors:
+        """Keep tensors for backward, where they are ``ctx.saved_tensors``.  TypeError for anything else."""
+        for k, t in enumerate(tensors):
             if t is not None and not isinstance(t, Tensor):
                 raise TypeError(
-                    "save_for_backward can only save variables, but argument is of type "
-                    f"{type(t).__name__}"
+                    f"save_for_backward can only save variables, but argument {k} is of type {type(t).__name__}"
                 )
-        self._saved = tensors
+        self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for ``jvp``."""
+        """Keep tensors for ``jvp``, where they are ``ctx.saved_tensors`` as well."""
+        for t in tensors:
+            if t is not None and not isinstance(t, Tensor):
+                raise AssertionError(
+                    "save_for_forward expects all arguments to be tensors; you should save non-tensors as attributes "
+                    "on ctx."
+                )
         self._saved_forward = tensors
 
     @property
     def saved_tensors(self) -> tuple:
-        """What :meth:`save_for_backward` kept; RuntimeError once a backward pass has given it up."""
+        """What :meth:`save_for_backward` kept.
+
+        RuntimeError once a backward pass has given it up, or if one of them was written to in the meantime.
+        """
         if self._saved is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have "
-                "already been freed). Specify retain_graph=True if you need to backward through the graph a second "
-                "time."
-            )
-        return self._saved
+            raise RuntimeError(_AGAIN)
+        return tuple([s if s is None else s.get() for s in self._saved])
 
-    def mark_dirty(self, *tensors: Tensor) -> None:
+    def jvp_of(self, cls: Any, tangents: list) -> Any:
+        """What ``cls.jvp`` makes of tangents, with what it has saved for it."""
+        kept = self._saved
+        if self._saved_forward:
+            self._saved = tuple([s if s is None else _Saved(s, None) for s in self._saved_forward])
+        try:
+            return cls.jvp(self, *tangents)
+        finally:
+            self._saved = kept
+
+    @property
+    def to_save(self) -> tuple:
+        return self._to_save
+
+    @property
+    def non_differentiable(self) -> tuple:
+        return self._not_differentiable
+
+    @property
+    def dirty_tensors(self) -> tuple:
+        return self._dirty
+
+    @property
+    def materialize_grads(self) -> bool:
+        return self._materialize
+
+    def mark_dirty(self, *args: Tensor) -> None:
         """Tell that these inputs were modified in place; they must be returned."""
-        self._dirty = tensors
+        self._dirty = args
 
-    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+    def mark_non_differentiable(self, *args: Tensor) -> None:
         """Tell that these outputs have no gradient."""
-        self._not_differentiable = tensors
+        self._not_differentiable = args
+
+    def mark_shared_storage(self, *pairs: Any) -> None:
+        """Not needed: what shares a storage is known without being told."""
+        import warnings
+
+        warnings.warn(
+            "mark_shared_storage is deprecated. Tensors with shared storages are automatically tracked. Note that "
+            "calls to `set_()` are not tracked", FutureWarning, stacklevel=2,
+        )  # fmt: skip
 
     def set_materialize_grads(self, value: bool) -> None:
         """Whether backward gets zeros (the default) or None for outputs that have no gradient."""
         self._materialize = value
 
 
-class Function(FunctionCtx):
+class BackwardCFunction(FunctionCtx):
+    """Base of the contexts: each :class:`Function` has a class of them, named after it."""
+
+    _forward_cls: Any = None
+
+    def apply(self, *args: Any) -> Any:
+        """Run the function's backward on gradients of its outputs."""
+        return _backward_of(self._forward_cls)(self, *args)
+
+    def name(self) -> str:
+        return type(self).__name__
+
+
+class _Saved:
+    """A tensor kept for backward, which nobody may write to."""
+
+    __slots__ = ("tensor", "version", "packed", "unpack")
+
+    def __init__(self, tensor: Tensor, hooks: Any) -> None:
+        self.tensor, self.version, self.unpack = tensor, 0 if tensor.is_inference() else tensor._version, None
+        if hooks is not None:
+            from .saved import pack
+
+            self.packed, self.unpack = pack(hooks, tensor), hooks.unpack_hook
+            self.tensor = None
+        elif _is_mutation_allowed():
+            self.tensor = tensor._get()
+
+    def get(self) -> Tensor:
+        if self.unpack is not None:
+            from .saved import unpacked
+
+            return unpacked(self.unpack, self.packed)
+        t = self.tensor
+        if type(t) is Value:
+            return Tensor._of(t)
+        if not t.is_inference() and t._version != self.version:
+            name = type(t.grad_fn).__name__.removesuffix("0").removesuffix("Backward") if t.grad_fn is not None else ""
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[{t.type()} {list(t.shape)}]{f', which is output 0 of {name},' if name else ''} is at version "
+                f"{t._version}; expected version {self.version} instead."
+            )
+        return t
+
+
+def _is_mutation_allowed() -> bool:
+    from .saved import is_mutation_allowed
+
+    return is_mutation_allowed()
+
+
+_function_ids = itertools.count()
+
+
+class FunctionMeta(type):
+    """Gives each :class:`Function` its class of contexts."""
+
+    def __init__(cls, name: str, bases: tuple, attrs: dict) -> None:
+        super().__init__(name, bases, attrs)
+        cls._backward_cls = type(name + "Backward", (BackwardCFunction,), {
+            "_forward_cls": cls, "_autograd_function_id": next(_function_ids), "__module__": cls.__module__,
+        })  # fmt: skip
+
+
+class Function(metaclass=FunctionMeta):
     """Base of custom functions: static methods ``forward(ctx, *args)`` and ``backward(ctx, *grads)``; use ``apply``.
 
     With ``setup_context(ctx, inputs, output)``, forward takes the arguments only.  Backward runs as plain Python, so it
     may read values, use NumPy, print; it is differentiable itself if it uses differentiable operations.
     """
+
+    generate_vmap_rule = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        import warnings
+
+        warnings.warn(
+            f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you should "
+            "invoke them on the class itself. Instantiating an autograd function will raise an error in a future "
+            "version of PyTorch.", DeprecationWarning, stacklevel=2,
+        )  # fmt: skip
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            "function with static forward method."
+        )
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -87,15 +222,33 @@ class Function(FunctionCtx):
 
     vjp = backward  # another name of it
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, *args: Any) -> Any:
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run forward, and connect its results to the graph through backward."""
-        ctx = cls()
+        from . import forward_ad
+        from .saved import current_hooks
+
+        ctx: Any = object.__new__(cls._backward_cls)
         tensors = [a if isinstance(a, Tensor) else None for a in args]
-        ctx.needs_input_grad = tuple(t is not None and t.requires_grad for t in tensors)
+        ctx.needs_input_grad = tuple([t is not None and t.requires_grad for t in tensors])
         tracked = get_mode().grad and any(ctx.needs_input_grad)
         before = [t._get() if t is not None else None for t in tensors]
-        with no_grad():
+        duals = forward_ad.tangents_of(before)
+        mode = get_mode()
+        with no_grad(), forward_ad._set_fwd_grad_enabled(False):
             if cls.setup_context is not Function.setup_context:
                 out = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, out)
@@ -106,110 +259,194 @@ class Function(FunctionCtx):
         for t in ctx._dirty:
             if not any(t is o for o in outs):
                 raise RuntimeError(
-                    "Some elements marked as dirty during the forward method were not "
-                    "returned as output."
+                    "Some elements marked as dirty during the forward method were not returned as output. The inputs "
+                    "that are modified inplace must all be outputs of the Function."
                 )
-        if not tracked:
-            return out
-        for t in ctx._dirty:
-            if t._get().meta.grad == LEAF:
-                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
-        result = _connect(cls, ctx, tensors, before, outs)
+        if tracked:
+            if local.trace.nested:  # backward is recorded now, see ``nested``
+                ctx._saved = tuple([s if s is None else _Saved(s, None) for s in ctx._to_save])
+            for t in ctx._dirty:
+                if t._get().meta.grad == LEAF:
+                    raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+            result = _connect(cls, ctx, tensors, before, outs)
+        else:
+            result = list(outs)
+        hooks = current_hooks() if mode.scoped and tracked else None
+        ctx._saved = tuple([s if s is None else _Saved(s, hooks) for s in _swapped(ctx._to_save, outs, result)])
+        ctx._to_save = ()
+        if duals is not None:
+            forward_ad.apply_jvp(cls, ctx, tensors, duals, result)
         return result[0] if single else tuple(result)
 
 
-def _connect(cls: type[Function], ctx: Any, tensors: list, before: list, outs: tuple) -> list:
-    joined = [
-        k for k, o in enumerate(outs)
+def _swapped(saved: tuple, outs: tuple, result: list) -> list:
+    """Saved outputs are kept as the tensors that the caller gets."""
+    return [next((r for o, r in zip(outs, result, strict=True) if o is s and isinstance(r, Tensor)), s) for s in saved]
+
+
+def _backward_of(cls: Any) -> Any:
+    if cls.backward is not Function.backward and cls.vjp is not Function.vjp and cls.vjp is not cls.backward:
+        raise RuntimeError(
+            "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement "
+            "one of them."
+        )
+    return cls.backward if cls.backward is not Function.backward else cls.vjp
+
+
+class _Backward:
+    """The handle of a custom function's watch: runs ``backward`` and checks what comes back."""
+
+    def __init__(self, cls: Any, ctx: Any, tensors: list, before: list, outs: list) -> None:
+        self.cls, self.ctx, self.before = cls, ctx, before
+        self.dtypes = [t.dtype if t is not None else None for t in tensors]
+        #: (shape, dtype) of each output that may have a gradient
+        self.outs = outs
+        self.slots: dict[int, int] = {}
+
+    @property
+    def name(self) -> str:
+        return self.cls.__name__ + "Backward"
+
+    def __call__(self, cotangents: dict[int, Value]) -> dict[Any, Value]:
+        from ..tensor import functions as T
+
+        ctx = self.ctx
+        grads: list[Any] = [None] * len(self.outs)
+        for k, (slot, told) in enumerate(zip(self.slots, self.outs, strict=True)):
+            c = cotangents.get(slot)
+            if c is not None:
+                grads[k] = Tensor._of(c)
+            elif ctx._materialize and told is not None:
+                grads[k] = T.zeros(told[0], dtype=told[1])
+        try:
+            back = _backward_of(self.cls)(ctx, *grads)
+        except Exception:
+            if reverse.inspector is not None:
+                reverse.inspector.failed(self.name, getattr(ctx, "_location", None))
+            raise
+        if not is_retaining():
+            ctx._saved = None
+        return self.checked(back if isinstance(back, tuple) else (back,))
+
+    def forward(self, tangents: list[Value | None]) -> list[Value | None]:
+        """Tangents of the results that have some, from those of the inputs that require gradients: by ``jvp``."""
+        moving = iter(tangents)
+        given = [
+            Tensor._of(t) if need and (t := next(moving)) is not None else None for need in self.ctx.needs_input_grad
+        ]
+        if self.ctx._materialize:
+            given = [
+                v if v is not None or x is None or not dtype.is_floating_point else Tensor._of(x).new_zeros(x.meta.shape)
+                for v, x, dtype in zip(given, self.before, self.dtypes, strict=True)
+            ]
+        out = self.ctx.jvp_of(self.cls, given)
+        out = out if isinstance(out, tuple) else (out,)
+        if len(out) != len(self.outs):
+            raise RuntimeError(
+                f"{self.cls.__name__}.jvp returned {len(out)} tangents for {len(self.outs)} outputs of its forward "
+                "function"
+            )
+        for t, told in zip(out, self.outs, strict=True):
+            if t is not None and told is not None and tuple(t.shape) != told[0]:
+                raise RuntimeError(
+                    f"{self.cls.__name__}.jvp returned a tangent of {list(t.shape)} for an output of {list(told[0])}"
+                )
+        return [t if t is None else t._get() for t, told in zip(out, self.outs, strict=True) if told is not None]
+
+    def checked(self, back: tuple) -> dict[Any, Value]:
+        """Gradients by the value that they belong to."""
+        n = len(self.before)
+        if len(back) > n and all(g is None for g in back[n:]):
+            back = back[:n]
+        if len(back) != n:
+            raise RuntimeError(
+                f"function {self.name} returned an incorrect number of gradients (expected {n}, got {len(back)})"
+            )
+        out: dict[Any, Value] = {}
+        for i, g in enumerate(back):
+            if g is None:
+                continue
+            if not isinstance(g, Tensor):
+                raise RuntimeError(
+                    f"expected Variable or None (got {type(g).__name__}) for gradient {i} of {self.name}"
+                )
+            source = self.before[i]
+            if source is None:
+                raise RuntimeError(
+                    f"function {self.name} returned a gradient different than None at position {i + 1}, but the "
+                    "corresponding forward input was not a Variable"
+                )
+            if not self.ctx.needs_input_grad[i]:
+                continue
+            want = source.meta
+            if g._get().meta.shape != want.shape:
+                if not _expands(want.shape, tuple(g.shape)):
+                    raise RuntimeError(
+                        f"Function {self.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
+                        f"expected shape compatible with {list(want.shape)}"
+                    )
+                g = g.sum_to_size(want.shape)
+            if g._get().meta.dtype != want.dtype:
+                if g.is_complex():
+                    raise RuntimeError(
+                        f"Function {self.name} returned an invalid gradient at index {i} - expected dtype "
+                        f"{self.dtypes[i]} but got {g.dtype}"
+                    )
+                g = g.to(self.dtypes[i])
+            if reverse.inspector is not None:
+                reverse.inspector.custom(self.name, getattr(self.ctx, "_location", None), i, g._get())
+            out[source] = g._get() if source not in out else (Tensor._of(out[source]) + g)._get()
+        return out
+
+
+def _connect(cls: Any, ctx: Any, tensors: list, before: list, outs: tuple) -> list:
+    moving = [before[i] for i, need in enumerate(ctx.needs_input_grad) if need]
+    told = [
+        (tuple(o.shape), o.dtype)
         if isinstance(o, Tensor) and (o.dtype.is_floating_point or o.dtype.is_complex)
-        and not any(o is m for m in ctx._not_differentiable)
+        and not any(o is m for m in ctx._not_differentiable) else None
+        for o in outs
     ]  # fmt: skip
+    if get_mode().located:
+        from ..engine.errors import user_location
+
+        ctx._location = user_location()
+    return tied(cls.__name__, _Backward(cls, ctx, tensors, before, told), moving, outs, ctx._dirty)
+
+
+def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple = ()) -> list:
+    """``outs`` as results of ``moving`` whose gradients ``handle`` takes; those of ``handle.outs`` that are not None.
+
+    Sets ``handle.slots``, in the order of ``outs``, to the slots of the results (negative ones for the others).
+    """
+    joined = [k for k, t in enumerate(handle.outs) if t is not None]
     result: list[Any] = list(outs)
     for k, o in enumerate(outs):
         if isinstance(o, Tensor) and k not in joined and o._get().meta.grad != NO_GRAD:
             result[k] = o.detach()
+    handle.slots = {-1 - k: k for k in range(len(outs))}
     if not joined:
         return result
-    needed = [i for i, need in enumerate(ctx.needs_input_grad) if need]
-    moving = [before[i] for i in needed]
-    n = len(joined)
-    op = _custom_op(cls, n)
     values = [outs[k]._get() for k in joined]
-    got = record(op, n, (*values, *moving))
-    got = got if type(got) is tuple else (got,)
-    metas = [v.meta for v in got]
-    slots = tuple(v.slot for v in got)
-
-    def handle(cotangents: dict[int, Value]) -> dict[Any, Value]:
-        from ..tensor import functions as T
-
-        grads: list[Any] = [None] * len(outs)
-        for k, slot, meta in zip(joined, slots, metas, strict=True):
-            c = cotangents.get(slot)
-            if c is not None:
-                grads[k] = Tensor._of(c)
-            elif ctx._materialize:
-                grads[k] = T.zeros(meta.shape, dtype=outs_dtype[k])
-        if ctx._materialize:
-            for k, o in enumerate(shapes):
-                if grads[k] is None and o is not None:
-                    grads[k] = T.zeros(o[0], dtype=o[1])
-        back = (cls.backward if cls.backward is not Function.backward else cls.vjp)(ctx, *grads)
-        if not is_retaining():
-            ctx._saved = None
-        back = back if isinstance(back, tuple) else (back,)
-        if len(back) > len(tensors) and all(g is None for g in back[len(tensors) :]):
-            back = back[: len(tensors)]
-        if len(back) != len(tensors):
-            raise RuntimeError(
-                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(tensors)}, "
-                "got "
-                f"{len(back)})"
-            )
-        out: dict[Any, Value] = {}
-        for i, g in enumerate(back):
-            if g is None or not ctx.needs_input_grad[i]:
-                continue
-            if not isinstance(g, Tensor):
-                raise RuntimeError(
-                    f"expected Variable or None for gradient {i} of {cls.__name__}Backward, "
-                    f"got {type(g).__name__}"
-                )
-            want = before[i].meta
-            if g._get().meta.shape != want.shape:
-                if tuple(g.shape) != want.shape and g.numel() >= before[i].meta.size and _expands(want.shape, g.shape):
-                    g = g.sum_to_size(want.shape)
-                else:
-                    raise RuntimeError(
-                        f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "
-                        f"{list(g.shape)} but expected shape compatible with {list(want.shape)}"
-                    )
-            if g._get().meta.dtype != want.dtype:
-                g = g.to(tensors[i].dtype)
-            value = g._get()
-            source = before[i]
-            out[source] = value if source not in out else (Tensor._of(out[source]) + g)._get()
-        return out
-
-    outs_dtype = {k: outs[k].dtype for k in joined}
-    shapes = [(tuple(o.shape), o.dtype) if isinstance(o, Tensor) and not any(o is m for m in ctx._not_differentiable)
-              else None for o in outs]  # fmt: skip
-    stop = Watch(slots, handle)
     trace = local.trace
-    for slot in slots:
-        trace.watched[slot] = stop
-    saved = list(ctx._saved)
+    if trace.nested:
+        got = nested.tie(name, handle, [-1 - k for k in joined], values, moving)
+    else:
+        got = record(_custom_op(name, len(joined)), len(joined), (*values, *moving))
+        got = got if type(got) is tuple else (got,)
+        numbered = {k: v.slot for k, v in zip(joined, got, strict=True)}
+        handle.slots = {numbered.get(k, -1 - k): k for k in range(len(outs))}
+        stop = Watch(tuple(numbered.values()), handle)
+        stop.forward = getattr(handle, "forward", None)
+        for slot in numbered.values():
+            trace.watched[slot] = stop
     for k, v in zip(joined, got, strict=True):
         original = outs[k]
-        if any(original is d for d in ctx._dirty):
+        if any(original is d for d in dirty):
             original._set(v)
             result[k] = original
         else:
             result[k] = Tensor._of(v)
-        for j, s in enumerate(saved):
-            if s is original:
-                saved[j] = result[k]
-    ctx._saved = tuple(saved)
     return result
 
 
@@ -221,11 +458,11 @@ def _expands(small: tuple, big: tuple) -> bool:
 _ops: dict[tuple, Op] = {}
 
 
-def _custom_op(cls: type, n: int) -> Op:
+def _custom_op(name: str, n: int) -> Op:
     """The results of forward, tied to the inputs; its gradient is never taken, since a watch stops before it."""
-    key = (cls.__name__, n)
+    key = (name, n)
     if key not in _ops:
-        _ops[key] = Op(cls.__name__, lambda static, args: tuple(args[:static]), info=CUSTOM)
+        _ops[key] = Op(name, lambda static, args: tuple(args[:static]), saves=False, info=CUSTOM)
     return _ops[key]
 
 
@@ -247,7 +484,6 @@ def moved(t: Tensor, place: Any) -> Tensor:
 
 def once_differentiable(fn: Any) -> Any:
     """Decorator of a backward that is not differentiable itself: a second derivative raises."""
-    import functools
 
     @functools.wraps(fn)
     def wrapper(ctx: Any, *args: Any) -> Any:
@@ -275,4 +511,23 @@ class _Refuse(Function):
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
 
-_ = Leaf
+class InplaceFunction(Function):
+    """A :class:`Function` with a flag ``inplace``, as old programs subclass it."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
+class NestedIOFunction(Function):
+    """A function of nested tuples and lists of tensors, from PyTorch's early days; refuses to run.
+
+    Give the nested parts as separate arguments of a plain :class:`Function` instead.
+    """
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(
+            "NestedIOFunction: nested arguments are not supported; flatten them (torch.utils._pytree.tree_flatten) and "
+            "use a torch.autograd.Function"
+        )

@@ -1,109 +1,143 @@
-"""The backward graph as one can look at it: nodes with names and next functions."""
+"""The backward graph: its nodes, hooks on them, and what is kept for it."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..engine import Leaf, Value
-from ..engine.trie import Call, Graph, Input
+from ..engine import Leaf
+from ..engine import grad as reverse
+from ..engine.trie import Input
+from ..tensor import Tensor
+from ..utils.hooks import RemovableHandle
+from .nodes import CUSTOM as CUSTOM
+from .nodes import GradientEdge as GradientEdge
+from .nodes import Node as Node
+from .nodes import get_gradient_edge as get_gradient_edge
+from .nodes import node_of as node_of
+from .saved import allow_mutation_on_saved_tensors as allow_mutation_on_saved_tensors
+from .saved import disable_saved_tensors_hooks as disable_saved_tensors_hooks
+from .saved import save_on_cpu as save_on_cpu
+from .saved import saved_tensors_hooks as saved_tensors_hooks
 
-__all__ = ["Node", "node_of"]
+__all__ = [
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge",
+    "increment_version", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
+    "set_warn_on_accumulate_grad_stream_mismatch",
+]  # fmt: skip
 
 
-#: Mark of the operations that stand for a custom function.
-CUSTOM = "custom function"
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Count a write to a tensor, or to each of several, that went another way than through its operations."""
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        if t.is_inference():
+            raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.")
+        if t._alias is None:
+            t._bumps += 1
+        else:
+            t._count_write(t._alias)
 
 
-class Node:
-    """A step of the backward graph: the gradient of one recorded operation.
+def set_warn_on_accumulate_grad_stream_mismatch(enabled: bool) -> None:
+    """Accepted for PyTorch's sake: operations run in the order of the program, there are no streams to mismatch."""
+    if not isinstance(enabled, bool):
+        raise TypeError(f"enabled must be a bool, not {type(enabled).__name__}")
 
-    ``name()`` is such as 'AddBackward0'; ``next_functions`` lead to the steps that come after it on the way back, a
-    ``variable`` is the leaf of an 'AccumulateGrad' step.
+
+class _MultiHandle(RemovableHandle):
+    """Removes the hooks of all tensors."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = tuple(handles)
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+    def __getstate__(self) -> tuple:
+        return self.handles
+
+    def __setstate__(self, state: tuple) -> None:
+        self.handles = state
+
+
+def register_multi_grad_hook(
+    tensors: Sequence[Tensor], fn: Callable[[Any], None], *, mode: str = "all"
+) -> RemovableHandle:  # fmt: skip
+    """Call ``fn`` in each reverse pass when gradients of ``tensors`` are there.
+
+    mode "all": ``fn(list of gradients)`` once those of all the tensors that get one in that pass have come, with None
+    for the others.  mode "any": ``fn(gradient)`` once, with the first that comes.  Raises ValueError for other modes.
     """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    lock = threading.Lock()
+    state: dict[str, Any] = {"task": None}
 
-    __slots__ = ("_name", "_next", "variable", "metadata", "_key")
+    def arrive(k: int, grad: Tensor) -> None:
+        from .passes import current_task
 
-    def __new__(cls, name: str, *args: Any, **kwargs: Any) -> Any:
-        # a class for each name: programs that draw graphs print the name of the type
-        short = name.rsplit(":", 1)[-1]
-        kind = _kinds.get(short)
-        if kind is None:
-            kind = _kinds[short] = type(short, (Node,), {"__slots__": ()})
-        return object.__new__(kind)
+        task = current_task()
+        with lock:
+            if state["task"] != task.id:
+                expected = _will_arrive(task, tensors) if mode == "all" else None
+                state.update(task=task.id, expected=expected, grads=[None] * len(tensors), done=False)
+            if mode == "any":
+                run = not state["done"]
+                state["done"] = True
+            else:
+                if state["grads"][k] is None:
+                    state["expected"].discard(k)
+                state["grads"][k] = grad
+                run = not state["expected"] and not state["done"]
+                state["done"] = state["done"] or run
+        if run:
+            fn(grad if mode == "any" else state["grads"])
 
-    def __init__(self, name: str, following: Any, key: Any, variable: Any = None) -> None:
-        self._name, self._next, self._key = name, following, key
-        self.metadata: dict = {}
-        if variable is not None:
-            self.variable = variable
-
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def next_functions(self) -> tuple:
-        """((node or None, 0), …) in the order of the operation's differentiable inputs."""
-        return tuple((n, 0) for n in self._next())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} object at {hash(self._key) & 0xFFFFFFFFFFFF:#014x}>"
+    handles = [t.register_hook(lambda g, k=k: arrive(k, g)) for k, t in enumerate(tensors)]
+    return _MultiHandle(handles)
 
 
-_kinds: dict[str, type] = {}
+def _will_arrive(task: Any, tensors: Sequence[Tensor]) -> set[int]:
+    """Which tensors get gradients in a pass."""
+    if task.leaves is not None:
+        reached: Any = {("leaf", leaf) for leaf in task.leaves}
+        return {k for k, t in enumerate(tensors) if ("leaf", t._get().node) in reached or not t.is_leaf}
+    reached = _reached(task.roots)
+    out = set()
+    for k, t in enumerate(tensors):
+        v = t._get()
+        where = ("leaf", v.node) if type(v.node) is Leaf else (v.trace, v.slot) if v.trace is not None else v.node
+        if where in reached:
+            out.add(k)
+    return out
 
 
-def backward_name(op: str) -> str:
-    """PyTorch's name of an operation's node: 'log_softmax' -> 'LogSoftmaxBackward0'."""
-    if op.endswith("_put"):
-        return "torch::autograd::CopySlices"
-    renamed = {"matmul": "mm", "linear": "addmm", "alias": "clone", "_getitem": "select", "reshape": "view",
-               "flatten": "view"}  # fmt: skip
-    name = renamed.get(op, op).strip("_")
-    return "".join(part[:1].upper() + part[1:] for part in name.replace(" ", "_").split("_")) + "Backward0"
+def _reached(roots: list) -> set:
+    """Places of the tape that lie behind some values."""
+    run = reverse.current_pass()
+    todo: dict[Any, set[int]] = {}
+    out: set = set()
 
+    def visit(v: Any) -> None:
+        where, slot = run.point(v)
+        if type(where) is Leaf:
+            out.add(("leaf", where))
+        elif hasattr(where, "watched"):
+            todo.setdefault(where, set()).add(slot)
 
-def node_of(tensor: Any) -> Node:
-    """The node of a tensor that is not a leaf."""
-    value: Value = tensor._get()
-    if value.trace is not None:
-        trace = value.trace
-        return _node(trace.state.graph(), value.slot, lambda s: trace.values[s], id(trace))
-    if type(value.node) is tuple:
-        segment, slot = value.node
-        return _node(segment.graph, slot, segment.inputs.get, id(segment))
-    return Node("FreedBackward0", lambda: (), id(value))
-
-
-def _node(graph: Graph, slot: int, input_of: Any, where: int) -> Node:
-    source = graph.producer[slot]
-    if type(source) is Input or graph.metas[slot].grad == 1:
-        value = input_of(slot)
-        if value is not None and type(value.node) is Leaf:
-            owner = value.node.owner() if value.node.owner is not None else None
-            variable = owner if owner is not None else _variable(value)
-            return Node("torch::autograd::AccumulateGrad", lambda: (), id(value.node), variable)
-        if value is not None and type(value.node) is tuple:
-            segment, s = value.node
-            return _node(segment.graph, s, segment.inputs.get, id(segment))
-        return Node("FreedBackward0", lambda: (), (where, slot))
-    if type(source) is not Call:
-        return Node("Backward", lambda: (), (where, slot))
-
-    def following() -> tuple:
-        return tuple(_node(graph, s, input_of, where) for s in source.wrt_slots)
-
-    custom = getattr(source.op, "info", None) is CUSTOM
-    name = source.op.name + "Backward" if custom else backward_name(source.op.name)
-    return Node(name, following, (where, source.first))
-
-
-def _variable(value: Value) -> Any:
-    from ..tensor import Tensor
-
-    return Tensor._of(value)
+    for v in roots:
+        visit(v)
+    while todo:
+        where = max(todo, key=run.order)
+        slots = todo.pop(where)
+        pending = not hasattr(where, "graph")
+        graph = where.state.graph() if pending else where.graph
+        for s in run._reach(graph, dict.fromkeys(slots)):
+            out.add((where, s))
+            if type(graph.producer[s]) is Input or graph.metas[s].grad == 1:
+                v = where.values[s] if pending else run._value(where, None, s)
+                if v.trace is not where or type(v.node) is Leaf:
+                    visit(v)
+    return out

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..engine import get_mode, set_mode
 
 __all__ = [
-    "enable_grad", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_grad_enabled",
+    "enable_grad", "enforce_grad_layout_policy", "inference_mode", "is_grad_enabled", "is_inference_mode_enabled",
+    "is_multithreading_enabled", "no_grad", "set_grad_enabled", "set_multithreading_enabled",
 ]  # fmt: skip
 
 
@@ -136,3 +138,72 @@ class set_grad_enabled(_Mode):
 
     def __exit__(self, *exc: object) -> None:
         set_mode(get_mode().replace(grad=self._before.grad))
+
+
+class set_multithreading_enabled:
+    """Whether reverse passes may use several threads: remembered, without effect, since Python never does that here.
+
+    The work of a reverse pass runs in XLA's threads in either case.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.prev, self.mode = is_multithreading_enabled(), bool(mode)
+        _threads.enabled = self.mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        _threads.enabled = self.prev
+
+
+_threads = threading.local()
+
+
+def is_multithreading_enabled() -> bool:
+    """What :class:`set_multithreading_enabled` was told last in this thread."""
+    return getattr(_threads, "enabled", True)
+
+
+class enforce_grad_layout_policy(_Mode):
+    """Whether gradients must be laid out in memory as their parameters: remembered, and without effect.
+
+    XLA chooses the layout in memory, and ``.stride()`` is the same either way.
+    """
+
+    def __init__(self, enable: bool = True) -> None:
+        self.prev, self.mode = getattr(_threads, "layout", True), enable
+        _threads.layout = enable
+
+    def clone(self) -> Any:
+        return type(self)(self.mode)
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        _threads.layout = self.prev
+        return super().__call__(fn)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        _threads.layout = self.prev
+
+
+class _unsafe_preserve_version_counter:
+    """Context after which tensors have the ``_version`` that they had before it."""
+
+    def __init__(self, tensors: Any) -> None:
+        self.tensors = tensors if isinstance(tensors, (tuple, list)) else (tensors,)
+        self.versions = [t._version for t in self.tensors]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        for t, version in zip(self.tensors, self.versions, strict=True):
+            if t._alias is None:
+                t._bumps = version
+            elif t._alias.writes is not None:
+                t._alias.writes[0] = version
+            else:
+                t._alias.storage.quiet += t._version - version

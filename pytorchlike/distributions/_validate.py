@@ -6,6 +6,7 @@ being recorded, so the check is recorded with it: a failure is raised where a va
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +21,10 @@ from .constraints import Constraint, host_array, known_on_host, takes_arrays
 
 
 @op(namespace=None, method=False, out=False, differentiable=False, name="_require_all")
-def _require_all(input: Array, message: str) -> Any:
-    """Demand that all are true when the program runs; ValueError otherwise."""
+def _require_all(input: Array, message: str, error: str) -> Any:
+    """Demand that all are true when the program runs; the builtin exception ``error`` otherwise."""
     ok = jnp.all(input)
-    check(ok, ValueError, message)
+    check(ok, getattr(builtins, error), message)
     return ok
 
 
@@ -53,13 +54,9 @@ def require(constraint: Constraint, value: Tensor, now: Callable[[], str], later
         require_all(found, later())
 
 
-def require_all(ok: Tensor, message: str) -> None:
-    """Demand that a tensor of bools is all true: now if the host knows it, else recorded."""
-    host = host_array(ok)
-    if host is None:
-        find("", "_require_all")(ok, message)
-    elif not host.all():
-        raise ValueError(message)
+def require_all(ok: Tensor, message: str, error: type[Exception] = ValueError) -> None:
+    """Demand that a tensor of bools is all true, where a value is next read."""
+    find("", "_require_all")(ok, message, error.__name__)
 
 
 def describe(constraint: Constraint) -> str:

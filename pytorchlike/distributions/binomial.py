@@ -9,6 +9,7 @@ from ..tensor import Size, Tensor
 from ..tensor import functions as T
 from . import constraints
 from ._logits import ProbsOrLogits, either
+from .constraints import host_array
 from .distribution import Distribution
 from .utils import broadcast_all, enumerate_numbers
 
@@ -77,8 +78,10 @@ class Binomial(ProbsOrLogits, Distribution):
 
     def _common_count(self) -> int:
         """The number of trials if it is the same for all; reads it."""
-        n = int(self.total_count.max())
-        if not self.total_count.min() == n:
+        counts = host_array(self.total_count)
+        counts = self.total_count.detach().numpy() if counts is None else counts
+        n = int(counts.max())
+        if counts.min() != n:
             raise NotImplementedError("Inhomogeneous total count not supported by `entropy` and `enumerate_support`.")
         return n
 

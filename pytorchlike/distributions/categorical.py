@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..autograd.mode import no_grad
-from ..tensor import Size, Tensor
+from ..tensor import Size, Tensor, tensor
 from ..tensor import functions as T
 from ..tensor.dtype import finfo, int64
 from . import constraints
 from ._logits import ProbsOrLogits, either
+from .constraints import host_array
 from .distribution import Distribution
 from .utils import enumerate_numbers
 
@@ -36,6 +39,10 @@ class Categorical(ProbsOrLogits, Distribution):
             raise ValueError(f"`{self._given}` parameter must be at least one-dimensional.")
         if probs is not None:
             self.probs = value / value.sum(-1, keepdim=True)
+            host = host_array(value)
+            if host is not None and host.dtype.kind == "f":
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    self._given_values = {"probs": tensor(host / host.sum(-1, keepdims=True))}
         else:
             self.logits = value - value.logsumexp(dim=-1, keepdim=True)
         self._num_events = value.shape[-1]

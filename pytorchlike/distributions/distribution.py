@@ -36,6 +36,10 @@ class Distribution:
     _validate_args = __debug__
     #: What :meth:`expand` expands (tensors) or copies, of classes that leave it to this one.
     _parameters: ClassVar[tuple[str, ...]]
+    #: Parameters that belong to another distribution inside, which has checked them.
+    _checked_inside: ClassVar[tuple[str, ...]] = ()
+    #: Set before ``__init__``: values known on the host of parameters that are computed, to check in their place.
+    _given_values: dict[str, Tensor]
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -68,12 +72,13 @@ class Distribution:
                 "the distribution with `validate_args=False` to turn off validation.",
                 stacklevel=4,
             )
+        given = self.__dict__.pop("_given_values", {})
         for name, constraint in arg_constraints.items():
-            if constraints.is_dependent(constraint):
+            if constraints.is_dependent(constraint) or name in self._checked_inside:
                 continue
             if name not in self.__dict__ and isinstance(getattr(type(self), name), lazy_property):
                 continue  # follows from the parameters that were given
-            value = getattr(self, name)
+            value = given[name] if name in given else getattr(self, name)
             require(
                 constraint,
                 value,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..autograd.mode import enable_grad
 from ..nn import functional as F
-from ..tensor import Size, Tensor, tensor
+from ..tensor import Tensor, tensor
 from ..tensor import functions as T
 from ..tensor.dtype import finfo, get_default_dtype
 
@@ -83,7 +83,7 @@ def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
     return T.log(probs) - T.log1p(-probs) if is_binary else T.log(probs)
 
 
-class lazy_property:  # noqa: N801
+class lazy_property:
     """A property computed at its first use, with gradients on, and kept as an attribute of the object."""
 
     def __init__(self, wrapped: Callable[[Any], Any]) -> None:
@@ -99,7 +99,7 @@ class lazy_property:  # noqa: N801
         return value
 
 
-class _lazy_property_and_property(lazy_property, property):  # noqa: N801
+class _lazy_property_and_property(lazy_property, property):
     """What a class shows of a lazy property: a property, for tools that document classes."""
 
     def __init__(self, wrapped: Callable[[Any], Any]) -> None:
@@ -123,7 +123,7 @@ def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:
 
 
 def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
-    """Square matrices whose entries on and below diagonal ``diag`` are given row by row, 0 above: ``(*, k) -> (*, n, n)``.
+    """Square matrices whose entries on and below diagonal ``diag`` are given row by row: ``(*, k) -> (*, n, n)``.
 
     Raises ValueError if no matrix has that many such entries.
     """

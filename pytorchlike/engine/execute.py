@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 from collections import OrderedDict
@@ -82,7 +83,7 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
         _assign(trace, state, live, outs)
         return
     with jax.enable_x64(True):
-        program = _find(state, live, dead, trace, reason)
+        program = None if local.evaluator is not None else _find(state, live, dead, trace, reason)
         if program is None:  # op by op
             _run_op_by_op(trace, state, live)
             return
@@ -300,9 +301,13 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
         pieces = regions.divide(schedule, state.graph()) if len(schedule.steps) >= 16 else None
         history = state.history = (live, schedule, pieces)
     _, schedule, pieces = history
-    how = OpByOp()
     values = trace.values
-    env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
+    if local.evaluator is None:
+        how = OpByOp()
+        env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
+    else:
+        how, pieces = local.evaluator(), None
+        env = {s: how.place(values[s].data, values[s].meta) for s in schedule.inputs}
     numbers = Numbers(trace.ints, trace.floats, trace.complexes)
     if pieces is None:
         flags = evaluate(schedule, env, numbers, how, drop=True)
@@ -324,13 +329,14 @@ def evaluate_apart(trace: Trace, value: Value) -> Any:
     if value.slot >= state.n:  # recorded by another thread between two of our steps
         state = trace.state
     with jax.enable_x64(True):
-        return _apart_one(state, trace, value, Inline() if state.place is TRACED else OpByOp())
+        return _apart_one(state, trace, value, Inline() if state.place is TRACED else (local.evaluator or OpByOp)())
 
 
 def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:
     schedule = Schedule(state.graph(), (value.slot,), checks=False)
     values = trace.values
-    env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
+    take = _input if local.evaluator is None else operator.attrgetter("data")
+    env = {s: how.place(take(values[s]), values[s].meta) for s in schedule.inputs}
     flags = evaluate(schedule, env, Numbers(*how.vectors(trace)), how, drop=True)
     how.report(flags)
     return env[value.slot]

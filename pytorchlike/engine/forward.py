@@ -129,6 +129,8 @@ class _Forward:
             if not any(moving):
                 continue
             watch = where.watched.get(call.first)
+            if type(watch) is Watch and watch.handle is not None and watch.forward is None:
+                raise NotImplementedError(f"forward-mode derivatives do not go through {call.op.name}; use reverse mode")
             if type(watch) is Watch and watch.forward is not None:
                 got = watch.forward([env.get(s) for s in call.wrt_slots])
                 found = dict(zip(call.out_slots, got, strict=True))
@@ -205,4 +207,50 @@ def _jvp_op(kernel: Any, wrt: tuple[int, ...], present: tuple[bool, ...], info: 
     return found
 
 
-__all__ = ["push"]
+def behind(value: Value) -> list[Any]:
+    """What the tape leads to from a value: leaves, and None for something outside of a nested recording."""
+    walker = _Forward([], [])
+    todo = [walker.point(value)]
+    found: dict[Any, None] = {}
+    seen: set[tuple] = set()
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        where, slot = at
+        if type(where) is Leaf:
+            found[where] = None
+        elif where is not None:
+            todo.extend(_sources(walker, where, slot, found))
+    return list(found)
+
+
+def _sources(walker: _Forward, where: Any, slot: int, found: dict[Any, None]) -> list[tuple[Any, int]]:
+    """Where the way back from a slot leaves its region."""
+    pending = isinstance(where, Trace)
+    graph = where.state.graph() if pending else where.graph
+    key = ("behind", slot)
+    ends = graph.cache.get(key)
+    if ends is None:
+        reach = {slot}
+        for e in reversed(graph.entries):
+            if type(e) is Call and e.tracked and not reach.isdisjoint(e.out_slots):
+                reach.update(e.wrt_slots)
+        ends = graph.cache[key] = tuple(
+            s for s in reach
+            if graph.metas[s].grad and not (type(graph.producer[s]) is Call and graph.producer[s].tracked)
+        )  # fmt: skip
+    points = []
+    for s in ends:
+        value = where.values[s] if pending else where.inputs.get(s)
+        if value is None:
+            found[where.leaves.get(s)] = None
+        elif value.trace is where and type(value.node) is not Leaf:
+            found[None] = None
+        else:
+            points.append(walker.point(value))
+    return points
+
+
+__all__ = ["behind", "push"]

@@ -108,7 +108,7 @@ def backward(
     if local.scopes:
         settle()
     trace = local.trace
-    if targets is None and not create_graph and not trace.watched and inspector is None and not tangents:
+    if targets is None and not create_graph and not trace.watched and inspector is None and not _stepwise():
         slots = []
         for r in roots:
             if r.trace is not trace:
@@ -119,12 +119,18 @@ def backward(
     return _Pass(roots, seeds, targets, retain_graph, create_graph, batch).run()
 
 
+def _stepwise() -> bool:
+    """Whether somebody must see the steps of a reverse pass as recorded calls."""
+    return bool(local.scopes) and any(s.steps for s in local.scopes)
+
+
+def place() -> tuple:
+    """Inside the handle of a watch: the pass, the trace or segment that it goes through, the values of a trace."""
+    return _running.place
+
+
 #: Looks at every single step of all reverse passes, or None: ``inspector(call, index, gradients)``, see ``anomaly``.
 inspector: Any = None
-
-#: Threads in which forward derivatives are carried along, so that reverse passes must be made of recorded steps.
-tangents: list = []
-
 
 def _quick(trace: Trace, roots: tuple, seeds: list, retain: bool) -> list[tuple[Leaf, Value]]:
     """The common case: everything on the tape is pending, nobody wants to look in between."""
@@ -404,8 +410,9 @@ class _Pass:
         for s in inner:
             if s in given:
                 self.wanted[(where, s)] = given[s]
+        _running.place = self, where, values
         if at.handle is not None:
-            if self.batch is None:
+            if self.batch is None or getattr(at.handle, "batched", False):
                 found = at.handle(given)
             else:
                 found = self._rows(at.handle, given)
@@ -523,7 +530,7 @@ class _Pass:
     def carry(self, where: Any, graph: Graph, values: list | None, plan: tuple, outs: tuple, first: dict,
               targets: tuple | None, stop: int, keep: tuple) -> dict[int, Value]:  # fmt: skip
         """Cotangents ``first`` through ``plan``; what comes out, by slot."""
-        steps = self.create or self.batch is not None or inspector is not None or local in tangents
+        steps = self.create or self.batch is not None or inspector is not None or _stepwise()
         if steps or (values is not None and where is not self.trace):
             got = self._recorded(where, values, plan, outs, dict(first))
             if not self.retain:

@@ -24,6 +24,10 @@ from .trace import Trace, local, read
 from .trie import Call, Graph, Input, Reverse, State
 
 
+class Unknown(RuntimeError):
+    """A value was asked for that is not known while a function is being recorded."""
+
+
 class Nested(Trace):
     """The recording of a function, open while used as a context manager.
 
@@ -61,6 +65,12 @@ class Nested(Trace):
         self.closed = True
         if kind is not None:
             self.undo()
+
+    def clear(self, leaf: Any) -> None:
+        """The gradient of a leaf was set to None: for recordings that are used again to take note of."""
+
+    def numbered(self, at: int, source: Any) -> None:
+        """The floats from position ``at`` on are numbers of ``source``, an optimizer and its group, or of nobody known."""
 
     def undo(self) -> None:
         """Give what existed before, and was written to, its old value."""
@@ -133,7 +143,7 @@ class Nested(Trace):
 
         graph = self.state.graph()
         if value.slot in batched_slots(graph, frozenset(self.batched), self.varies):
-            raise RuntimeError(self.refusal)
+            raise Unknown(self.refusal)
         schedule = Schedule(graph, (value.slot,), checks=False)
         env = {s: self._known(s) for s in schedule.inputs}
         how = Inline() if self.state.place is TRACED else OpByOp()
@@ -146,7 +156,7 @@ class Nested(Trace):
     def _known(self, slot: int) -> Any:
         value = self.sources.get(slot, self.values[slot])
         if value is None:
-            raise RuntimeError(self.refusal)
+            raise Unknown(self.refusal)
         with self.outside():
             return read(value)
 
@@ -318,4 +328,4 @@ def body_of(state: State, params: tuple[int, ...], outs: tuple[int, ...], varies
     return found
 
 
-__all__ = ["Body", "Input", "Nested", "Seeds", "Staged", "batched_slots", "seeds_of"]
+__all__ = ["Body", "Input", "Nested", "Seeds", "Staged", "Unknown", "batched_slots", "seeds_of"]

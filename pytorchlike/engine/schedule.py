@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -138,6 +139,8 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
     """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call)."""
     tapes: dict[Call, Any] = {}
     checks: list = []
+    # a tape is kept for as long as a reverse pass may ask for it
+    uses = Counter(call for e in schedule.steps if type(e) is Reverse for call in e.plan)
     for k, e in enumerate(schedule.steps):
         if type(e) is Call:
             if e.op.alias:
@@ -159,7 +162,14 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
                 old = cotangents.get(root)
                 cotangents[root] = c if old is None else how.add(old, c)
             wanted = frozenset(s for s, _ in e.outs)
-            walk(e.plan, cotangents, wanted, lambda call, given: how.pull(call, tapes[call], given), how.add)
+            for call in e.plan:
+                uses[call] -= 1
+
+            def pull(call: Call, given: tuple) -> tuple:
+                tape = tapes[call] if uses[call] else tapes.pop(call)
+                return how.pull(call, tape, given)
+
+            walk(e.plan, cotangents, wanted, pull, how.add)
             for s, (slot, _) in zip(e.out_slots, e.outs, strict=True):
                 env[s] = cotangents[slot]
         if drop:

@@ -17,6 +17,9 @@ class Scope:
     to be executed, a reverse pass begins, or somebody asks by :func:`settle`.
     """
 
+    #: reverse passes must be made of recorded calls for it
+    steps = False
+
     def __init__(self) -> None:
         self._trace: Any = None
         self._at = 1

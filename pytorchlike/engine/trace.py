@@ -126,7 +126,7 @@ class Trace:
         kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
         outs = infer(kernel, metas, place, self.mode)
         if op.inplace:
-            for old, new in zip(metas, outs, strict=False):
+            for old, new in zip(metas[: op.inplace], outs, strict=False):
                 if old.shape != new.shape or old.dtype != new.dtype:
                     raise RuntimeError(
                         f"{op.name}: the result is {list(new.shape)} of {new.dtype}, which cannot replace "
@@ -220,7 +220,10 @@ class _Local(threading.local):
     trace: the pending trace.   checks: the data checks not yet looked at.   scopes: who looks at what is recorded,
     innermost last, see ``scope``.
     transforms: names of the function transformations whose function is running, outermost first.
+    evaluator: runs everything, call by call, instead of XLA's programs, see ``host``; or None.
     """
+
+    evaluator: Any = None
 
     def __init__(self) -> None:
         self.trace = Trace(mode_of())

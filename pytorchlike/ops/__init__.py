@@ -16,3 +16,11 @@ FAMILIES = (
 
 for _family in FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_"):
+        raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
+    from ._custom import namespace
+
+    return namespace(name)

@@ -15,7 +15,7 @@ import numpy as np
 from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
 from ..engine.op import Lifted
-from ._autocast import FLOAT32, LOWER, REFUSE, policies
+from ._autocast import FLOAT32, LOWER, PROMOTE, REFUSE, RESULT, policies
 
 
 class Array:
@@ -160,8 +160,9 @@ class OpDef:
 
     def _call(self, static: tuple, args: tuple) -> Any:
         bound = self.bind(static, args)
-        self._convert(bound)
-        return self.fn(**bound)
+        lower = self._convert(bound)
+        out = self.fn(**bound)
+        return out if lower is None else out.astype(lower)
 
     def _call_inplace(self, static: tuple, args: tuple) -> Any:
         bound = self.bind(static, args)
@@ -197,11 +198,12 @@ class OpDef:
                 bound[p.name] = _plain(bound[p.name], base)
         return self.view.put(base, new, **bound)  # type: ignore[union-attr, misc]
 
-    def _convert(self, bound: dict[str, Any], autocast: bool = True) -> None:
-        """Autocast, promote and unwrap numbers, in place."""
+    def _convert(self, bound: dict[str, Any], autocast: bool = True) -> np.dtype | None:
+        """Autocast, promote and unwrap numbers, in place; the dtype that autocast wants the result in, if any."""
         dynamic = [p for p in self.params if p.kind in (Array, Operand, Arrays)]
+        result = None
         if autocast and self.autocast is not None and current_mode().autocast is not None:
-            self._autocast(bound, dynamic)
+            result = self._autocast(bound, dynamic)
         arrays = _flat(bound[p.name] for p in dynamic)
         # numbers follow the first array that holds values: in ``where`` not the condition
         held = [a for a in arrays if _is_array(a)]
@@ -224,46 +226,53 @@ class OpDef:
                 bound[p.name] = _plain(value, lead)
             elif p.kind is Scalars and value is not None:
                 bound[p.name] = tuple(_plain(x, None) for x in value)
+        return result
 
-    def _autocast(self, bound: dict[str, Any], dynamic: list[Param]) -> None:
-        """Cast floating arrays as the operator's list for this platform says, in place; float64 ones are exempt."""
-        import jax.numpy as jnp
+    def _autocast(self, bound: dict[str, Any], dynamic: list[Param]) -> np.dtype | None:
+        """Cast floating arrays as the operator's list for this platform says, in place; float64 ones are exempt.
 
-        platform = current_platform()
-        lower = dict(current_mode().autocast).get(platform)
-        policy = self.autocast.get(platform)  # type: ignore[union-attr]
+        Returns the dtype that the result is to be cast to, or None.
+        """
+        lower = autocast_dtype()
+        policy = self.autocast.get(current_platform())  # type: ignore[union-attr]
         if callable(policy):
             policy = policy(bound)
         if lower is None or policy is None or (policy == FLOAT32 and bound.get("dtype") is not None):
-            return
+            return None
         if policy == REFUSE:
             raise RuntimeError(
                 f"{self.name} is unsafe to autocast: float16 cannot hold its gradient near 0 and 1. Give the values "
                 f"before the sigmoid to {self.name}_with_logits (nn.BCEWithLogitsLoss), or leave autocast for it"
             )
 
-        def eligible(a: Any) -> bool:
-            return _is_array(a) and jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != np.float64
-
-        kinds = {np.dtype(a.dtype) for a in _flat(bound[p.name] for p in dynamic) if eligible(a)}
-        if policy == LOWER:
-            target = np.dtype(lower)
-        elif policy == FLOAT32 or np.dtype(np.float32) in kinds:
-            target = np.dtype(np.float32)
-        elif kinds <= {np.dtype(lower)}:
-            return
-        else:
-            names = ", ".join(sorted(k.name for k in kinds))
-            raise RuntimeError(
-                f"{self.name} under autocast to {np.dtype(lower).name} takes tensors of that dtype and float32, not "
-                f"{names}"
-            )
+        kinds = [np.dtype(a.dtype) for a in _flat(bound[p.name] for p in dynamic) if castable(a)]
+        if policy == RESULT:
+            return lower if kinds else None
+        target = lower if policy == LOWER else np.dtype(np.float32)
+        if policy == PROMOTE:
+            target = lower
+            for kind in kinds:
+                if np.dtype(np.float32) in (target, kind):
+                    target = np.dtype(np.float32)
+                elif kind != lower:
+                    raise RuntimeError(
+                        f"{self.name} under autocast to {lower.name} takes tensors of that dtype and float32, not "
+                        f"{kind.name}"
+                    )
         for p in dynamic:
             value = bound[p.name]
             if type(value) is tuple:
-                bound[p.name] = tuple(a.astype(target) if eligible(a) else a for a in value)
-            elif eligible(value):
+                bound[p.name] = tuple(a.astype(target) if castable(a) else a for a in value)
+            elif castable(value):
                 bound[p.name] = value.astype(target)
+        return None
+
+
+def castable(a: Any) -> bool:
+    """Whether autocast may cast an argument: a floating array other than float64."""
+    import jax.numpy as jnp
+
+    return _is_array(a) and jnp.issubdtype(a.dtype, jnp.floating) and a.dtype != np.float64
 
 
 def _flat(values: Iterable[Any]) -> list:
@@ -320,6 +329,15 @@ def _number_dtype(kind: type) -> np.dtype:
 def default_float() -> np.dtype:
     """The default floating dtype under which the operation was recorded."""
     return np.dtype(current_mode().default_float)
+
+
+def autocast_dtype() -> np.dtype | None:
+    """The lower precision that autocast goes to on the platform that the operation is compiled for; None if it is off.
+
+    For bodies that are several of PyTorch's operators, of which only some are on a list.
+    """
+    lower = dict(current_mode().autocast or ()).get(current_platform())
+    return None if lower is None else np.dtype(lower)
 
 
 def platform() -> str:

@@ -247,8 +247,7 @@ def rms_norm(
         eps = float(jnp.finfo(x.dtype).eps)
     # The square, as in PyTorch, also of complex numbers.
     y = x * lax.rsqrt((x * x).mean(axes, keepdims=True) + eps)
-    dtype = input.dtype if weight is None else jnp.promote_types(input.dtype, weight.dtype)
-    return _affine(y, weight, None, tuple(normalized_shape)).astype(dtype)
+    return _affine(y, weight, None, tuple(normalized_shape)).astype(input.dtype)
 
 
 @op(namespace=("torch", "nn.functional"), method=False, out=False)

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from ._random import uniform
-from ._table import Array, Arrays, Key, op
+from ._table import Array, Arrays, Key, autocast_dtype, castable, op
 
 # ---- cells: (state, input gates, hidden gates) -> new state; state[0] is h -------------------------------------------
 
@@ -45,8 +45,16 @@ def _relu_step(state, xg, hg):
 
 def _matmul_t(x, w):
     """x @ w.T over the last axis, rows flattened."""
+    if x.dtype != w.dtype and w.dtype == autocast_dtype():  # the state, which keeps its precision, or another layer's
+        x = x.astype(w.dtype)
     out = lax.dot_general(x.reshape(-1, x.shape[-1]), w, (((1,), (1,)), ((), ())))
     return out.reshape(*x.shape[:-1], w.shape[0])
+
+
+def _lowered(arrays):
+    """Arrays as autocast has them in products, where the operator as a whole is on no list."""
+    lower = autocast_dtype()
+    return [a if lower is None or not castable(a) else a.astype(lower) for a in arrays]
 
 
 def _hold(keep, new, old):
@@ -97,6 +105,7 @@ def _recur_jvp(step, primals, tangents):
 
 def _recur_projected(xg, state, w, w_hr, keep):
     """LSTM whose h is projected: h = w_hr @ (o * tanh(c))."""
+    state = (state[0].astype(w_hr.dtype), state[1])
 
     def body(state, inputs):
         x, k = inputs
@@ -158,12 +167,14 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {weights[0].shape[1]}, got {x.shape[-1]} ({name})"
         )
+    state_dtype = x.dtype
+    x, *weights = _lowered((x, *weights))
     if x.dtype != weights[0].dtype:
         raise ValueError(f"{name}: input is {x.dtype}, but the weights are {weights[0].dtype}")
     batch = x.shape[1]
     sizes = (proj_size or hidden, hidden)[:n_state]
     if hx is None:
-        hx = tuple(jnp.zeros((num_layers * directions, batch, s), x.dtype) for s in sizes)
+        hx = tuple(jnp.zeros((num_layers * directions, batch, s), state_dtype) for s in sizes)
     elif not batched:
         hx = tuple(h[:, None] if h.ndim == 2 else h for h in hx)
     for i, (h, s) in enumerate(zip(hx, sizes, strict=True)):
@@ -171,6 +182,8 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
         if h.shape != wanted:
             label = f"hidden[{i}]" if n_state == 2 else "hidden"
             raise RuntimeError(f"Expected {label} size {wanted}, got {list(h.shape)} ({name})")
+    if autocast_dtype() is not None:  # what comes out of a step of this state and these gates
+        hx = tuple(h.astype(jnp.promote_types(h.dtype, x.dtype)) for h in hx)
     keep = None
     if lengths is not None:
         steps = jnp.arange(x.shape[0], dtype=lengths.dtype)
@@ -377,6 +390,7 @@ def _cell(name, step, input, state, w_ih, w_hh, b_ih, b_hh):
             raise RuntimeError(
                 f"hidden{i} has inconsistent hidden_size: got {h.shape[-1]}, expected {w_hh.shape[1]} ({name})"
             )
+    input, w_ih, w_hh, b_ih, b_hh = _lowered((input, w_ih, w_hh, b_ih, b_hh))
     xg, hg = _matmul_t(input, w_ih), _matmul_t(state[0], w_hh)
     if b_ih is not None:
         xg = xg + b_ih

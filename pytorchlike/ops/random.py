@@ -285,3 +285,50 @@ def _standard_gamma(input: Array, *, key: Key):
     check((input > 0).all(), RuntimeError, "_standard_gamma: shape parameters must be greater than 0")
     work = _work(input.dtype)
     return jax.random.gamma(_random.jax_key(key), input.astype(work), dtype=work).astype(input.dtype)
+
+
+@op(out=False, method=False)
+def _sample_dirichlet(input: Array, *, key: Key):
+    """Points of the simplex with the concentrations along the last axis, differentiable by them.
+
+    They are gamma numbers divided by their sum (in logarithms, which do not underflow); the gradient is the implicit
+    one of those.
+    """
+    _need_float("dirichlet", input.dtype)
+    check((input > 0).all(), RuntimeError, "_sample_dirichlet: concentrations must be greater than 0")
+    work = _work(input.dtype)
+    logs = jax.random.loggamma(_random.jax_key(key), input.astype(work), dtype=work)
+    return jax.nn.softmax(logs, axis=-1).astype(input.dtype)
+
+
+@op(out=False, method=False, differentiable=False)
+def _von_mises(input: Array, concentration: Array, *, key: Key):
+    """Von Mises angles on [-pi, pi) about ``input``, of its shape.
+
+    Source: Best & Fisher 1979, doi:10.2307/2346732: rejection from a wrapped Cauchy distribution, which accepts at
+    least 66 % of the proposals.
+    """
+    _need_float("von_mises", input.dtype)
+    kappa = concentration.astype(np.float64)
+    root = jnp.sqrt(1 + 4 * kappa * kappa)
+    rho = (1 + root - jnp.sqrt(2 * (1 + root))) / (2 * kappa)
+    r = jnp.where(kappa < 1e-5, 1 / kappa + kappa, (1 + rho * rho) / (2 * rho))
+    stream = _random.jax_key(key)
+
+    def again(state):
+        return ~state[2].all()
+
+    def propose(state):
+        n, x, done = state
+        u = jax.random.uniform(jax.random.fold_in(stream, n), (3, *input.shape), np.float64)
+        z = jnp.cos(np.pi * u[0])
+        f = (1 + r * z) / (r + z)
+        c = kappa * (r - f)
+        accept = (c * (2 - c) > u[1]) | (jnp.log(c / u[1]) + 1 - c >= 0)
+        angle = jnp.sign(u[2] - 0.5) * jnp.arccos(jnp.clip(f, -1, 1))
+        return n + 1, jnp.where(accept & ~done, angle, x), done | accept | jnp.isnan(c)
+
+    start = (jnp.uint32(0), jnp.zeros(input.shape, np.float64), jnp.zeros(input.shape, bool))
+    _, x, _ = lax.while_loop(again, propose, start)
+    full = 2 * np.pi
+    return (jnp.mod(x + np.pi + input.astype(np.float64), full) - np.pi).astype(input.dtype)

@@ -248,6 +248,10 @@ class Optimizer:
         """What selects the program: a NamedTuple of hashable values, the first argument of ``rule``."""
         return None
 
+    def _replayable(self, group: dict[str, Any]) -> bool:
+        """Whether ``_options`` and ``_hyper`` say everything that the step of a group depends on, tensors apart."""
+        return type(self).rule is not None and type(self)._step_params is Optimizer._step_params
+
     def _hyper(self, group: dict[str, Any]) -> list[Any]:
         """The run-time numbers of a group, in the order of ``hyper_names``: floats or one-element Tensors."""
         return [group[name] for name in self.hyper_names]
@@ -324,7 +328,8 @@ class Optimizer:
             leaders, where = _distinct(counters)
             lists, rebind = [params, grads, *columns, leaders], [params, *columns, leaders]
         record_update(f"optim.{type(self).__name__}", apply_rule,
-                      RuleKey(*key, where, scale is not None, flag is not None), lists, hyper, rebind)
+                      RuleKey(*key, where, scale is not None, flag is not None), lists, hyper, rebind,
+                      (self, group) if self._replayable(group) else None)
         if counters is not None:
             if where is None:
                 leader = leaders[0]

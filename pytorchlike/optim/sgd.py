@@ -83,6 +83,9 @@ class SGD(Optimizer):
         # whether a step was a buffer's first one, which dampening skips, is known without reading only if none is held
         return all(is_zero(group["momentum"]) or is_zero(group["dampening"]) for group in self.param_groups)
 
+    def _replayable(self, group: dict[str, Any]) -> bool:
+        return is_zero(group["momentum"]) or is_zero(group["dampening"])
+
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
         if is_zero(group["momentum"]) or is_zero(group["dampening"]):
             super()._step_params(group, params, grads, hyper)

@@ -8,6 +8,7 @@ operations in each step and compiles nothing anew.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable
 from functools import cached_property
@@ -187,8 +188,7 @@ class Compressed(_Pattern):
             along = form(K.rows_of)(self.starts, self.nnz)
             parts = [along, self.plain.long()] if self.rows else [self.plain.long(), along]
             if self.batch:
-                grid = np.indices((*self.batch, self.nnz))[: len(self.batch)].reshape(len(self.batch), -1)
-                parts = [*on_device(grid, self.plain).unbind(0), *[p.reshape(-1) for p in parts]]
+                parts = [*on_device(self._grid(), self.plain).unbind(0), *[p.reshape(-1) for p in parts]]
             from ..tensor import functions as T
 
             return Coo(T.stack(parts), size)
@@ -196,11 +196,15 @@ class Compressed(_Pattern):
         flat = starts.reshape(-1, starts.shape[-1])
         along = np.concatenate([np.repeat(np.arange(flat.shape[1] - 1), np.diff(c)) for c in flat] or [plain[:0]])
         pair = (along, plain.reshape(-1))
-        grid = np.indices((*self.batch, self.nnz))[: len(self.batch)].reshape(len(self.batch), -1)
-        indices = np.stack([*grid, *(pair if self.rows else pair[::-1])]).astype(np.int64)
+        indices = np.stack([*self._grid(), *(pair if self.rows else pair[::-1])]).astype(np.int64)
         found = Coo(on_device(indices, self.plain), size, self.rows)
         found.host = indices
         return found
+
+    def _grid(self) -> np.ndarray:
+        """The batch coordinates of every element: (batch dimensions, all elements)."""
+        size = (*self.batch, self.nnz)
+        return np.indices(size)[:-1].reshape(len(self.batch), math.prod(size))
 
     @classmethod
     def of_matrix(cls, rows: np.ndarray, cols: np.ndarray, shape: tuple[int, int], by_rows: bool, like: Tensor,

@@ -41,6 +41,8 @@ def describe(t: Any) -> str:
 
 def _part(name: str, part: Any, indent: int) -> str:
     """``name=tensor(...)``, continued lines moved to the right."""
-    told = re.sub(r", dtype=torch\.\w+(?=\)$)", "", repr(part))
-    pad = indent + len(name) + 1
-    return f"{name}=" + ("\n" + " " * pad).join(told.split("\n"))
+    told = re.sub(r",\s+dtype=torch\.\w+(?=\)$)", "", repr(part))
+    if told == "tensor([])":
+        told = "tensor([], size=(0,))"
+    pad = " " * (indent + len(name) + 1)
+    return f"{name}=" + "\n".join(line if not k or not line else pad + line for k, line in enumerate(told.split("\n")))

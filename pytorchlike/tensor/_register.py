@@ -20,6 +20,7 @@ _SPARSE = """_nnz _indices _values _coalesced_ ccol_indices coalesce col_indices
     sparse_resize_and_clear_ spmm dsmm hsmm saddmm sspaddmm to_sparse to_sparse_bsc to_sparse_bsr to_sparse_coo
     to_sparse_csc to_sparse_csr values"""
 LATE.update(dict.fromkeys(_SPARSE.split(), "sparse"))
+LATE["to_padded_tensor"] = "nested"
 #: Composite functions that some kind of composed tensor has a version of.
 BY_KIND = frozenset(
     """empty_like zeros_like ones_like full_like rand_like randn_like select unbind narrow chunk split
@@ -33,17 +34,13 @@ def _by_kind(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not KINDS:
-            return fn(*args, **kwargs)
-        from . import composed
+        if KINDS:
+            from . import composed
 
-        try:
-            return fn(*args, **kwargs)
-        except composed.NotPlain:
             kind = composed.kind_among(args, kwargs)
-            if kind is None:
-                raise
-            return composed.call_function(kind, name, args, kwargs)
+            if kind is not None:
+                return composed.call_function(kind, name, args, kwargs)
+        return fn(*args, **kwargs)
 
     return call
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
-from ..engine.nested import home_of
+from ..engine.nested import Unknown, home_of
 from ..engine.segment import FREED
 from ..ops._table import OpDef, cast_result
 from . import interop, printing
@@ -579,6 +579,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         node = self._get().node
         if type(node) is Leaf:
             node.grad = grad
+            if grad is None and local.trace.nested:
+                local.trace.clear(node)
         else:
             self._own_grad = grad
 
@@ -1061,7 +1063,10 @@ def _as_leaf(value: Value, leaf: Leaf) -> Value:
 def _peek_host(value: Value) -> np.ndarray | None:
     if value.meta.place == SHAPE_ONLY:
         return None
-    data = peek(value) if value.data is None else value.data
+    try:
+        data = peek(value) if value.data is None else value.data
+    except Unknown:
+        return f"not known here, size={value.meta.shape}"  # type: ignore[return-value]
     import jax
 
     if isinstance(data, jax.core.Tracer):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, concrete, local, own, record
+from ..engine import Value, concrete, get_mode, local, own, record, set_mode
 from ..engine.op import Wide
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
 from ._register import KINDS
@@ -94,6 +94,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
     if entry.factory:
         body.append("if layout is not None or pin_memory: raise Unusual")
+    if entry.out and not inplace and entry.autocast is not None:
+        body.append("if out is not None and trace.mode.autocast is not None: raise Unusual")
     starred = False
     if not entry.factory and not any(p.kind in (Array, Arrays) and not p.optional for p in params):
         numbers = [f"{p.name}.__class__ in NUMBERS" for p in params if p.kind is Operand and not p.optional]
@@ -497,6 +499,13 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     if kwargs.pop("inplace", False):
         return _general(entry, True, unusual, *args, **kwargs)
     out = kwargs.pop("out", None)
+    if out is not None and local.trace.mode.autocast is not None:  # autocast leaves such calls alone
+        mode = get_mode()
+        set_mode(mode.replace(autocast=None))
+        try:
+            return _general(entry, inplace, unusual, *args, out=out, **kwargs)
+        finally:
+            set_mode(mode)
     generator = kwargs.pop("generator", None)
     device = kwargs.pop("device", None)
     requires_grad = kwargs.pop("requires_grad", False)

@@ -436,7 +436,9 @@ def like(tensor: Any, grad: Any) -> Any:
 
 def gradients(tensors: Any, grads: Any) -> Any:
     """The carriers of given gradients; those of a composed tensor must have its structure, or be dense."""
-    if grads is None:
-        return None
+    if grads is None or not any(isinstance(t, Composed) for t in tensors):
+        return grads
+    if isinstance(grads, Tensor):
+        grads = (grads,)
     return tuple(t._grad_of(g) if isinstance(t, Composed) and g is not None else g
                  for t, g in zip(tensors, grads, strict=False))  # fmt: skip

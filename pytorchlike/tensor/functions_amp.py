@@ -1,7 +1,7 @@
 """The state of autocast, and the two updates of gradient scaling: what ``pytorchlike.amp`` is made of.
 
-Which device types are being autocast, and to what, is part of the engine's mode, per thread; here are the dtypes of those
-that are not, the nesting depth and the cache switch.
+Which device types are being autocast, and to what, is part of the engine's mode, per thread; here are the dtypes of
+those that are not, the nesting depth and the cache switch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from typing import Any
-
 
 from ..engine import get_mode, set_mode
 from . import dtype as d
@@ -185,7 +184,7 @@ def _unscaled(static: None, lists: list[list[Any]], hyper: list[Any]) -> list[li
 
 @function(namespace="", name="_amp_foreach_non_finite_check_and_unscale_")
 def unscale_(grads: Sequence[Tensor], found_inf: Tensor, inv_scale: Tensor) -> None:
-    """Multiply ``grads`` in place by ``inv_scale`` () and set ``found_inf`` () to 1 if one had an infinite or NaN entry.
+    """Multiply ``grads`` in place by ``inv_scale`` () and set ``found_inf`` () to 1 if an entry is infinite or NaN.
 
     Recorded as one operation; nothing is read.
     """

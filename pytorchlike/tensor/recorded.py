@@ -64,12 +64,13 @@ def _plan(key: tuple) -> tuple[Op, _Told, tuple[int, ...]]:
 
 def record_update(
     name: str, fn: Callable[..., Any], static: Any, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any],
-    rebind: Sequence[Sequence[Tensor]],
+    rebind: Sequence[Sequence[Tensor]], source: Any = None,
 ) -> None:  # fmt: skip
     """Record ``fn(static, lists of arrays, 0-d arrays) -> lists of arrays`` and put the results into ``rebind``.
 
     ``rebind`` are some of the lists of ``tensors``, in their order; results replace their tensors' values in place,
-    outside autograd, and leaves stay leaves.  ``hyper`` are run-time inputs (numbers, or 0-dim tensors).
+    outside autograd, and leaves stay leaves.  ``hyper`` are run-time inputs (numbers, or 0-dim tensors); ``source``:
+    the optimizer and its group that give them anew at each step, for recordings that are replayed.
     """
     # once per step of every training loop: the recording is written out here
     ids = [id(c) for c in tensors]
@@ -98,6 +99,8 @@ def record_update(
     floats = trace.floats
     at = len(floats)
     floats += numbers
+    if trace.nested and numbers:
+        trace.numbered(at, source)
     state = trace.state.next.get(spot)
     if state is None:
         wide = [Wide(float, i) for i in range(at, len(floats))]
@@ -122,7 +125,7 @@ def record_update(
             old = t._value
             value.node = old.node if meta.grad == LEAF else None
             if t._alias is None:
-                if old.trace is None:
+                if old.trace is not trace:
                     journal.append((t, ins[k]))
                 t._value = value
             else:
@@ -146,10 +149,13 @@ def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 
 def drop_grads(tensors: Sequence[Tensor]) -> None:
     """Set every ``.grad`` to None."""
+    trace = local.trace
     for t in tensors:
         node = (t._value if t._alias is None else t._fresh()).node
         if node.__class__ is Leaf:
             node.grad = None
+            if trace.nested:
+                trace.clear(node)
         else:
             t.grad = None
 

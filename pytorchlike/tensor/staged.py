@@ -27,7 +27,7 @@ from typing import Any
 from ..engine import Op, Value, local, record
 from ..engine.meta import INTERIOR, NO_GRAD, Meta, meta_of
 from ..engine.nested import Body, Nested
-from ._tensor import Tensor, _as_leaf
+from ._tensor import Tensor, _as_leaf, _plain
 from .storage import Storage
 
 
@@ -57,10 +57,13 @@ def write_back(owner: Any, value: Value) -> None:
     owner._set(_as_leaf(value, leaf) if owner.is_leaf and owner.requires_grad else value)
 
 
-def record_body(op: Op, sources: Sequence[Value], captured: Sequence[Value], numbers: Sequence[Any]) -> tuple:
+def record_body(op: Op, body: Body, sources: Sequence[Value], captured: Sequence[Value],
+                numbers: Sequence[Any]) -> tuple:  # fmt: skip
     """Record the operation made of a body; its results, always as a tuple."""
     got = record(op, (), (*sources, *captured), tuple(numbers))
-    return got if type(got) is tuple else (got,)
+    got = got if type(got) is tuple else (got,)
+    # what the tape does not lead to inside, it does not outside
+    return tuple([v if m.grad else _plain(v) for v, m in zip(got, body.metas(), strict=True)])
 
 
 def body_op(name: str, body: Body, key: Any, make: Any, **flags: Any) -> Op:
@@ -68,5 +71,8 @@ def body_op(name: str, body: Body, key: Any, make: Any, **flags: Any) -> Op:
     found = body.ops.get((name, key))
     if found is None:
         fn = make()
-        found = body.ops[name, key] = Op(name, lambda static, args: fn(args), info=body.info, **flags)
+        tracked = any(m.grad for m in body.metas())
+        found = body.ops[name, key] = Op(
+            name, lambda static, args: fn(args), info=body.info, differentiable=tracked, **flags
+        )
     return found

@@ -1,5 +1,6 @@
 """Loading in worker processes: order, seeds, shared memory, errors, and that nothing is left behind."""
 
+import functools
 import gc
 import os
 import random
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
+import pytorchlike.nn.functional as F
 from pytorchlike.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these tests fork")
@@ -297,14 +299,82 @@ def test_a_worker_that_hangs():
     assert time.monotonic() - begin < 5 and gone(pids, 1)
 
 
-def test_forked_workers_refuse_to_compute():
-    weight = torch.ones(3) * 2
-    for make, op in ((lambda i: weight * i, "mul"), (lambda i: torch.zeros(3) + i, "zeros|full"),
-                     (lambda i: torch.rand(2), "rand"), (lambda i: (torch.tensor([1.0]) + 1).item(), "add")):
-        with pytest.raises(RuntimeError, match=rf"(?s)({op}).*: a forked DataLoader worker cannot run"):
+IMAGE = (np.random.default_rng(0).random((3, 12, 14)) * 255).astype(np.uint8)
+GLOBAL = torch.arange(12.0).reshape(3, 4) * 2  # pending when the workers are forked
+
+
+def _augmented(i):
+    """What torchvision's tensor transforms do."""
+    x = torch.from_numpy(IMAGE).float().div(255)
+    if torch.rand(1).item() < 0.5:
+        x = torch.flip(x, [-1])
+    top = int(torch.randint(0, 3, (1,)))
+    x = F.pad(x, (2, 2, 2, 2))[:, top : top + 12, 1:13]
+    x = F.interpolate(x[None], size=(8, 8), mode="bilinear", antialias=True)[0]
+    return (x - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / torch.tensor([0.2, 0.3, 0.2]).view(-1, 1, 1)
+
+
+def _edited(i):
+    t = GLOBAL.clone()
+    t[:, 1] = 7.0
+    t[t > 10] = 0.0
+    t[0].add_(5).mul_(2)
+    return t
+
+
+COMPUTED = {
+    "factories": lambda i: torch.cat([torch.ones(2), torch.zeros(1), torch.full((2,), 3.5), torch.arange(3).float(),
+                                      torch.linspace(0, 1, 5), torch.eye(2).flatten()]),
+    "random": lambda i: torch.cat([torch.rand(5), torch.randn(40), torch.randint(9, (4,)), torch.randperm(7),
+                                   torch.bernoulli(torch.full((9,), 0.4)), torch.multinomial(torch.ones(5), 2)]),
+    "augmented": _augmented,
+    "edited": _edited,
+    "reductions": lambda i: torch.stack([GLOBAL.mean(), GLOBAL.std(), GLOBAL.sum(), GLOBAL.max(), GLOBAL.norm()]),
+    "along": lambda i: torch.cat([GLOBAL.softmax(-1).sum(0), GLOBAL.cumsum(1)[0], GLOBAL.argmax(1), GLOBAL.amax(1)]),
+    "orders": lambda i: torch.cat([GLOBAL.sort(1, descending=True)[0][0], GLOBAL.topk(2)[1][1], GLOBAL[GLOBAL > 9]]),
+    "indexing": lambda i: GLOBAL[torch.tensor([2, 0])].gather(1, torch.tensor([[1], [3]])),
+    "scattering": lambda i: F.one_hot(torch.tensor([0, 2]), 4) + torch.zeros(4).scatter_add_(
+        0, torch.tensor([0, 1, 1]), torch.ones(3)),
+    "products": lambda i: GLOBAL @ GLOBAL.T + torch.einsum("ij,kj->ik", GLOBAL, GLOBAL),
+    "filters": lambda i: F.max_pool2d(F.conv2d(torch.from_numpy(IMAGE)[None].float(), torch.ones(3, 1, 3, 3) / 9,
+                                               padding=1, groups=3, stride=2), 2),
+    "sampling": lambda i: F.grid_sample(torch.from_numpy(IMAGE)[None].float(), F.affine_grid(
+        torch.tensor([[[0.9, 0.1, 0], [-0.1, 0.9, 0.1]]]), [1, 3, 5, 5], align_corners=False), align_corners=False),
+    "whole numbers": lambda i: torch.tensor([-7, 7]) // 2 + torch.tensor([-7, 7]) % 3 + (torch.tensor([1, 3]) << 2),
+    "types": lambda i: (GLOBAL * 1.7).to(torch.uint8).long() + (GLOBAL / 3).bfloat16().float() + (GLOBAL / 3).half(),
+    "special": lambda i: torch.erf(GLOBAL / 10) + F.gelu(GLOBAL) + torch.lgamma(GLOBAL + 1),
+    "transforms": lambda i: torch.fft.rfft(GLOBAL).abs() + torch.fft.fft2(GLOBAL).real.sum(),
+    "solved": lambda i: torch.linalg.inv(torch.eye(3) * 2 + 0.1),
+    "long": lambda i: functools.reduce(lambda a, k: (a * 1.01 + k).tanh(), range(20), GLOBAL),
+    "gradient": lambda i: (lambda x: ((x * x).sum().backward(), x.grad)[1])(GLOBAL.clone().requires_grad_()),
+    "batches": lambda i: torch.stack([torch.zeros(2), torch.ones(2)]).permute(1, 0).reshape(-1).repeat(2).roll(1),
+}  # fmt: skip
+
+
+def test_forked_workers_compute():
+    """XLA does not survive a fork; operations give the same there all the same, random ones too."""
+    names = list(COMPUTED)
+
+    def make(i):
+        torch.manual_seed(i)
+        return COMPUTED[names[i]](i)
+
+    data = Numbers(make, len(names))
+    there = list(DataLoader(data, batch_size=None, num_workers=1, timeout=60))
+    for i, name in enumerate(names):
+        here, got = make(i), there[i]
+        assert got.dtype == here.dtype and got.shape == here.shape, name
+        np.testing.assert_allclose(got.numpy(), here.numpy(), rtol=2e-5, atol=1e-5, err_msg=name)
+
+
+def test_what_forked_workers_cannot_do_is_said():
+    cases = (lambda i: torch.linalg.svd(torch.eye(2))[1], NotImplementedError, "primitive svd.*forkserver"), (
+        lambda i: torch.tensor([1.0, 2.0])[torch.tensor(5)], IndexError, "out of (range|bounds)"), (
+        lambda i: torch.zeros(2) @ torch.zeros(3), RuntimeError, "matmul|dot|size"), (
+        lambda i: torch.gather(torch.zeros(2), 0, torch.tensor([1]) + 4), (IndexError, RuntimeError), "gather")
+    for make, kind, message in cases:
+        with pytest.raises(kind, match=f"(?s)worker process 0.*{message}"):
             next(iter(DataLoader(Numbers(make), 2, num_workers=1, timeout=20)))
-    indexed = DataLoader(Numbers(lambda i: (weight[i % 3], weight[1:], torch.tensor(i))), 2, num_workers=1, timeout=20)
-    assert next(iter(indexed))[1].tolist() == [[2, 2], [2, 2]]
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])

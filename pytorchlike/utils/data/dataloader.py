@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import jax
 
+from ...engine import host
 from ...tensor.random import Generator
 from ._random import draw_seed
 from ._utils.collate import default_collate as default_collate
@@ -51,11 +52,14 @@ class DataLoader(Generic[_T_co]):
     Workers: ``num_workers`` processes, each with a copy of the dataset, load batches in advance, ``prefetch_factor``
     (2) each; batches come in order unless ``in_order`` is False. Arrays and tensors arrive through shared memory. An
     iterable dataset is iterated in each worker: split it by `get_worker_info`, or in ``worker_init_fn(worker id)``.
-    Each worker seeds the library, `random` and NumPy with a base seed from ``generator`` plus its id. ``timeout``:
+    Each worker seeds the library, `random` and NumPy with a base seed from ``generator`` plus its id, and without a
+    ``worker_init_fn`` again for each batch, so that a resumed iteration has the same random numbers. ``timeout``:
     seconds to wait for a batch, 0 for ever. ``persistent_workers``: keep the processes for the next iteration.
-    ``multiprocessing_context``: the start method. The default on Linux is "fork"; forked workers can make, index, view,
-    stack and concatenate tensors on the CPU, but not compute with them (RuntimeError), as XLA does not survive a fork.
-    Workers of "forkserver" and "spawn" can, on the CPU; they must be able to unpickle the dataset.
+    ``multiprocessing_context``: the start method. The default on Linux is "fork"; in forked workers, where XLA does not
+    work, tensor operations are evaluated by NumPy, on the CPU; the few that have no equivalent raise
+    NotImplementedError. Workers of "forkserver" and "spawn" have all; they must be able to unpickle the dataset.
+    Without workers, too, what the dataset and ``collate_fn`` compute is evaluated by NumPy where that is possible, so
+    that nothing is compiled for it.
     An exception in a worker is raised with the worker's traceback in its message; a worker that ends without being
     asked to, or a timeout, is a RuntimeError that tells the process, and ends the others.
 
@@ -223,7 +227,8 @@ class DataLoader(Generic[_T_co]):
         if iterator is None:
             return dict(self._resume) if self._resume is not None else {"running": False, "batches": 0, "parts": {}}
         parts = {name: part.state_dict() for name, part in self._stateful().items()}
-        return {"running": not iterator.ended, "batches": iterator.handed_out, "parts": parts}
+        return {"running": not iterator.ended, "batches": iterator.handed_out, "parts": parts,
+                "base_seed": iterator._base_seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Have the next iteration go on where the saved one stood.
@@ -251,10 +256,12 @@ class _Iterator:
         self.ended = False
         self.iterable = loader._dataset_kind == _DatasetKind.Iterable
         self.counted = loader._IterableDataset_len_called if self.iterable else None
-        self._base_seed = draw_seed(loader.generator)
         resume, loader._resume = loader._resume, None
         skip, own_place = 0, False
-        if resume is not None and resume["running"]:
+        goes_on = resume is not None and resume["running"]
+        known = resume.get("base_seed") if goes_on else None
+        self._base_seed = draw_seed(loader.generator) if known is None else known  # if known, it was drawn before
+        if goes_on:
             stateful = loader._stateful()
             for name, state in resume["parts"].items():
                 stateful[name].load_state_dict(state)
@@ -268,9 +275,14 @@ class _Iterator:
             else:
                 self._next()
         self.handed_out = skip
+        if not self.iterable:
+            self._skipped(skip)
 
     def _begin(self) -> None:
         """Get ready, before batches that an earlier run has handed out are skipped."""
+
+    def _skipped(self, batches: int) -> None:
+        """Count on from so many batches."""
 
     def _next(self) -> Any:
         raise NotImplementedError
@@ -316,7 +328,9 @@ class _SingleProcessIterator(_Iterator):
         self.fetcher = fetcher(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
 
     def _next(self) -> Any:
-        return self.fetcher.fetch(next(self.indices))
+        # What the dataset computes is no part of the training step, whose program would differ with it.
+        with host.apart():
+            return self.fetcher.fetch(next(self.indices))
 
 
 class _WorkersIterator(_Iterator):
@@ -341,12 +355,17 @@ class _WorkersIterator(_Iterator):
         else:
             self.pool.epoch += 1
         self.epoch = self.pool.epoch
+        self.pool.seed = self._base_seed
         self.tasks = [0] * n  # tasks each worker has
         self.active = [True] * n  # whose part of an iterable dataset goes on
         self.turn = 0
         self.sent = self.expected = 0  # numbers of the next task and, in order, of the next answer
         self.answers: dict[int, Any] = {}
         self.primed = False
+
+    def _skipped(self, batches: int) -> None:
+        self.sent = self.expected = batches
+        self.turn = batches % len(self.tasks)
 
     def _prime(self) -> None:
         """Give each worker its first tasks, once."""

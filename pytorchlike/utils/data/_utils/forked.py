@@ -3,60 +3,38 @@
 import functools
 import types
 from collections import deque
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from ....engine import Value, execute, local, read
-from ....engine import trace as tracing
+from ....engine import Value, concrete, host, read
 from ....tensor import Tensor, _tensor
 from ....tensor.device import place_for
 
 _MOST = 200_000  # objects looked at in search of tensors
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), np.ndarray, np.generic, type, types.ModuleType,
           range, types.CodeType, types.BuiltinFunctionType)  # fmt: skip
+_NOT_USERS = frozenset(("builtins", "jax", "jaxlib", "numpy", __name__.partition(".")[0]))
 
-_MESSAGE = (
-    "{}a forked DataLoader worker cannot run tensor operations, because XLA's threads do not exist in it. Make and "
-    "index tensors on the CPU there, compute with NumPy, or in the main process; or give the DataLoader "
-    "multiprocessing_context='forkserver' (or 'spawn'), whose workers can compute."
-)
+def compute_by_numpy() -> None:
+    """Have this process compute by NumPy, and refuse accelerators, in all its threads."""
+    host.take_over()
 
+    def transfer(value: Value, place: Any) -> Value:
+        if getattr(place, "platform", "cpu") != "cpu":
+            raise RuntimeError(
+                f"a forked DataLoader worker cannot move tensors to {place}: accelerators belong to the main process. "
+                "Return CPU tensors and move the batch there, or use pin_memory=True"
+            )
+        return concrete(host.as_numpy(read(value)), place)
 
-def _refuse(what: str = "", *args: Any, **kwargs: Any) -> NoReturn:
-    raise RuntimeError(_MESSAGE.format(what))
-
-
-class _NoTrace(tracing.Trace):
-    """A trace in which nothing can be recorded."""
-
-    __slots__ = ()
-
-    def add_input(self, value: Value) -> int:
-        return 0  # the operation itself is refused, by name
-
-    def _miss(self, key: tuple, op: Any, static: Any, ins: tuple) -> NoReturn:
-        _refuse(f"{op.name}: ")
-
-
-def forbid() -> None:
-    """Have every attempt to record or run something raise RuntimeError, in all threads of this process."""
-
-    def begin(self: Any) -> None:
-        self.trace = _NoTrace(tracing.mode_of())
-        self.checks = []
-
-    tracing._roots.clear()  # what the main process has recorded before is not known here
-    type(local).__init__ = begin
-    begin(local)
-    execute.run = execute.evaluate_apart = functools.partial(_refuse, "")
-    _tensor.transfer = functools.partial(_refuse, "moving a tensor to a device: ")
+    _tensor.transfer = transfer
 
 
 def host_values(*roots: Any) -> list[Value]:
     """Values of the CPU tensors that can be reached from ``roots``, computed and with their elements on the host.
 
-    Containers, attributes, closures and bound methods are followed, 200 000 objects at most.
+    Containers, attributes, closures, methods and the globals they name are followed, 200 000 objects at most.
     """
     found: dict[int, Value] = {}
     seen: set[int] = set()
@@ -82,6 +60,7 @@ def host_values(*roots: Any) -> list[Value]:
         elif isinstance(x, types.FunctionType):
             todo.extend(cell.cell_contents for cell in x.__closure__ or () if cell != types.CellType())
             todo.extend(x.__defaults__ or ())
+            todo.extend(x.__globals__[name] for name in x.__code__.co_names if name in x.__globals__)
         elif isinstance(x, types.MethodType):
             todo.append(x.__self__)
         elif isinstance(x, functools.partial):
@@ -89,6 +68,8 @@ def host_values(*roots: Any) -> list[Value]:
         else:
             todo.extend(getattr(x, "__dict__", {}).values())
             for kind in type(x).__mro__:
+                if kind.__module__.partition(".")[0] not in _NOT_USERS:
+                    todo.extend(f for f in vars(kind).values() if isinstance(f, types.FunctionType))
                 slots = kind.__dict__.get("__slots__", ())
                 for name in (slots,) if isinstance(slots, str) else slots:
                     todo.append(getattr(x, name, None))

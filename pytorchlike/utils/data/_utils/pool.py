@@ -46,7 +46,7 @@ class Worker:
         )
         try:
             with warnings.catch_warnings():
-                # Both warn of what `forked.forbid` sees to.
+                # Both warn of what `forked.compute_by_numpy` sees to.
                 warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
                 warnings.filterwarnings("ignore", message=".*use of fork", category=DeprecationWarning)
                 self.process.start()
@@ -99,6 +99,7 @@ class Pool:
     def __init__(self, context: BaseContext | None, jobs: list[Job]) -> None:
         self.workers: list[Worker] = []
         self.epoch = 0
+        self.seed = 0  # of the present epoch
         self._finish = weakref.finalize(self, _close, self.workers, GRACE)
         context = context or default_context()
         values = None
@@ -127,7 +128,7 @@ class Pool:
         """Hand a task to a worker."""
         w = self.workers[worker]
         try:
-            w.connection.send(Task(self.epoch, number, index, w.receiver.take_freed()))
+            w.connection.send(Task(self.epoch, self.seed + worker, number, index, w.receiver.take_freed()))
         except OSError:  # it has ended, which `receive` will find and explain
             pass
 

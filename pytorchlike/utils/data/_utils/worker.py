@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from ....tensor.random import manual_seed
+from ....tensor.random import default_generator, manual_seed
 from .fetch import IterableFetcher, MapFetcher
 from .shared import Sender
 
@@ -54,9 +54,12 @@ class Job(NamedTuple):
 
 
 class Task(NamedTuple):
-    """Fetch the batch ``number`` of an epoch. ``freed``: segments of shared memory that may be used again."""
+    """Fetch the batch ``number`` of an epoch, with random numbers of its own that follow from ``seed`` (the epoch's and
+    the worker's). ``freed``: segments of shared memory that may be used again.
+    """
 
     epoch: int
+    seed: int
     number: int
     index: Any
     freed: list[int]
@@ -109,11 +112,11 @@ def run(connection: Connection, foreign: Iterable[Connection], job: Job | bytes,
         with contextlib.suppress(OSError):
             other.close()
     if values is not None:
-        from .forked import forbid, to_numpy
+        from .forked import compute_by_numpy, to_numpy
 
         gc.freeze()  # garbage of the main process is not to be collected here: it may belong to an accelerator
         to_numpy(values)
-        forbid()
+        compute_by_numpy()
     else:
         import jax
 
@@ -156,6 +159,8 @@ def _serve(inbox: queue.SimpleQueue, sender: Sender, job: Job) -> None:
                 if fetcher is None:
                     made = IterableFetcher if job.iterable else MapFetcher
                     fetcher = made(job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
+                if job.init_fn is None:  # which may have chosen other seeds
+                    _seed(task.seed, task.number)
                 answer = fetcher.fetch(task.index)
         except StopIteration as error:
             answer = Ended() if job.iterable else Failure(error, where)
@@ -172,9 +177,16 @@ def _serve(inbox: queue.SimpleQueue, sender: Sender, job: Job) -> None:
 
 def _begin(job: Job) -> None:
     global _worker_info
-    manual_seed(job.seed)
-    random.seed(job.seed)
-    np.random.seed(np.random.SeedSequence(job.seed).generate_state(4))
+    _seed(job.seed)
     _worker_info = WorkerInfo(job.id, job.num_workers, job.seed, job.dataset)
     if job.init_fn is not None:
         job.init_fn(job.id)
+
+
+def _seed(seed: int, batch: int | None = None) -> None:
+    """Seed all generators. The numbers of a batch do not depend on what was loaded before it."""
+    manual_seed(seed)
+    default_generator.set_offset(0 if batch is None else (batch + 1) << 32)
+    state = np.random.SeedSequence([seed] if batch is None else [seed, batch]).generate_state(4)
+    random.seed(state.tobytes())
+    np.random.seed(state)

@@ -1,0 +1,58 @@
+"""``torch._dynamo``: names of PyTorch's bytecode compiler that programs use; Python is not rewritten here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Settings of the compiler, which are kept: there is nothing that they would change.
+config = SimpleNamespace(
+    suppress_errors=False, cache_size_limit=8, recompile_limit=8, capture_scalar_outputs=False, verbose=False,
+    dynamic_shapes=True, automatic_dynamic_shapes=True, assume_static_by_default=True, optimize_ddp=True,
+)  # fmt: skip
+
+
+def reset() -> None:
+    """Nothing is to be forgotten: recorded programs are bounded and found again by their structure."""
+
+
+def is_compiling() -> bool:
+    """False: code runs as Python while operations are recorded."""
+    return False
+
+
+def disable(fn: T | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
+    """The function itself, a decorator without one: Python is not rewritten in any case."""
+    return fn if fn is not None else (lambda fn: fn)
+
+
+def allow_in_graph(fn: T) -> T:
+    """The function itself."""
+    return fn
+
+
+def graph_break(msg: str = "") -> None:
+    """Nothing is broken: code runs as Python."""
+
+
+def mark_dynamic(t: Any, index: Any, **kwargs: Any) -> None:
+    """A hint about a size that varies; programs here are found by the sizes they meet."""
+
+
+def mark_static(t: Any, index: Any = None) -> None:
+    """A hint about a size that does not vary."""
+
+
+maybe_mark_dynamic = mark_dynamic
+
+
+def mark_static_address(t: Any, guard: bool = True) -> None:
+    """A hint about a tensor that stays at its address."""
+
+
+def run(fn: Callable[..., Any] | None = None) -> Any:
+    """The function itself."""
+    return disable(fn)

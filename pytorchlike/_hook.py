@@ -1,0 +1,164 @@
+"""``import torch`` means pytorchlike: an import hook for programs written for PyTorch.
+
+After :func:`install_as_torch`, ``torch`` and every ``torch.x.y`` are the same module objects as ``pytorchlike`` and
+``pytorchlike.x.y``; ``torchvision``, ``torchaudio`` and ``torchtext`` are its ``vision``, ``audio`` and ``text``.
+``importlib.metadata.version("torch")`` answers, and processes started by ``multiprocessing`` have the hook, too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import multiprocessing.spawn
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.abc import Loader
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["install_as_torch", "is_installed", "uninstall_as_torch"]
+
+_PACKAGE = __package__ or "pytorchlike"
+#: Foreign top-level packages, and what stands for them here.
+ROOTS = {
+    "torch": _PACKAGE,
+    "torchvision": f"{_PACKAGE}.vision",
+    "torchaudio": f"{_PACKAGE}.audio",
+    "torchtext": f"{_PACKAGE}.text",
+}
+
+
+def ours(name: str) -> str | None:
+    """The module of this package that the module ``name`` of a foreign package stands for, e.g. ``torch.nn``."""
+    root, dot, rest = name.partition(".")
+    target = ROOTS.get(root)
+    return None if target is None else target + dot + rest
+
+
+class _Alias(Loader):
+    """Loads a module by importing the one of ours that it stands for: one object under two names."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self.target)
+        self.own = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.own  # the import system has put the alias's there
+
+
+class _Metadata(importlib.metadata.Distribution):
+    """What ``importlib.metadata`` says of ``torch``."""
+
+    def read_text(self, filename: str) -> str | None:
+        from .version import __version__
+
+        if filename == "METADATA":
+            return f"Metadata-Version: 2.1\nName: torch\nVersion: {__version__}\nSummary: pytorchlike\n"
+        return "torch\n" if filename == "top_level.txt" else None
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
+        from pathlib import Path
+
+        return Path(__file__).parent.parent / path
+
+
+class _Finder(importlib.metadata.DistributionFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        name = ours(fullname)
+        if name is None:
+            return None
+        try:
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            return None
+        package = found.submodule_search_locations is not None
+        return ModuleSpec(fullname, _Alias(name), origin=found.origin, is_package=package)
+
+    def find_distributions(
+        self, context: importlib.metadata.DistributionFinder.Context = importlib.metadata.DistributionFinder.Context()
+    ) -> Iterable[importlib.metadata.Distribution]:
+        return [_Metadata()] if context.name in (None, "torch") else []
+
+
+_finder = _Finder()
+_prepared = multiprocessing.spawn.get_preparation_data
+
+
+class _InChild:
+    """Unpickled in a new process before its main module is imported; installs the hook there."""
+
+    def __reduce__(self) -> tuple:
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        code = (
+            f"import sys; sys.path += [{root!r}] * ({root!r} not in sys.path); "
+            f"import {_PACKAGE}._hook as hook; hook.install_as_torch()"
+        )
+        return exec, (code,)
+
+
+def _preparation_data(name: str) -> dict[str, Any]:
+    return {**_prepared(name), _PACKAGE: _InChild()}
+
+
+def is_installed() -> bool:
+    """Whether ``import torch`` means this package."""
+    return _finder in sys.meta_path
+
+
+def install_as_torch() -> None:
+    """From now on ``import torch`` (and torchvision, torchaudio, torchtext) gives this package, in this process.
+
+    Processes that ``multiprocessing`` starts inherit it; other subprocesses do not. Doing it again changes nothing.
+    Raises RuntimeError if PyTorch itself has been imported already.
+    """
+    if is_installed():
+        return
+    package = sys.modules[_PACKAGE]
+    loaded = sys.modules.get("torch")
+    if loaded is not None and loaded is not package:
+        where = getattr(loaded, "__file__", None) or "an unknown place"
+        raise RuntimeError(
+            f"PyTorch itself has been imported already (from {where}), so `import torch` cannot mean pytorchlike any more; "
+            "install the hook before anything imports torch"
+        )
+    sys.meta_path.insert(0, _finder)
+    for root, target in ROOTS.items():
+        if root == "torch":
+            sys.modules[root] = package
+        elif importlib.util.find_spec(target) is None:
+            # the real one needs PyTorch's binary interface; like this it counts as not installed
+            sys.modules.setdefault(root, None)  # type: ignore[arg-type]
+    multiprocessing.spawn.get_preparation_data = _preparation_data
+
+
+def uninstall_as_torch() -> None:
+    """Undo :func:`install_as_torch`; modules that have imported ``torch`` keep what they have."""
+    if not is_installed():
+        return
+    sys.meta_path.remove(_finder)
+    multiprocessing.spawn.get_preparation_data = _prepared
+    for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS]:
+        module, target = sys.modules[name], ours(name)
+        if module is None or module is sys.modules.get(target):  # type: ignore[arg-type]
+            del sys.modules[name]
+
+
+def advice(error: BaseException) -> str | None:
+    """What to add to an error about a module or name that this package lacks; None if it is another error."""
+    if isinstance(error, ModuleNotFoundError) and error.name and ours(error.name):
+        target = ours(error.name)
+        if target is not None and error.name.partition(".")[0] != "torch" and importlib.util.find_spec(target) is None:
+            return f"pytorchlike has no counterpart of {error.name} (see docs/differences.md)"
+        return f"pytorchlike has no module {target} that {error.name} could be (see docs/differences.md)"
+    return None

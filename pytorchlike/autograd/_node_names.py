@@ -1,0 +1,133 @@
+"""PyTorch's names of the steps of a backward graph, and which arguments they lead on to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.trie import Call
+
+#: Mark of the operations that stand for a custom function.
+CUSTOM = "custom function"
+
+#: Operation -> the stem of its node's name, where it is not the operation's own.
+_STEMS = {
+    "alias": "Clone", "reshape": "View", "flatten": "View", "unflatten": "View", "view_as": "View", "ravel": "View",
+    "conv1d": "Convolution", "conv2d": "Convolution", "conv3d": "Convolution", "conv_transpose1d": "Convolution",
+    "conv_transpose2d": "Convolution", "conv_transpose3d": "Convolution", "batch_norm": "NativeBatchNorm",
+    "layer_norm": "NativeLayerNorm", "group_norm": "NativeGroupNorm", "max_pool2d": "MaxPool2DWithIndices",
+    "max_pool3d": "MaxPool3DWithIndices", "cross_entropy": "NllLoss", "nll_loss": "NllLoss", "dropout": "Mul",
+    "avg_pool2d": "AvgPool2D", "avg_pool3d": "AvgPool3D", "adaptive_avg_pool2d": "AdaptiveAvgPool2D",
+    "adaptive_avg_pool3d": "AdaptiveAvgPool3D", "adaptive_max_pool2d": "AdaptiveMaxPool2D", "_to_dtype": "ToCopy",
+    "bmm": "Bmm", "concat": "Cat", "concatenate": "Cat", "true_divide": "Div", "multiply": "Mul", "subtract": "Sub",
+    "outer": "Mul", "square": "Pow", "negative": "Neg", "absolute": "Abs", "relu6": "Hardtanh",
+    "scaled_dot_product_attention": "ScaledDotProductFlashAttentionForCpu", "norm": "LinalgVectorNorm",
+    "rms_norm": "FusedRmsNorm", "vector_norm": "LinalgVectorNorm", "mse_loss": "MseLoss", "moveaxis": "Permute",
+    "movedim": "Permute", "swapaxes": "Transpose", "swapdims": "Transpose", "mT": "Transpose", "T": "T",
+    "matrix_power": "Mm", "expand_as": "Expand", "broadcast_to": "Expand", "narrow": "Slice", "chunk": "Split",
+    "tensor_split": "Slice", "hstack": "Cat", "vstack": "Cat", "dstack": "Cat", "softmin": "Softmax",
+    "tile": "Repeat", "logit": "Logit", "pixel_shuffle": "PixelShuffle", "take_along_dim": "Gather", "conj": "Conj",
+    "masked_fill": "MaskedFill", "upsample": "UpsampleNearest2D", "_copy_from": "Copy",
+}  # fmt: skip
+
+#: Reductions whose node is numbered by whether a dimension was given: operation -> (without, with).
+_BY_DIM = {
+    "sum": (0, 1), "mean": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "nanmedian": (0, 1),
+    "squeeze": (0, 1), "var": (0, 0), "std": (0, 0),
+}  # fmt: skip
+
+
+def _arguments(call: Call) -> dict[str, Any]:
+    """Static arguments of a call by name; tensors as their metas."""
+    info = call.op.info
+    bind = getattr(info, "bind", None)
+    if bind is None:
+        return {}
+    metas = iter(call.metas)
+    args = tuple([next(metas) if type(i) is int else i for i in call.ins])
+    try:
+        return bind(call.static, args)
+    except Exception:  # an operation made of others has another layout; its plain name will do
+        return {}
+
+
+def stem(op: str) -> str:
+    """'log_softmax' -> 'LogSoftmax'."""
+    found = _STEMS.get(op.strip("_"))
+    if found is not None:
+        return found
+    return "".join(part[:1].upper() + part[1:] for part in op.strip("_").replace(" ", "_").split("_"))
+
+
+def name_of(call: Call) -> str:
+    """The name of the node of a recorded call."""
+    op = call.op.name
+    if op.endswith("_put"):
+        return "torch::autograd::CopySlices"
+    short = op.strip("_")
+    ndims = [m.ndim for m in call.metas]
+    if short in ("matmul", "mm", "mv", "dot", "bmm") and len(ndims) >= 2:
+        a, b = ndims[:2]
+        kind = "Dot" if a == b == 1 else "Mv" if b == 1 and a == 2 else "Mm" if a <= 2 and b <= 2 else "Bmm"
+        if (a, b) == (1, 2):
+            kind = "Squeeze"
+        if kind == "Bmm" and (a, b) != (3, 3):
+            kind = "UnsafeView"
+        return kind + "Backward0"
+    if short == "linear":
+        if ndims[0] == 2:
+            return ("AddmmBackward0" if len(ndims) == 3 else "MmBackward0")
+        return "ViewBackward0" if len(ndims) == 3 else "UnsafeViewBackward0"
+    if short == "getitem":
+        return _getitem(_arguments(call).get("spec", call.static))
+    if short in _BY_DIM:
+        told = _arguments(call)
+        dim = told.get("dim", told.get("axis"))
+        return f"{stem(op)}Backward{_BY_DIM[short][0 if dim is None or dim == () else 1]}"
+    if short == "pow":
+        return f"PowBackward{0 if len(call.metas) == 1 else 1}"
+    if short == "where" and len(call.metas) < 3:
+        return "WhereBackward0"
+    if short == "clamp":
+        return "ClampBackward1" if len(call.metas) == 1 else "ClampBackward0"
+    if short == "rsub":
+        return "RsubBackward1"
+    if short.endswith((" backward", " forward")):
+        return stem(short)
+    return stem(op) + "Backward0"
+
+
+def _getitem(spec: Any) -> str:
+    """Basic indexing is made of steps in PyTorch; the last one gives the name."""
+    items = spec[0] if type(spec) is tuple and len(spec) == 1 and type(spec[0]) is tuple else spec
+    last = "Alias"
+    for item in items if type(items) is tuple else (items,):
+        if item == "i" or type(item) is int:
+            last = "Select"
+        elif item is None:
+            last = "Unsqueeze"
+        elif item not in (":", "all"):
+            last = "Slice"
+    return last + "Backward0"
+
+
+def edges_of(call: Call, edge: Any, make: Any) -> tuple:
+    """``next_functions`` of a call; ``edge(slot)`` gives that of an argument, ``make(name, edges=)`` a node in between.
+
+    Where PyTorch makes several steps of what is one operation here, the usual ones are shown as it shows them.
+    """
+    slots = call.slots
+    edges = [edge(s) for s in slots]
+    if call.op.name == "linear" and call.metas[0].ndim == 2:
+        x, w, *bias = edges
+        turned = make("TBackward0", edges=lambda: (w,)), 0
+        return (*bias, x, turned if w[0] is not None else w)
+    if call.op.name == "cross_entropy":
+        x, *rest = edges
+        return ((make("LogSoftmaxBackward0", edges=lambda: (x,)), 0) if x[0] is not None else x,)
+    if call.op.name == "nll_loss" or call.op.name == "where":
+        return tuple(edges[:1] if call.op.name == "nll_loss" else edges[1:] or edges)
+    # indices and masks have no gradient, and no place among PyTorch's next functions
+    return tuple([e for e, m in zip(edges, call.metas, strict=True) if m.dtype.kind not in "biu"])
+
+
+__all__ = ["CUSTOM", "edges_of", "name_of", "stem"]

@@ -1,0 +1,333 @@
+"""The backward graph as one can look at it: nodes with PyTorch's names, next functions and hooks."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+from ..engine import Leaf, Value, make_value
+from ..engine.grad import Watch
+from ..engine.segment import FREED
+from ..engine.trie import Call, Graph, Input
+from ._node_names import CUSTOM, edges_of, name_of
+
+__all__ = ["CUSTOM", "GradientEdge", "Node", "get_gradient_edge", "node_of"]
+
+
+class Node:
+    """A step of the backward graph: the gradient of one recorded operation.
+
+    ``name()`` is such as 'AddBackward0'; ``next_functions`` lead to the steps that come after it on the way back, a
+    ``variable`` is the leaf of an 'AccumulateGrad' step.  The same step is the same object as long as it is in use.
+    """
+
+    __slots__ = ("_name", "_anchor", "_edges", "_hooks", "_leaf", "metadata", "__weakref__")
+
+    def __new__(cls, name: str = "Node", *args: Any, **kwargs: Any) -> Any:
+        # a class for each name: programs that draw graphs print the name of the type
+        short = name.rsplit(":", 1)[-1]
+        kind = _kinds.get(short)
+        if kind is None:
+            kind = _kinds[short] = type(short, (Node,), {"__slots__": (), "__module__": "torch.autograd"})
+        return object.__new__(kind)
+
+    def __init__(self, name: str, anchor: Any = None, leaf: Leaf | None = None, edges: Any = None) -> None:
+        self._name, self._anchor, self._leaf, self._edges = name, anchor, leaf, edges
+        self._hooks: Any = None
+        self.metadata: dict = {}
+
+    def name(self) -> str:
+        """PyTorch's name of the step."""
+        return self._name
+
+    @property
+    def next_functions(self) -> tuple:
+        """((node or None, which of its results), …) in the order of the operation's tensor arguments."""
+        if self._edges is not None:
+            return self._edges()
+        where = _where(self._anchor)
+        if where is None:
+            return ()
+        graph, input_of, slot = where
+        call = graph.producer[slot]
+        return edges_of(call, lambda s: _edge(graph, s, input_of), Node)
+
+    @property
+    def variable(self) -> Any:
+        """The leaf that an AccumulateGrad step adds to."""
+        if self._leaf is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute 'variable'")
+        owner = self._leaf.owner() if self._leaf.owner is not None else None
+        if owner is not None:
+            return owner
+        from ..tensor import Tensor
+
+        return Tensor._of(self._anchor)
+
+    def __getattr__(self, name: str) -> Any:
+        ctx = None if name.startswith("__") or self._anchor is None else _context(self._anchor)
+        if ctx is not None:
+            return getattr(ctx, name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    # ---- hooks ------------------------------------------------------------------------------------------------
+
+    def register_hook(self, fn: Any) -> Any:
+        """Call ``fn(grad_inputs, grad_outputs)`` after the step; a tuple that it returns replaces ``grad_inputs``.
+
+        grad_inputs: gradients of the operation's arguments; grad_outputs: of its results; None where there is none.
+        """
+        from ..utils.hooks import RemovableHandle
+
+        if self._leaf is not None:
+            from collections import OrderedDict as Ordered
+
+            if self._leaf.post_hooks is None:
+                self._leaf.post_hooks = Ordered()
+            handle = RemovableHandle(self._leaf.post_hooks)
+            self._leaf.post_hooks[handle.id] = _OfNode(fn)
+            return handle
+        hooks = self._hook_table()[1]
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = fn
+        return handle
+
+    def register_prehook(self, fn: Any) -> Any:
+        """Call ``fn(grad_outputs)`` before the step; a tuple that it returns replaces ``grad_outputs``."""
+        from ..utils.hooks import RemovableHandle
+
+        if self._leaf is not None:
+            if self._leaf.hooks is None:
+                self._leaf.hooks = OrderedDict()
+            handle = RemovableHandle(self._leaf.hooks)
+            self._leaf.hooks[handle.id] = lambda g: _single(fn((g,)))
+            return handle
+        hooks = self._hook_table()[0]
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = fn
+        return handle
+
+    def _hook_table(self) -> tuple:
+        if self._hooks is not None:
+            return self._hooks
+        place = _watched(self._anchor)
+        if place is None:
+            raise RuntimeError(f"cannot register a hook on {self._name}: its graph was given up by a backward pass")
+        watched, graph, slot = place
+        call = graph.producer[slot]
+        self._hooks = pre, post = OrderedDict(), OrderedDict()
+        _hook_call(watched, call, pre, post)
+        return self._hooks
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#014x}>"
+
+
+class _OfNode:
+    """A hook of an AccumulateGrad step among the hooks of its leaf."""
+
+    def __init__(self, fn: Any) -> None:
+        self.of_node = fn
+
+
+_kinds: dict[str, type] = {}
+
+
+def _single(result: Any) -> Any:
+    return result[0] if isinstance(result, tuple) else result
+
+
+def _hook_call(watched: dict, call: Call, pre: dict, post: dict) -> None:
+    """Have a reverse pass run hooks around one call."""
+    from ..tensor import Tensor
+
+    slots = tuple(call.out_slots)
+    found = [w for w in dict.fromkeys(watched.get(s) for s in slots) if w is not None]
+    one = next((w for w in found if set(w.slots) >= set(slots)), None)
+    if one is None:
+        one = Watch(slots, None)
+        for w in found:
+            for s, hooks in w.hooks.items():
+                one.hooks.setdefault(s, []).extend(hooks)
+        for s in slots:
+            watched[s] = one
+
+    def tensor(value: Value | None) -> Any:
+        return None if value is None else Tensor._of(value)
+
+    def before(cotangents: dict[int, Value]) -> dict[int, Value]:
+        for hook in list(pre.values()):
+            new = hook(tuple([tensor(cotangents.get(s)) for s in slots]))
+            if new is not None:
+                new = new if isinstance(new, tuple) else (new,)
+                cotangents = {s: t._get() for s, t in zip(slots, new, strict=True) if t is not None}
+        return cotangents
+
+    def after(call: Call, given: dict[int, Value], found: dict) -> dict:
+        # a custom function answers by the values that came in
+        by_value = any(not isinstance(k, int) for k in found)
+        keys = list(found) if by_value else list(call.wrt_slots)
+        for hook in list(post.values()):
+            grads = tuple([tensor(found.get(s)) for s in keys])
+            new = hook(grads, tuple([tensor(given.get(s)) for s in slots]))
+            if new is not None:
+                new = new if isinstance(new, tuple) else (new,)
+                found = {s: t._get() for s, t in zip(keys, new, strict=True) if t is not None}
+        return found
+
+    one.before.append(before)
+    one.after.append(after)
+
+
+# ---- where a node is ---------------------------------------------------------------------------------------------
+
+
+def _spot(anchor: Any) -> Any:
+    """(trace or segment, slot) of an anchor: a Value, or that pair itself."""
+    if type(anchor) is tuple:
+        return anchor
+    if anchor.trace is not None:
+        return anchor.trace, anchor.slot
+    return anchor.node if type(anchor.node) is tuple else None
+
+
+def _where(anchor: Any) -> tuple[Graph, Any, int] | None:
+    spot = _spot(anchor)
+    if spot is None:
+        return None
+    where, slot = spot
+    if hasattr(where, "graph"):
+        return where.graph, lambda s: _of_segment(where, s), slot
+    values = where.values
+    return where.state.graph(), lambda s: values[s], slot
+
+
+def _of_segment(segment: Any, s: int) -> Value | None:
+    found = segment.inputs.get(s)
+    if found is None and s in segment.leaves:
+        found = make_value(segment.graph.metas[s], None, segment.leaves[s])
+    if found is None and type(segment.graph.producer[s]) is Call:
+        found = make_value(segment.graph.metas[s], None, (segment, s))
+    return found
+
+
+def _watched(anchor: Any) -> tuple[dict, Graph, int] | None:
+    where = _where(anchor)
+    return None if where is None else (_spot(anchor)[0].watched, where[0], where[2])
+
+
+def _context(anchor: Any) -> Any:
+    """The context of a custom function whose results are here."""
+    place = _watched(anchor)
+    found = None if place is None else place[0].get(place[2])
+    return getattr(getattr(found, "handle", None), "ctx", None)
+
+
+#: Nodes in use by where they are; those of pending calls are found again when these have been executed.
+_nodes: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+_pending: weakref.WeakSet = weakref.WeakSet()
+
+
+def _key(where: Any, first: int) -> tuple:
+    return (where.number if hasattr(where, "number") else ("pending", id(where)), first)
+
+
+def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
+    call = graph.producer[slot]
+    if type(call) is not Call:
+        return Node("Backward", anchor)
+    for waiting in list(_pending):
+        spot = _spot(waiting._anchor)
+        if spot is not None and hasattr(spot[0], "number"):
+            _pending.discard(waiting)
+            _nodes.setdefault(_key(spot[0], spot[0].graph.producer[spot[1]].first), waiting)
+    key = _key(where, call.first)
+    found = _nodes.get(key)
+    if found is None or _stale(found, where):
+        custom = getattr(call.op, "info", None) is CUSTOM
+        name = call.op.name + "Backward" if custom else name_of(call)
+        found = _nodes[key] = Node(name, anchor)
+        if not hasattr(where, "number"):
+            _pending.add(found)
+    return found
+
+
+def _stale(node: Node, where: Any) -> bool:
+    spot = _spot(node._anchor)
+    return spot is None or spot[0] is not where
+
+
+def _edge(graph: Graph, slot: int, input_of: Any) -> tuple:
+    """(node, which of its results) that a slot's gradient goes to; (None, 0) for one without."""
+    if not graph.metas[slot].grad:
+        return None, 0
+    value = input_of(slot)
+    return (Node("Backward"), 0) if value is None else edge_of_value(value)
+
+
+def edge_of_value(value: Value) -> tuple:
+    """(node, which of its results) behind a value that requires gradients."""
+    if type(value.node) is Leaf:
+        key = ("leaf", id(value.node))
+        found = _nodes.get(key)
+        if found is None or found._leaf is not value.node:
+            found = _nodes[key] = Node("torch::autograd::AccumulateGrad", value, value.node)
+        return found, 0
+    spot = _spot(value)
+    if spot is None:
+        return Node("FreedBackward0"), 0
+    where, slot = spot
+    graph = where.graph if hasattr(where, "graph") else where.state.graph()
+    source = graph.producer[slot]
+    if type(source) is Input:
+        entered = where.values[slot] if not hasattr(where, "graph") else where.inputs.get(slot)
+        return (Node("Backward"), 0) if entered is None or entered is value else edge_of_value(entered)
+    if type(source) is Call and source.op.alias and source.op.name == "leaf":
+        return Node("Backward"), 0
+    return _node(value, where, graph, slot), slot - source.first if type(source) is Call else 0
+
+
+def node_of(tensor: Any) -> Node:
+    """The node of a tensor that is not a leaf."""
+    value: Value = tensor._get()
+    if value.trace is None and value.node is FREED:
+        return Node("FreedBackward0")
+    return edge_of_value(value)[0]
+
+
+class GradientEdge(NamedTuple):
+    """A place of the backward graph where gradients can be asked for: result ``output_nr`` of ``node``."""
+
+    node: Node
+    output_nr: int
+    ownership_token: Any = None
+
+    def value(self) -> Value:
+        """The value whose gradient this is."""
+        anchor = self.node._anchor
+        if self.node._leaf is not None:
+            return anchor
+        spot = _spot(anchor) if anchor is not None else None
+        if spot is None:
+            raise RuntimeError(f"the graph behind {self.node!r} was given up by a backward pass")
+        where, slot = spot
+        graph = where.graph if hasattr(where, "graph") else where.state.graph()
+        slot = graph.producer[slot].first + self.output_nr
+        if not hasattr(where, "graph"):
+            return where.values[slot]
+        if type(anchor) is not tuple and anchor.node == (where, slot):
+            return anchor
+        return make_value(graph.metas[slot], None, (where, slot))
+
+
+def get_gradient_edge(tensor: Any) -> GradientEdge:
+    """The :class:`GradientEdge` of a tensor: it may stand for the tensor in ``grad`` and ``backward``.
+
+    The tensor itself need not be kept.  Raises RuntimeError if it does not require gradients.
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    return GradientEdge(*edge_of_value(tensor._get()))
+
+

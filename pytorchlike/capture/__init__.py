@@ -1,0 +1,146 @@
+"""Functions that are captured at their first call and replayed afterwards: behind ``torch.compile``."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ..engine import local, stats
+from ..nn import Module
+from ..nn.modules.module import set_compile_function
+from .replay import Capture, Captured, GraphBreak
+
+__all__ = ["Captured", "GraphBreak", "OptimizedModule", "captured", "explain", "forget", "uncaptured"]
+
+_all: weakref.WeakSet[Captured] = weakref.WeakSet()
+
+
+def _make(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> Captured:
+    made = Captured(fn, fullgraph)
+    _all.add(made)
+    return made
+
+
+def captured(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> Callable[..., Any]:
+    """A function that replays ``fn`` where it can; its :class:`Captured` is the attribute ``capture``."""
+    made = _make(fn, fullgraph)
+
+    @functools.wraps(fn)
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        return made(*args, **kwargs)
+
+    compiled.capture = made  # type: ignore[attr-defined]
+    compiled._torchdynamo_orig_callable = fn  # type: ignore[attr-defined]
+    return compiled
+
+
+class OptimizedModule(Module):
+    """A module whose call is captured; everything else is that of the module inside, ``_orig_mod``."""
+
+    _orig_mod: Module
+
+    def __init__(self, mod: Module, fullgraph: bool = False) -> None:
+        super().__init__()
+        self._orig_mod = mod
+        self.__dict__["capture"] = _make(mod, fullgraph)
+        self.__dict__["training"] = mod.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__dict__["capture"](*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_orig_mod":
+            return super().__getattr__(name)
+        return getattr(self._orig_mod, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_orig_mod" or name in type(self).__dict__ or "_orig_mod" not in self._modules:
+            super().__setattr__(name, value)
+            return
+        if name == "training":
+            self.__dict__[name] = value
+        setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state["capture"] = state["capture"].fullgraph
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        fullgraph = state.pop("capture")
+        super().__setstate__(state)
+        self.__dict__["capture"] = _make(self._orig_mod, fullgraph)
+
+
+def uncaptured(fn: Any, reason: str | None = None) -> Any:
+    """``fn``, telling a capture that it is running in that it cannot be replayed."""
+    if isinstance(fn, Module):
+        fn.forward = uncaptured(fn.forward, reason)  # type: ignore[method-assign]
+        return fn
+
+    @functools.wraps(fn)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        trace = local.trace
+        if isinstance(trace, Capture):
+            name = getattr(fn, "__qualname__", repr(fn))
+            if trace.fullgraph:
+                raise GraphBreak(f"torch.compile(fullgraph=True): {name} is marked with torch.compiler.disable"
+                                 + (f" ({reason})" if reason else ""))  # fmt: skip
+            trace.breaks.append(f"{name} is marked with torch.compiler.disable")
+        return fn(*args, **kwargs)
+
+    called._torchdynamo_disable = True  # type: ignore[attr-defined]
+    return called
+
+
+def forget() -> None:
+    """Drop all captures."""
+    for made in _all:
+        made.reset()
+
+
+class Report:
+    """What became of a call: operations captured, reasons against a replay, programs compiled meanwhile."""
+
+    def __init__(self, made: Captured, compiled: list[str], executed: int) -> None:
+        self.graph_count = sum(len(e) for e in made.entries.values())
+        self.break_reasons = [reason for reasons in made.refused.values() for reason in reasons]
+        self.graph_break_count = len(self.break_reasons)
+        self.op_count = sum(len(e.op.info.operations) if hasattr(e.op.info, "operations") else 1
+                            for found in made.entries.values() for e in found)
+        self.compilations = compiled
+        self.executions = executed
+
+    def __str__(self) -> str:
+        lines = [f"Captured: {'yes' if self.graph_count else 'no'}"]
+        lines += [f"  not replayed, because {r}" for r in self.break_reasons]
+        lines += [f"Executions: {self.executions}", f"Compilations: {len(self.compilations)}"]
+        lines += [f"  {c}" for c in self.compilations]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def explain(fn: Callable[..., Any]) -> Callable[..., Report]:
+    """``explain(fn)(*args)`` calls ``fn`` twice, captured, and reports."""
+    made = fn.capture if hasattr(fn, "capture") else _make(fn)
+
+    def run(*args: Any, **kwargs: Any) -> Report:
+        from ..compiler import log
+
+        before, runs = len(stats.log), stats.fused_runs + stats.op_runs
+        made(*args, **kwargs)
+        from ..engine import flush
+
+        flush("explain")
+        return Report(made, log()[before:], stats.fused_runs + stats.op_runs - runs)
+
+    return run
+
+
+set_compile_function(captured)

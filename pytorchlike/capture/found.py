@@ -1,0 +1,194 @@
+"""What a captured call leaves behind, and what it took."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any, NamedTuple
+
+from ..engine import Leaf, Op, Value
+from ..engine.meta import LEAF
+from ..engine.nested import Body
+from ..engine.trie import Reverse
+from ..tensor import Tensor
+from ..tensor.storage import Storage
+from .guards import Unguarded, fingerprint
+
+
+class Role(NamedTuple):
+    """Why a value outlives the call.
+
+    kind: "result" (returned), "grad" (the gradient of ``leaf``), "set" (the new value of a tensor that existed before),
+    or "storage".   holder: the Tensor or Storage.
+    """
+
+    kind: str
+    holder: Any
+    leaf: Any = None
+
+
+class Found:
+    """What outlives a recording: ``values``, and the ``roles`` of each; first those that replace what was taken.
+
+    leaves: of the result; ``(position,)`` for a tensor.   boundary: there is a reverse pass or an update of leaves.
+    reasons: why a replay would not be the same.
+    """
+
+    def __init__(self, trace: Any, leaves: list[Any], arguments: list[Tensor]) -> None:
+        self.reasons: list[str] = []
+        self.trace, self.arguments = trace, arguments
+        self.reverse = any(type(e) is Reverse for e in trace.state.graph().entries)
+        if trace.watched:
+            self.reasons.append("a hook, or a custom autograd.Function, is called in the backward pass")
+        self._leaves_of_tape = [v.node for v in trace.slots if type(v.node) is Leaf]
+        roles = self._roles([t for t in leaves if isinstance(t, Tensor)])
+        old = self._replaced(roles)
+        ordered = sorted(roles.values(), key=lambda row: id(row[0]) not in old)
+        self.values: list[Value] = [v for v, _ in ordered]
+        self.roles: list[list[Role]] = [r for _, r in ordered]
+        self.old = [old[id(v)] for v in self.values if id(v) in old]
+        self.boundary = self.reverse or any(v.meta.grad == LEAF for v in self.values)
+        for v in self.values:
+            if v.meta.grad == LEAF and id(v) not in old:
+                self.reasons.append("a leaf is made inside")
+        self.leaves = self._result(leaves)
+
+    def _roles(self, results: list[Tensor]) -> dict[int, tuple[Value, list[Role]]]:
+        """The values made inside that something refers to, by id, in their order."""
+        trace = self.trace
+        mine = {id(v): v for v in trace.values[1:] if v.trace is trace}
+        returned = {id(t) for t in results}
+        grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
+        found: dict[int, list[Role]] = {}
+        for h in gc.get_referrers(*mine.values()) if mine else ():
+            if isinstance(h, Tensor) and id(h._value) in mine:
+                if h._alias is not None:
+                    self.reasons.append("a view is returned, or a tensor that shares its memory is written to")
+                kind = "result" if id(h) in returned else "grad" if id(h) in grads else "set"
+                found.setdefault(id(h._value), []).append(Role(kind, h, grads.get(id(h))))
+            elif isinstance(h, Storage) and id(h.value) in mine:
+                found.setdefault(id(h.value), []).append(Role("storage", h))
+        return {i: (v, found[i]) for i, v in mine.items() if i in found}
+
+    def _replaced(self, roles: dict[int, tuple[Value, list[Role]]]) -> dict[int, Value]:
+        """The values of before that values made inside replace, by the id of the new one."""
+        trace = self.trace
+        journal: dict[int, int] = {}
+        for owner, slot in trace.journal:
+            journal.setdefault(id(owner), slot)
+        found, taken = {}, set()
+        for i, (v, row) in roles.items():
+            for role in row:
+                slot = journal.get(id(role.holder)) if role.kind == "set" else None
+                if slot is not None and slot not in taken:
+                    before = trace.values[slot]
+                    if before.meta.shape == v.meta.shape and before.meta.dtype == v.meta.dtype:
+                        found[i] = before
+                        taken.add(slot)
+                        break
+        return found
+
+    def _result(self, leaves: list[Any]) -> list[Any]:
+        position = {id(v): k for k, v in enumerate(self.values)}
+        out: list[Any] = []
+        for x in leaves:
+            if not isinstance(x, Tensor):
+                try:
+                    fingerprint(x)
+                except Unguarded as error:
+                    self.reasons.append(f"it returns an {error}")
+                out.append(x)
+                continue
+            at = position.get(id(x._value))
+            if at is None:
+                self.reasons.append("a tensor that existed before is returned")
+            elif type(x) is not Tensor or any(r.holder is x and r.kind != "result" for r in self.roles[at]):
+                self.reasons.append(f"a {type(x).__name__} is returned")
+            out.append((at,))
+        return out
+
+    def operation(self, body: Body) -> tuple[Op, list[int]]:
+        """All that was recorded as one operation; the order in which it takes what the body does.
+
+        What is replaced comes first among arguments and results, so that its memory can be reused.
+        """
+        slots = self.trace.slots
+        position = {s: k for k, s in enumerate(body.captured)}
+        first = []
+        for before in self.old:
+            k = position.get(slots.get(before, -1))
+            if k is None:
+                break  # overwritten without being read: its memory is not an argument
+            first.append(k)
+        order = [*first, *[k for k in range(len(body.captured)) if k not in set(first)]]
+        tape = not self.boundary
+        key = ("captured", tape, tuple(order), len(first))
+        op = body.ops.get(key)
+        if op is None:
+            n = len(order)
+
+            def run(static: Any, args: tuple) -> tuple:
+                given: list[Any] = [None] * n
+                for k, a in zip(order, args[:n], strict=True):
+                    given[k] = a
+                results, flags = body((), given, args[n:])
+                body.report(flags)
+                return results
+
+            op = body.ops[key] = Op("compiled function", run, differentiable=tape, info=body.info, leaf=bool(first),
+                                    inplace=len(first))
+        if len(first) < len(self.old) and any(v.meta.grad == LEAF for v in self.values[len(first):]):
+            self.reasons.append("a leaf is overwritten without being read")
+        return op, order
+
+    def providers(self, captured: list[Value]) -> list[Any]:
+        """For each captured value where its successor is found: ("arg", k), ("tensor", t), ("grad", leaf) or None."""
+        before = {}
+        for owner, slot in self.trace.journal:
+            before.setdefault(id(self.trace.values[slot]), owner)
+        found: dict[int, Any] = {id(t._value): ("arg", k) for k, t in reversed(list(enumerate(self.arguments)))}
+        for owner in before.values():  # an argument that was written to: its old value came with it
+            for k, t in enumerate(self.arguments):
+                if owner is t:
+                    found[next(i for i, o in before.items() if o is t)] = ("arg", k)
+        missing = [v for v in captured if id(v) not in found]
+        holders: dict[int, Tensor] = {}
+        for h in gc.get_referrers(*missing) if missing else ():
+            if isinstance(h, Tensor):
+                holders.setdefault(id(h._value), h)
+        grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
+        for v in missing:
+            owner = before[id(v)] if id(v) in before else holders.get(id(v))
+            if isinstance(owner, Tensor) and owner._alias is None:
+                found[id(v)] = ("grad", grads[id(owner)]) if id(owner) in grads else ("tensor", owner)
+        return [found.get(id(v)) for v in captured]
+
+    def grads(self, cleared: list[Any]) -> list[tuple[Any, str, int | None]]:
+        """For each leaf whose gradient is touched: (leaf, what it must be before: none, some, any; position after)."""
+        after: dict[int, tuple[Any, int | None]] = {}
+        taken = {id(owner) for owner, _ in self.trace.journal}
+        out = []
+        for k, row in enumerate(self.roles):
+            for role in row:
+                if role.kind == "grad":
+                    after[id(role.leaf)] = (role.leaf, k)
+                    before = "any" if role.leaf in cleared else "some" if id(role.holder) in taken else "none"
+                    out.append((role.leaf, before, k))
+        for leaf in dict.fromkeys(cleared):
+            if id(leaf) not in after and leaf.grad is None:
+                out.append((leaf, "any", None))
+        return out
+
+    def assign(self, results: tuple[Value, ...]) -> None:
+        """Let everything that holds a value of the recording hold the one of the operation."""
+        from ..tensor._tensor import _plain
+
+        for v, row, value in zip(self.values, self.roles, results, strict=True):
+            if value.meta.grad == LEAF:
+                value.node = v.node
+            elif not v.meta.grad and value.meta.grad:
+                value = _plain(value)
+            for role in row:
+                if role.kind == "storage":
+                    role.holder.value = value
+                else:
+                    role.holder._value = value

@@ -1,0 +1,202 @@
+"""Whether the Python objects that a captured function refers to are what they were."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+from collections.abc import Callable
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from ..engine.meta import Mode
+from ..nn import Module
+from ..nn.modules._registry import structure_epoch
+from ..optim import Optimizer
+from ..tensor import Tensor
+from ..tensor.device import device
+from ..tensor.dtype import dtype
+from ..tensor.random import Generator
+from .watching import Watcher
+
+_PLAIN = (type(None), type(NotImplemented), type(Ellipsis), bool, int, float, complex, str, bytes, dtype, device, range, slice)
+_SAME = (Mode, ModuleType, FunctionType, BuiltinFunctionType, type, Generator, Tensor)
+_ABSENT = object()
+#: Objects of more parts than this are too expensive to look at before each call.
+_LIMIT = 256
+
+
+class Unguarded(Exception):
+    """Something that a function refers to cannot be compared with what it was."""
+
+
+def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
+    """What is equal if and only if ``x`` would make a function go the same way (modules apart: these by identity).
+
+    Raises Unguarded for objects that are too large, or that tell nothing about themselves.
+    """
+    if isinstance(x, _PLAIN):
+        return (type(x), repr(x)) if isinstance(x, (float, complex, slice)) else (type(x), x)
+    if isinstance(x, (*_SAME, Module)) or getattr(type(x), "_one_of_its_kind", False):
+        return id(x)
+    if isinstance(x, MethodType):
+        return id(x.__func__), fingerprint(x.__self__, seen)
+    if isinstance(x, Optimizer) and all(x._replayable(g) for g in x.param_groups):
+        # the numbers are asked for anew at each replay, and what chooses the program is compared there
+        return id(x), tuple([(id(g), len(g["params"])) for g in x.param_groups])
+    seen = {} if seen is None else seen
+    if id(x) in seen:
+        return "again", seen[id(x)]
+    seen[id(x)] = len(seen)
+    if len(seen) > _LIMIT:
+        raise Unguarded(f"{type(x).__name__} of more than {_LIMIT} parts")
+    if isinstance(x, (list, tuple, set, frozenset)):
+        if len(x) > _LIMIT:
+            raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
+        return type(x), tuple([fingerprint(v, seen) for v in x])
+    if isinstance(x, dict):
+        if len(x) > _LIMIT:
+            raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
+        return type(x), tuple([(fingerprint(k, seen), fingerprint(v, seen)) for k, v in x.items()])
+    state = getattr(x, "__dict__", None)
+    if state is not None and type(x).__module__ != "builtins":
+        return id(x), type(x), fingerprint(state, seen)
+    if type(x).__module__.partition(".")[0] in ("numpy", "jax", "jaxlib"):
+        if hasattr(x, "shape"):
+            raise Unguarded(f"{type(x).__name__} array; use a tensor")
+        return id(x)
+    if not hasattr(x, "__dict__") and type(x).__hash__ is not object.__hash__:
+        return type(x), x
+    raise Unguarded(f"object of type {type(x).__name__}")
+
+
+class Guards:
+    """Conditions of a captured call: compare with :meth:`hold`."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}  # same object under a name
+        self._read: list[tuple[Callable[[], Any], Any]] = []  # equal fingerprints
+        self._modules: dict[int, tuple[Module, Any]] = {}
+        self._epoch = -1
+        self.keep: list[Any] = []  # what is compared by identity must stay alive
+
+    def watch(self, watcher: Watcher) -> None:
+        """Guard everything that the code which ran refers to.  Raises Unguarded."""
+        for code, space in watcher.frames.items():
+            for name in _global_names(code):
+                where = space if name in space else vars(builtins)
+                if name in where:
+                    self._name(where, name)
+            if code.co_freevars:
+                for f in watcher.functions(code):
+                    for cell in f.__closure__:
+                        self._cell(cell)
+
+    def _name(self, where: dict[str, Any], name: str) -> None:
+        key = (id(where), name)
+        if key not in self._names:
+            value = where[name]
+            self._names[key] = (where, name, value)
+            self.value(value, lambda: where.get(name, _ABSENT))
+
+    def _cell(self, cell: Any) -> None:
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            return
+        self.keep.append(cell)
+
+        def read() -> Any:
+            try:
+                return cell.cell_contents
+            except ValueError:
+                return _ABSENT
+
+        self._read.append((read, fingerprint(value)))
+        self.value(value, None)
+
+    def value(self, value: Any, read: Callable[[], Any] | None) -> None:
+        """Guard an object: a module by its whole tree, others by their fingerprint."""
+        self.keep.append(value)
+        for m in _modules_in(value):
+            self.module(m)
+        if read is not None and not isinstance(value, (*_PLAIN, *_SAME, Module)):
+            self._read.append((read, fingerprint(value)))
+
+    def module(self, root: Module) -> None:
+        if id(root) in self._modules:
+            return
+        self._modules[id(root)] = (root, module_fingerprint(root))
+        for m in root.modules():
+            for name, value in m.__dict__.items():
+                # what can change without an attribute being set
+                if name not in _MACHINERY and not isinstance(value, (*_PLAIN, *_SAME, Module)) and not _is_plain(value):
+                    self._read.append((partial(m.__dict__.get, name, _ABSENT), fingerprint(value)))
+
+    def hold(self) -> bool:
+        """Whether everything is as it was."""
+        for where, name, value in self._names.values():
+            now = where.get(name, _ABSENT)
+            if now is not value and not (type(now) is type(value) and isinstance(now, _PLAIN) and now == value):
+                return False
+        try:
+            for read, expected in self._read:
+                if fingerprint(read()) != expected:
+                    return False
+            epoch = structure_epoch[0]
+            if epoch != self._epoch:
+                for root, expected in self._modules.values():
+                    if module_fingerprint(root) != expected:
+                        return False
+                self._epoch = epoch
+        except Unguarded:
+            return False
+        return True
+
+
+def _modules_in(value: Any, depth: int = 3) -> list[Module]:
+    if isinstance(value, Module):
+        return [value]
+    if isinstance(value, MethodType):
+        return _modules_in(value.__self__, depth)
+    if depth and isinstance(value, (list, tuple)) and len(value) <= _LIMIT:
+        return [m for v in value for m in _modules_in(v, depth - 1)]
+    if depth and isinstance(value, dict) and len(value) <= _LIMIT:
+        return [m for v in value.values() for m in _modules_in(v, depth - 1)]
+    state = getattr(value, "__dict__", None)
+    if depth and isinstance(state, dict) and not isinstance(value, (*_SAME,)) and type(value).__module__ != "builtins":
+        return _modules_in(state, depth - 1)
+    return []
+
+
+def module_fingerprint(root: Module) -> Any:
+    """Everything about a tree of modules but the values of its tensors.  Raises Unguarded."""
+    out = []
+    for m in root.modules():
+        seen: dict[int, int] = {}
+        parts = [(k, fingerprint(v, seen)) for k, v in m.__dict__.items() if k not in _DERIVED]
+        out.append((id(m), type(m), tuple(parts)))
+    return tuple(out)
+
+
+_DERIVED = frozenset(("_leaf_cache", "_tree", "_compiled_call_impl", "_hooked"))
+#: Dictionaries of a module that tell of their changes themselves.
+_MACHINERY = _DERIVED | {name for name in vars(Module()) if name != "training"}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (tuple, frozenset)) and all(isinstance(v, _PLAIN) or _is_plain(v) for v in value)
+
+
+_globals_of: dict[CodeType, tuple[str, ...]] = {}
+
+
+def _global_names(code: CodeType) -> tuple[str, ...]:
+    found = _globals_of.get(code)
+    if found is None:
+        names = dict.fromkeys(i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+        for const in code.co_consts:  # comprehensions and lambdas run as code of their own, seen by themselves
+            if isinstance(const, CodeType):
+                names.update(dict.fromkeys(_global_names(const)))
+        found = _globals_of[code] = tuple(names)
+    return found

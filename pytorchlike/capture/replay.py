@@ -1,0 +1,299 @@
+"""Capturing a call, and replaying it.
+
+The first call of a captured function runs its Python code in a nested recording.  What it leaves behind – results,
+tensors with new values, gradients – are the outputs of one operation, made of all that was recorded; what it read are the
+inputs.  Later calls record that one operation with the present values of the same tensors.
+
+A replay runs no Python code, so it is made only where nothing can be lost: see ``watching`` for what the code may not do,
+and ``guards`` for what must be as it was.  Otherwise the function is called, and recorded as ever.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..engine import Value, flush, get_mode, local
+from ..engine.errors import describe, user_location
+from ..engine.nested import Nested, seeds_of
+from ..engine.op import Wide
+from ..engine.trie import Call
+from ..nn.modules._registry import structure_epoch
+from ..tensor import Tensor
+from ..tensor._tensor import _plain
+from ..tensor._wrap import next_key
+from ..tensor.random import default_generator
+from ..utils._pytree import tree_flatten, tree_unflatten
+from .found import Found, Role
+from .guards import Guards, Unguarded, fingerprint
+from .watching import Watcher
+
+#: Captures in a row that no later call could use, after which a function is only recorded.
+PATIENCE = 4
+
+
+class GraphBreak(RuntimeError):
+    """With ``fullgraph=True``: the function wants to know a value, or cannot be captured whole."""
+
+
+class Capture(Nested):
+    """The recording of a captured function; values may be read, which rules out a replay.
+
+    breaks: why there can be none.   cleared: leaves whose gradient was set to None.
+    hyper: (position among the floats, optimizer, group) of the numbers of recorded updates.
+    """
+
+    __slots__ = ("breaks", "cleared", "fullgraph", "hyper")
+
+    def __init__(self, fullgraph: bool) -> None:
+        super().__init__("")
+        self.breaks: list[str] = []
+        self.fullgraph = fullgraph
+        self.cleared: list[Any] = []
+        self.hyper: list[tuple[int, Any, dict]] = []
+
+    def read(self, value: Value) -> Any:
+        if not self.closed:
+            where = describe(user_location())
+            if self.fullgraph:
+                raise GraphBreak(
+                    f"torch.compile(fullgraph=True): the value of a tensor is needed at {where}, while the function is "
+                    "being captured. Keep it in a tensor (torch.where instead of if; no .item(), print or numpy() "
+                    "inside), or leave fullgraph out."
+                )
+            self.breaks.append(f"the value of a tensor is read ({where})")
+        return super().read(value)
+
+    def clear(self, leaf: Any) -> None:
+        self.cleared.append(leaf)
+
+    def numbered(self, at: int, source: tuple[Any, dict] | None) -> None:
+        if source is None:
+            self.breaks.append("an update with numbers of its own is recorded")
+        else:
+            self.hyper.append((at, *source))
+
+
+class Entry:
+    """One captured call: ``op`` is all of it as one operation.
+
+    inputs, metas: where each of its arrays comes from, and what they were.
+    seeds: positions of the random seeds among the ints; an offset follows each.
+    hyper: (position among the floats, optimizer, group, options) of numbers to ask for at each call.
+    roles, plain: what becomes of each result; whether it has no history.   grads: see ``Found``.
+    spec, leaves: the value returned; ``(position,)`` for a tensor.   boundary: an optimizer step is part of it.
+    """
+
+    __slots__ = ("op", "inputs", "metas", "ints", "floats", "complexes", "seeds", "hyper", "roles", "plain", "grads",
+                 "spec", "leaves", "guards", "boundary")  # fmt: skip
+
+
+class Captured:
+    """A function that is captured at its first call for each kind of arguments, and replayed afterwards."""
+
+    _one_of_its_kind = True  # to guards
+
+    def __init__(self, fn: Callable[..., Any], fullgraph: bool = False) -> None:
+        self.fn = fn
+        self.fullgraph = fullgraph
+        self.entries: OrderedDict[Any, list[Entry]] = OrderedDict()
+        self.refused: dict[Any, list[str]] = {}
+        self.captures = self.replays = self.in_a_row = 0
+
+    def reset(self) -> None:
+        """Forget all captures."""
+        self.entries.clear()
+        self.refused.clear()
+        self.in_a_row = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if local.trace.nested or local.scopes or sys.getprofile() is not None:
+            return self.fn(*args, **kwargs)
+        flat, spec = tree_flatten((args, kwargs))
+        try:
+            key, tensors = _key(flat, spec)
+        except Unguarded:
+            return self.fn(*args, **kwargs)
+        for entry in self.entries.get(key, ()):
+            values = _present(entry, tensors)
+            if values is not None and entry.guards.hold():
+                self.replays += 1
+                self.in_a_row = 0
+                return _replay(entry, values)
+        if not self.fullgraph and (key in self.refused or self.in_a_row >= PATIENCE):
+            return self.fn(*args, **kwargs)
+        return self._capture(key, tensors, args, kwargs)
+
+    def _capture(self, key: Any, tensors: list[Tensor], args: tuple, kwargs: dict) -> Any:
+        entry, result, reasons = _run(self.fn, self.fullgraph, tensors, args, kwargs)
+        self.captures += 1
+        if entry is None:
+            self.refused[key] = reasons
+            while len(self.refused) > 256:
+                self.refused.pop(next(iter(self.refused)))
+        else:
+            self.in_a_row += 1
+            found = self.entries.setdefault(key, [])
+            found.insert(0, entry)
+            del found[PATIENCE:]
+            while len(self.entries) > 64:
+                self.entries.popitem(last=False)
+        return result
+
+
+def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: tuple,
+         kwargs: dict) -> tuple[Entry | None, Any, list[str]]:  # fmt: skip
+    """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed)."""
+    offset, seed, epoch = default_generator._offset, default_generator._seed, structure_epoch[0]
+    watcher = Watcher()
+    trace = Capture(fullgraph)
+    with trace:
+        with watcher:
+            result = fn(*args, **kwargs)
+        leaves, spec = tree_flatten(result)
+        found = Found(trace, leaves, tensors)
+        body, captured, _ = trace.finish(found.values)
+    reasons = [*trace.breaks, *found.reasons]
+    calls = [e for e in trace.state.graph().entries if type(e) is Call]
+    entry = Entry()
+    entry.seeds = [c.ins[k].index for c in calls for k in seeds_of(c) if type(c.ins[k]) is Wide]
+    if (default_generator._seed, default_generator._offset - offset) != (seed, len(entry.seeds)):
+        reasons.append("a random number generator of its own is used, or one is seeded")
+    if structure_epoch[0] != epoch:
+        reasons.append("an attribute of a module is set")
+    entry.op, order = found.operation(body)
+    captured = [captured[k] for k in order]
+    entry.inputs, entry.metas = found.providers(captured), [v.meta for v in captured]
+    entry.ints, entry.floats, entry.complexes = list(trace.ints), list(trace.floats), list(trace.complexes)
+    entry.roles, entry.grads, entry.boundary = found.roles, found.grads(trace.cleared), found.boundary
+    entry.plain = [not v.meta.grad for v in found.values]
+    entry.spec, entry.leaves = spec, found.leaves
+    results = _record(entry, captured, entry.ints, entry.floats, entry.complexes)
+    found.assign(results)
+    boundary = found.boundary
+    if None in entry.inputs:
+        reasons.append("a tensor is made of data that Python computed, or of one that nothing refers to any more")
+    watcher.finish({id(x) for x in _containers(result)})
+    reasons += watcher.reasons
+    entry.guards = Guards()
+    try:
+        entry.hyper = [(at, o, g, o._options(g)) for at, o, g in trace.hyper]
+        entry.guards.value(fn, None)
+        entry.guards.value([args, kwargs], None)
+        entry.guards.watch(watcher)
+    except Unguarded as error:
+        reasons.append(f"it refers to an {error}")
+    del found, captured, results, trace, body
+    if boundary:
+        flush("a compiled step ended")
+    return (None if reasons else entry), result, reasons
+
+
+def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
+    """(what must be the same in a replay: structure, Python values, metas and aliasing of tensors; the tensors)."""
+    parts: list[Any] = [spec, get_mode()]
+    tensors: list[Tensor] = []
+    first: dict[int, int] = {}
+    for x in flat:
+        if isinstance(x, Tensor):
+            value = x._get()
+            parts.append((type(x), value.meta, first.setdefault(id(value), len(tensors))))
+            tensors.append(x)
+        else:
+            parts.append(fingerprint(x))
+    return tuple(parts), tensors
+
+
+def _containers(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple)):
+        yield x
+        for v in x:
+            yield from _containers(v)
+    elif isinstance(x, dict):
+        yield x
+        for v in x.values():
+            yield from _containers(v)
+
+
+def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
+    """The present values of what the entry takes, or None if they are of another kind than they were."""
+    for leaf, before, _ in entry.grads:
+        if before != "any" and (leaf.grad is None) != (before == "none"):
+            return None
+    for _, optimizer, group, options in entry.hyper:
+        if optimizer._options(group) != options:
+            return None
+    values = []
+    for (kind, what), meta in zip(entry.inputs, entry.metas, strict=True):
+        t = what if kind == "tensor" else tensors[what] if kind == "arg" else what.grad
+        value = t._value if t._alias is None else t._fresh()
+        if value.meta is not meta:
+            return None
+        values.append(value)
+    return values
+
+
+def _record(entry: Entry, values: list[Value], ints: list[int], floats: list[float], complexes: list[complex]) -> tuple:
+    """Record the operation; its results as Values."""
+    trace = local.trace
+    slots = trace.slots
+    ins = [v.slot if v.trace is trace else slots.get(v) or trace.add_input(v) for v in values]
+    key = (entry.op, (), *ins)
+    at = len(trace.ints), len(trace.floats), len(trace.complexes)
+    trace.ints += ints
+    trace.floats += floats
+    trace.complexes += complexes
+    state = trace.state.next.get(key)
+    if state is None:
+        wide = [
+            Wide(kind, start + k)
+            for kind, start, numbers in zip((int, float, complex), at, (ints, floats, complexes), strict=True)
+            for k in range(len(numbers))
+        ]
+        trace, state = trace.miss(key, entry.op, (), (*ins, *wide))
+    got = trace.push(state)
+    if entry.op.inplace:
+        journal = trace.journal
+        for roles, old in zip(entry.roles, values[: entry.op.inplace], strict=False):
+            if old.trace is not trace:
+                journal.extend([(role.holder, trace.slot_of(old)) for role in roles if role.kind == "set"])
+    return got if type(got) is tuple else (got,)
+
+
+def _replay(entry: Entry, values: list[Value]) -> Any:
+    ints, floats = entry.ints, entry.floats
+    if entry.seeds:
+        ints = list(ints)
+        for k in entry.seeds:
+            ints[k], ints[k + 1] = next_key(None)
+    if entry.hyper:
+        floats = list(floats)
+        for at, optimizer, group, _ in entry.hyper:
+            numbers = [float(h) for h in optimizer._hyper(group) if not isinstance(h, Tensor)]
+            floats[at : at + len(numbers)] = numbers
+    results = _record(entry, values, ints, floats, entry.complexes)
+    for leaf, _, after in entry.grads:
+        leaf.grad = None if after is None else Tensor._of(results[after])
+    made: list[Value] = []
+    for roles, value, plain in zip(entry.roles, results, entry.plain, strict=True):
+        if plain and value.meta.grad:
+            value = _plain(value)
+        made.append(value)
+        for role in roles:
+            if role.kind == "set":
+                t = role.holder
+                if value.meta.grad == 1:
+                    value.node = t._value.node
+                t._value = value
+                t._bumps += 1
+    del values, results
+    result = tree_unflatten([Tensor._of(made[x[0]]) if type(x) is tuple else x for x in entry.leaves], entry.spec)
+    if entry.boundary:
+        del made
+        flush("a compiled step ended")
+    return result
+
+
+__all__ = ["Capture", "Captured", "GraphBreak", "Role"]

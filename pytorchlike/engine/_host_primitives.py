@@ -1,0 +1,571 @@
+"""NumPy equivalents of JAX's primitives, by name: ``rule(params, *arrays) -> array or list of arrays``.
+
+Results are cast to what the jaxpr says, so rules need not care about dtypes that NumPy would widen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Rule = Callable[..., Any]
+_rules: dict[str, Rule] = {}
+
+
+class Missing(NotImplementedError):
+    """A primitive has no equivalent here."""
+
+
+def interpret(jaxpr: Any, constants: Sequence[np.ndarray], args: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The outputs of a jaxpr.  Raises Missing, naming it, for a primitive without an equivalent here."""
+    env: dict[Any, np.ndarray] = dict(zip(jaxpr.constvars, constants, strict=True))
+    env.update(zip(jaxpr.invars, args, strict=True))
+
+    def value(atom: Any) -> np.ndarray:
+        return np.asarray(atom.val, atom.aval.dtype) if hasattr(atom, "val") else env[atom]
+
+    for eqn in jaxpr.eqns:
+        name = eqn.primitive.name
+        rule = _rules.get(name)
+        if rule is None:
+            raise Missing(
+                f"the primitive {name} cannot be computed in a forked process; start the workers by "
+                "multiprocessing_context='forkserver' (or 'spawn'), whose processes have all operations"
+            )
+        out = rule(eqn.params, *map(value, eqn.invars))
+        outs = out if eqn.primitive.multiple_results else (out,)
+        for var, x in zip(eqn.outvars, outs, strict=True):
+            env[var] = np.asarray(x, getattr(var.aval, "dtype", None))
+    return [value(v) for v in jaxpr.outvars]
+
+
+def _closed(closed: Any, args: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return interpret(closed.jaxpr, [np.asarray(c) for c in closed.consts], args)
+
+
+def _rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        _rules.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+# -- element by element ---------------------------------------------------------------------------------------------
+
+
+def _plain(names: str, function: Callable[..., Any]) -> None:
+    for name in names.split():
+        _rules[name] = lambda params, *xs: function(*xs)
+
+
+for _name in ("sin cos tan sinh cosh tanh exp exp2 log log1p expm1 sqrt cbrt sign floor ceil square real imag conj "
+              "atan2 nextafter").split():  # fmt: skip
+    _plain(_name, getattr(np, {"atan2": "arctan2"}.get(_name, _name)))
+for _name in "asin acos atan asinh acosh atanh".split():
+    _plain(_name, getattr(np, "arc" + _name[1:]))
+_plain("neg", np.negative)
+_plain("abs", np.abs)
+_plain("not", np.invert)
+_plain("is_finite", np.isfinite)
+_plain("rsqrt", lambda x: 1 / np.sqrt(x))
+_plain("logistic", lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x)))))
+_plain("add add_any", np.add)
+_plain("sub", np.subtract)
+_plain("mul", np.multiply)
+_plain("pow", np.power)
+_plain("max", np.maximum)
+_plain("min", np.minimum)
+_plain("and", np.bitwise_and)
+_plain("or", np.bitwise_or)
+_plain("xor", np.bitwise_xor)
+_plain("eq eq_to", np.equal)
+_plain("ne", np.not_equal)
+_plain("lt lt_to", np.less)
+_plain("le le_to", np.less_equal)
+_plain("gt", np.greater)
+_plain("ge", np.greater_equal)
+_plain("complex", lambda re, im: re + 1j * im)
+_plain("copy copy_p stop_gradient name sharding_constraint", lambda x: x)
+_plain("shift_left", lambda x, n: np.where(_wide(x, n), 0, np.left_shift(x, n)))
+_plain("shift_right_logical", lambda x, n: np.where(_wide(x, n), 0, np.right_shift(_bits(x), _bits(n)).view(x.dtype)))
+_plain("shift_right_arithmetic", lambda x, n: np.right_shift(x, np.where(_wide(x, n), x.dtype.itemsize * 8 - 1, n)))
+_plain("population_count", lambda x: np.bitwise_count(_bits(x)))
+_plain("clamp", lambda low, x, high: np.minimum(np.maximum(x, low), high))
+
+
+def _wide(x: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Where a shift is by more bits than there are."""
+    return _bits(n) >= x.dtype.itemsize * 8
+
+
+def _bits(x: np.ndarray) -> np.ndarray:
+    return x.view(f"u{x.dtype.itemsize}")
+
+
+@_rule("div")
+def _div(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
+    if x.dtype.kind not in "iu":
+        return np.divide(x, y)
+    safe = np.where(y == 0, 1, y)
+    quotient = np.sign(x) * np.sign(safe) * (np.abs(x) // np.abs(safe)) if x.dtype.kind == "i" else x // safe
+    return np.where(y == 0, -1, quotient)
+
+
+_plain("rem", np.fmod)
+
+
+@_rule("round")
+def _round(params: dict, x: np.ndarray) -> Any:
+    if "EVEN" in str(params["rounding_method"]):
+        return np.round(x)
+    return np.copysign(np.floor(np.abs(x) + 0.5), x)
+
+
+@_rule("integer_pow")
+def _integer_pow(params: dict, x: np.ndarray) -> Any:
+    n = params["y"]
+    return x**n if n >= 0 else 1 / x**-n
+
+
+@_rule("convert_element_type")
+def _convert(params: dict, x: np.ndarray) -> Any:
+    dtype = np.dtype(params["new_dtype"])
+    if dtype.kind in "iu" and x.dtype.kind not in "iub":  # XLA saturates, and makes nan 0
+        info = np.iinfo(dtype)
+        x = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=info.max, neginf=info.min)
+        inside = (x > info.min) & (x < info.max)
+        return np.where(inside, np.where(inside, x, 0).astype(dtype), np.where(x > 0, info.max, info.min).astype(dtype))
+    if x.dtype.kind == "c" and dtype.kind != "c":
+        x = x.real
+    return x.astype(dtype)
+
+
+@_rule("bitcast_convert_type")
+def _bitcast(params: dict, x: np.ndarray) -> Any:
+    dtype = np.dtype(params["new_dtype"])
+    if dtype.itemsize == x.dtype.itemsize:
+        return np.ascontiguousarray(x).view(dtype)
+    if dtype.itemsize > x.dtype.itemsize:
+        return np.ascontiguousarray(x).view(dtype)[..., 0]
+    return np.ascontiguousarray(x)[..., None].view(dtype)
+
+
+@_rule("reduce_precision")
+def _reduce_precision(params: dict, x: np.ndarray) -> Any:
+    import ml_dtypes
+
+    kinds = {(5, 10): np.float16, (8, 7): ml_dtypes.bfloat16, (8, 23): np.float32, (11, 52): np.float64}
+    key = params["exponent_bits"], params["mantissa_bits"]
+    if key not in kinds:
+        raise Missing(f"reduce_precision to {key} bits in a forked process")
+    return x.astype(kinds[key])
+
+
+def _special(name: str, theirs: str) -> None:
+    def rule(params: dict, *xs: np.ndarray) -> Any:
+        import scipy.special
+
+        wide = [x.astype(np.float32) if x.dtype.itemsize < 4 else x for x in xs]
+        return getattr(scipy.special, theirs)(*wide)
+
+    _rules[name] = rule
+
+
+for _name, _theirs in {
+    "erf": "erf", "erfc": "erfc", "erf_inv": "erfinv", "lgamma": "gammaln", "digamma": "digamma", "igamma": "gammainc",
+    "igammac": "gammaincc", "bessel_i0e": "i0e", "bessel_i1e": "i1e", "zeta": "zeta",
+}.items():  # fmt: skip
+    _special(_name, _theirs)
+
+
+@_rule("select_n")
+def _select_n(params: dict, which: np.ndarray, *cases: np.ndarray) -> Any:
+    if len(cases) == 2:
+        return np.where(which, cases[1], cases[0])
+    return np.choose(which, cases)
+
+
+# -- shapes ---------------------------------------------------------------------------------------------------------
+
+
+@_rule("broadcast_in_dim")
+def _broadcast_in_dim(params: dict, x: np.ndarray, *dynamic: Any) -> Any:
+    shape, dims = params["shape"], params["broadcast_dimensions"]
+    lifted = [1] * len(shape)
+    for d, n in zip(dims, x.shape, strict=True):
+        lifted[d] = n
+    return np.broadcast_to(x.reshape(lifted), shape)
+
+
+@_rule("reshape")
+def _reshape(params: dict, x: np.ndarray, *dynamic: Any) -> Any:
+    if params.get("dimensions") is not None:
+        x = x.transpose(params["dimensions"])
+    return x.reshape(params["new_sizes"])
+
+
+_rules["squeeze"] = lambda params, x: np.squeeze(x, tuple(params["dimensions"]))
+_rules["expand_dims"] = lambda params, x: np.expand_dims(x, tuple(params["dimensions"]))
+_rules["transpose"] = lambda params, x: x.transpose(params["permutation"])
+_rules["rev"] = lambda params, x: np.flip(x, tuple(params["dimensions"]))
+_rules["tile"] = lambda params, x: np.tile(x, params["reps"])
+_rules["stack"] = lambda params, *xs: np.stack(xs, params["axis"])
+_rules["device_put"] = _rules["optimization_barrier"] = lambda params, *xs: xs
+_rules["concatenate"] = lambda params, *xs: np.concatenate(xs, params["dimension"])
+_rules["split"] = lambda params, x: np.split(x, np.cumsum(params["sizes"])[:-1], params["axis"])
+
+
+@_rule("slice")
+def _slice(params: dict, x: np.ndarray) -> Any:
+    steps = params["strides"] or (1,) * x.ndim
+    return x[tuple(map(slice, params["start_indices"], params["limit_indices"], steps))]
+
+
+@_rule("pad")
+def _pad(params: dict, x: np.ndarray, fill: np.ndarray) -> Any:
+    config = params["padding_config"]
+    spread = [n + max(n - 1, 0) * inner for n, (_, _, inner) in zip(x.shape, config, strict=True)]
+    out = np.full([n + low + high for n, (low, high, _) in zip(spread, config, strict=True)], fill, x.dtype)
+    target, source = [], []
+    for n, size, (low, _, inner) in zip(x.shape, out.shape, config, strict=True):
+        step = inner + 1
+        first = max(-(low // step) if low < 0 else 0, 0)  # elements that negative padding cuts off
+        last = min(n, max(-(-(size - low) // step), 0))
+        source.append(slice(first, max(last, first)))
+        start = low + first * step
+        target.append(slice(start, start + max(last - first, 0) * step, step))
+    if all(s.stop > s.start for s in source):
+        out[tuple(target)] = x[tuple(source)]
+    return out
+
+
+@_rule("iota")
+def _iota(params: dict, *dynamic: Any) -> Any:
+    shape, d = params["shape"], params["dimension"]
+    line = np.arange(shape[d]).astype(params["dtype"])
+    return np.broadcast_to(line.reshape([-1 if k == d else 1 for k in range(len(shape))]), shape)
+
+
+def _starts(indices: Sequence[np.ndarray], sizes: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    starts = [min(max(int(i), 0), n - s) for i, s, n in zip(indices, sizes, shape, strict=True)]
+    return tuple(slice(i, i + s) for i, s in zip(starts, sizes, strict=True))
+
+
+_rules["dynamic_slice"] = lambda params, x, *at: x[_starts(at, params["slice_sizes"], x.shape)]
+
+
+@_rule("dynamic_update_slice")
+def _dynamic_update_slice(params: dict, x: np.ndarray, update: np.ndarray, *at: np.ndarray) -> Any:
+    out = x.copy()
+    out[_starts(at, update.shape, x.shape)] = update
+    return out
+
+
+def _windows(shape: tuple, indices: np.ndarray, into: Sequence[int], batching: tuple, sizes: Sequence[int],
+             inner: Sequence[int], mode: Any) -> tuple[tuple, np.ndarray]:  # fmt: skip
+    """Index arrays of the windows of a gather or scatter (batch dims first), and which windows lie inside."""
+    batch = indices.shape[:-1]
+    starts = np.zeros((*batch, len(shape)), np.int64)
+    for k, d in enumerate(into):
+        starts[..., d] = indices[..., k]
+    for d, b in zip(*batching, strict=True):
+        starts[..., d] = np.arange(batch[b]).reshape([-1 if k == b else 1 for k in range(len(batch))])
+    top = np.array([n - s for n, s in zip(shape, sizes, strict=True)], np.int64)
+    inside = ((starts >= 0) & (starts <= top)).all(-1)
+    starts = np.clip(starts, 0, np.maximum(top, 0))
+    if "CLIP" in str(mode):
+        inside = np.ones(batch, bool)
+    out = []
+    for d in range(len(shape)):
+        start = starts[..., d].reshape(*batch, *(1,) * len(inner))
+        if d in inner:
+            axis = inner.index(d)
+            start = start + np.arange(sizes[d]).reshape([-1 if k == axis else 1 for k in range(len(inner))])
+        out.append(start)
+    return tuple(out), inside
+
+
+@_rule("gather")
+def _gather(params: dict, x: np.ndarray, indices: np.ndarray) -> Any:
+    dn, sizes = params["dimension_numbers"], params["slice_sizes"]
+    hidden = {*dn.collapsed_slice_dims, *dn.operand_batching_dims}
+    inner = [d for d in range(x.ndim) if d not in hidden]
+    batching = (dn.operand_batching_dims, dn.start_indices_batching_dims)
+    where, inside = _windows(x.shape, indices, dn.start_index_map, batching, sizes, inner, params["mode"])
+    if 0 in x.shape and indices.size:
+        out = np.zeros(np.broadcast_shapes(*(w.shape for w in where)), x.dtype)
+    else:
+        out = x[where] if where else np.broadcast_to(x, inside.shape).copy()
+    if not inside.all():
+        fill = params["fill_value"]
+        if fill is None:
+            fill = np.nan if x.dtype.kind not in "biu" else np.iinfo(x.dtype).min if x.dtype.kind == "i" else (
+                np.iinfo(x.dtype).max if x.dtype.kind == "u" else True)  # fmt: skip
+        out = np.where(inside.reshape(*inside.shape, *(1,) * len(inner)), out, np.asarray(fill, x.dtype))
+    n = inside.ndim
+    return np.moveaxis(out, range(n, n + len(inner)), dn.offset_dims)
+
+
+def _scatter(how: Callable[..., Any] | None) -> Rule:
+    def rule(params: dict, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> Any:
+        dn = params["dimension_numbers"]
+        hidden = {*dn.inserted_window_dims, *dn.operand_batching_dims}
+        inner = [d for d in range(x.ndim) if d not in hidden]
+        sizes = [1] * x.ndim
+        for d, axis in zip(inner, dn.update_window_dims, strict=True):
+            sizes[d] = updates.shape[axis]
+        batching = (dn.operand_batching_dims, dn.scatter_indices_batching_dims)
+        into = dn.scatter_dims_to_operand_dims
+        where, inside = _windows(x.shape, indices, into, batching, sizes, inner, params["mode"])
+        n = inside.ndim
+        new = np.moveaxis(updates, dn.update_window_dims, range(n, n + len(inner)))
+        out = x.copy()
+        if not where:
+            return how(x, new) if how is not None else new
+        where = np.broadcast_arrays(*where)
+        at, new = tuple(w[inside] for w in where), new[inside]
+        if how is None:
+            out[at] = new
+        else:
+            how.at(out, at, new)  # type: ignore[attr-defined]
+        return out
+
+    return rule
+
+
+for _name, _how in {"": None, "-add": np.add, "_add": np.add, "-sub": np.subtract, "_sub": np.subtract,
+                    "-mul": np.multiply, "_mul": np.multiply, "-min": np.minimum, "_min": np.minimum,
+                    "-max": np.maximum, "_max": np.maximum}.items():  # fmt: skip
+    _rules["scatter" + _name] = _scatter(_how)
+
+
+# -- reductions, orders, products -----------------------------------------------------------------------------------
+
+
+def _reduce(name: str, function: Callable[..., Any]) -> None:
+    _rules[name] = lambda params, x: function(x, axis=tuple(params["axes"]))
+
+
+def _sum(x: np.ndarray, axis: tuple) -> Any:
+    narrow = x.dtype.kind not in "biufc" or x.dtype.itemsize < 4
+    return x.sum(axis, dtype=np.float32 if narrow and x.dtype.kind not in "biu" else x.dtype)
+
+
+_reduce("reduce_sum", _sum)
+_reduce("reduce_prod", lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=x.dtype))
+_reduce("reduce_max", np.maximum.reduce)
+_reduce("reduce_min", np.minimum.reduce)
+_reduce("reduce_and", np.bitwise_and.reduce)
+_reduce("reduce_or", np.bitwise_or.reduce)
+_reduce("reduce_xor", np.bitwise_xor.reduce)
+_rules["argmax"] = lambda params, x: np.argmax(x, params["axes"][0])
+_rules["argmin"] = lambda params, x: np.argmin(x, params["axes"][0])
+
+
+def _cumulative(name: str, ufunc: Any) -> None:
+    def rule(params: dict, x: np.ndarray) -> Any:
+        axis = params["axis"]
+        if params["reverse"]:
+            return np.flip(ufunc.accumulate(np.flip(x, axis), axis=axis, dtype=x.dtype), axis)
+        return ufunc.accumulate(x, axis=axis, dtype=x.dtype)
+
+    _rules[name] = rule
+
+
+_cumulative("cumsum", np.add)
+_cumulative("cumprod", np.multiply)
+_cumulative("cummax", np.maximum)
+_cumulative("cummin", np.minimum)
+_cumulative("cumlogsumexp", np.logaddexp)
+
+
+@_rule("sort")
+def _sort(params: dict, *xs: np.ndarray) -> Any:
+    axis, keys = params["dimension"], params["num_keys"]
+    order = np.lexsort(xs[:keys][::-1], axis=axis) if keys > 1 else np.argsort(xs[0], axis=axis, kind="stable")
+    return [np.take_along_axis(x, order, axis) for x in xs]
+
+
+@_rule("top_k")
+def _top_k(params: dict, x: np.ndarray) -> Any:
+    axis = params.get("axis", -1) % x.ndim
+    flipped = np.flip(x, axis)
+    order = x.shape[axis] - 1 - np.flip(np.argsort(flipped, axis=axis, kind="stable"), axis)
+    order = np.take(order, range(params["k"]), axis)
+    return [np.take_along_axis(x, order, axis), order]
+
+
+def _product_dtype(*xs: np.ndarray) -> Any:
+    return np.float32 if any(x.dtype.itemsize < 4 and x.dtype.kind not in "biu" for x in xs) else None
+
+
+@_rule("dot_general")
+def _dot_general(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
+    (cx, cy), (bx, by) = params["dimension_numbers"]
+    dtype = _product_dtype(x, y)
+    x, y = (x.astype(dtype), y.astype(dtype)) if dtype is not None else (x, y)
+    fx = [d for d in range(x.ndim) if d not in (*cx, *bx)]
+    fy = [d for d in range(y.ndim) if d not in (*cy, *by)]
+    inner = math.prod(x.shape[d] for d in cx)
+    batch = [x.shape[d] for d in bx]
+    left = x.transpose(*bx, *fx, *cx).reshape(*batch, -1 if inner else math.prod(x.shape[d] for d in fx), inner)
+    right = y.transpose(*by, *cy, *fy).reshape(*batch, inner, -1 if inner else math.prod(y.shape[d] for d in fy))
+    return (left @ right).reshape(*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy))
+
+
+def _strided(x: np.ndarray, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> np.ndarray:
+    """Windows over the last dims of ``x``: their places, then their elements."""
+    k = len(window)
+    reach = [(w - 1) * d + 1 for w, d in zip(window, dilation, strict=True)]
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, tuple(range(x.ndim - k, x.ndim)))
+    lead = (slice(None),) * (x.ndim - k)
+    return view[(*lead, *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilation))]
+
+
+@_rule("conv_general_dilated")
+def _conv(params: dict, x: np.ndarray, w: np.ndarray) -> Any:
+    dn, groups = params["dimension_numbers"], params["feature_group_count"]
+    if params["batch_group_count"] != 1:
+        raise Missing("convolutions in batch groups cannot be computed in a forked process")
+    dtype = _product_dtype(x, w)
+    x, w = (x.astype(dtype), w.astype(dtype)) if dtype is not None else (x, w)
+    x, w = x.transpose(dn.lhs_spec), w.transpose(dn.rhs_spec)
+    pads = [(low, high, step - 1) for (low, high), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
+    x = _pad({"padding_config": [(0, 0, 0), (0, 0, 0), *pads]}, x, np.zeros((), x.dtype))
+    view = _strided(x, w.shape[2:], params["window_strides"], params["rhs_dilation"])
+    k = w.ndim - 2
+    n, places = view.shape[0], view.shape[2 : 2 + k]
+    taps = math.prod(w.shape[1:])
+    view = view.reshape(n, groups, -1, *view.shape[2:])  # n, g, c/g, places, taps
+    rows = np.moveaxis(view, 2, 2 + k).reshape(n, groups, math.prod(places), taps)
+    kernel = w.reshape(groups, -1, taps).transpose(0, 2, 1)
+    out = np.moveaxis(rows @ kernel, 2, 3).reshape(n, w.shape[0], *places)
+    return out.transpose(np.argsort(dn.out_spec))
+
+
+def _window_reduce(name: str, function: Callable[..., Any], empty: Callable[[np.dtype], Any]) -> None:
+    def rule(params: dict, x: np.ndarray) -> Any:
+        pads = [(low, high, b - 1) for (low, high), b in zip(params["padding"], params["base_dilation"], strict=True)]
+        x = _pad({"padding_config": pads}, x, np.asarray(empty(x.dtype), x.dtype))
+        view = _strided(x, params["window_dimensions"], params["window_strides"], params["window_dilation"])
+        return function(view, axis=tuple(range(x.ndim, 2 * x.ndim)))
+
+    _rules[name] = rule
+
+
+def _lowest(dtype: np.dtype) -> Any:
+    return np.iinfo(dtype).min if dtype.kind in "iu" else False if dtype.kind == "b" else -np.inf
+
+
+def _highest(dtype: np.dtype) -> Any:
+    return np.iinfo(dtype).max if dtype.kind in "iu" else True if dtype.kind == "b" else np.inf
+
+
+_window_reduce("reduce_window_sum", _sum, lambda dtype: 0)
+_window_reduce("reduce_window_max", np.maximum.reduce, _lowest)
+_window_reduce("reduce_window_min", np.minimum.reduce, _highest)
+
+
+# -- control --------------------------------------------------------------------------------------------------------
+
+
+@_rule("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
+def _call(params: dict, *args: np.ndarray) -> Any:
+    inner = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
+    return _closed(inner, args) if hasattr(inner, "consts") else interpret(inner, (), args)
+
+
+@_rule("cond")
+def _cond(params: dict, which: np.ndarray, *args: np.ndarray) -> Any:
+    branches = params["branches"]
+    return _closed(branches[min(max(int(which), 0), len(branches) - 1)], args)
+
+
+@_rule("platform_index")
+def _platform_index(params: dict) -> Any:
+    platforms = params["platforms"]
+    return next(i for i, names in enumerate(platforms) if names is None or "cpu" in names)
+
+
+@_rule("while")
+def _while(params: dict, *args: np.ndarray) -> Any:
+    nc, nb = params["cond_nconsts"], params["body_nconsts"]
+    conditions, body, carry = args[:nc], args[nc : nc + nb], list(args[nc + nb :])
+    while _closed(params["cond_jaxpr"], [*conditions, *carry])[0]:
+        carry = _closed(params["body_jaxpr"], [*body, *carry])
+    return carry
+
+
+@_rule("scan")
+def _scan(params: dict, *args: np.ndarray) -> Any:
+    nc, nk, n = params["num_consts"], params["num_carry"], params["length"]
+    constants, carry, xs = args[:nc], list(args[nc : nc + nk]), args[nc + nk :]
+    jaxpr = params["jaxpr"]
+    rows: list[list] = [[] for _ in jaxpr.out_avals[nk:]]
+    for i in range(n - 1, -1, -1) if params["reverse"] else range(n):
+        outs = _closed(jaxpr, [*constants, *carry, *(x[i] for x in xs)])
+        carry = outs[:nk]
+        for row, y in zip(rows, outs[nk:], strict=True):
+            row.append(y)
+    ys = [
+        np.stack(row[::-1] if params["reverse"] else row) if row else np.empty((0, *a.shape), a.dtype)
+        for row, a in zip(rows, jaxpr.out_avals[nk:], strict=True)
+    ]
+    return [*carry, *ys]
+
+
+@_rule("cholesky")
+def _cholesky(params: dict, x: np.ndarray) -> Any:
+    try:
+        return np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:  # as XLA has it; the operation's own check looks for nan
+        return np.full_like(x, np.nan)
+
+
+@_rule("custom_linear_solve")
+def _linear_solve(params: dict, *args: np.ndarray) -> Any:
+    lengths = params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    own = args[start : start + lengths.solve]
+    return _closed(params["jaxprs"].solve, [*own, *args[sum(lengths) :]])
+
+
+@_rule("lu")
+def _lu(params: dict, x: np.ndarray) -> Any:
+    import scipy.linalg
+
+    parts = [scipy.linalg.lu_factor(m, check_finite=False) for m in x.reshape(-1, *x.shape[-2:])]
+    pivots = np.array([p for _, p in parts], np.int32)
+    orders = np.empty((len(parts), x.shape[-2]), np.int32)
+    for order, row in zip(orders, pivots, strict=True):
+        order[:] = range(len(order))
+        for i, j in enumerate(row):
+            order[[i, j]] = order[[j, i]]
+    lead = x.shape[:-2]
+    return [np.reshape([m for m, _ in parts], x.shape), pivots.reshape(*lead, -1), orders.reshape(*lead, -1)]
+
+
+@_rule("triangular_solve")
+def _triangular_solve(params: dict, a: np.ndarray, b: np.ndarray) -> Any:
+    import scipy.linalg
+
+    turned = params["transpose_a"]
+    if params["conjugate_a"]:
+        a = a.conj()
+    if not params["left_side"]:  # x a = b is a^T x^T = b^T
+        b, turned = b.swapaxes(-1, -2), not turned
+    options = {"trans": int(turned), "lower": params["lower"], "unit_diagonal": params["unit_diagonal"]}
+    flat = zip(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), strict=True)
+    out = np.reshape([scipy.linalg.solve_triangular(m, r, check_finite=False, **options) for m, r in flat], b.shape)
+    return out if params["left_side"] else out.swapaxes(-1, -2)
+
+
+@_rule("fft")
+def _fft(params: dict, x: np.ndarray) -> Any:
+    kind, lengths = str(params["fft_type"]).rsplit(".", 1)[-1].lower(), params["fft_lengths"]
+    name = {"0": "fft", "1": "ifft", "2": "rfft", "3": "irfft"}.get(kind, kind)
+    return getattr(np.fft, name + "n")(x, lengths, tuple(range(x.ndim - len(lengths), x.ndim)))

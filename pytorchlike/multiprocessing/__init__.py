@@ -1,0 +1,48 @@
+"""``torch.multiprocessing``: Python's multiprocessing, whose queues and pipes carry tensors (as copies), and ``spawn``.
+
+Memory is not shared between processes: the sharing strategy is 'file_descriptor' in name only. JAX runs threads, so
+processes that compute must be started by 'spawn' (the default of :func:`spawn`) or 'forkserver', not 'fork'.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing import *  # noqa: F403
+from typing import Any
+
+from .spawn import ENV_VAR_PARALLEL_START as ENV_VAR_PARALLEL_START
+from .spawn import ProcessContext as ProcessContext
+from .spawn import ProcessExitedException as ProcessExitedException
+from .spawn import ProcessRaisedException as ProcessRaisedException
+from .spawn import SpawnContext as SpawnContext
+from .spawn import spawn as spawn
+from .spawn import start_processes as start_processes
+
+__all__ = [*multiprocessing.__all__, "get_all_sharing_strategies", "get_sharing_strategy", "set_sharing_strategy"]
+
+_strategies = ("file_descriptor", "file_system")
+_state = {"strategy": "file_descriptor"}
+
+
+def get_all_sharing_strategies() -> set[str]:
+    """The names that :func:`set_sharing_strategy` takes."""
+    return set(_strategies)
+
+
+def get_sharing_strategy() -> str:
+    """What was set; tensors travel as copies whatever it is."""
+    return _state["strategy"]
+
+
+def set_sharing_strategy(new_strategy: str) -> None:
+    """Say how memory would be shared: a hint about a means that is not needed, since tensors travel as copies."""
+    if new_strategy not in _strategies:
+        raise ValueError(f"unknown sharing strategy {new_strategy!r}; choose from {', '.join(_strategies)}")
+    _state["strategy"] = new_strategy
+
+
+def __getattr__(name: str) -> Any:
+    found = getattr(multiprocessing, name, None) if not name.startswith("__") else None
+    if found is None:
+        raise AttributeError(f"module 'torch.multiprocessing' has no attribute '{name}' (see docs/differences.md)")
+    return found

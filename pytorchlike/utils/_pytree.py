@@ -1,0 +1,256 @@
+"""Nested containers of values: taking them apart and putting them together again (``torch.utils._pytree``).
+
+Containers are tuples, lists, dicts, named tuples, ``OrderedDict``, ``defaultdict``, ``deque`` and what is registered by
+:func:`register_pytree_node`; everything else, None included, is a leaf.  Dicts keep the order of their keys.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict, deque, namedtuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+__all__ = [
+    "LeafSpec", "PyTree", "TreeSpec", "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_iter",
+    "tree_leaves", "tree_map", "tree_map_", "tree_map_only", "tree_structure", "tree_unflatten",
+]  # fmt: skip
+
+PyTree = Any
+
+
+class _Kind(NamedTuple):
+    flatten: Callable[[Any], tuple[list, Any]]
+    unflatten: Callable[[Iterable, Any], Any]
+
+
+_kinds: dict[type, _Kind] = {}
+
+
+def register_pytree_node(cls: type, flatten_fn: Callable[[Any], tuple[list, Any]],
+                         unflatten_fn: Callable[[Iterable, Any], Any], **names: Any) -> None:  # fmt: skip
+    """Make ``cls`` a container.
+
+    ``flatten_fn(x)`` gives (children, context), ``unflatten_fn(children, context)`` makes x again; further keywords are
+    names and functions for serialization, which is not offered.  Raises ValueError if ``cls`` is registered already.
+    """
+    if cls in _kinds:
+        raise ValueError(f"{cls} is already registered as pytree node.")
+    _kinds[cls] = _Kind(flatten_fn, unflatten_fn)
+
+
+def _dict_parts(d: dict) -> tuple[list, Any]:
+    return list(d.values()), list(d)
+
+
+_kinds[tuple] = _Kind(lambda x: (list(x), None), lambda xs, _: tuple(xs))
+_kinds[list] = _Kind(lambda x: (list(x), None), lambda xs, _: list(xs))
+_kinds[dict] = _Kind(_dict_parts, lambda xs, keys: dict(zip(keys, xs, strict=True)))
+_kinds[OrderedDict] = _Kind(_dict_parts, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True)))
+_kinds[defaultdict] = _Kind(
+    lambda d: (list(d.values()), (d.default_factory, list(d))),
+    lambda xs, told: defaultdict(told[0], zip(told[1], xs, strict=True)),
+)
+_kinds[deque] = _Kind(lambda d: (list(d), d.maxlen), lambda xs, n: deque(xs, n))
+_kinds[namedtuple] = _Kind(lambda x: (list(x), type(x)), lambda xs, cls: cls(*xs))  # type: ignore[index]
+
+
+def _kind_of(x: Any) -> Any:
+    cls = type(x)
+    if cls in _kinds:
+        return cls
+    if isinstance(x, tuple) and hasattr(cls, "_fields"):
+        return namedtuple
+    return None
+
+
+class TreeSpec:
+    """The shape of a tree: ``type`` of the container (None for a leaf), its ``context``, and the specs of its children."""
+
+    __slots__ = ("type", "context", "children_specs", "num_leaves")
+
+    def __init__(self, type: Any, context: Any, children_specs: list[TreeSpec]) -> None:
+        self.type, self.context, self.children_specs = type, context, children_specs
+        self.num_leaves = sum(c.num_leaves for c in children_specs) if type is not None else 1
+
+    @property
+    def num_children(self) -> int:
+        return len(self.children_specs)
+
+    @property
+    def num_nodes(self) -> int:
+        return 1 + sum(c.num_nodes for c in self.children_specs)
+
+    def is_leaf(self) -> bool:
+        return self.type is None
+
+    def children(self) -> list[TreeSpec]:
+        return list(self.children_specs)
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The tree with these leaves; ValueError if their number is another."""
+        return tree_unflatten(leaves, self)
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, TreeSpec) and self.type is other.type and self.context == other.context
+                and self.children_specs == other.children_specs)  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.type, str(self.context), tuple(self.children_specs)))
+
+    def __repr__(self) -> str:
+        if self.type is None:
+            return "*"
+        inner = ", ".join(map(repr, self.children_specs))
+        return f"TreeSpec({self.type.__name__}, {self.context}, [{inner}])"
+
+
+def LeafSpec() -> TreeSpec:
+    """The spec of a single leaf."""
+    return _LEAF
+
+
+_LEAF = TreeSpec(None, None, [])
+
+
+def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
+    """The leaves of a tree in order, and its shape."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, leaves, is_leaf)
+
+
+def _flatten(tree: Any, leaves: list[Any], is_leaf: Callable[[Any], bool] | None) -> TreeSpec:
+    cls = _kind_of(tree)
+    if cls is None or (is_leaf is not None and is_leaf(tree)):
+        leaves.append(tree)
+        return _LEAF
+    children, context = _kinds[cls].flatten(tree)
+    return TreeSpec(cls, context, [_flatten(c, leaves, is_leaf) for c in children])
+
+
+def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
+    """The tree of a shape with the given leaves; ValueError if their number is another."""
+    leaves = list(leaves)
+    if len(leaves) != treespec.num_leaves:
+        raise ValueError(
+            f"treespec.unflatten(leaves): `leaves` has length {len(leaves)} but the spec refers to a pytree that holds "
+            f"{treespec.num_leaves} items ({treespec})."
+        )
+    return _unflatten(iter(leaves), treespec)
+
+
+def _unflatten(leaves: Any, spec: TreeSpec) -> Any:
+    if spec.type is None:
+        return next(leaves)
+    return _kinds[spec.type].unflatten([_unflatten(leaves, c) for c in spec.children_specs], spec.context)
+
+
+def tree_iter(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Iterable[Any]:
+    """The leaves, one by one."""
+    return iter(tree_flatten(tree, is_leaf)[0])
+
+
+def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
+    """The leaves of a tree in order."""
+    return tree_flatten(tree, is_leaf)[0]
+
+
+def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> TreeSpec:
+    """The shape of a tree."""
+    return tree_flatten(tree, is_leaf)[1]
+
+
+def flatten_up_to(spec: TreeSpec, tree: Any) -> list[Any]:
+    """The subtrees of ``tree`` that are where ``spec`` has its leaves; ValueError if the containers differ."""
+    if spec.type is None:
+        return [tree]
+    cls = _kind_of(tree)
+    if cls is not spec.type:
+        raise ValueError(f"expected a {spec.type.__name__} at this place of the tree, got {type(tree).__name__}")
+    children, context = _kinds[cls].flatten(tree)
+    if spec.type in (dict, OrderedDict) and context != spec.context and set(context) == set(spec.context):
+        children = [tree[k] for k in spec.context]
+    elif context != spec.context or len(children) != len(spec.children_specs):
+        raise ValueError(f"the trees differ: {spec} and {tree_structure(tree)}")
+    return [x for s, c in zip(spec.children_specs, children, strict=True) for x in flatten_up_to(s, c)]
+
+
+def tree_map(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """The tree of ``func(leaf, *leaves of the other trees)``; ValueError if another tree's containers differ."""
+    leaves, spec = tree_flatten(tree, is_leaf)
+    others = [flatten_up_to(spec, r) for r in rests]
+    return tree_unflatten([func(*xs) for xs in zip(leaves, *others, strict=True)], spec)
+
+
+def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """Call ``func`` on the leaves for what it does to them; returns the tree itself."""
+    tree_map(func, tree, *rests, is_leaf=is_leaf)
+    return tree
+
+
+def tree_map_only(kinds: Any, func: Callable[[Any], Any], tree: Any,
+                  is_leaf: Callable[[Any], bool] | None = None) -> Any:  # fmt: skip
+    """As :func:`tree_map`, with leaves that are no instances of ``kinds`` (a type, types, or a predicate) left alone."""
+    fits = kinds if callable(kinds) and not isinstance(kinds, type) else lambda x: isinstance(x, kinds)
+    return tree_map(lambda x: func(x) if fits(x) else x, tree, is_leaf=is_leaf)
+
+
+def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether ``pred`` holds for all leaves."""
+    return all(map(pred, tree_iter(tree, is_leaf)))
+
+
+def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    """Whether ``pred`` holds for some leaf."""
+    return any(map(pred, tree_iter(tree, is_leaf)))
+
+
+def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec,
+                              is_leaf: Callable[[Any], bool] | None = None) -> list[Any] | None:  # fmt: skip
+    """A prefix of a tree with its leaves repeated for what they stand for; None if it is no prefix."""
+    cls = None if is_leaf is not None and is_leaf(tree) else _kind_of(tree)
+    if cls is None:
+        return [tree] * treespec.num_leaves
+    if treespec.type is not cls:
+        return None
+    children, context = _kinds[cls].flatten(tree)
+    if len(children) != len(treespec.children_specs) or context != treespec.context:
+        return None
+    out: list[Any] = []
+    for child, spec in zip(children, treespec.children_specs, strict=True):
+        got = _broadcast_to_and_flatten(child, spec, is_leaf)
+        if got is None:
+            return None
+        out.extend(got)
+    return out
+
+
+# ---- parts of dicts, which programs use to register classes of their own ------------------------------------------------
+
+
+class MappingKey(NamedTuple):
+    """The place of a child in a dict."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+    def get(self, mapping: Any) -> Any:
+        """The child."""
+        return mapping[self.key]
+
+
+def _dict_flatten(d: dict) -> tuple[list[Any], Any]:
+    """Values and keys."""
+    return _dict_parts(d)
+
+
+def _dict_unflatten(values: Iterable[Any], keys: Any) -> dict:
+    """The dict of values and keys."""
+    return dict(zip(keys, values, strict=True))
+
+
+def _dict_flatten_with_keys(d: dict) -> tuple[list[tuple[MappingKey, Any]], Any]:
+    """Values with their places, and keys."""
+    values, keys = _dict_parts(d)
+    return [(MappingKey(k), v) for k, v in zip(keys, values, strict=True)], keys

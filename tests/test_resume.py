@@ -1,0 +1,88 @@
+"""A run that is stopped in mid-epoch, saved and started again in a new process' state goes on bit for bit."""
+
+import random
+import sys
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+import pytorchlike.nn.functional as F
+from pytorchlike import nn
+from pytorchlike.utils.data import DataLoader, Dataset
+
+
+class Pictures(Dataset):
+    """Samples with random augmentation, from all three sources of random numbers."""
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, i):
+        x = torch.full((1, 4, 4), i / 24) + 0.1 * torch.rand(1, 4, 4)
+        if random.random() < 0.5:
+            x = x.flip(-1)
+        return x * float(np.random.uniform(0.9, 1.1)), i % 3
+
+
+class Run:
+    def __init__(self, workers, seed):
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.3),
+                                   nn.Linear(16, 3))  # fmt: skip
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 20)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, growth_interval=3)
+        self.loader = DataLoader(Pictures(), 4, shuffle=True, num_workers=workers,
+                                 generator=torch.Generator().manual_seed(seed + 1))
+        self.parts = {name: getattr(self, name) for name in ("model", "optimizer", "scheduler", "scaler", "loader")}
+
+    def epochs(self):
+        while True:
+            for x, y in self.loader:
+                self.optimizer.zero_grad()
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    loss = F.cross_entropy(self.model(x), y)
+                self.scaler.scale(loss).backward()
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                self.scheduler.step()
+                yield loss.item(), self.scheduler.get_last_lr()[0], self.scaler.get_scale(), y.tolist()
+
+    def save(self, path):
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state["random"] = {"torch": torch.get_rng_state(), "python": random.getstate(), "numpy": np.random.get_state()}
+        state["order"] = self.loader.generator.get_state()
+        torch.save(state, path)
+
+    def load(self, path):
+        state = torch.load(path, weights_only=False)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"]["torch"])
+        random.setstate(state["random"]["python"])
+        np.random.set_state(state["random"]["numpy"])
+        self.loader.generator.set_state(state["order"])
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.skipif(sys.platform != "linux", reason=""))])
+def test_goes_on_as_if_never_stopped(workers, tmp_path):
+    random.seed(1)
+    np.random.seed(1)
+    first = Run(workers, 3)
+    steps = first.epochs()
+    for _ in range(8):  # one epoch and two batches
+        next(steps)
+    first.save(tmp_path / "run.pt")
+    want = [next(steps) for _ in range(7)]  # into the third epoch
+    random.seed(99)
+    np.random.seed(99)
+    second = Run(workers, 50)
+    second.load(tmp_path / "run.pt")
+    steps = second.epochs()
+    got = [next(steps) for _ in range(7)]
+    assert got == want
+    for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
