@@ -20,6 +20,14 @@ def _log_api_usage_once(event: str) -> None:
     """Nothing is logged."""
 
 
+def _get_accelerator(check: bool | None = None) -> Any:
+    """The accelerator here, or the CPU."""
+    from .accelerator import current_accelerator
+    from .tensor.device import device
+
+    return current_accelerator() or device("cpu")
+
+
 def _cuda_getDeviceCount() -> int:
     """How many GPUs there are."""
     from .tensor.device import device_count

@@ -35,22 +35,22 @@ def torch_loop(torch: ModuleType, problem: Problem, vectorized: bool) -> Step:
     one = torch.func.grad_and_value(loss_of)
     every = torch.func.vmap(one, in_dims=(None, 0, 0))
 
-    def clipped(grads, n_dims):
-        squares = sum((g * g).flatten(n_dims).sum(-1) for g in grads.values())
-        scale = (BOUND / (squares.sqrt() + 1e-6)).clamp(max=1.0)
-        return {k: g * scale.reshape(scale.shape + (1,) * (g.dim() - n_dims)) for k, g in grads.items()}
+    def scale_of(grads, first_dim):
+        squares = sum((g * g).flatten(first_dim).sum(-1) for g in grads.values())
+        return (BOUND / (squares.sqrt() + 1e-6)).clamp(max=1.0)
 
     def step(i):
         nonlocal params
         x, y = batches[i % len(batches)]
         if vectorized:
             grads, losses = every(params, x, y)
-            mean = {k: g.mean(0) for k, g in clipped(grads, 1).items()}
+            scale = scale_of(grads, 1)
+            mean = {k: torch.einsum("b,b...->...", scale, g) / BATCH for k, g in grads.items()}
             loss = losses.mean()
         else:
             rows = [one(params, x[k], y[k]) for k in range(BATCH)]
-            each = [clipped(g, 0) for g, _ in rows]
-            mean = {k: sum(g[k] for g in each) / BATCH for k in params}
+            scales = [scale_of(g, 0) for g, _ in rows]
+            mean = {k: sum(s * g[k] for s, (g, _) in zip(scales, rows, strict=True)) / BATCH for k in params}
             loss = sum(value for _, value in rows) / BATCH
         params = {k: (p - RATE * mean[k]).detach() for k, p in params.items()}
         return loss

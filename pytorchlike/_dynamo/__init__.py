@@ -34,6 +34,9 @@ def allow_in_graph(fn: T) -> T:
     return fn
 
 
+assume_constant_result = allow_in_graph
+
+
 def graph_break(msg: str = "") -> None:
     """Nothing is broken: code runs as Python."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any, NamedTuple
 
 from ..engine import Leaf, Op, Value
 from ..engine.meta import LEAF
 from ..engine.nested import Body
 from ..engine.trie import Reverse
+from ..nn import Module
+from ..optim import Optimizer
 from ..tensor import Tensor
 from ..tensor.storage import Storage
 from .guards import Unguarded, fingerprint
@@ -18,12 +21,49 @@ class Role(NamedTuple):
     """Why a value outlives the call.
 
     kind: "result" (returned), "grad" (the gradient of ``leaf``), "set" (the new value of a tensor that existed before),
-    or "storage".   holder: the Tensor or Storage.
+    or "storage".   holder: the Tensor or Storage.   argument: which argument the holder is, or None.
     """
 
     kind: str
     holder: Any
     leaf: Any = None
+    argument: int | None = None
+
+
+def tensors_of(fn: Any) -> list[Tensor]:
+    """Tensors that a function is likely to use: of its modules and optimizers, and in its closure."""
+    out: list[Tensor] = []
+    inner = getattr(fn, "__wrapped__", fn)
+    parts = [fn, getattr(fn, "__self__", None)]
+    for cell in getattr(inner, "__closure__", None) or ():
+        try:
+            parts.append(cell.cell_contents)
+        except ValueError:
+            continue
+    space = getattr(inner, "__globals__", {})
+    parts += [space[name] for name in getattr(getattr(inner, "__code__", None), "co_names", ()) if name in space]
+    for x in parts:
+        if isinstance(x, Tensor):
+            out.append(x)
+        elif isinstance(x, Module):
+            out += [*x.parameters(), *x.buffers()]
+        elif isinstance(x, Optimizer):
+            for group in x.param_groups:
+                out += group["params"]
+            out += [t for state in x.state.values() if isinstance(state, dict) for t in state.values()
+                    if isinstance(t, Tensor)]  # fmt: skip
+    return list({id(t): t for t in out}.values())
+
+
+def _references() -> int:
+    """Reference count of a value that a trace, two dictionaries of :meth:`Found._roles` and a list hold."""
+    trace = [Value()]
+    mine = {id(v): v for v in trace}
+    values = list(mine.values())
+    return next(map(sys.getrefcount, values))
+
+
+_REFERENCES = _references()
 
 
 class Found:
@@ -33,9 +73,10 @@ class Found:
     reasons: why a replay would not be the same.
     """
 
-    def __init__(self, trace: Any, leaves: list[Any], arguments: list[Tensor]) -> None:
+    def __init__(self, trace: Any, leaves: list[Any], arguments: list[Tensor], fn: Any) -> None:
         self.reasons: list[str] = []
         self.trace, self.arguments = trace, arguments
+        self.tensors = tensors_of(fn)
         self.reverse = any(type(e) is Reverse for e in trace.state.graph().entries)
         if trace.watched:
             self.reasons.append("a hook, or a custom autograd.Function, is called in the backward pass")
@@ -58,16 +99,40 @@ class Found:
         mine = {id(v): v for v in trace.values[1:] if v.trace is trace}
         returned = {id(t) for t in results}
         grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
+        place = {id(t): k for k, t in reversed(list(enumerate(self.arguments)))}
         found: dict[int, list[Role]] = {}
-        for h in gc.get_referrers(*mine.values()) if mine else ():
-            if isinstance(h, Tensor) and id(h._value) in mine:
-                if h._alias is not None:
-                    self.reasons.append("a view is returned, or a tensor that shares its memory is written to")
-                kind = "result" if id(h) in returned else "grad" if id(h) in grads else "set"
-                found.setdefault(id(h._value), []).append(Role(kind, h, grads.get(id(h))))
-            elif isinstance(h, Storage) and id(h.value) in mine:
+        for h in self._holders(mine, [*results, *(leaf.grad for leaf in grads.values())]):
+            if isinstance(h, Storage):
                 found.setdefault(id(h.value), []).append(Role("storage", h))
+                continue
+            if h._alias is not None:
+                self.reasons.append("a view is returned, or a tensor that shares its memory is written to")
+            kind = "result" if id(h) in returned else "grad" if id(h) in grads else "set"
+            found.setdefault(id(h._value), []).append(Role(kind, h, grads.get(id(h)), place.get(id(h))))
         return {i: (v, found[i]) for i, v in mine.items() if i in found}
+
+    def _holders(self, mine: dict[int, Value], likely: list[Tensor]) -> list[Any]:
+        """Everything that holds one of the values ``mine``; asks the garbage collector only if it must."""
+        known: dict[int, Any] = {}
+        for h in (*likely, *self.arguments, *self.tensors, *(owner for owner, _ in self.trace.journal)):
+            if isinstance(h, Tensor):
+                if id(h._value) in mine:
+                    known[id(h)] = h
+                if h._alias is not None:
+                    h = h._alias.storage
+            if isinstance(h, Storage) and id(h.value) in mine:
+                known[id(h)] = h
+        count = dict.fromkeys(mine, 0)
+        for h in known.values():
+            count[id(h.value if isinstance(h, Storage) else h._value)] += 1
+        values = list(mine.values())
+        unknown = [
+            v for v, n in zip(values, map(sys.getrefcount, values), strict=True) if n > _REFERENCES + count[id(v)]
+        ]
+        for h in gc.get_referrers(*unknown) if unknown else ():
+            if (isinstance(h, Tensor) and id(h._value) in mine) or (isinstance(h, Storage) and id(h.value) in mine):
+                known[id(h)] = h
+        return list(known.values())
 
     def _replaced(self, roles: dict[int, tuple[Value, list[Role]]]) -> dict[int, Value]:
         """The values of before that values made inside replace, by the id of the new one."""
@@ -152,7 +217,10 @@ class Found:
                     found[next(i for i, o in before.items() if o is t)] = ("arg", k)
         missing = [v for v in captured if id(v) not in found]
         holders: dict[int, Tensor] = {}
-        for h in gc.get_referrers(*missing) if missing else ():
+        for t in self.tensors:
+            holders.setdefault(id(t._value), t)
+        unknown = [v for v in missing if id(v) not in holders and id(v) not in before]
+        for h in gc.get_referrers(*unknown) if unknown else ():
             if isinstance(h, Tensor):
                 holders.setdefault(id(h._value), h)
         grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}

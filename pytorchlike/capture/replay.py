@@ -17,6 +17,7 @@ from typing import Any
 
 from ..engine import Value, flush, get_mode, local
 from ..engine.errors import describe, user_location
+from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
 from ..engine.trie import Call
@@ -30,8 +31,8 @@ from .found import Found, Role
 from .guards import Guards, Unguarded, fingerprint
 from .watching import Watcher
 
-#: Captures in a row that no later call could use, after which a function is only recorded.
-PATIENCE = 4
+#: Captures in a row that no later call could use, after which a function is only recorded; and for one kind of call.
+PATIENCE, PATIENCE_EACH = 32, 4
 
 
 class GraphBreak(RuntimeError):
@@ -100,12 +101,14 @@ class Captured:
         self.fullgraph = fullgraph
         self.entries: OrderedDict[Any, list[Entry]] = OrderedDict()
         self.refused: dict[Any, list[str]] = {}
+        self.unused: dict[Any, int] = {}
         self.captures = self.replays = self.in_a_row = 0
 
     def reset(self) -> None:
         """Forget all captures."""
         self.entries.clear()
         self.refused.clear()
+        self.unused.clear()
         self.in_a_row = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -120,9 +123,11 @@ class Captured:
             values = _present(entry, tensors)
             if values is not None and entry.guards.hold():
                 self.replays += 1
-                self.in_a_row = 0
-                return _replay(entry, values)
-        if not self.fullgraph and (key in self.refused or self.in_a_row >= PATIENCE):
+                self.in_a_row = self.unused[key] = 0
+                return _replay(entry, tensors, values)
+        if not self.fullgraph and (
+            key in self.refused or self.in_a_row >= PATIENCE or self.unused.get(key, 0) >= PATIENCE_EACH
+        ):
             return self.fn(*args, **kwargs)
         return self._capture(key, tensors, args, kwargs)
 
@@ -135,11 +140,13 @@ class Captured:
                 self.refused.pop(next(iter(self.refused)))
         else:
             self.in_a_row += 1
+            self.unused[key] = self.unused.get(key, 0) + 1
             found = self.entries.setdefault(key, [])
             found.insert(0, entry)
-            del found[PATIENCE:]
+            del found[PATIENCE_EACH:]
             while len(self.entries) > 64:
-                self.entries.popitem(last=False)
+                gone, _ = self.entries.popitem(last=False)
+                self.unused.pop(gone, None)
         return result
 
 
@@ -153,7 +160,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
         with watcher:
             result = fn(*args, **kwargs)
         leaves, spec = tree_flatten(result)
-        found = Found(trace, leaves, tensors)
+        found = Found(trace, leaves, tensors, fn)
         body, captured, _ = trace.finish(found.values)
     reasons = [*trace.breaks, *found.reasons]
     calls = [e for e in trace.state.graph().entries if type(e) is Call]
@@ -170,7 +177,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.roles, entry.grads, entry.boundary = found.roles, found.grads(trace.cleared), found.boundary
     entry.plain = [not v.meta.grad for v in found.values]
     entry.spec, entry.leaves = spec, found.leaves
-    results = _record(entry, captured, entry.ints, entry.floats, entry.complexes)
+    results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
     found.assign(results)
     boundary = found.boundary
     if None in entry.inputs:
@@ -235,7 +242,8 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
     return values
 
 
-def _record(entry: Entry, values: list[Value], ints: list[int], floats: list[float], complexes: list[complex]) -> tuple:
+def _record(entry: Entry, tensors: list[Tensor], values: list[Value], ints: list[int], floats: list[float],
+            complexes: list[complex]) -> tuple:  # fmt: skip
     """Record the operation; its results as Values."""
     trace = local.trace
     slots = trace.slots
@@ -258,11 +266,14 @@ def _record(entry: Entry, values: list[Value], ints: list[int], floats: list[flo
         journal = trace.journal
         for roles, old in zip(entry.roles, values[: entry.op.inplace], strict=False):
             if old.trace is not trace:
-                journal.extend([(role.holder, trace.slot_of(old)) for role in roles if role.kind == "set"])
+                journal.extend([
+                    (role.holder if role.argument is None else tensors[role.argument], trace.slot_of(old))
+                    for role in roles if role.kind == "set"
+                ])  # fmt: skip
     return got if type(got) is tuple else (got,)
 
 
-def _replay(entry: Entry, values: list[Value]) -> Any:
+def _replay(entry: Entry, tensors: list[Tensor], values: list[Value]) -> Any:
     ints, floats = entry.ints, entry.floats
     if entry.seeds:
         ints = list(ints)
@@ -273,7 +284,7 @@ def _replay(entry: Entry, values: list[Value]) -> Any:
         for at, optimizer, group, _ in entry.hyper:
             numbers = [float(h) for h in optimizer._hyper(group) if not isinstance(h, Tensor)]
             floats[at : at + len(numbers)] = numbers
-    results = _record(entry, values, ints, floats, entry.complexes)
+    results = _record(entry, tensors, values, ints, floats, entry.complexes)
     for leaf, _, after in entry.grads:
         leaf.grad = None if after is None else Tensor._of(results[after])
     made: list[Value] = []
@@ -283,8 +294,11 @@ def _replay(entry: Entry, values: list[Value]) -> Any:
         made.append(value)
         for role in roles:
             if role.kind == "set":
-                t = role.holder
-                if value.meta.grad == 1:
+                t = role.holder if role.argument is None else tensors[role.argument]
+                if t._alias is not None:
+                    t._set(value)
+                    continue
+                if value.meta.grad == LEAF:
                     value.node = t._value.node
                 t._value = value
                 t._bumps += 1

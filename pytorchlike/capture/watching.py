@@ -26,7 +26,7 @@ _TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")
 _IMPURE_FILES = frozenset(
     os.path.join(_STDLIB, name) for name in ("random.py", "uuid.py", "secrets.py", "subprocess.py", "tempfile.py")
 ) | {os.path.join(_STDLIB, "logging", "__init__.py")}
-_IMPURE_MODULES = frozenset(("time", "_random", "posix", "_datetime", "_io", "_socket", "_uuid"))
+_IMPURE_MODULES = frozenset(("time", "random", "_random", "posix", "_datetime", "_io", "_socket", "_uuid"))
 _IMPURE_CALLS = frozenset(("print", "input", "open", "setattr", "delattr", "exec", "eval", "breakpoint"))
 _CHANGING = frozenset((
     "append", "extend", "insert", "pop", "popleft", "popitem", "appendleft", "extendleft", "update", "add", "setdefault",

@@ -373,7 +373,10 @@ class _Pass:
             mine = {s: cotangents.pop(s) for s in at.slots if s in cotangents}
             if not mine:
                 continue
-            found = self._stop(where, graph, values, at, mine, inner)
+            try:
+                found = self._stop(where, graph, values, at, mine, inner)
+            finally:
+                _running.place = None  # it would keep the values in use
             if local.trace is not self.trace:  # it read a value
                 where, n = self._go_on_after_execution(where, values), 0
             for s, c in found.items():

@@ -273,10 +273,11 @@ class Body:
     """A finished recording as a pure function on arrays.
 
     params, captured: slots of the parameters, and of the enclosing values that it uses.  outs: of the results.
-    seeds: positions among its numbers of the seeds of random operations.
+    seeds: positions among its numbers of the seeds of random operations.   derives: derivatives are taken in it.
     """
 
-    __slots__ = ("graph", "params", "captured", "outs", "counts", "schedule", "seeds", "ops", "checks", "__weakref__")
+    __slots__ = ("graph", "params", "captured", "outs", "counts", "schedule", "seeds", "ops", "checks", "derives",
+                 "__weakref__")  # fmt: skip
 
     def __init__(self, state: State, params: tuple[int, ...], outs: tuple[int, ...], varies: bool) -> None:
         graph = self.graph = state.graph()
@@ -285,6 +286,9 @@ class Body:
         own = set(params)
         self.captured = tuple(s for s in self.schedule.inputs if s not in own)
         calls = [e for e in self.schedule.steps if type(e) is Call]
+        self.derives = len(calls) < len(self.schedule.steps) or any(
+            e.op.name.endswith((" backward", " forward")) for e in calls
+        )
         wide = [e.ins[k] for e in calls for k in seeds_of(e)]
         self.seeds = tuple(sorted({w.index for w in wide if type(w) is Wide}))
         self.ops: dict[Any, Op] = {}

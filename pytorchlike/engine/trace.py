@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,11 @@ class Trace:
     ints, floats, complexes: Python numbers that are run-time inputs.
     journal: (owner, slot of its old value) of the in-place updates of what existed before, to undo a failure.
     watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
+    derived: number of slots when a function transformation first took a derivative, or 0.
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
-                 "running", "__weakref__")  # fmt: skip
+                 "running", "derived", "__weakref__")  # fmt: skip
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
@@ -47,6 +49,7 @@ class Trace:
         self.complexes: list[complex] = []
         self.journal: list[tuple[Any, int]] = []
         self.watched: dict[int, Any] = {}
+        self.derived = 0
         self.failed: BaseException | None = None
 
     # ---- inputs -----------------------------------------------------------------------------------------------
@@ -485,6 +488,22 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
     from . import execute
 
     execute.run(trace, reason)
+
+
+def derives(values: Iterable[Value]) -> None:
+    """A derivative of a function is about to be taken at ``values``.
+
+    If they come after a derivative of the same trace, a step of some iteration begins: what is pending is executed, so
+    that each step is the same program.  (Updates of leaves tell the same of ordinary training, see ``_miss``.)
+    """
+    trace = local.trace
+    if trace.nested or local.transforms:
+        return
+    if trace.derived and any(v.trace is trace and v.slot >= trace.derived for v in values):
+        flush("a function is differentiated at updated values")
+        trace = local.trace
+    if not trace.derived:
+        trace.derived = len(trace.values)
 
 
 def read(value: Value) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 from ..engine import Leaf, Value, get_mode, local, record, set_mode
 from ..engine import backward as engine_backward
 from ..engine.forward import behind, push
+from ..engine.trace import derives
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor._tensor import SAME, _as_leaf, _plain
@@ -54,6 +55,7 @@ class Watched:
                 raise ValueError(f"Thing passed to transform API must be Tensor, got {type(x)}")
             if not (x.is_floating_point() or x.is_complex()):
                 raise RuntimeError(f"only Tensors of floating point dtype can require gradients, got {x.dtype}")
+        derives([x._get() for x in arguments])
         mode = get_mode()
         self.outer = mode.grad
         self.leaves: set[Leaf] = set()

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..engine import Value
 from ..engine.nested import Body, Nested
+from ..engine.trace import derives
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor.staged import body_op, record_body, stand_in, write_back, writes
@@ -220,6 +221,8 @@ def _run(func: Callable[..., Any], flat: list, dims: list, spec: TreeSpec, size:
         body, captured, numbers = nested.finish([*values, *(v for _, _, v in changed), *(v for _, v in written)])
     nested.undo()
     all_places = (*places, *(d for _, d, _ in changed), *(None for _ in written))
+    if body.derives:
+        derives((*sources, *captured))
     op = _op(body, tuple(axes), size, all_places, nested.varies)
     got = record_body(op, body, sources, captured, numbers)
     n = len(values)

@@ -30,10 +30,12 @@ def _join(name: str, parts: list[Tensor], layout: Any, room: bool) -> NestedTens
     first = parts[0]
     for k, p in enumerate(parts):
         if p.dim() != first.dim():
-            raise RuntimeError(f"All Tensors given to {name} must have the same dimension. Found dimension {p.dim()} for "
+            raise RuntimeError(f"All Tensors given to {name} must have the same dimension. Found dimension {p.dim()} "
+                               f"for "
                                f"Tensor at index {k} and dimension {first.dim()} for Tensor at index 0.")  # fmt: skip
         if p.device != first.device:
-            raise RuntimeError(f"When constructing a nested tensor, all tensors in list must be on the same device; got "
+            raise RuntimeError(f"When constructing a nested tensor, all tensors in list must be on the same device; "
+                               f"got "
                                f"{p.device} at index {k}, {first.device} at index 0")  # fmt: skip
     if first.dim() == 0:
         raise RuntimeError("Cannot construct a nested tensor from a list of zero-dim tensors")
@@ -69,8 +71,8 @@ def nested_tensor(
 
     tensor_list:  tensors, or nested lists of numbers, of the same number of dimensions; one dimension may differ.
     layout:       ``torch.strided`` (default) or ``torch.jagged``, which more operations have.
-    Raises:       RuntimeError for components that do not fit; TypeError if it is not a list; NotImplementedError if more
-                  than one dimension is ragged.
+    Raises:       RuntimeError for components that do not fit; TypeError if it is not a list; NotImplementedError if
+                  more than one dimension is ragged.
     """
     layout = _layout("nested_tensor", layout)
     if not isinstance(tensor_list, (list, tuple)):
@@ -140,7 +142,8 @@ def nested_tensor_from_jagged(
             raise RuntimeError("nested_tensor_from_jagged(): At least one of offsets or lengths is required.")
         made = Ragged.of_lengths(_host("lengths", lengths, None), values.device)
         if made.capacity > rows:
-            raise RuntimeError(f"nested_tensor_from_jagged(): lengths add up to {made.capacity}, values have {rows} rows")
+            raise RuntimeError(f"nested_tensor_from_jagged(): lengths add up to {made.capacity}, values have {rows} "
+                               f"rows")
         made.capacity = rows
         return NestedTensor._make(_own(values), made, at)
     ends = _host("offsets", offsets, None)
@@ -166,7 +169,8 @@ def narrow(tensor: Tensor, dim: int, start: Any, length: Any, layout: Any = None
     Raises:  RuntimeError for dim other than 1, the strided layout, and ranges outside the tensor.
     """
     if _layout("narrow", layout) is not d.jagged:
-        raise RuntimeError("Specified layout is unsupported for nested narrow: torch.strided (give layout=torch.jagged)")
+        raise RuntimeError("Specified layout is unsupported for nested narrow: torch.strided (give "
+                           "layout=torch.jagged)")
     if tensor.dim() < 2 or dim != 1:
         raise RuntimeError(f"narrow: only dim=1 of a dense tensor with a batch dimension is supported, got dim={dim}")
     b, s = tensor.shape[:2]

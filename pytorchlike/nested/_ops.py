@@ -29,7 +29,8 @@ def _beside(t: NestedTensor, x: Tensor, name: str) -> Tensor:
         return x
     n = t.dim()
     if x.dim() > n:
-        raise RuntimeError(f"cannot call binary pointwise function {name} with a nested tensor of {n} dimensions and a dense "
+        raise RuntimeError(f"cannot call binary pointwise function {name} with a nested tensor of {n} dimensions and "
+                           f"a dense "
                            f"one of shape {list(x.shape)}")  # fmt: skip
     lead = n - x.dim()
     at = t._at - lead

@@ -68,7 +68,8 @@ class Ragged:
     @cached_property
     def dense(self) -> bool:
         """Whether every row belongs to a component, in order."""
-        return int(self.lengths.sum()) == self.capacity and bool((self.starts == np.cumsum(self.lengths) - self.lengths).all())
+        in_order = bool((self.starts == np.cumsum(self.lengths) - self.lengths).all())
+        return in_order and int(self.lengths.sum()) == self.capacity
 
     def same(self, other: Ragged) -> bool:
         """Whether both have components of the same lengths."""

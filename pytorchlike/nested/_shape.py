@@ -30,7 +30,7 @@ def getitem(t: NestedTensor, index: Any) -> Any:
         given = sum(i is not None for i in items) - 1
         items[at : at + 1] = [slice(None)] * (t.dim() - given)
     first = items[0] if items else slice(None)
-    if isinstance(first, (int,)) or (isinstance(first, Tensor) and not isinstance(first, NestedTensor) and first.dim() == 0):
+    if isinstance(first, int) or (type(first) is Tensor and first.dim() == 0):
         found = select(t, 0, int(first))
         return found[tuple(items[1:])] if len(items) > 1 else found
     if first != slice(None):

@@ -67,7 +67,8 @@ class NestedTensor(Composed):
 
     def _grad_of(self, grad: Any) -> Tensor:
         if not isinstance(grad, NestedTensor) or grad._at != self._at or not grad._ragged.same(self._ragged):
-            raise RuntimeError("Mismatch in shape: the gradient of a nested tensor must be nested, with the same offsets")
+            raise RuntimeError("Mismatch in shape: the gradient of a nested tensor must be nested, with the same "
+                               "offsets")
         return self._aligned_with(grad)
 
     @property
@@ -87,7 +88,8 @@ class NestedTensor(Composed):
     def shape(self) -> Size:
         """The size of each dimension; that of the ragged one is a symbol."""
         if self._form is not d.jagged:
-            raise RuntimeError("a nested tensor of layout torch.strided has no shape: use size(dim), or layout=torch.jagged")
+            raise RuntimeError("a nested tensor of layout torch.strided has no shape: use size(dim), or "
+                               "layout=torch.jagged")
         return tuple.__new__(Size, self._size)
 
     def size(self, dim: int | None = None) -> Any:
@@ -128,7 +130,8 @@ class NestedTensor(Composed):
 
     def _jagged(self, name: str) -> None:
         if self._form is not d.jagged:
-            raise AttributeError(f"'Tensor' object has no attribute '{name}': only nested tensors of layout torch.jagged have")
+            raise AttributeError(f"'Tensor' object has no attribute '{name}': only nested tensors of layout "
+                                 f"torch.jagged have")
 
     def _trimmed(self) -> Tensor:
         """The values without the rows that belong to no component at the end of the buffer."""
@@ -165,7 +168,8 @@ class NestedTensor(Composed):
             return self
         if self._at != 1:
             return self
-        return NestedTensor._make(self._exact(), self._ragged.with_capacity(int(self._ragged.lengths.sum())), 1, self._form)
+        packed = self._ragged.with_capacity(int(self._ragged.lengths.sum()))
+        return NestedTensor._make(self._exact(), packed, 1, self._form)
 
     def stride(self, dim: int | None = None) -> Any:
         raise RuntimeError("nested tensors have no strides: look at their values")

@@ -338,6 +338,35 @@ def rebuild_device_tensor(data: Any, dtype: Any, where: Any, requires_grad: Any)
     return _finish(moved.detach(), requires_grad, None)
 
 
+def rebuild_sparse_tensor(layout: Any, data: Any) -> Tensor:
+    """A sparse tensor; its indices are checked, as nothing else would keep them inside it."""
+    name = "_rebuild_sparse_tensor"
+    _need(type(layout) is _dtypes.layout and type(data) is tuple and 3 <= len(data) <= 4, name, "a layout and its parts")
+    coo = layout is _dtypes.sparse_coo
+    count = 2 if coo else 3
+    _need(all(type(part) is Tensor for part in data[:count]), name, "tensors")
+    _need(isinstance(data[count], (tuple, list)) and all(type(n) is int for n in data[count]), name, "a size")
+    from ..sparse._create import sparse_compressed_tensor, sparse_coo_tensor  # late: few checkpoints need it
+
+    if not coo:
+        return sparse_compressed_tensor(*data, layout=layout, check_invariants=True)
+    told = bool(data[3]) if len(data) == 4 else False
+    return sparse_coo_tensor(*data[:3], is_coalesced=told, check_invariants=True)
+
+
+def rebuild_nested_tensor(*args: Any) -> Tensor:
+    """A nested tensor as this package saves it: values, lengths, the ragged dimension, layout, requires_grad."""
+    name = "nested tensor"
+    _need(len(args) == 5 and type(args[0]) is Tensor and type(args[1]) is list, name, "values and lengths")
+    values, lengths, at, layout, requires_grad = args
+    _need(all(type(n) is int and n >= 0 for n in lengths), name, "lengths that are not negative")
+    _need(type(at) is int and 1 <= at <= values.dim() and sum(lengths) == values.shape[at - 1], name, "lengths that fit")
+    _need(layout in (_dtypes.jagged, _dtypes.strided) and type(requires_grad) is bool, name, "a layout and a bool")
+    from ..nested._tensor import _rebuild  # late: few checkpoints need it
+
+    return _rebuild(values, lengths, at, layout, requires_grad)
+
+
 def rebuild_from_type(func: Any, kind: Any, args: Any, state: Any) -> Tensor:
     """A tensor of a subclass, or with attributes."""
     _need(any(func is known for known in _REBUILDERS), "_rebuild_from_type_v2", "one of PyTorch's rebuild functions")
@@ -472,6 +501,8 @@ def torch_name_table() -> dict[str, Allowed]:
         "torch._utils._rebuild_parameter_with_state": rebuild_parameter_with_state,
         "torch._utils._rebuild_meta_tensor_no_storage": rebuild_meta_tensor,
         "torch._utils._rebuild_device_tensor_from_cpu_tensor": rebuild_device_tensor,
+        "torch._utils._rebuild_sparse_tensor": rebuild_sparse_tensor,
+        "pytorchlike.nested._tensor._rebuild": rebuild_nested_tensor,
         "torch._tensor._rebuild_from_type_v2": rebuild_from_type,
         "torch.serialization._get_layout": get_layout,
     }

@@ -286,6 +286,9 @@ class _TorchPickler:
         kind = type(t)
         if is_lazy(t):
             return t.__reduce_ex__(2)
+        if hasattr(kind, "_saved"):
+            name, args = t._saved()
+            return _named(name), args
         if kind.__reduce_ex__ not in (Tensor.__reduce_ex__, Parameter.__reduce_ex__):
             return t.__reduce_ex__(self.proto)  # type: ignore[attr-defined]
         state = {name: value for name, value in t.__dict__.items() if name not in _rebuild._OWN}

@@ -46,7 +46,8 @@ def _dense_compressed(input: Tensor, layout: Any, block: Any, dense_dim: int, na
     size = tuple(input.shape)
     lead = len(size) - 2 - dense_dim
     if lead < 0:
-        raise IndexError(f"{name}: needs at least 2 dimensions that are not dense, got shape {list(size)} with dense_dim="
+        raise IndexError(f"{name}: needs at least 2 dimensions that are not dense, got shape {list(size)} with "
+                         f"dense_dim="
                          f"{dense_dim}")  # fmt: skip
     rows = layout in BY_ROWS
     h, w = block or (1, 1)
@@ -103,7 +104,8 @@ def _to_compressed(t: SparseTensor, layout: Any, block: Any, name: str) -> Spars
     got = SPOKEN[t._form]
     if t._form is d.sparse_coo:
         if t.sparse_dim() != 2:
-            raise RuntimeError(f"{name}: conversion from {got} to {SPOKEN[layout]} for input tensors with sparse_dim()!=2 "
+            raise RuntimeError(f"{name}: conversion from {got} to {SPOKEN[layout]} for input tensors with "
+                               f"sparse_dim()!=2 "
                                "is not supported")  # fmt: skip
         t = t.coalesce()
     lead = len(t._coo.size) - 2
@@ -255,7 +257,8 @@ def sparse_mask(input: Tensor, mask: SparseTensor) -> SparseTensor:
     if not isinstance(mask, SparseTensor):
         raise NotImplementedError("sparse_mask: the mask must be a sparse tensor, got a dense one")
     if tuple(input.shape) != mask._size:
-        raise RuntimeError(f"sparse_mask(): operands have incompatible sizes; self has size {list(input.shape)} but mask "
+        raise RuntimeError(f"sparse_mask(): operands have incompatible sizes; self has size {list(input.shape)} but "
+                           f"mask "
                            f"has size {list(mask._size)}")  # fmt: skip
     if isinstance(input, SparseTensor):
         if input._same_structure(mask):

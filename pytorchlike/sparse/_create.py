@@ -198,16 +198,17 @@ def empty_like(t: SparseTensor, size: tuple[int, ...] | None = None, dtype: Any 
 
 @function
 def sparse_compressed_tensor(
-    compressed_indices: Any, plain_indices: Any, values: Any, size: Any = None, *, dtype: Any = None, layout: Any = None,
-    device: Any = None, pin_memory: bool = False, requires_grad: bool = False, check_invariants: bool | None = None,
+    compressed_indices: Any, plain_indices: Any, values: Any, size: Any = None, *, dtype: Any = None,
+    layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+    check_invariants: bool | None = None,
 ) -> SparseTensor:  # fmt: skip
     """A tensor of a compressed ``layout`` (CSR, CSC, BSR, BSC).
 
     compressed_indices:  where rows (columns) begin, and the end: (*batch, rows + 1).
     plain_indices:       the column (row) of each element or block: (*batch, nnz).
     values:              (*batch, nnz, *dense), with blocks (*batch, nnz, height, width, *dense).
-    Raises:  RuntimeError for shapes that do not fit, and for indices outside ``size`` (where they are known on the host,
-             or, with everything else, with ``check_invariants``).
+    Raises:  RuntimeError for shapes that do not fit, and for indices outside ``size`` (where they are known on the
+             host, or, with everything else, with ``check_invariants``).
     """
     if layout not in COMPRESSED:
         got = "none" if layout is None else SPOKEN.get(layout, layout)
@@ -259,7 +260,8 @@ def _compressed(starts: Tensor, plain: Tensor, values: Tensor, size: Any, layout
         size = (*batch, *pair, *dense)
     size = tuple(int(n) for n in size)
     if len(size) != lead + 2 + len(dense):
-        raise RuntimeError(f"tensor dimensionality must be sum of batch, base, and dense dimensionalities (={lead} + 2 + "
+        raise RuntimeError(f"tensor dimensionality must be sum of batch, base, and dense dimensionalities (={lead} + "
+                           f"2 + "
                            f"{len(dense)}) but got {len(size)}")  # fmt: skip
     n, m = size[lead : lead + 2]
     if h and w and (n % h or m % w):

@@ -106,7 +106,8 @@ def mul(input: Any, other: Any) -> SparseTensor:
         return _intersection(input, other)
     size = T.broadcast_shapes(input._size, tuple(other.shape))
     if tuple(size) != input._size:
-        raise NotImplementedError(f"mul: a sparse tensor of shape {list(input._size)} is not broadcast to {list(size)}; "
+        raise NotImplementedError(f"mul: a sparse tensor of shape {list(input._size)} is not broadcast to "
+                                  f"{list(size)}; "
                                   "only the dense one is")  # fmt: skip
     dense = other.expand(input._size)
     return input._with(input._carrier * input._taken_from(dense))
@@ -178,7 +179,8 @@ def add(input: Any, other: Any, alpha: Any = 1) -> Tensor:
         raise RuntimeError(f"add: expected sizes of 'self' and 'other' to match, but {list(input._size)} != "
                            f"{list(other._size)}")  # fmt: skip
     if input._form is d.sparse_coo and input.dense_dim() != other.dense_dim():
-        raise RuntimeError(f"add: expected 'self' and 'other' to have same number of sparse dims, but {input.sparse_dim()}"
+        raise RuntimeError(f"add: expected 'self' and 'other' to have same number of sparse dims, but "
+                           f"{input.sparse_dim()}"
                            f" != {other.sparse_dim()}")  # fmt: skip
     return _union(input, other, alpha)
 

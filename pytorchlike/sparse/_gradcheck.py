@@ -20,10 +20,13 @@ def as_sparse_gradcheck(gradcheck: Callable[..., bool]) -> Callable[..., bool]:
     def check(func: Callable[..., Any], inputs: Any, **kwargs: Any) -> bool:
         kwargs.pop("masked", None)
         given = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
-        plain = [x._carrier.detach().requires_grad_(x.requires_grad) if isinstance(x, SparseTensor) else x for x in given]
+        sparse = [isinstance(x, SparseTensor) for x in given]
+        plain = [
+            x._carrier.detach().requires_grad_(x.requires_grad) if s else x for x, s in zip(given, sparse, strict=True)
+        ]
 
         def on_values(*values: Any) -> Any:
-            out = func(*[x._with(v) if isinstance(x, SparseTensor) else v for x, v in zip(given, values, strict=True)])
+            out = func(*[x._with(v) if s else v for x, v, s in zip(given, values, sparse, strict=True)])
             outs = out if isinstance(out, (list, tuple)) else (out,)
             outs = tuple(o._carrier if isinstance(o, SparseTensor) else o for o in outs)
             return outs if isinstance(out, (list, tuple)) else outs[0]

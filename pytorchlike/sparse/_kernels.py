@@ -91,7 +91,8 @@ def _csr_mm(count: int, values: Any, dense: Any, forward: tuple, backward: tuple
 
 
 def _csr_mm_fwd(count: int, values: Any, dense: Any, forward: tuple, backward: tuple, order: Any, back: Any) -> Any:
-    return _csr_mm(count, values, dense, forward, backward, order, back), (values, dense, forward, backward, order, back)
+    saved = (values, dense, forward, backward, order, back)
+    return _csr_mm(count, *saved), saved
 
 
 def _csr_mm_bwd(count: int, saved: tuple, g: Any) -> tuple:

@@ -122,7 +122,7 @@ class Coo(_Pattern):
 
 
 class Matrix:
-    """The pattern of a (n, m) matrix in the order of rows; ``order``: from the elements' own order, None if the same."""
+    """The pattern of a (n, m) matrix in the order of rows; ``order``: from the elements' own, None if the same."""
 
     def __init__(self, rows: np.ndarray, cols: np.ndarray, n: int, m: int, like: Tensor) -> None:
         self.n, self.m, self._like = n, m, like

@@ -28,7 +28,8 @@ def _check(name: str, a: Any, b: Any) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and "
                            f"{b.shape[0]}x{b.shape[1]})")  # fmt: skip
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"expected scalar type {_spoken(a.dtype)} but found {_spoken(b.dtype)}: {name} needs operands "
+        raise RuntimeError(f"expected scalar type {_spoken(a.dtype)} but found {_spoken(b.dtype)}: {name} needs "
+                           f"operands "
                            "of one dtype")  # fmt: skip
 
 
@@ -228,7 +229,8 @@ def sampled_addmm(input: SparseTensor, mat1: Tensor, mat2: Tensor, *, beta: Any 
         if m.dim() < 2:
             raise RuntimeError(f"sampled_addmm: Expected {name} to be a matrix, got {m.dim()}-D tensor")
     if mat1.shape[-1] != mat2.shape[-2]:
-        raise RuntimeError(f"sampled_addmm: mat1 and mat2 shapes cannot be multiplied ({mat1.shape[-2]}x{mat1.shape[-1]} "
+        raise RuntimeError(f"sampled_addmm: mat1 and mat2 shapes cannot be multiplied "
+                           f"({mat1.shape[-2]}x{mat1.shape[-1]} "
                            f"and {mat2.shape[-2]}x{mat2.shape[-1]})")  # fmt: skip
     if (*mat1.shape[:-1], mat2.shape[-1]) != input._size:
         raise RuntimeError(f"sampled_addmm: the product has shape {[*mat1.shape[:-1], mat2.shape[-1]]}, self "

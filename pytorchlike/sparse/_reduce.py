@@ -169,7 +169,8 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: tuple[int, int], layout: 
     if host.ndim != 1:
         raise RuntimeError("Offsets must be scalar or vector")
     if len(host) != diagonals.shape[0]:
-        raise RuntimeError(f"Number of diagonals ({diagonals.shape[0]}) does not match the number of offsets ({len(host)})")
+        raise RuntimeError(f"Number of diagonals ({diagonals.shape[0]}) does not match the number of offsets "
+                           f"({len(host)})")
     if len(np.unique(host)) != len(host):
         raise RuntimeError("Offset tensor contains duplicate values")
     n, m = shape

@@ -37,7 +37,8 @@ def transpose(input: SparseTensor, dim0: int = 0, dim1: int = 1, **named: int) -
         return _turned(input, a, b)
     m = input.sparse_dim()
     if a >= m or b >= m:
-        raise RuntimeError(f"sparse transpose: transposed dimensions must be sparse Got sparse_dim: {m}, d0: {a}, d1: {b}")
+        raise RuntimeError(f"sparse transpose: transposed dimensions must be sparse Got sparse_dim: {m}, d0: {a}, d1: "
+                           f"{b}")
     order = list(range(input.dim()))
     order[a], order[b] = b, a
     return permute(input, order)
@@ -47,7 +48,8 @@ def _turned(t: SparseTensor, a: int, b: int) -> SparseTensor:
     p: Any = t._pattern
     lead = len(p.batch)
     if {a, b} != {lead, lead + 1}:
-        raise RuntimeError(f"transpose: of a tensor of layout {t._form} only the two sparse dimensions can be exchanged, "
+        raise RuntimeError(f"transpose: of a tensor of layout {t._form} only the two sparse dimensions can be "
+                           f"exchanged, "
                            f"got {a} and {b}")  # fmt: skip
     size = list(t._size)
     size[a], size[b] = size[b], size[a]
@@ -63,7 +65,8 @@ def _turned(t: SparseTensor, a: int, b: int) -> SparseTensor:
 def t(input: SparseTensor) -> SparseTensor:
     """The transposed matrix."""
     if input.dim() > 2 or input.dense_dim():
-        raise RuntimeError(f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got {input.sparse_dim()} "
+        raise RuntimeError(f"t() expects a tensor with <= 2 sparse and 0 dense dimensions, but got "
+                           f"{input.sparse_dim()} "
                            f"sparse and {input.dense_dim()} dense dimensions")  # fmt: skip
     return transpose(input, 0, 1) if input.dim() == 2 else input
 
@@ -83,7 +86,8 @@ def permute(input: SparseTensor, dims: Any) -> SparseTensor:
     """Dimensions in another order; sparse ones stay among themselves, as do dense ones."""
     n = input.dim()
     if len(dims) != n:
-        raise RuntimeError(f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+        raise RuntimeError(f"permute(sparse_coo): number of dimensions in the tensor input does not match the length "
+                           f"of "
                            f"the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = "
                            f"{len(dims)}")  # fmt: skip
     order = [input._dim(k) for k in dims]
@@ -96,7 +100,8 @@ def permute(input: SparseTensor, dims: Any) -> SparseTensor:
     p = _coo_only("permute", input)
     m = len(p.size)
     if any((k < m) != (at < m) for at, k in enumerate(order)):
-        raise RuntimeError("permute(sparse_coo): transpositions between sparse and dense dimensions are not allowed.Only "
+        raise RuntimeError("permute(sparse_coo): transpositions between sparse and dense dimensions are not "
+                           "allowed.Only "
                            "transpositions within sparse and dense dimensions are supported.")  # fmt: skip
     if order == list(range(n)):
         return input
@@ -104,9 +109,11 @@ def permute(input: SparseTensor, dims: Any) -> SparseTensor:
     cached = p.__dict__.setdefault("_permuted", {})
     pattern = cached.get(sparse)
     if pattern is None:
-        inner = sparse == tuple(range(m))
-        pattern = p if inner else Coo(p.indices[list(sparse)] if not p.known else on_device(p.host[list(sparse)], p.indices),
-                                      tuple(p.size[k] for k in sparse))  # fmt: skip
+        if sparse == tuple(range(m)):
+            pattern = p
+        else:
+            rows = on_device(p.host[list(sparse)], p.indices) if p.known else p.indices[list(sparse)]
+            pattern = Coo(rows, tuple(p.size[k] for k in sparse))
         cached[sparse] = pattern
     values = input._carrier.permute(0, *[k - m + 1 for k in order[m:]]) if n > m else input._carrier
     return SparseTensor._make(pattern, values, tuple(input._size[k] for k in order))
@@ -135,7 +142,8 @@ def squeeze(input: SparseTensor, dim: Any = None) -> SparseTensor:
     """Without the dimensions of size 1 (among ``dim``)."""
     p = _coo_only("squeeze", input)
     m = len(p.size)
-    given = range(input.dim()) if dim is None else [input._dim(k) for k in (dim if isinstance(dim, (list, tuple)) else (dim,))]
+    dims = range(input.dim()) if dim is None else dim if isinstance(dim, (list, tuple)) else (dim,)
+    given = [input._dim(k) for k in dims]
     gone = [k for k in given if input._size[k] == 1]
     if not gone:
         return input
@@ -162,7 +170,8 @@ def select(input: SparseTensor, dim: int, index: int) -> Tensor:
     n = input._size[dim]
     index = int(index)
     if not -n <= index < n:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input._size)} at dimension {dim}")
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input._size)} at dimension "
+                         f"{dim}")
     index %= n
     if input._form is not d.sparse_coo:
         return _select_compressed(input, dim, index)
@@ -273,7 +282,8 @@ def getitem(t: SparseTensor, index: Any) -> Tensor:
         elif isinstance(i, Tensor) and not isinstance(i, SparseTensor) and i.dim() == 0 and i.dtype is not d.bool_:
             out = out.select(dim, int(i))
         else:
-            raise NotImplementedError(f"indexing a tensor of layout {t._kind} with {type(i).__name__} is not there; use "
+            raise NotImplementedError(f"indexing a tensor of layout {t._kind} with {type(i).__name__} is not there; "
+                                      f"use "
                                       "index_select, or .to_dense()")  # fmt: skip
     return out
 
@@ -297,7 +307,8 @@ def cat(tensors: Any, dim: int = 0) -> SparseTensor:
                                f"{m}, {first.dense_dim()}, but tensor at position {k} has {x.sparse_dim()}, "
                                f"{x.dense_dim()}.")  # fmt: skip
         if any(a != b for j, (a, b) in enumerate(zip(x._size, first._size, strict=True)) if j != dim):
-            raise RuntimeError(f"All tensors must have the same shape: {list(first._size)} (except in the concatenating "
+            raise RuntimeError(f"All tensors must have the same shape: {list(first._size)} (except in the "
+                               f"concatenating "
                                f"dimension), but found shape: {list(x._size)} at position {k}.")  # fmt: skip
     total = sum(x._size[dim] for x in tensors)
     size = (*first._size[:dim], total, *first._size[dim + 1 :])
@@ -332,7 +343,8 @@ def stack(tensors: Any, dim: int = 0) -> SparseTensor:
         if not isinstance(x, SparseTensor):
             raise RuntimeError(f"Concatenating sparse tensors, but a dense tensor was found at position {k}.")
         if x._size != tensors[0]._size:
-            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(tensors[0]._size)} at entry 0 "
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(tensors[0]._size)} at "
+                               f"entry 0 "
                                f"and {list(x._size)} at entry {k}")  # fmt: skip
     return cat([unsqueeze(x, dim) for x in tensors], dim)
 
@@ -361,15 +373,18 @@ def _resized(t: SparseTensor, size: Any, sparse_dim: int, dense_dim: int, clear:
     p = _coo_only(name, t)
     size = tuple(size)
     if len(size) != sparse_dim + dense_dim:
-        raise RuntimeError(f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(size)}, sparse_dim "
+        raise RuntimeError(f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(size)}, "
+                           f"sparse_dim "
                            f"= {sparse_dim}, dense_dim = {dense_dim}")  # fmt: skip
     if clear or not p.nnz:
         made = _create._empty_coo(size, sparse_dim, size[sparse_dim:], t.dtype, t.device)
     else:
         for what, old, new in (("sparse", t.sparse_dim(), sparse_dim), ("dense", t.dense_dim(), dense_dim)):
             if old != new:
-                raise RuntimeError(f"changing the number of {what} dimensions (from {old} to {new}) on a non-empty sparse "
-                                   "tensor is not supported. Make a new one, or use sparse_resize_and_clear_.")  # fmt: skip
+                raise RuntimeError(f"changing the number of {what} dimensions (from {old} to {new}) on a non-empty "
+                                   f"sparse "
+                                   "tensor is not supported. Make a new one, or use "
+                                   "sparse_resize_and_clear_.")  # fmt: skip
         if any(a > b for a, b in zip(t._size, size, strict=True)):
             raise RuntimeError(f"shrinking the size of sparse dimensions (from {list(t._size)} to {list(size)}) on a "
                                "non-empty sparse tensor is not supported. Make a new one, or use "

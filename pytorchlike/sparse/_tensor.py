@@ -12,6 +12,7 @@ from ..tensor import dtype as d
 from ..tensor import functions as T
 from ..tensor._wrap import form
 from ..tensor.composed import Composed, refusal
+from ..tensor.size import Size
 from . import _kernels as K
 from . import _printing
 from ._pattern import Compressed, Coo, on_device
@@ -257,6 +258,17 @@ class SparseTensor(Composed):
         parts = (p.indices,) if isinstance(p, Coo) else (p.starts, p.plain)
         coalesced = p.coalesced if isinstance(p, Coo) else None
         return _rebuild, (self._form, parts, self._carrier.detach(), self._size, coalesced, self.requires_grad)
+
+    def _saved(self) -> tuple[str, tuple]:
+        """As PyTorch's checkpoints have it: the function that rebuilds the tensor, and its arguments."""
+        p = self._pattern
+        size = Size(self._size)
+        values = self._carrier.detach()
+        if isinstance(p, Coo):
+            data: tuple = (p.indices, values, size, p.coalesced)
+        else:
+            data = (p.starts, p.plain, values, size)
+        return "torch._utils._rebuild_sparse_tensor", (self._form, data)
 
     # ---- values in and out -------------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ def names(space: str) -> list[str]:
             out.add(n)
             if entry.inplace:
                 out.add(n + "_")
+    if space == "torch":
+        out |= {n for n in LATE if n in _FUNCTIONS_ONLY or n in ("resize_as_sparse_", "smm", "sspaddmm")}
     return sorted(out)
 
 

@@ -19,7 +19,7 @@ __all__ = [
     "flex_attention", "noop_mask", "or_masks",
 ]
 
-_BLOCK = 128
+_BLOCK = _DEFAULT_SPARSE_BLOCK_SIZE = 128  # under the name by which programs import it, too
 
 
 class FlexKernelOptions(TypedDict, total=False):
