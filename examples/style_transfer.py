@@ -16,7 +16,7 @@ import torch.optim as optim
 def pictures(size):
     """Content, a ball before a horizon, and style, coloured waves: (1, 3, size, size) each, from 0 to 1."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
-    ball = ((x**2 + y**2) < 0.4).float() * (0.6 - 0.5 * x)
+    ball = ((x**2 + y**2) < 0.42).float() * (0.6 - 0.5 * x)
     content = torch.stack([ball, ball * 0.5 + 0.3 * (y > 0.3), 0.4 - 0.3 * y])
     style = torch.stack([torch.sin(9 * x + 5 * torch.sin(4 * y)), torch.cos(11 * y), torch.sin(8 * (x + y))])
     return content.clamp(0, 1).unsqueeze(0), (style * 0.5 + 0.5).unsqueeze(0)

@@ -58,7 +58,7 @@ def set_device_index(device: Any) -> None:
 current_device_idx, set_device_idx = current_device_index, set_device_index
 
 
-class device_index:  # noqa: N801
+class device_index:
     """``with device_index(i)``: the current device inside; None changes nothing."""
 
     def __init__(self, device: int | None) -> None:

@@ -27,7 +27,7 @@ class Stream(_streams.Stream):
     _kind = "xpu"
 
 
-class device(DeviceContext):  # noqa: N801
+class device(DeviceContext):
     """``with torch.xpu.device(i)``."""
 
     kind = "xpu"

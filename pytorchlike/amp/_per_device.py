@@ -1,4 +1,4 @@
-"""The older spellings ``torch.cuda.amp`` and ``torch.cpu.amp``: the same with the device type filled in, and a warning."""
+"""The older ``torch.cuda.amp`` and ``torch.cpu.amp``: the same with the device type filled in, and a warning."""
 
 from __future__ import annotations
 

@@ -31,13 +31,13 @@ def set_precision(value: Any) -> None:
 
 use(__name__, _Backends)
 
-from . import cpu as cpu  # noqa: E402
-from . import cuda as cuda  # noqa: E402
-from . import cudnn as cudnn  # noqa: E402
-from . import mha as mha  # noqa: E402
-from . import mkl as mkl  # noqa: E402
-from . import mkldnn as mkldnn  # noqa: E402
-from . import mps as mps  # noqa: E402
-from . import nnpack as nnpack  # noqa: E402
-from . import openmp as openmp  # noqa: E402
-from . import opt_einsum as opt_einsum  # noqa: E402
+from . import cpu as cpu
+from . import cuda as cuda
+from . import cudnn as cudnn
+from . import mha as mha
+from . import mkl as mkl
+from . import mkldnn as mkldnn
+from . import mps as mps
+from . import nnpack as nnpack
+from . import openmp as openmp
+from . import opt_einsum as opt_einsum

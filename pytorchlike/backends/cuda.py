@@ -27,7 +27,7 @@ def is_built() -> bool:
     return version.cuda is not None
 
 
-class cuBLASModule:  # noqa: N801
+class cuBLASModule:
     """Settings of matrix products; ``torch.backends.cuda.matmul`` is the one of this process."""
 
     __slots__ = ("_reduced",)
@@ -76,7 +76,7 @@ class cuBLASModule:  # noqa: N801
 matmul = cuBLASModule()
 
 
-class cuFFTPlanCache:  # noqa: N801
+class cuFFTPlanCache:
     """XLA keeps the plans of Fourier transforms in its programs: nothing is counted, and nothing can be limited."""
 
     size, max_size = 0, 0

@@ -10,11 +10,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ..engine import get_mode, set_mode
 from ..tensor.device import device_count
-from ..tensor.functions_settings import get_float32_matmul_precision, use_deterministic_algorithms
+from ..tensor.functions_settings import use_deterministic_algorithms
 from ._settings import Settings, checked_bool, hint, use
 
-_state = {"deterministic": False, "allow_tf32": True}
+_state = {"deterministic": False}
 
 
 def is_available() -> bool:
@@ -58,20 +59,16 @@ class _Cudnn(Settings):
 
     @property
     def allow_tf32(self) -> bool:
-        """Whether convolutions of float32 may be less exact: a permission, of which XLA makes use as of that for products.
-
-        To forbid it, say ``torch.set_float32_matmul_precision("highest")``: products and convolutions have one setting.
+        """Whether convolutions of float32 may use TF32 on a GPU, in what this thread records; products have a setting of
+        their own, ``torch.set_float32_matmul_precision``.
         """
-        return _state["allow_tf32"]
+        return get_mode().precision[1] != "highest"
 
     @allow_tf32.setter
     def allow_tf32(self, value: bool) -> None:
-        if not checked_bool("cudnn.allow_tf32", value) and get_float32_matmul_precision() != "highest":
-            raise RuntimeError(
-                "cudnn.allow_tf32 = False: matrix products and convolutions have one setting here, which is now "
-                f"'{get_float32_matmul_precision()}'; use torch.set_float32_matmul_precision('highest') for both"
-            )
-        _state["allow_tf32"] = value
+        mode = get_mode()
+        convolutions = "default" if checked_bool("cudnn.allow_tf32", value) else "highest"
+        set_mode(mode.replace(precision=(mode.precision[0], convolutions)))
 
 
 use(__name__, _Cudnn)

@@ -21,7 +21,7 @@ def is_acl_available() -> bool:
     return False
 
 
-class verbose:  # noqa: N801
+class verbose:
     """``with verbose(level)``: refused unless VERBOSE_OFF, since there is no oneDNN that could report."""
 
     def __init__(self, level: int) -> None:

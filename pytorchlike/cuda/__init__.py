@@ -42,7 +42,7 @@ has_half, has_magma = True, False
 CudaError = AcceleratorError
 
 
-class device(DeviceContext):  # noqa: N801
+class device(DeviceContext):
     """``with torch.cuda.device(i)``: 'cuda' without an index means 'cuda:i' inside."""
 
 

@@ -88,7 +88,7 @@ def _to_continuous_bernoulli(p: Any, q: ContinuousBernoulli) -> Tensor:
     return -p.entropy() - p.mean * q.logits - T.log1p(-q.probs) - q._cont_bern_log_norm()
 
 
-# ---- p = Bernoulli, Beta, ContinuousBernoulli -------------------------------------------------------------------------
+# ---- p = Bernoulli, Beta, ContinuousBernoulli ------------------------------------------------------------------------
 
 
 @register_kl(Bernoulli, Poisson)

@@ -57,7 +57,8 @@ class Independent(Distribution, Generic[D]):
     @constraints.dependent_property
     def support(self) -> constraints.Constraint:
         support = self.base_dist.support
-        return constraints.independent(support, self.reinterpreted_batch_ndims) if self.reinterpreted_batch_ndims else support
+        n = self.reinterpreted_batch_ndims
+        return constraints.independent(support, n) if n else support
 
     @property
     def _more(self) -> bool:

@@ -53,7 +53,7 @@ class LKJCholesky(Distribution):
         return Beta(offset + 0.5, marginal - 0.5 * offset, validate_args=False)
 
     def sample(self, sample_shape: Any = Size()) -> Tensor:
-        """Draw factors, row by row ("onion" method): a random direction, a beta length, and the rest on the diagonal."""
+        """Draw factors, row by row (the "onion" method): a random direction, a beta length, the rest on the diagonal."""
         with no_grad():
             y = F.pad(self._beta.sample(sample_shape), [1, 0]).unsqueeze(-1)
             shape = self._extended_shape(sample_shape)

@@ -356,7 +356,7 @@ def _early_checks() -> None:
     """Look at flags that have arrived meanwhile, so that they do not pile up; never waits."""
     if len(local.checks) > 4:
         bad, _ = local.checks[0]
-        if bad.is_ready():
+        if type(bad) is np.ndarray or bad.is_ready():  # flags of operations run one by one are on the host already
             bad, sources = local.checks.pop(0)
             _raise_if(np.asarray(bad), sources)
 

@@ -77,13 +77,13 @@ class _Strict(Host):
         platform = _platform(call)
         if platform != "cpu":
             raise RuntimeError(
-                f"{call.op.name}: a forked process cannot use the accelerator ({platform}) of the main process; compute "
+                f"{call.op.name}: a forked process cannot use the main process's accelerator ({platform}); compute "
                 "on the CPU here, or start workers by multiprocessing_context='forkserver' or 'spawn'"
             )
         return True
 
     def missed(self, call: Call) -> None:
-        raise  # noqa: PLE0704
+        raise
 
     def place(self, data: Any, meta: Any) -> Any:
         return as_numpy(data)
@@ -153,7 +153,7 @@ def apart() -> Iterator[None]:
     For the many small and ever-changing operations of data loading, which would have to be compiled otherwise.
     """
     outer, before = trace.local.trace, trace.local.evaluator
-    trace.local.trace, trace.local.evaluator = trace.Trace(outer.mode), Host
+    trace.local.trace, trace.local.evaluator = trace.Trace(outer.mode), before or Host
     try:
         yield
         trace.flush("data was loaded")
@@ -165,7 +165,7 @@ def apart() -> Iterator[None]:
 
 def take_over() -> None:
     """Have this process, freshly forked, evaluate everything here; what it had compiled and recorded is not used."""
-    trace._Local.evaluator = _Strict
+    trace._Local.evaluator = trace.local.evaluator = _Strict
     evaluators._forward.clear()
     trace._roots.clear()
     trace.local.trace = trace.Trace(trace.mode_of())

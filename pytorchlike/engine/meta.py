@@ -71,19 +71,20 @@ class Mode:
     """What changes the meaning of an operation without being an argument of it.  Interned like :class:`Meta`.
 
     grad: operations are differentiable; inference: results may never become so; autocast: dtype for operations on the
-    lower-precision list, or None; default_float: dtype that integers turn into; scoped: what gradients need of the
+    lower-precision list, or None; default_float: dtype that integers turn into; precision: of float32 products, and of
+    convolutions, on accelerators (JAX's names: "highest", "high", "default"); scoped: what gradients need of the
     operations is kept by a scope (see ``scope``), not with the trace; located: each line of the user's program records
     operations of its own, so that their locations are exact.
     plain: the same without the last two, which do not change what an operation computes.
     """
 
-    __slots__ = ("grad", "inference", "autocast", "default_float", "scoped", "located", "plain")
+    __slots__ = ("grad", "inference", "autocast", "default_float", "precision", "scoped", "located", "plain")
 
-    def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype, scoped: bool,
-                 located: bool) -> None:  # fmt: skip
+    def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype,
+                 precision: tuple[str, str], scoped: bool, located: bool) -> None:  # fmt: skip
         self.grad, self.inference, self.autocast, self.default_float = grad, inference, autocast, default_float
-        self.scoped, self.located = scoped, located
-        self.plain = mode_of(grad, inference, autocast, default_float) if scoped or located else self
+        self.precision, self.scoped, self.located = precision, scoped, located
+        self.plain = mode_of(grad, inference, autocast, default_float, precision) if scoped or located else self
 
     def replace(self, **changes: Any) -> Mode:
         fields = {name: getattr(self, name) for name in self.__slots__[:-1]}
@@ -99,9 +100,9 @@ _modes: dict[tuple, Mode] = {}
 
 def mode_of(
     grad: bool = True, inference: bool = False, autocast: Any = None, default_float: Any = np.dtype(np.float32),
-    scoped: bool = False, located: bool = False,
+    precision: tuple[str, str] = ("highest", "default"), scoped: bool = False, located: bool = False,
 ) -> Mode:  # fmt: skip
-    key = (grad, inference, autocast, default_float, scoped, located)
+    key = (grad, inference, autocast, default_float, precision, scoped, located)
     found = _modes.get(key)
     return found if found is not None else _modes.setdefault(key, Mode(*key))
 

@@ -140,7 +140,35 @@ def divide(schedule: Schedule, graph: Any) -> list | None:
                     needed.add(s)
             for s in e.out_slots:
                 where[s] = k
-    return [Region(p, needed) if type(p) is list and len(p) > 1 else p[0] if type(p) is list else p for p in cut]
+    return Pieces(
+        [Region(p, needed) if type(p) is list and len(p) > 1 else p[0] if type(p) is list else p for p in cut],
+        set(schedule.wanted),
+    )
+
+
+class Pieces(list):
+    """Pieces of a schedule, in order.
+
+    drops: per piece, the slots that nothing needs after it.  last: by call, the last piece that goes back through it.
+    """
+
+    def __init__(self, pieces: list, wanted: set[int]) -> None:
+        super().__init__(pieces)
+        self.last: dict[Call, int] = {}
+        keep, drops = set(wanted), []
+        for k in range(len(pieces) - 1, -1, -1):
+            p = pieces[k]
+            if type(p) is Reverse:
+                for call in p.plan:
+                    self.last.setdefault(call, k)
+            used: set[int] = set()
+            for e in p.calls if type(p) is Region else (p,):
+                used.update(e.slots)
+                used.update(e.out_slots)
+            drops.append(tuple(used - keep))
+            keep |= used
+        drops.reverse()
+        self.drops = drops
 
 
 def _cells(run: list[Call], consumers: dict[int, list], wanted: set[int]) -> list[list[Call]]:
@@ -190,12 +218,15 @@ def _cells(run: list[Call], consumers: dict[int, list], wanted: set[int]) -> lis
     return out
 
 
-def evaluate(pieces: list, schedule: Schedule, env: dict[int, Any], numbers: Any, how: Any) -> list:
+def evaluate(pieces: Pieces, schedule: Schedule, env: dict[int, Any], numbers: Any, how: Any) -> list:
     """As :func:`~.schedule.evaluate`, over pieces."""
     tapes: dict[Any, Any] = {}
     checks: list = []
     order: list = []
-    for piece in pieces:
+    for k, piece in enumerate(pieces):
+        if k:
+            for s in pieces.drops[k - 1]:
+                env.pop(s, None)
         kind = type(piece)
         if kind is Region:
             arrays = tuple([env[s] for s in piece.args])
@@ -226,6 +257,10 @@ def evaluate(pieces: list, schedule: Schedule, env: dict[int, Any], numbers: Any
             inside = set(piece.plan)
             plan = [p for p in reversed(order) if p in inside or (type(p) is Region and not inside.isdisjoint(p.calls))]
             _back(plan, cotangents, wanted, tapes, how)
+            for p in plan:
+                if all(pieces.last.get(c, 0) <= k for c in (p.calls if type(p) is Region else (p,))):
+                    tapes.pop(p, None)
+                    order.remove(p)
             for s, (slot, _) in zip(piece.out_slots, piece.outs, strict=True):
                 env[s] = cotangents[slot]
     return checks

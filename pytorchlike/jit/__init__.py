@@ -246,4 +246,4 @@ def script_method(fn: T) -> T:
     return fn
 
 
-from typing import Final as Final  # noqa: E402
+from typing import Final as Final

@@ -8,4 +8,4 @@ from typing import Tuple as Tuple  # noqa: UP035
 from typing import Union as Union
 
 #: A list that may be given as one number, for annotations.
-BroadcastingList1 = BroadcastingList2 = BroadcastingList3 = List
+BroadcastingList1 = BroadcastingList2 = BroadcastingList3 = list

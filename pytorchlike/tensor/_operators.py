@@ -148,8 +148,19 @@ def attach(cls: type) -> None:
     cls.__long__, cls.__nonzero__ = cls.__int__, cls.__bool__  # type: ignore[attr-defined]
     for kind in ("xla", "ipu", "mtia", "maia"):
         setattr(cls, f"is_{kind}", False)
+    for kind in ("xpu", "ipu", "mtia", "hpu"):
+        setattr(cls, kind, _elsewhere(kind))
     cls.char = _conversion("int8")  # type: ignore[attr-defined]
     cls.byte = _conversion("uint8")  # type: ignore[attr-defined]
+
+
+def _elsewhere(kind: str) -> Any:
+    def move(self: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
+        return self.to(kind if device is None else f"{kind}:{device}" if isinstance(device, int) else device)
+
+    move.__name__ = kind
+    move.__doc__ = f"The tensor on a device of type '{kind}'; RuntimeError if there is none."
+    return move
 
 
 def _conversion(kind: str) -> Any:

@@ -666,6 +666,25 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def retains_grad(self) -> bool:
         return bool(self.__dict__.get("_retains", False))
 
+    @property
+    def grad_dtype(self) -> torch_dtype | None:
+        """The dtype of the gradients of a leaf: its own; None if it requires none."""
+        return self.dtype if self.requires_grad else None
+
+    @property
+    def name(self) -> str | None:
+        """The name given in a graph; None."""
+        return self._name
+
+    @property
+    def volatile(self) -> bool:
+        """False: use ``torch.no_grad()``."""
+        return False
+
+    def reinforce(self, reward: Any) -> None:
+        """Refused, as in PyTorch: see ``torch.distributions``."""
+        raise RuntimeError("reinforce() was removed. Use torch.distributions instead: log_prob gives the score function")
+
     def register_hook(self, hook: Any) -> Any:
         """Call ``hook(grad)`` whenever the gradient of the tensor is there; what it returns, if not None, replaces it.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import get_mode, set_mode
 from . import dtype as d
 from ._register import FUNCTIONS, function
 from ._tensor import Tensor, from_jax, from_numpy, tensor
@@ -57,7 +58,7 @@ def set_num_interop_threads(threads: int) -> None:
     _fixed_threads("set_num_interop_threads", threads)
 
 
-_PRECISIONS = {"highest": "highest", "high": "BF16_BF16_F32_X3", "medium": "default"}
+_PRECISIONS = {"highest": "highest", "high": "high", "medium": "default"}
 
 
 @function
@@ -70,19 +71,15 @@ def get_float32_matmul_precision() -> str:
 def set_float32_matmul_precision(precision: str) -> None:
     """How exact matrix products of float32 are from here on: "highest" (the default), "high" or "medium".
 
-    It sets JAX's ``jax_default_matmul_precision``, for programs that are compiled afterwards; on the CPU products are
-    exact whatever it says.
+    "high" lets a GPU use TF32, "medium" bfloat16 where the device has nothing better.  It holds for what this thread
+    records from here on; on the CPU products are exact whatever it says.  Convolutions have a setting of their own,
+    ``torch.backends.cudnn.allow_tf32``.
     """
     if precision not in _PRECISIONS:
         raise RuntimeError(f"{precision!r} is not one of 'highest', 'high' or 'medium'")
-    import jax
-
-    from ..engine import flush
-
-    if precision != _settings["precision"]:
-        flush("the precision of matrix products changes")
-        jax.config.update("jax_default_matmul_precision", _PRECISIONS[precision])
-        _settings["precision"] = precision
+    _settings["precision"] = precision
+    mode = get_mode()
+    set_mode(mode.replace(precision=(_PRECISIONS[precision], mode.precision[1])))
 
 
 @function

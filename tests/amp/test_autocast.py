@@ -259,3 +259,30 @@ def test_autocast_warns_nothing_on_the_way():
         warnings.simplefilter("error")
         with torch.autocast("cpu"):
             torch.ones(2, 2).mm(torch.ones(2, 2)).tolist()
+
+
+def test_older_names():
+    """``torch.cpu.amp`` and ``torch.cuda.amp`` with their parameters, and PyTorch's warning."""
+    from pytorchlike.cpu.amp import GradScaler, autocast
+    from pytorchlike.cuda.amp import custom_bwd, custom_fwd
+    from pytorchlike.cuda.amp.common import amp_definitely_not_available
+
+    with pytest.warns(FutureWarning, match=r"torch.amp.autocast\('cpu', args...\)"):
+        region = autocast(True, F16)
+    with region:
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is F16
+    with pytest.warns(FutureWarning, match="deprecated"):
+        scaler = GradScaler(8.0, growth_interval=3)
+    assert scaler.scale(torch.ones(())).item() == 8 and isinstance(scaler, torch.amp.GradScaler)
+    with pytest.warns(FutureWarning, match="device_type='cuda'"):
+
+        class Twice(torch.autograd.Function):
+            forward = staticmethod(custom_fwd(lambda ctx, x: x * 2))
+            backward = staticmethod(custom_bwd(lambda ctx, g: g * 2))
+
+    x = torch.ones(2, requires_grad=True)
+    Twice.apply(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    with pytest.warns(FutureWarning), pytest.warns(UserWarning, match="CUDA is not available"):
+        assert not torch.cuda.amp.GradScaler().is_enabled()
+    assert amp_definitely_not_available() and torch.cuda.amp.autocast is not torch.cpu.amp.autocast

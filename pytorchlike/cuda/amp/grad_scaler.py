@@ -1,3 +1,8 @@
 """``torch.cuda.amp.grad_scaler``."""
 
-from . import GradScaler as GradScaler
+from ...amp._per_device import scaler_for
+from ...amp.grad_scaler import OptState as OptState
+
+__all__ = ["GradScaler", "OptState"]
+
+GradScaler = scaler_for("cuda")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _streams
-from ._streams import StreamContext as StreamContext
-from .tensor.device import device, device_count
+from .. import _streams
+from .._streams import StreamContext as StreamContext
+from ..tensor.device import device, device_count
 
 __all__ = [
     "Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "get_capabilities",
@@ -72,7 +72,8 @@ def get_capabilities() -> dict[str, Any]:
     found: dict[str, Any] = {"architecture": platform.machine()}
     try:
         with open("/proc/cpuinfo") as file:
-            flags = next((line.partition(":")[2].split() for line in file if line.startswith(("flags", "Features"))), [])
+            lines = (line for line in file if line.startswith(("flags", "Features")))
+            flags = next((line.partition(":")[2].split() for line in lines), [])
     except OSError:
         flags = []
     found.update({name: name in flags for name in ("avx", "avx2", "fma", "avx512f", "avx512bw", "amx_tile", "asimd")})
@@ -80,3 +81,11 @@ def get_capabilities() -> dict[str, Any]:
 
 
 _CPU = device("cpu")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":
+        import importlib
+
+        return importlib.import_module(f"{__name__}.amp")
+    raise AttributeError(f"module 'torch.cpu' has no attribute '{name}' (see docs/differences.md)")

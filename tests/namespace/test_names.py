@@ -1,0 +1,221 @@
+"""Parts of the torch namespace that describe the machine, and small protocols: versions, devices, storages, settings."""
+
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+
+
+def test_version():
+    v = torch.__version__
+    assert isinstance(v, str) and v.startswith("2.13.0+") and v.split("+")[0] == torch.__torch_version__
+    assert v >= (2, 1) and v > "2.9" and v >= "2.13.0" and v < "2.13.1" and v < (3,) and not v < "2.13.0.dev1"
+    assert v != "2.12" and v == str(v) and hash(v) == hash(str(v)) and sorted([v, "2.2"])[0] == "2.2"
+    project = (Path(torch.__file__).parent.parent / "pyproject.toml").read_text()
+    assert re.search(r'^version = "(.+)"$', project, re.M)[1] == torch.version.pytorchlike
+
+
+def test_typed_storage():
+    x = torch.arange(6.0)
+    part = x.view(2, 3)[1]
+    s = part.storage()
+    assert len(s) == 6 and s.dtype is torch.float32 and s.tolist() == [0, 1, 2, 3, 4, 5]
+    assert isinstance(s, torch.FloatStorage) and not isinstance(s, torch.LongStorage) and torch.is_storage(s)
+    s[3] = 30
+    s[:2] = 7
+    assert x.tolist() == [7, 7, 2, 30, 4, 5] and part[0] == 30
+    with pytest.raises(RuntimeError, match="slices"):
+        s[1:2]
+    with pytest.raises(IndexError):
+        s[6]
+    made = torch.LongStorage([1, 2, 3])
+    assert made.double().tolist() == [1.0, 2.0, 3.0] and made.type() == "torch.LongStorage" and made.nbytes() == 24
+    y = torch.empty(0).set_(s, 2, (2, 2), (2, 1))
+    y[0, 0] = -1
+    assert x[2] == -1 and y.shape == (2, 2)
+    again = pickle.loads(pickle.dumps(made))
+    assert again.tolist() == [1, 2, 3] and again.dtype is torch.int64
+    assert torch.FloatStorage.from_buffer(np.arange(2, dtype=">f4").tobytes(), "big").tolist() == [0.0, 1.0]
+
+
+def test_untyped_storage_is_written_through():
+    x = torch.tensor([1, 2], dtype=torch.int16)
+    u = x.untyped_storage()
+    u[1] = 1
+    assert x.tolist() == [257, 2] and u.nbytes() == 4
+    u.fill_(0)
+    assert x.tolist() == [0, 0] and torch.UntypedStorage(3).tolist() == [0, 0, 0]
+    with pytest.raises(RuntimeError, match="not resizable"):
+        u.resize_(8)
+
+
+def test_machines_without_gpus():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert torch.cuda.device_count() == 0 and torch.cuda.memory_allocated() == 0 and torch.cuda.get_rng_state_all() == []
+    assert not torch.xpu.is_available() and not torch.mps.is_available() and torch.cpu.is_available()
+    torch.cuda.manual_seed_all(1)
+    torch.cuda.empty_cache()
+    for ask in (torch.cuda.current_device, torch.cuda.synchronize, torch.cuda.get_device_name, torch.cuda.Stream):
+        with pytest.raises(RuntimeError, match="No CUDA GPUs|not available"):
+            ask()
+    with torch.cuda.device(None), torch.cuda.stream(None), torch.cuda.nvtx.range("a {}", 1):
+        pass
+    assert torch.get_device_module("cpu") is torch.cpu and torch.get_device_module("cuda") is torch.cuda
+
+
+def test_events_measure_time():
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    x = torch.ones(50, 50) @ torch.ones(50, 50)
+    end.record()
+    assert begin.elapsed_time(end) > 0 and x[0, 0] == 50
+    with pytest.raises(ValueError, match="enable_timing"):
+        torch.Event().elapsed_time(end)
+
+
+def test_settings():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    assert not cudnn.benchmark
+    cudnn.benchmark = True
+    with cudnn.flags(enabled=True, deterministic=True):
+        assert cudnn.deterministic and not cudnn.benchmark
+    assert cudnn.benchmark and not cudnn.deterministic
+    cudnn.benchmark = False
+    with pytest.raises(RuntimeError, match="bool"):
+        cudnn.benchmark = 1
+    try:
+        matmul.allow_tf32 = True
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.fp32_precision == "tf32"
+        with pytest.raises(RuntimeError, match="one setting"):
+            cudnn.allow_tf32 = False
+    finally:
+        matmul.allow_tf32 = False
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.mkl.is_available() and not torch.backends.openmp.is_available()
+
+
+def test_hub(tmp_path, monkeypatch):
+    import hashlib
+
+    from pytorchlike import _hook
+
+    torch.hub.set_dir(tmp_path / "hub")
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    (repo / "hubconf.py").write_text('dependencies = ["torch"]\nimport torch\n\n\ndef net(n=2):\n    "A net."\n    return '
+                                     "torch.nn.Linear(n, 1)\n")  # fmt: skip
+    installed = _hook.is_installed()
+    try:
+        assert torch.hub.list(str(repo), source="local") == ["net"]
+        assert torch.hub.help(str(repo), "net", source="local") == "A net."
+        assert torch.hub.load(str(repo), "net", 5, source="local").in_features == 5
+        with pytest.raises(RuntimeError, match="Cannot find callable nothing"):
+            torch.hub.load(str(repo), "nothing", source="local")
+    finally:
+        if not installed:
+            _hook.uninstall_as_torch()
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    data = (tmp_path / "w.pt").read_bytes()
+    for name in (f"w-{hashlib.sha256(data).hexdigest()[:8]}.pt", "w-00000000.pt"):
+        (tmp_path / name).write_bytes(data)
+    assert name == "w-00000000.pt"
+    good = next(p for p in tmp_path.glob("w-*.pt") if "0000" not in p.name)
+    assert torch.hub.load_state_dict_from_url(good.as_uri(), check_hash=True, weights_only=True)["a"].tolist() == [1, 1]
+    good.unlink()  # it is kept
+    assert torch.hub.load_state_dict_from_url(good.as_uri(), check_hash=True, weights_only=True)["a"].shape == (2,)
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        torch.hub.load_state_dict_from_url((tmp_path / name).as_uri(), check_hash=True)
+    assert [p.name for p in (tmp_path / "hub/checkpoints").iterdir()] == [good.name]
+    monkeypatch.setitem(torch.hub._state, "dir", None)
+
+
+def test_script_is_the_thing_itself():
+    net = torch.nn.Linear(2, 2)
+    assert torch.jit.script(net) is net and torch.jit.trace(net, torch.ones(1, 2)) is net
+    assert torch.jit.isinstance([1, 2], list[int]) and not torch.jit.isinstance(["a"], list[int])
+    assert torch.jit.fork(lambda x: x + 1, 1).wait() == 2 and torch.jit.ignore(net) is net and not torch.jit.is_scripting()
+    with pytest.raises(NotImplementedError, match="TorchScript"):
+        torch.jit.save(net, "x")
+    with pytest.raises(NotImplementedError, match="recorded"):
+        torch.fx.symbolic_trace(net)
+
+
+def test_futures():
+    future = torch.futures.Future()
+    later = future.then(lambda f: f.wait() + 1)
+    both = torch.futures.collect_all([future, later])
+    assert not both.done()
+    future.set_result(1)
+    assert later.wait() == 2 and [f.value() for f in both.wait()] == [1, 2]
+    with pytest.raises(RuntimeError, match="complete again"):
+        future.set_result(2)
+    broken = torch.futures.Future().then(lambda f: f)
+    broken.set_exception(KeyError("x"))
+    with pytest.raises(KeyError):
+        torch.futures.wait_all([broken])
+
+
+def test_custom_operators():
+    @torch.library.custom_op("tests::scaled_square", mutates_args=())
+    def scaled_square(x: torch.Tensor, k: float = 2.0) -> torch.Tensor:
+        return x * x * k
+
+    def keep(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.k = inputs[1]
+
+    x = torch.tensor([1.0, 3.0], requires_grad=True)
+    assert not scaled_square(x).requires_grad
+    scaled_square.register_autograd(lambda ctx, g: (g * 2 * ctx.k * ctx.saved_tensors[0], None), setup_context=keep)
+    torch.ops.tests.scaled_square(x, k=3.0).sum().backward()
+    assert x.grad.tolist() == [6.0, 18.0]
+    with pytest.raises(AttributeError, match="namespace"):
+        torch.ops.no_such_namespace.f  # noqa: B018
+    with pytest.raises(ValueError, match="namespace::name"):
+        torch.library.custom_op("bare", lambda x: x)
+
+
+def test_torch_function_protocol():
+    class Asked:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return cls, func, types
+
+    class Silent(Asked):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    o = torch.overrides
+    assert o.has_torch_function((torch.ones(1), Asked())) and not o.has_torch_function((torch.ones(1), 2))
+    with o.DisableTorchFunctionSubclass():
+        assert not o.has_torch_function_unary(Asked())
+    assert o.handle_torch_function(torch.add, (Asked(), Silent())) == (Asked, torch.add, (Silent, Asked))
+    with pytest.raises(TypeError, match="no implementation found for"):
+        o.handle_torch_function(torch.add, (Silent(),))
+    assert o.resolve_name(torch.add) == "torch.add" and o.is_tensor_like(Asked()) and not o.is_tensor_like(1)
+
+
+def test_utilities():
+    a, b = torch.ones(2, requires_grad=True), torch.zeros(3)
+    torch.utils.swap_tensors(a, b)
+    assert a.shape == (3,) and not a.requires_grad and b.requires_grad and b.tolist() == [1, 1]
+    (b * 2).sum().backward()
+    assert b.grad.tolist() == [2, 2]
+    timer = torch.utils.benchmark.Timer("x + 1", globals={"x": torch.ones(3)}, label="a", description="b")
+    found = timer.timeit(3)
+    assert found.median > 0 and found.number_per_run == 3
+    assert "b" in str(torch.utils.benchmark.Compare([found]))
+    with pytest.raises(NotImplementedError, match="binary interface"):
+        torch.utils.cpp_extension.load("x", [])
+    seen = []
+    net = torch.nn.Sequential(torch.nn.Identity())
+    with torch.utils.module_tracker.ModuleTracker() as tracker:
+        net[0].register_forward_pre_hook(lambda *a: seen.append(set(tracker.parents)))
+        net(torch.ones(1))
+    assert seen == [{"Global", "Sequential", "Sequential.0"}]

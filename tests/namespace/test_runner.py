@@ -1,0 +1,180 @@
+"""``python -m pytorchlike``: unmodified programs run as under Python itself, with ``import torch`` meaning this package."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import pytorchlike
+
+ROOT = Path(pytorchlike.__file__).parent.parent
+
+
+def run(*args, cwd, check=True, stdin=None):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "pytorchlike", *map(str, args)], capture_output=True, text=True, cwd=cwd,
+                          env=env, timeout=300, input=stdin)  # fmt: skip
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def write(path, text):
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+PROGRAM = """
+    import sys
+    import importlib.metadata, importlib.util
+    import torch, pytorchlike
+    import torch.nn.functional as F
+    import torch.multiprocessing as mp
+    from torch import nn, optim
+    from torch.optim.lr_scheduler import StepLR
+    from torch.utils.data import DataLoader, Dataset
+    import beside
+
+    class Numbers(Dataset):
+        def __len__(self):
+            return 4
+        def __getitem__(self, i):
+            return torch.full((3,), float(i)), i % 2
+
+    def child(rank, base):
+        assert torch.__name__ == "pytorchlike"
+        print("child", rank + base, flush=True)
+
+    def failing(rank):
+        raise ValueError(f"from process {rank}")
+
+    if __name__ == "__main__":
+        assert torch is pytorchlike and sys.modules["torch.nn"] is nn is pytorchlike.nn
+        assert F is pytorchlike.nn.functional and nn.__spec__.name == "pytorchlike.nn"
+        assert sys.modules["__main__"].__dict__ is globals() and "torch" in beside.__dict__
+        assert importlib.metadata.version("torch") == torch.__version__
+        assert importlib.util.find_spec("torch.no_such_part") is None
+        print(sys.argv[1:], sys.path[0] == __file__.rpartition("/")[0])
+        model = nn.Linear(3, 2)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        for context in ("fork", "spawn"):
+            for x, y in DataLoader(Numbers(), batch_size=4, num_workers=1, multiprocessing_context=context):
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        StepLR(optimizer, 1).step()
+        mp.spawn(child, args=(10,), nprocs=2)
+        try:
+            mp.spawn(failing, nprocs=1)
+        except mp.ProcessRaisedException as error:
+            print("from process 0" in str(error))
+"""
+
+
+def test_a_program_with_processes(tmp_path):
+    write(tmp_path / "beside.py", "import torch\n")
+    script = write(tmp_path / "program.py", PROGRAM)
+    out = run(script, "-x", "1", cwd=tmp_path.parent).stdout.splitlines()
+    assert out[0] == "['-x', '1'] True" and sorted(out[1:3]) == ["child 10", "child 11"] and out[3] == "True"
+
+
+def test_the_end_of_a_program(tmp_path):
+    script = write(tmp_path / "ends.py", """
+        import sys, os, signal
+        def inner():
+            import torch
+            torch.ones(2) + torch.ones(3)
+        how = sys.argv[1]
+        if how == "error": inner()
+        if how == "exit": sys.exit(7)
+        if how == "text": sys.exit("said")
+        if how == "missing": import torch.no_such_part
+        if how == "interrupt": os.kill(os.getpid(), signal.SIGINT)
+    """)  # fmt: skip
+    done = run(script, "error", cwd=tmp_path, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and lines[0].startswith("Traceback")
+    assert f'File "{script}", line 7, in <module>' in lines[1] and any("line 5, in inner" in line for line in lines)
+    assert "_run.py" not in done.stderr and "must match the size of tensor b (3)" in done.stderr
+    assert run(script, "exit", cwd=tmp_path, check=False).returncode == 7
+    done = run(script, "text", cwd=tmp_path, check=False)
+    assert done.returncode == 1 and done.stderr.strip() == "said"
+    done = run(script, "missing", cwd=tmp_path, check=False)
+    assert "No module named 'torch.no_such_part'" in done.stderr and "docs/differences.md" in done.stderr
+    assert run(script, "interrupt", cwd=tmp_path, check=False).returncode == -signal.SIGINT
+
+
+def test_modules_packages_and_what_is_no_program(tmp_path):
+    package = tmp_path / "some_package"
+    package.mkdir()
+    write(package / "__init__.py", "")
+    write(package / "__main__.py", "import sys, torch\nprint(__name__, __package__, sys.argv[1:], torch.ones(1).item())\n")
+    assert run("-m", "some_package", "a", cwd=tmp_path).stdout.strip() == "__main__ some_package ['a'] 1.0"
+    assert run(package, cwd=tmp_path).stdout.strip() == "__main__  [] 1.0"
+    assert run("-", cwd=tmp_path, stdin="import torch; print(torch.zeros(1).item())").stdout.strip() == "0.0"
+    assert run("no_such.py", cwd=tmp_path, check=False).returncode == 2
+    assert "No module named no_such" in run("-m", "no_such", cwd=tmp_path, check=False).stderr
+    done = run(write(tmp_path / "wrong.py", "x = = 1\n"), cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "SyntaxError" in done.stderr and "_run.py" not in done.stderr
+
+
+def test_report_and_check(tmp_path):
+    out = run(cwd=tmp_path).stdout
+    assert "pytorchlike  " in out and "devices" in out and "cache" in out and "safetensors" in out
+    script = write(tmp_path / "uses.py", """\
+        import torch, torch.nn as nn
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader, NoSuchLoader
+        raise SystemExit("must not run")
+        x = torch.no_such(1); nn.Linear(2, 2); F.relu(x); F.no_such_either(x)
+        torch.jit.script(nn.Linear)
+        x.share_memory_()
+    """)  # fmt: skip
+    done = run("check", script, cwd=tmp_path, check=False)
+    found = [line.split(": ", 1)[0].rpartition(":")[2] + " " + line.split(": ", 1)[1] for line in done.stdout.splitlines()]
+    assert done.returncode == 1
+    assert [f.split(":")[0] for f in found] == [
+        "3 torch.utils.data.NoSuchLoader is missing", "5 torch.nn.functional.no_such_either is missing",
+        "5 torch.no_such is missing", "6 torch.jit.script differs", "7 Tensor.share_memory_ differs",
+    ]  # fmt: skip
+    done = run("check", write(tmp_path / "fine.py", "import torch\ntorch.nn.Linear(1, 1)\n"), cwd=tmp_path)
+    assert "every name" in done.stdout
+
+
+def test_installing_and_uninstalling():
+    code = """
+        import sys, importlib.util, importlib.metadata, multiprocessing.spawn
+        before = multiprocessing.spawn.get_preparation_data
+        import pytorchlike
+        pytorchlike.install_as_torch(); pytorchlike.install_as_torch()
+        import torch.nn, torch.utils.data as data
+        assert torch is pytorchlike and data is pytorchlike.utils.data
+        for name in ("torchvision", "torchaudio"):
+            ours = importlib.util.find_spec("pytorchlike." + name[5:])
+            assert (importlib.util.find_spec(name) is None) == (ours is None)
+        pytorchlike.uninstall_as_torch()
+        assert not [n for n in sys.modules if n.partition(".")[0] in ("torch", "torchvision")]
+        assert multiprocessing.spawn.get_preparation_data is before
+        import types
+        sys.modules["torch"] = types.ModuleType("torch")
+        try:
+            pytorchlike.install_as_torch()
+        except RuntimeError as error:
+            assert "imported already" in str(error)
+        else:
+            raise AssertionError("a foreign torch was replaced")
+    """
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, env=env,
+                          timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_missing_names_say_so():
+    for module, name in ((pytorchlike, "no_such"), (pytorchlike.cuda, "no_such"), (pytorchlike.utils, "no_such"),
+                         (pytorchlike.multiprocessing, "no_such")):  # fmt: skip
+        with pytest.raises(AttributeError, match="no_such.*differences.md"):
+            getattr(module, name)
