@@ -8,9 +8,9 @@ import numpy as np
 class CartPole:
     """Push the cart left (0) or right (1) so that the pole stays up.
 
-    ``reset()`` returns the observation: position, speed, angle, angular speed as float32 (4,).  ``step(action)`` returns
-    (observation, reward, terminated, truncated): 1 for every step; terminated when the pole leans by more than 12 degrees
-    or the cart leaves the track, truncated after ``limit`` steps.
+    ``reset()`` returns the observation: position, speed, angle, angular speed, float32 (4,).  ``step(action)`` returns
+    (observation, reward, terminated, truncated): a reward of 1 for every step; terminated when the pole leans by more
+    than 12 degrees or the cart leaves the track, truncated after ``limit`` steps.
     """
 
     gravity, mass_cart, mass_pole, half_length, force, dt = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02

@@ -109,7 +109,8 @@ def main():
         if iter % print_every == 0:
             guess, guess_i = category_from_output(output)
             correct = "right" if guess == category else f"wrong ({category})"
-            print(f"{iter:6d} {100 * iter // n_iters:3d}% loss {current_loss / print_every:.4f} {line} / {guess} {correct}")
+            current_loss /= print_every
+            print(f"{iter:6d} {100 * iter // n_iters:3d}% loss {current_loss:.4f} {line} / {guess} {correct}")
             current_loss = 0
 
     confusion = torch.zeros(len(all_categories), len(all_categories))

@@ -136,9 +136,9 @@ def main():
                 print(i, sample["image"].shape, sample["image"].dtype, sample["landmarks"].shape)
         split = args.samples * 4 // 5
         train_set, test_set = Subset(dataset, range(split)), Subset(dataset, range(split, args.samples))
-        weights = torch.ones(split)
         loaders = dict(batch_size=args.batch_size, num_workers=args.workers, collate_fn=collate)
-        train_loader = DataLoader(train_set, sampler=WeightedRandomSampler(weights, split, replacement=False), **loaders)
+        sampler = WeightedRandomSampler(torch.ones(split), split, replacement=False)
+        train_loader = DataLoader(train_set, sampler=sampler, **loaders)
         test_loader = DataLoader(test_set, **loaders)
 
         model = nn.Sequential(

@@ -1,7 +1,7 @@
 """A graph convolutional network (Kipf & Welling 2017) finds the subject of papers from words and citations.
 
-The graph is drawn at random: papers cite mostly papers of their own subject, and use its words more often.  Messages are
-passed with ``index_add_`` along the edges.
+The graph is drawn at random: papers cite mostly papers of their own subject, and use its words more often.  Messages
+are passed with ``index_add_`` along the edges.
 """
 
 import argparse
@@ -130,7 +130,9 @@ def main():
     model.eval()
     output = model(features, edges, norm)
     loss_test = F.nll_loss(output[idx_test], labels[idx_test])
-    print(f"test loss {loss_test.item():.4f}, accuracy {100 * accuracy(output[idx_test], labels[idx_test]).item():.1f}%")
+    acc_test = accuracy(output[idx_test], labels[idx_test])
+    print(f"test loss {loss_test.item():.4f}")
+    print(f"accuracy {100 * acc_test.item():.1f}%")
 
 
 if __name__ == "__main__":

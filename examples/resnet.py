@@ -1,7 +1,7 @@
 """A residual network (He et al. 2016) for small colour pictures, with augmentation, warm-up and a cosine schedule.
 
-The pictures, 16 x 16 pixels, show one of six figures in any colour, place and size on a noisy ground; they are drawn with
-tensor operations, and flipped, shifted, recoloured and partly erased while training.
+The pictures, 16 x 16 pixels, show one of six figures in any colour, place and size on a noisy ground; they are drawn
+with tensor operations, and flipped, shifted, recoloured and partly erased while training.
 """
 
 import argparse

@@ -110,10 +110,10 @@ def main():
     parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--lr", type=float, default=0.02)
     parser.add_argument("--teacher-forcing", type=float, default=0.5, help="how often the decoder is told the word")
-    parser.add_argument("--quick", action="store_true", help="24 pairs of short numbers, for a quick look")
+    parser.add_argument("--quick", action="store_true", help="16 pairs of short numbers, for a quick look")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    n_iters, top = (24, 100) if args.quick else (args.steps, 10_000)
+    n_iters, top = (16, 20) if args.quick else (args.steps, 10_000)
     torch.manual_seed(args.seed)
     random.seed(args.seed)
 

@@ -121,8 +121,9 @@ def main():
             optimizer.step()
             scheduler.step()
             total += loss.item()
-        print(f"epoch {epoch}: contrastive loss {total / len(loader):.4f}, learning rate {scheduler.get_last_lr()[0]:.5f}")
-    print(f"accuracy with {args.labelled} labels {probe():.1f}% (of random features {before:.1f}%)")
+        rate = scheduler.get_last_lr()[0]
+        print(f"epoch {epoch}: contrastive loss {total / len(loader):.4f}, learning rate {rate:.5f}")
+    print(f"accuracy {probe():.1f}% with {args.labelled} labels (of random features {before:.1f}%)")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Neural style transfer (Gatys, Ecker & Bethge 2016): L-BFGS on the pixels of a picture.
 
-Content and style are compared in the features of a fixed convolutional network; with no trained one at hand it has random
-orthogonal filters, which are enough for textures (Ustyuzhaninov et al. 2016).  Both pictures are drawn by formulas.
+Content and style are compared in the features of a fixed convolutional network; with no trained one at hand it has
+random orthogonal filters, which are enough for textures (Ustyuzhaninov et al. 2016).  Formulas draw both pictures.
 """
 
 import argparse

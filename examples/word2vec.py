@@ -1,4 +1,4 @@
-"""Word vectors: an n-gram language model (Bengio et al. 2003), CBOW and skip-gram with negative samples (Mikolov et al. 2013).
+"""Word vectors: n-grams (Bengio et al. 2003), CBOW, or skip-gram with negative samples (Mikolov et al. 2013).
 
     python -m pytorchlike examples/word2vec.py --model skipgram
 """

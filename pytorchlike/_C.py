@@ -44,4 +44,6 @@ def __getattr__(name: str) -> Any:
         from . import overrides
 
         return getattr(overrides, name)
-    raise AttributeError(f"module 'torch._C' has no attribute '{name}': PyTorch's compiled core is not part of pytorchlike")
+    raise AttributeError(
+        f"module 'torch._C' has no attribute '{name}': PyTorch's compiled core is not part of pytorchlike"
+    )

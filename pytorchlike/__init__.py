@@ -51,6 +51,7 @@ from .tensor.random import initial_seed as initial_seed
 from .tensor.random import manual_seed as manual_seed
 from .tensor.random import seed as seed
 from .tensor.random import set_rng_state as set_rng_state
+
 from . import version as _version  # isort: skip
 from .version import __version__ as __version__  # isort: skip
 
@@ -58,6 +59,8 @@ from .autograd.mode import enable_grad as enable_grad  # isort: skip
 from .autograd.mode import inference_mode as inference_mode  # isort: skip
 from .autograd.mode import is_grad_enabled as is_grad_enabled  # isort: skip
 from .autograd.mode import is_inference_mode_enabled as is_inference_mode_enabled  # isort: skip
+from .autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled  # isort: skip
+from .autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled  # isort: skip
 from .autograd.mode import no_grad as no_grad  # isort: skip
 from .autograd.mode import set_grad_enabled as set_grad_enabled  # isort: skip
 

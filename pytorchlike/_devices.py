@@ -1,4 +1,6 @@
-"""What ``torch.cuda``, ``torch.xpu`` and ``torch.accelerator`` have in common, over JAX's devices and their statistics."""
+"""What ``torch.cuda``, ``torch.xpu`` and ``torch.accelerator`` have in common, over JAX's devices and their
+statistics.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ __all__ = ["DeviceContext", "DeviceModule", "get_device_module"]
 
 
 def get_device_module(device: Any = None) -> Any:
-    """The module of a device type (``torch.cuda``, ``torch.cpu``, …); that of the accelerator here, or the CPU, if None."""
+    """The module of a device type (``torch.cuda``, ``torch.cpu``, …); that of the accelerator here, or the CPU, if
+    None.
+    """
     if device is None:
         kind = next((k for k in ("cuda", "tpu") if device_count(k)), "cpu")
     else:
@@ -212,7 +216,8 @@ class DeviceModule:
         """Warns if there is a device: XLA's allocator keeps its peaks from the start of the process on."""
         if self.is_available():
             warnings.warn(
-                "reset_peak_memory_stats: XLA's allocator cannot forget its peaks; max_memory_allocated counts from the "
+                "reset_peak_memory_stats: XLA's allocator cannot forget its peaks; max_memory_allocated counts from "
+                "the "
                 "start of the process",
                 UserWarning,
                 stacklevel=2,

@@ -129,7 +129,8 @@ def install_as_torch() -> None:
     if loaded is not None and loaded is not package:
         where = getattr(loaded, "__file__", None) or "an unknown place"
         raise RuntimeError(
-            f"PyTorch itself has been imported already (from {where}), so `import torch` cannot mean pytorchlike any more; "
+            f"PyTorch itself has been imported already (from {where}), so `import torch` cannot mean pytorchlike any "
+            f"more; "
             "install the hook before anything imports torch"
         )
     sys.meta_path.insert(0, _finder)

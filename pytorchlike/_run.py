@@ -23,8 +23,8 @@ _ours: list[Any] = []  # the module that was __main__ before: alive as long as i
 def run_script(path: str, args: list[str]) -> int:
     """Run a script, or a directory or zip file with a ``__main__.py``, as ``python PATH ARGS…``; the exit status."""
     importer = None if os.path.isfile(path) and path.endswith((".py", ".pyw")) else pkgutil.get_importer(path)
-    sys.argv[:] = [path, *args]
     if importer is not None:
+        sys.argv[:] = [path, *args]
         _first_path(path)
         spec = importer.find_spec("__main__")
         if spec is None or spec.loader is None:
@@ -41,6 +41,7 @@ def run_script(path: str, args: list[str]) -> int:
         print(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: [Errno {error.errno}] {error.strerror}",
               file=sys.stderr)  # fmt: skip
         return 2
+    sys.argv[:] = [path, *args]
     _first_path("" if path == "-" else os.path.dirname(os.path.realpath(path)))
     shown = "<stdin>" if path == "-" else os.path.abspath(path)
     main = types.ModuleType("__main__")

@@ -35,9 +35,9 @@ class Stream:
     """A queue of work on a device.
 
     Operations depend on each other by their data alone, whichever stream is current, so the results are those of
-    correctly synchronised streams; waiting for a stream waits for the device. ``with stream:`` makes it the current one.
-    ``device``: the accelerator here (or the CPU) if None.   ``priority``: XLA has none; 0 and negative numbers are taken
-    as PyTorch takes them, as hints.
+    correctly synchronised streams; waiting for a stream waits for the device. ``with stream:`` makes it the current
+    one. ``device``: the accelerator here (or the CPU) if None.   ``priority``: XLA has none; 0 and negative numbers are
+    taken as PyTorch takes them, as hints.
     """
 
     _kind: str | None = None
@@ -113,7 +113,9 @@ class Stream:
         return hash((self.device, self.stream_id))
 
     def __repr__(self) -> str:
-        return f"torch.Stream device_type={self.device.type}, device_index={self.device_index}, stream_id={self.stream_id}"
+        return (
+            f"torch.Stream device_type={self.device.type}, device_index={self.device_index}, stream_id={self.stream_id}"
+        )
 
 
 _current: dict[device, list[Stream]] = {}
@@ -145,8 +147,9 @@ class Event:
     """A point in the order of operations, to wait for or to measure time by.
 
     With ``enable_timing``, ``record`` executes what is pending and waits for it, then looks at the clock, so that
-    ``start.elapsed_time(end)`` is the wall time, in milliseconds, of what was done in between (in PyTorch, the time on the
-    device). ``blocking`` and ``interprocess`` are PyTorch's hints about how to wait and who may; the latter is refused.
+    ``start.elapsed_time(end)`` is the wall time, in milliseconds, of what was done in between (in PyTorch, the time
+    on the device). ``blocking`` and ``interprocess`` are PyTorch's hints about how to wait and who may; the latter is
+    refused.
     """
 
     def __init__(

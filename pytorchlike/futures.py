@@ -43,7 +43,10 @@ class Future:
     def _finish(self, value: Any, error: BaseException | None) -> None:
         with self._lock:
             if self._done:
-                raise RuntimeError("Attempting to mark a completed Future as complete again. Note that a Future can only "
+                raise RuntimeError(
+                    "Attempting to mark a completed Future as complete again. Note that a Future can "
+                    "only "
+
                                    "be marked completed once.")  # fmt: skip
             self._done, self._value, self._error = True, value, error
             callbacks, self._callbacks = self._callbacks, []

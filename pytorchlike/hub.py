@@ -133,7 +133,7 @@ def _repository(repo: str, source: str, force_reload: bool, trust_repo: Any, ver
     if source == "local":
         return os.path.expanduser(repo)
     if source != "github":
-        raise ValueError(f"Unknown source: \"{source}\". Allowed values: \"github\" | \"local\".")
+        raise ValueError(f'Unknown source: "{source}". Allowed values: "github" | "local".')
     owner, name, ref = _github(repo)
     folder = Path(get_dir()) / "_".join((owner, name, (ref or "default").replace("/", "_")))
     if folder.exists() and not force_reload:
@@ -172,13 +172,17 @@ def _trust(owner: str, name: str, trust_repo: Any) -> None:
     if trust_repo is True or (known.exists() and label in known.read_text().split()):
         pass
     elif trust_repo in (False, "check"):
-        answer = input(f"The repository {owner}/{name} does not belong to the list of trusted repositories; its code will "
+        answer = input(
+            f"The repository {owner}/{name} does not belong to the list of trusted repositories; its code "
+            f"will "
+
                        "be run. Do you trust it? (y/N) ")  # fmt: skip
         if answer.strip().lower() not in ("y", "yes"):
             raise RuntimeError(f"Untrusted repository: {owner}/{name}")
     elif trust_repo is None:
         warnings.warn(
-            f"You are about to download and run code from an untrusted repository ({owner}/{name}); pass trust_repo=True "
+            f"You are about to download and run code from an untrusted repository ({owner}/{name}); pass "
+            f"trust_repo=True "
             "if you trust it",
             UserWarning,
             stacklevel=4,

@@ -12,7 +12,15 @@ from .autograd.mode import no_grad
 from .ops._custom import CUSTOM
 from .tensor import Tensor
 
-__all__ = ["CustomOpDef", "Library", "custom_op", "infer_schema", "register_autograd", "register_fake", "register_kernel"]
+__all__ = [
+    "CustomOpDef",
+    "Library",
+    "custom_op",
+    "infer_schema",
+    "register_autograd",
+    "register_fake",
+    "register_kernel",
+]
 
 
 class CustomOpDef:
@@ -54,8 +62,12 @@ class CustomOpDef:
         self._fake = fn
         return fn
 
-    def register_autograd(self, backward: Callable[..., Any], /, *, setup_context: Callable[..., Any] | None = None) -> None:
-        """``backward(ctx, *grads)`` returns a gradient for each argument; ``setup_context(ctx, inputs, output)`` saves."""
+    def register_autograd(
+        self, backward: Callable[..., Any], /, *, setup_context: Callable[..., Any] | None = None
+    ) -> None:
+        """``backward(ctx, *grads)`` returns a gradient for each argument; ``setup_context(ctx, inputs, output)``
+        saves.
+        """
         self._backward, self._context = backward, setup_context
         self._function = _differentiable(self)
 
@@ -69,7 +81,8 @@ class CustomOpDef:
         if None in self._kernels:
             return self._kernels[None]
         raise NotImplementedError(
-            f"{self._qualname}: no function is registered for tensors on {', '.join(sorted(kinds)) or 'no device'}; there are "
+            f"{self._qualname}: no function is registered for tensors on {', '.join(sorted(kinds)) or 'no device'}; "
+            f"there are "
             f"some for {', '.join(str(k) for k in self._kernels)}"
         )
 
@@ -130,8 +143,8 @@ def custom_op(
     """Make a function an operator ``namespace::name``; a decorator without ``fn``.
 
     mutates_args: names of the arguments that it changes in place (told for PyTorch's compiler; nothing rests on it).
-    device_types: those that the function is for; all if None.   schema, tags: what PyTorch would take from them is taken
-    from the function itself.
+    device_types: those that the function is for; all if None.   schema, tags: what PyTorch would take from them is
+    taken from the function itself.
     """
 
     def enter(fn: Callable[..., Any]) -> CustomOpDef:
@@ -145,7 +158,9 @@ def _found(op: Any) -> CustomOpDef:
     if isinstance(op, CustomOpDef):
         return op
     if op not in CUSTOM:
-        raise RuntimeError(f"Could not find schema for {op}: no operator of that name was made by torch.library.custom_op")
+        raise RuntimeError(
+            f"Could not find schema for {op}: no operator of that name was made by torch.library.custom_op"
+        )
     return CUSTOM[op]
 
 
@@ -169,10 +184,10 @@ def register_autograd(
     _found(op).register_autograd(backward, setup_context=setup_context)
 
 
-def infer_schema(
-    prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None
-) -> str:
-    """The signature of a function in PyTorch's schema language. Raises ValueError for parameters without annotations."""
+def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None) -> str:
+    """The signature of a function in PyTorch's schema language. Raises ValueError for parameters without
+    annotations.
+    """
     names = {Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str"}
 
     def told(kind: Any) -> str:
@@ -196,7 +211,9 @@ def infer_schema(
         text = told(hints[name])
         if mutates_args == "unknown" or name in mutates_args:
             text = f"{text[:6]}(a{i}!){text[6:]}"
-        parts.append(f"{text} {name}" + ("" if parameter.default is inspect.Parameter.empty else f"={parameter.default}"))
+        parts.append(
+            f"{text} {name}" + ("" if parameter.default is inspect.Parameter.empty else f"={parameter.default}")
+        )
     out = hints.get("return", type(None))
     inside = typing.get_args(out) if typing.get_origin(out) is tuple else None
     result = "()" if out is type(None) else f"({', '.join(map(told, inside))})" if inside else told(out)
@@ -208,5 +225,6 @@ class Library:
 
     def __init__(self, ns: str, kind: str, dispatch_key: str = "") -> None:
         raise NotImplementedError(
-            f"torch.library.Library({ns!r}, {kind!r}): there is no dispatcher to register with; use torch.library.custom_op"
+            f"torch.library.Library({ns!r}, {kind!r}): there is no dispatcher to register with; use "
+            f"torch.library.custom_op"
         )

@@ -27,4 +27,6 @@ def recommended_max_memory() -> int:
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module 'torch.mps' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+    raise AttributeError(
+        f"module 'torch.mps' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
+    )

@@ -55,7 +55,9 @@ def _wants(x: Any) -> bool:
         return False
     method = getattr(kind, "__torch_function__", None)
     own = getattr(method, "__func__", method)
-    return own is not None and own is not Tensor.__torch_function__.__func__ and own is not _disabled_torch_function_impl
+    return (
+        own is not None and own is not Tensor.__torch_function__.__func__ and own is not _disabled_torch_function_impl
+    )
 
 
 def has_torch_function(relevant_args: Iterable[Any]) -> bool:
@@ -96,12 +98,15 @@ def handle_torch_function(public_api: Callable, relevant_args: Iterable[Any], *a
             return result
     name = f"{public_api.__module__}.{public_api.__name__}"
     raise TypeError(
-        f"no implementation found for '{name}' on types that implement __torch_function__: {[t.__name__ for t in types]}"
+        f"no implementation found for '{name}' on types that implement __torch_function__: "
+        f"{[t.__name__ for t in types]}"
     )
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[[Callable], Callable]:
-    """A decorator that asks the classes of what ``dispatcher(*args, **kwargs)`` returns before it calls the function."""
+    """A decorator that asks the classes of what ``dispatcher(*args, **kwargs)`` returns before it calls the
+    function.
+    """
 
     def decorate(func: Callable) -> Callable:
         @functools.wraps(func)
@@ -164,8 +169,9 @@ def get_ignored_functions() -> set[Callable]:
     """Functions that take no tensors, so that nobody is asked about them."""
     from .tensor import functions as T
 
-    names = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "logspace",
-             "eye", "tensor", "from_numpy", "is_tensor", "is_storage", "set_num_threads", "get_num_threads")  # fmt: skip
+    names = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "randperm", "arange", "linspace",
+             "logspace", "eye", "tensor", "from_numpy", "is_tensor", "is_storage", "set_num_threads",
+             "get_num_threads")  # fmt: skip
     return {getattr(T, name) for name in names if hasattr(T, name)}
 
 

@@ -17,4 +17,3 @@ __all__ = ["fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "
 def thread_safe_generator() -> Generator | None:
     """None, the default generator: every generator may be shared between threads here."""
     return None
-

@@ -49,4 +49,6 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module 'torch.xpu' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+    raise AttributeError(
+        f"module 'torch.xpu' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
+    )

@@ -115,4 +115,4 @@ def test_missing_names():
 
 
 def test_version():
-    assert torch.__version__.count(".") == 2 and torch.__torch_version__.startswith("2.")
+    assert torch.version.pytorchlike.count(".") == 2 and torch.__version__.startswith(torch.__torch_version__ + "+")

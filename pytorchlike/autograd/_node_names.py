@@ -17,7 +17,7 @@ _STEMS = {
     "layer_norm": "NativeLayerNorm", "group_norm": "NativeGroupNorm", "max_pool2d": "MaxPool2DWithIndices",
     "max_pool3d": "MaxPool3DWithIndices", "cross_entropy": "NllLoss", "nll_loss": "NllLoss", "dropout": "Mul",
     "avg_pool2d": "AvgPool2D", "avg_pool3d": "AvgPool3D", "adaptive_avg_pool2d": "AdaptiveAvgPool2D",
-    "adaptive_avg_pool3d": "AdaptiveAvgPool3D", "adaptive_max_pool2d": "AdaptiveMaxPool2D", "_to_dtype": "ToCopy",
+    "adaptive_avg_pool3d": "AdaptiveAvgPool3D", "adaptive_max_pool2d": "AdaptiveMaxPool2D", "to_dtype": "ToCopy",
     "bmm": "Bmm", "concat": "Cat", "concatenate": "Cat", "true_divide": "Div", "multiply": "Mul", "subtract": "Sub",
     "outer": "Mul", "square": "Pow", "negative": "Neg", "absolute": "Abs", "relu6": "Hardtanh",
     "scaled_dot_product_attention": "ScaledDotProductFlashAttentionForCpu", "norm": "LinalgVectorNorm",
@@ -26,7 +26,8 @@ _STEMS = {
     "matrix_power": "Mm", "expand_as": "Expand", "broadcast_to": "Expand", "narrow": "Slice", "chunk": "Split",
     "tensor_split": "Slice", "hstack": "Cat", "vstack": "Cat", "dstack": "Cat", "softmin": "Softmax",
     "tile": "Repeat", "logit": "Logit", "pixel_shuffle": "PixelShuffle", "take_along_dim": "Gather", "conj": "Conj",
-    "masked_fill": "MaskedFill", "upsample": "UpsampleNearest2D", "_copy_from": "Copy",
+    "masked_fill": "MaskedFill", "upsample": "UpsampleNearest2D", "copy_from": "Copy",
+    "rdiv": "Mul", "normalize": "Div",
 }  # fmt: skip
 
 #: Reductions whose node is numbered by whether a dimension was given: operation -> (without, with).
@@ -98,14 +99,13 @@ def name_of(call: Call) -> str:
 
 def _getitem(spec: Any) -> str:
     """Basic indexing is made of steps in PyTorch; the last one gives the name."""
-    items = spec[0] if type(spec) is tuple and len(spec) == 1 and type(spec[0]) is tuple else spec
     last = "Alias"
-    for item in items if type(items) is tuple else (items,):
-        if item == "i" or type(item) is int:
+    for item in spec if type(spec) is tuple else ():
+        if item == "i":
             last = "Select"
         elif item is None:
             last = "Unsqueeze"
-        elif item not in (":", "all"):
+        elif item != ":":
             last = "Slice"
     return last + "Backward0"
 

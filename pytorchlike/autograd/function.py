@@ -138,7 +138,7 @@ class _Saved:
         if hooks is not None:
             from .saved import pack
 
-            self.packed, self.unpack = pack(hooks, tensor), hooks.unpack_hook
+            self.packed, self.unpack = pack(hooks, Tensor._of(tensor._get())), hooks.unpack_hook
             self.tensor = None
         elif _is_mutation_allowed():
             self.tensor = tensor._get()
@@ -428,8 +428,7 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
     if not joined:
         return result
     values = [outs[k]._get() for k in joined]
-    trace = local.trace
-    if trace.nested:
+    if local.trace.nested:
         got = nested.tie(name, handle, [-1 - k for k in joined], values, moving)
     else:
         got = record(_custom_op(name, len(joined)), len(joined), (*values, *moving))
@@ -438,6 +437,7 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
         handle.slots = {numbered.get(k, -1 - k): k for k in range(len(outs))}
         stop = Watch(tuple(numbered.values()), handle)
         stop.forward = getattr(handle, "forward", None)
+        trace = local.trace  # recording may have executed what was pending
         for slot in numbered.values():
             trace.watched[slot] = stop
     for k, v in zip(joined, got, strict=True):

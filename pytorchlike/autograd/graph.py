@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine import Leaf
 from ..engine import grad as reverse
+from ..engine.segment import Segment
 from ..engine.trie import Input
 from ..tensor import Tensor
 from ..utils.hooks import RemovableHandle
@@ -101,9 +102,8 @@ def register_multi_grad_hook(
 
 def _will_arrive(task: Any, tensors: Sequence[Tensor]) -> set[int]:
     """Which tensors get gradients in a pass."""
-    if task.leaves is not None:
-        reached: Any = {("leaf", leaf) for leaf in task.leaves}
-        return {k for k, t in enumerate(tensors) if ("leaf", t._get().node) in reached or not t.is_leaf}
+    if task.leaves is not None:  # all hooks on other tensors have run
+        return {k for k, t in enumerate(tensors) if t._get().node in task.leaves}
     reached = _reached(task.roots)
     out = set()
     for k, t in enumerate(tensors):
@@ -132,7 +132,7 @@ def _reached(roots: list) -> set:
     while todo:
         where = max(todo, key=run.order)
         slots = todo.pop(where)
-        pending = not hasattr(where, "graph")
+        pending = type(where) is not Segment
         graph = where.state.graph() if pending else where.graph
         for s in run._reach(graph, dict.fromkeys(slots)):
             out.add((where, s))

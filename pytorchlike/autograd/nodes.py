@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..engine import Leaf, Value, make_value
 from ..engine.grad import Watch
-from ..engine.segment import FREED
+from ..engine.segment import FREED, Segment
 from ..engine.trie import Call, Graph, Input
 from ._node_names import CUSTOM, edges_of, name_of
 
@@ -197,7 +197,7 @@ def _where(anchor: Any) -> tuple[Graph, Any, int] | None:
     if spot is None:
         return None
     where, slot = spot
-    if hasattr(where, "graph"):
+    if type(where) is Segment:
         return where.graph, lambda s: _of_segment(where, s), slot
     values = where.values
     return where.state.graph(), lambda s: values[s], slot
@@ -230,7 +230,7 @@ _pending: weakref.WeakSet = weakref.WeakSet()
 
 
 def _key(where: Any, first: int) -> tuple:
-    return (where.number if hasattr(where, "number") else ("pending", id(where)), first)
+    return (where.number if type(where) is Segment else ("pending", id(where)), first)
 
 
 def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
@@ -239,7 +239,7 @@ def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
         return Node("Backward", anchor)
     for waiting in list(_pending):
         spot = _spot(waiting._anchor)
-        if spot is not None and hasattr(spot[0], "number"):
+        if spot is not None and type(spot[0]) is Segment:
             _pending.discard(waiting)
             _nodes.setdefault(_key(spot[0], spot[0].graph.producer[spot[1]].first), waiting)
     key = _key(where, call.first)
@@ -248,7 +248,7 @@ def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
         custom = getattr(call.op, "info", None) is CUSTOM
         name = call.op.name + "Backward" if custom else name_of(call)
         found = _nodes[key] = Node(name, anchor)
-        if not hasattr(where, "number"):
+        if type(where) is not Segment:
             _pending.add(found)
     return found
 
@@ -278,10 +278,10 @@ def edge_of_value(value: Value) -> tuple:
     if spot is None:
         return Node("FreedBackward0"), 0
     where, slot = spot
-    graph = where.graph if hasattr(where, "graph") else where.state.graph()
+    graph = where.graph if type(where) is Segment else where.state.graph()
     source = graph.producer[slot]
     if type(source) is Input:
-        entered = where.values[slot] if not hasattr(where, "graph") else where.inputs.get(slot)
+        entered = where.values[slot] if type(where) is not Segment else where.inputs.get(slot)
         return (Node("Backward"), 0) if entered is None or entered is value else edge_of_value(entered)
     if type(source) is Call and source.op.alias and source.op.name == "leaf":
         return Node("Backward"), 0
@@ -312,9 +312,9 @@ class GradientEdge(NamedTuple):
         if spot is None:
             raise RuntimeError(f"the graph behind {self.node!r} was given up by a backward pass")
         where, slot = spot
-        graph = where.graph if hasattr(where, "graph") else where.state.graph()
+        graph = where.graph if type(where) is Segment else where.state.graph()
         slot = graph.producer[slot].first + self.output_nr
-        if not hasattr(where, "graph"):
+        if type(where) is not Segment:
             return where.values[slot]
         if type(anchor) is not tuple and anchor.node == (where, slot):
             return anchor

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .. import engine
-from ..engine import Leaf, Value
+from ..engine import Leaf, Value, local
 from ..tensor import Tensor
 from ..tensor._register import KINDS
 from ..tensor.composed import Composed, carriers, gradients, like
@@ -129,6 +129,12 @@ def backward(
     not require gradients, for one that is no scalar and has no ``grad_tensors``, and if the graph was given up by an
     earlier pass without ``retain_graph=True``.
     """
+    if local.transforms:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use torch.func.grad or "
+            "torch.func.vjp instead or call backward() outside of functorch transforms. "
+            f"(inside {local.transforms[-1]})"
+        )
     if grad_variables is not None:
         import warnings
 
@@ -191,7 +197,11 @@ def hooked(leaf: Leaf, grad: Tensor) -> Tensor:
 
 def accumulate(leaf: Leaf, value: Value, create_graph: bool) -> None:
     """Add a gradient to a leaf's ``.grad``, running its hooks."""
-    grad = Tensor._of(value)
+    give(leaf, Tensor._of(value), create_graph)
+
+
+def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
+    """As :func:`accumulate`, of a tensor, which may be sparse."""
     if leaf.hooks:
         grad = hooked(leaf, grad)
     old = leaf.grad
@@ -199,6 +209,9 @@ def accumulate(leaf: Leaf, value: Value, create_graph: bool) -> None:
         leaf.grad = grad
     elif create_graph:
         leaf.grad = old + grad
+    elif KINDS and isinstance(old, Composed):
+        with no_grad():
+            leaf.grad = old + grad if isinstance(grad, Composed) else grad + old
     else:
         with no_grad():
             old.add_(grad)

@@ -76,6 +76,8 @@ class _Packing(Scope):
         self.hooks = hooks
 
     def portion(self, trace: Any, calls: list[Call], executing: bool) -> None:
+        values = trace.values
+        todo: list[tuple[list, int, Any]] = []
         for call in calls:
             if not call.tracked or not call.mode.scoped or call.op.info is CUSTOM:
                 continue
@@ -84,10 +86,12 @@ class _Packing(Scope):
                 continue
             used = set(used_slots(call))
             if used:
-                packed = [
-                    (pack(self.hooks, Tensor._of(_plain(trace.values[s]))),) if s in used else None for s in call.slots
-                ]
+                packed: list[Any] = [None] * len(call.slots)
+                todo += [(packed, k, values[s]) for k, s in enumerate(call.slots) if s in used]
                 watch_all(trace.watched, tuple(call.out_slots), _Packed(call, packed, self.hooks.unpack_hook))
+        # a hook may read a value, which executes the trace: what stops reverse passes must be there by then
+        for packed, k, value in todo:
+            packed[k] = (pack(self.hooks, Tensor._of(_plain(value))),)
 
 
 def _plain(value: Any) -> Any:

@@ -59,8 +59,8 @@ class _Cudnn(Settings):
 
     @property
     def allow_tf32(self) -> bool:
-        """Whether convolutions of float32 may use TF32 on a GPU, in what this thread records; products have a setting of
-        their own, ``torch.set_float32_matmul_precision``.
+        """Whether convolutions of float32 may use TF32 on a GPU, in what this thread records; products have a setting
+        of their own, ``torch.set_float32_matmul_precision``.
         """
         return get_mode().precision[1] != "highest"
 

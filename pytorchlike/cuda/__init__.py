@@ -1,7 +1,7 @@
 """``torch.cuda``: NVIDIA (and AMD) GPUs, which JAX calls 'gpu'.
 
-What asks for GPUs answers truthfully without one; what needs one raises RuntimeError. XLA schedules the work of a device
-by itself: streams are accepted, and ``Event``s measure wall time.
+What asks for GPUs answers truthfully without one; what needs one raises RuntimeError. XLA schedules the work of a
+device by itself: streams are accepted, and ``Event``s measure wall time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class device_of(device):
 
 @functools.lru_cache(None)
 def get_device_properties(device: Any = None) -> Any:
-    """Properties of a GPU as JAX tells them: name, major, minor, total_memory (bytes XLA may use), multi_processor_count."""
+    """Properties of a GPU as JAX tells them: name, major, minor, total_memory (that XLA may use), and the like."""
     where = _module._device(device)
     found = where.jax()
     capability = str(getattr(found, "compute_capability", "0.0")).partition(".")
@@ -168,7 +168,9 @@ class _Typed(type):
 for _name in ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"):
     _base = getattr(_functions, f"{_name}Tensor")
     _doc = f"``torch.{_name}Tensor`` on the current GPU."
-    globals()[f"{_name}Tensor"] = _Typed(f"{_name}Tensor", (), {"base": _base, "__module__": "torch.cuda", "__doc__": _doc})
+    globals()[f"{_name}Tensor"] = _Typed(
+        f"{_name}Tensor", (), {"base": _base, "__module__": "torch.cuda", "__doc__": _doc}
+    )
 globals().update(_TYPED)
 
 
@@ -203,4 +205,6 @@ def __getattr__(name: str) -> Any:
         import importlib
 
         return importlib.import_module(f"{__name__}.amp")
-    raise AttributeError(f"module 'torch.cuda' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+    raise AttributeError(
+        f"module 'torch.cuda' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
+    )

@@ -50,10 +50,10 @@ class LKJCholesky(Distribution):
         """Squared length of what a row has left of the diagonal, row by row from the second on."""
         marginal = (self.concentration + 0.5 * (self.dim - 2)).unsqueeze(-1)
         offset = T.arange(self.dim - 1, dtype=marginal.dtype, device=marginal.device)
-        return Beta(offset + 0.5, marginal - 0.5 * offset, validate_args=False)
+        return Beta(0.5 * (offset + 1), marginal - 0.5 * offset, validate_args=False)
 
     def sample(self, sample_shape: Any = Size()) -> Tensor:
-        """Draw factors, row by row (the "onion" method): a random direction, a beta length, the rest on the diagonal."""
+        """Draw factors, row by row ("onion" method): a random direction, a beta length, the rest on the diagonal."""
         with no_grad():
             y = F.pad(self._beta.sample(sample_shape), [1, 0]).unsqueeze(-1)
             shape = self._extended_shape(sample_shape)

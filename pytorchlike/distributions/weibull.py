@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..tensor import Size, Tensor
@@ -47,8 +48,10 @@ class Weibull(TransformedDistribution):
 
     @property
     def mode(self) -> Tensor:
-        above = (self.concentration - 1).clamp(min=0)  # the mode is 0 for concentrations up to 1
-        return self.scale * (above / self.concentration) ** self.concentration_reciprocal
+        """The mode; NaN for concentrations below 1, whose density grows without bound towards 0."""
+        above = 1 - self.concentration_reciprocal
+        safe = above.clamp(min=0)
+        return T.where(above < 0, math.nan, self.scale * safe**self.concentration_reciprocal)
 
     @property
     def variance(self) -> Tensor:

@@ -5,6 +5,7 @@ Results are cast to what the jaxpr says, so rules need not care about dtypes tha
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,27 +20,55 @@ class Missing(NotImplementedError):
     """A primitive has no equivalent here."""
 
 
+class _Plan:
+    """A jaxpr as a list of steps over numbered places."""
+
+    def __init__(self, jaxpr: Any) -> None:
+        places: dict[Any, int] = {}
+        self.start: list[Any] = []  # what the places hold at first: literals, and room
+
+        def place(atom: Any) -> int:
+            if hasattr(atom, "val"):
+                self.start.append(np.asarray(atom.val, atom.aval.dtype)[()])
+                return len(self.start) - 1
+            found = places.get(atom)
+            if found is None:
+                found = places[atom] = len(self.start)
+                self.start.append(None)
+            return found
+
+        self.given = [place(v) for v in (*jaxpr.constvars, *jaxpr.invars)]
+        self.steps = []
+        for eqn in jaxpr.eqns:
+            name = eqn.primitive.name
+            rule = _rules.get(name)
+            if rule is None:
+                raise Missing(
+                    f"the primitive {name} cannot be computed in a forked process; start the workers by "
+                    "multiprocessing_context='forkserver' (or 'spawn'), whose processes have all operations"
+                )
+            outs = tuple((place(v), getattr(v.aval, "dtype", None)) for v in eqn.outvars)
+            self.steps.append((rule, eqn.params, tuple(map(place, eqn.invars)), outs, eqn.primitive.multiple_results))
+        self.outs = [(place(v), getattr(v.aval, "dtype", None)) for v in jaxpr.outvars]
+
+    def run(self, given: Sequence[Any]) -> list[np.ndarray]:
+        env = self.start.copy()
+        for i, x in zip(self.given, given, strict=True):
+            env[i] = x
+        for rule, params, ins, outs, several in self.steps:
+            found = rule(params, *[env[i] for i in ins])
+            # Numbers stay NumPy's scalars, which are quicker than arrays.
+            for (i, dtype), x in zip(outs, found if several else (found,), strict=True):
+                env[i] = x if dtype is None or x.dtype == dtype else np.asarray(x, dtype)
+        return [np.asarray(env[i], dtype) for i, dtype in self.outs]
+
+
+_plan = functools.lru_cache(4096)(_Plan)
+
+
 def interpret(jaxpr: Any, constants: Sequence[np.ndarray], args: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The outputs of a jaxpr.  Raises Missing, naming it, for a primitive without an equivalent here."""
-    env: dict[Any, np.ndarray] = dict(zip(jaxpr.constvars, constants, strict=True))
-    env.update(zip(jaxpr.invars, args, strict=True))
-
-    def value(atom: Any) -> np.ndarray:
-        return np.asarray(atom.val, atom.aval.dtype) if hasattr(atom, "val") else env[atom]
-
-    for eqn in jaxpr.eqns:
-        name = eqn.primitive.name
-        rule = _rules.get(name)
-        if rule is None:
-            raise Missing(
-                f"the primitive {name} cannot be computed in a forked process; start the workers by "
-                "multiprocessing_context='forkserver' (or 'spawn'), whose processes have all operations"
-            )
-        out = rule(eqn.params, *map(value, eqn.invars))
-        outs = out if eqn.primitive.multiple_results else (out,)
-        for var, x in zip(eqn.outvars, outs, strict=True):
-            env[var] = np.asarray(x, getattr(var.aval, "dtype", None))
-    return [value(v) for v in jaxpr.outvars]
+    return _plan(jaxpr).run([*constants, *args])
 
 
 def _closed(closed: Any, args: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -90,16 +119,33 @@ _plain("gt", np.greater)
 _plain("ge", np.greater_equal)
 _plain("complex", lambda re, im: re + 1j * im)
 _plain("copy copy_p stop_gradient name sharding_constraint", lambda x: x)
-_plain("shift_left", lambda x, n: np.where(_wide(x, n), 0, np.left_shift(x, n)))
-_plain("shift_right_logical", lambda x, n: np.where(_wide(x, n), 0, np.right_shift(_bits(x), _bits(n)).view(x.dtype)))
-_plain("shift_right_arithmetic", lambda x, n: np.right_shift(x, np.where(_wide(x, n), x.dtype.itemsize * 8 - 1, n)))
 _plain("population_count", lambda x: np.bitwise_count(_bits(x)))
 _plain("clamp", lambda low, x, high: np.minimum(np.maximum(x, low), high))
 
 
-def _wide(x: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Where a shift is by more bits than there are."""
-    return _bits(n) >= x.dtype.itemsize * 8
+def _within(x: np.ndarray, n: np.ndarray) -> bool | np.ndarray:
+    """Where a shift is by no more bits than there are; True if that holds for all."""
+    width = x.dtype.itemsize * 8
+    return 0 <= n < width if n.ndim == 0 else _bits(n) < width
+
+
+@_rule("shift_left")
+def _shift_left(params: dict, x: np.ndarray, n: np.ndarray) -> Any:
+    inside = _within(x, n)
+    return np.left_shift(x, n) if inside is True else np.where(inside, np.left_shift(x, n), 0)
+
+
+@_rule("shift_right_logical")
+def _shift_right_logical(params: dict, x: np.ndarray, n: np.ndarray) -> Any:
+    inside = _within(x, n)
+    out = np.right_shift(x, n) if x.dtype.kind == "u" else np.right_shift(_bits(x), _bits(n)).view(x.dtype)
+    return out if inside is True else np.where(inside, out, 0)
+
+
+@_rule("shift_right_arithmetic")
+def _shift_right_arithmetic(params: dict, x: np.ndarray, n: np.ndarray) -> Any:
+    inside = _within(x, n)
+    return np.right_shift(x, n if inside is True else np.where(inside, n, x.dtype.itemsize * 8 - 1))
 
 
 def _bits(x: np.ndarray) -> np.ndarray:
@@ -148,7 +194,7 @@ def _convert(params: dict, x: np.ndarray) -> Any:
 def _bitcast(params: dict, x: np.ndarray) -> Any:
     dtype = np.dtype(params["new_dtype"])
     if dtype.itemsize == x.dtype.itemsize:
-        return np.ascontiguousarray(x).view(dtype)
+        return x.view(dtype)
     if dtype.itemsize > x.dtype.itemsize:
         return np.ascontiguousarray(x).view(dtype)[..., 0]
     return np.ascontiguousarray(x)[..., None].view(dtype)
@@ -260,7 +306,7 @@ _rules["dynamic_slice"] = lambda params, x, *at: x[_starts(at, params["slice_siz
 
 @_rule("dynamic_update_slice")
 def _dynamic_update_slice(params: dict, x: np.ndarray, update: np.ndarray, *at: np.ndarray) -> Any:
-    out = x.copy()
+    out = np.array(x)
     out[_starts(at, update.shape, x.shape)] = update
     return out
 
@@ -323,7 +369,7 @@ def _scatter(how: Callable[..., Any] | None) -> Rule:
         where, inside = _windows(x.shape, indices, into, batching, sizes, inner, params["mode"])
         n = inside.ndim
         new = np.moveaxis(updates, dn.update_window_dims, range(n, n + len(inner)))
-        out = x.copy()
+        out = np.array(x)
         if not where:
             return how(x, new) if how is not None else new
         where = np.broadcast_arrays(*where)
@@ -488,7 +534,7 @@ def _cond(params: dict, which: np.ndarray, *args: np.ndarray) -> Any:
 @_rule("platform_index")
 def _platform_index(params: dict) -> Any:
     platforms = params["platforms"]
-    return next(i for i, names in enumerate(platforms) if names is None or "cpu" in names)
+    return np.int32(next(i for i, names in enumerate(platforms) if names is None or "cpu" in names))
 
 
 @_rule("while")

@@ -323,6 +323,8 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
 
 def evaluate_apart(trace: Trace, value: Value) -> Any:
     """One pending value, evaluated operation by operation without touching the trace."""
+    if value.meta.place == SHAPE_ONLY:
+        return ShapeOnly(value.meta)
     import jax
 
     state = trace.state

@@ -18,6 +18,7 @@ from .config import config
 from .errors import describe
 from .evaluators import Inline, _sharding, jit_at
 from .op import Wide
+from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
 from .trie import Call, Input, State
@@ -162,6 +163,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
             key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
         for s in e.out_slots:
             number[s] = len(number)
+    steps = roll(steps, wanted, schedule.taped)
     back = {n: s for s, n in number.items()}
     mine = [s for s in number if s in wanted]
     room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
@@ -202,8 +204,9 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     part.given = tuple([back[n] for n in piece.given])
     part.outs = tuple([back[n] for n in piece.outs])
     part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
+    calls = [c for e in steps for c in (e.calls if type(e) is Loop else (e,))]
     part.checks = [
-        (c, e.location, e.op.name) for e in steps if type(e) is Call and not e.op.alias for c in e.kernel.checks
+        (c, e.location, e.op.name) for e in calls if type(e) is Call and not e.op.alias for c in e.kernel.checks
     ]
     part.ints, part.floats, part.complexes = vectors["ints"], vectors["floats"], vectors["complexes"]
     return part

@@ -8,6 +8,7 @@ from typing import Any
 
 from .meta import SHAPE_ONLY
 from .op import Lifted, Wide
+from .rolled import Loop, plan_of, pull_back, run
 from .trie import Call, Graph, Input, Reverse
 
 
@@ -137,10 +138,11 @@ def walk(
 
 def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Evaluator, drop: bool) -> list:
     """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call)."""
-    tapes: dict[Call, Any] = {}
+    tapes: dict[Any, Any] = {}
     checks: list = []
+    loops = {call: e for e in schedule.steps if type(e) is Loop for call in e.all_calls}
     # a tape is kept for as long as a reverse pass may ask for it
-    uses = Counter(call for e in schedule.steps if type(e) is Reverse for call in e.plan)
+    uses = Counter(call for e in schedule.steps if type(e) is Reverse for call in plan_of(e.plan, loops))
     for k, e in enumerate(schedule.steps):
         if type(e) is Call:
             if e.op.alias:
@@ -155,6 +157,10 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
                     env[s] = o
                 if flags:
                     checks.append((flags, e))
+        elif type(e) is Loop:
+            outs, flags, tapes[e] = run(e, env, numbers, how)
+            env.update(zip(e.out_slots, outs, strict=True))
+            checks.extend(flags)
         else:
             cotangents: dict[int, Any] = {}
             for root, seed in zip(e.roots, e.seeds, strict=True):
@@ -162,14 +168,15 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
                 old = cotangents.get(root)
                 cotangents[root] = c if old is None else how.add(old, c)
             wanted = frozenset(s for s, _ in e.outs)
-            for call in e.plan:
+            plan = plan_of(e.plan, loops)
+            for call in plan:
                 uses[call] -= 1
 
-            def pull(call: Call, given: tuple) -> tuple:
+            def pull(call: Any, given: tuple) -> tuple:
                 tape = tapes[call] if uses[call] else tapes.pop(call)
-                return how.pull(call, tape, given)
+                return pull_back(call, tape, given) if type(call) is Loop else how.pull(call, tape, given)
 
-            walk(e.plan, cotangents, wanted, pull, how.add)
+            walk(plan, cotangents, wanted, pull, how.add)
             for s, (slot, _) in zip(e.out_slots, e.outs, strict=True):
                 env[s] = cotangents[slot]
         if drop:

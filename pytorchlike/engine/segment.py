@@ -46,13 +46,18 @@ class Segment:
     def free(self, calls: Any) -> None:
         """Give up what only these calls needed."""
         self.freed.update(calls)
-        still: set[int] = set()
+        saved: set[int] = set()
+        ways: set[int] = set()
         for call in self.plan:
             if call not in self.freed:
-                still.update(call.slots)
-        for s in [s for s in self.saved if s not in still]:
+                saved.update(call.slots)
+                ways.update(call.slots)
+            elif not call.op.saves or call.op.alias:  # may be gone through again, so the way must lead on
+                saved.update(used_slots(call))
+                ways.update(call.slots)
+        for s in [s for s in self.saved if s not in saved]:
             del self.saved[s]
-        for s in [s for s in self.inputs if s not in still]:
+        for s in [s for s in self.inputs if s not in ways]:
             del self.inputs[s]
 
 

@@ -12,8 +12,12 @@ from ..tensor import functions as T
 _TOKEN = re.compile(r"\s*(\.\.\.|…|[()]|[A-Za-z_]\w*|\d+)")
 
 
+#: ``...`` outside of parentheses.
+_REST = ("... by themselves",)
+
+
 def _parse(side: str, pattern: str) -> list[tuple[str, ...]]:
-    """The dimensions of one side: names that belong together each; ``...`` stands for itself, 1 for an empty group."""
+    """The dimensions of one side: names that belong together each; 1 is an empty group."""
     out: list[tuple[str, ...]] = []
     group: list[str] | None = None
     at = 0
@@ -40,7 +44,7 @@ def _parse(side: str, pattern: str) -> list[tuple[str, ...]]:
         else:
             token = "..." if token == "…" else token
             if group is None:
-                out.append((token,))
+                out.append(_REST if token == "..." else (token,))
             else:
                 group.append(token)
     if group is not None:
@@ -67,21 +71,21 @@ def rearrange(tensor: Tensor | Sequence[Tensor], pattern: str, **axes_lengths: i
     if len(sides) != 2:
         raise ValueError("Pattern must contain a single '->' separator")
     left, right = (_parse(s, pattern) for s in sides)
-    before, after = ({n for dims in side for n in dims} for side in (left, right))
+    before, after = ({n[:3] if n[0] == "." else n for dims in side for n in dims} for side in (left, right))
     if before != after:
         raise ValueError(f"Identifiers only on one side of rearrange expression (should be on both): {before ^ after}")
     unknown = axes_lengths.keys() - before
     if unknown:
         raise ValueError(f"Identifiers not found in rearrange expression: {unknown}")
-    rest = tensor.dim() - sum(dims != ("...",) for dims in left)
-    if rest < 0 or (rest and ("...",) not in left):
+    rest = tensor.dim() - sum(dims != _REST for dims in left)
+    if rest < 0 or (rest and _REST not in left):
         raise ValueError(
             f"Number of dimensions in pattern ({len(left)}) must be equal to the number of dimensions in the tensor "
             f"({tensor.dim()})"
         )
     many = [f"...{k}" for k in range(rest)]
     left, right = (
-        [g for dims in side for g in ([(m,) for m in many] if dims == ("...",) else [_spread(dims, many)])]
+        [g for dims in side for g in ([(m,) for m in many] if dims == _REST else [_spread(dims, many)])]
         for side in (left, right)
     )
     sizes = dict(axes_lengths)

@@ -1,7 +1,7 @@
 """``torch.fx``: there is no symbolic tracing into graphs of Python code; operations are recorded as they are called.
 
-The marks for it (:func:`wrap`, :func:`has_side_effect`) and the classes that programs test values against are here; what
-would trace raises NotImplementedError.
+The marks for it (:func:`wrap`, :func:`has_side_effect`) and the classes that programs test values against are here;
+what would trace raises NotImplementedError.
 """
 
 from __future__ import annotations

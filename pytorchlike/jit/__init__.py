@@ -23,7 +23,8 @@ __all__ = [
 T = TypeVar("T")
 _isinstance = isinstance
 _NO_SCRIPT = (
-    "there is no TorchScript: programs are compiled without it. Save the state_dict with torch.save and make the module "
+    "there is no TorchScript: programs are compiled without it. Save the state_dict with torch.save and make the "
+    "module "
     "again in Python"
 )
 
@@ -43,7 +44,9 @@ def script(
     obj: T, optimize: None = None, _frames_up: int = 0, _rcb: None = None,
     example_inputs: list[tuple] | dict[Callable, list[tuple]] | None = None,
 ) -> T:  # fmt: skip
-    """The module, function or class itself. ``example_inputs`` would tell types to TorchScript, which needs none here."""
+    """The module, function or class itself. ``example_inputs`` would tell types to TorchScript, which needs none
+    here.
+    """
     return obj
 
 
@@ -76,7 +79,10 @@ def trace_module(mod: T, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> T
 def freeze(mod: T, preserved_attrs: list[str] | None = None, optimize_numerics: bool = True) -> T:
     """The module itself, which must be in eval mode as in PyTorch."""
     if getattr(mod, "training", False):
-        raise RuntimeError("Freezing is currently only implemented for modules in eval mode. Please call .eval() on your "
+        raise RuntimeError(
+            "Freezing is currently only implemented for modules in eval mode. Please call .eval() on "
+            "your "
+
                            "module before freezing.")  # fmt: skip
     return mod
 

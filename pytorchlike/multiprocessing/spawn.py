@@ -41,7 +41,9 @@ class ProcessRaisedException(ProcessException):
 class ProcessExitedException(ProcessException):
     """A process ended by a signal or with an exit status other than 0."""
 
-    def __init__(self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None) -> None:
+    def __init__(
+        self, msg: str, error_index: int, error_pid: int, exit_code: int, signal_name: str | None = None
+    ) -> None:
         super().__init__(msg, error_index, error_pid)
         self.exit_code, self.signal_name = exit_code, signal_name
 
@@ -124,7 +126,9 @@ class ProcessContext:
                 name = signal.Signals(-code).name
             except ValueError:
                 name = f"<Unknown signal {-code}>"
-            return ProcessExitedException(f"process {index} terminated with signal {name}", index, process.pid, code, name)
+            return ProcessExitedException(
+                f"process {index} terminated with signal {name}", index, process.pid, code, name
+            )
         return ProcessExitedException(f"process {index} terminated with exit code {code}", index, process.pid, code)
 
     def _forget(self) -> None:

@@ -339,6 +339,17 @@ def attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p
     return _from_padded(query, attend(q, k, v, mask, dropout_p, False, scale=scale, enable_gqa=enable_gqa))
 
 
+def attend_padded(module: Any, query: NestedTensor, key: NestedTensor, value: NestedTensor) -> NestedTensor:
+    """The output of a MultiheadAttention module for nested tensors, over padded ones with a mask."""
+    if not (isinstance(key, NestedTensor) and isinstance(value, NestedTensor) and key._ragged.same(value._ragged)):
+        raise RuntimeError("MultiheadAttention: query, key and value must all be nested, key and value of same lengths")
+    told = {id(t): _padded(t, _room(t), 0) for t in (query, key, value)}  # one tensor stays one: self-attention
+    length = told[id(key)].shape[1]
+    kept = key._ragged.mask(length) | (T.arange(length, device=key.device) == 0)
+    out, _ = module(*[told[id(t)] for t in (query, key, value)], key_padding_mask=~kept, need_weights=False)
+    return _from_padded(query, out)
+
+
 @handles("equal")
 def equal(input: Any, other: Any) -> bool:
     """Whether both have the same components."""

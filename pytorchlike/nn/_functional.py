@@ -115,6 +115,13 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
     """
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
+    if sparse and weight.requires_grad:
+        from . import _sparse_embedding
+
+        if scale_grad_by_freq:
+            raise RuntimeError("embedding: scale_grad_by_freq is not supported with sparse gradients; use sparse=False")
+        if _sparse_embedding.wants_sparse(weight):
+            return _sparse_embedding.embedding(input, weight, padding_idx)
     return _operator("embedding")(input, weight, padding_idx, None, norm_type, scale_grad_by_freq, sparse)
 
 
@@ -432,7 +439,7 @@ def multi_head_attention_forward(
         weights = None
     else:
         scores = (q * head_dim ** -0.5) @ k.transpose(-2, -1)
-        weights = F.softmax(scores if attn_mask is None else scores + attn_mask, dim=-1)
+        weights = F.softmax(scores if attn_mask is None else scores + attn_mask.to(scores.dtype), dim=-1)
         if dropout_p > 0.0:
             weights = F.dropout(weights, p=dropout_p)
         output = weights @ v

@@ -75,6 +75,12 @@ class Adagrad(Optimizer):
         value = group["initial_accumulator_value"]
         return {"sum": filled(p, complex(value, value) if p.is_complex() else value)}
 
+    def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
+        super()._step_params(group, params, [g.to_dense() if g.is_sparse else g for g in grads], hyper)
+
+    def _replayable(self, group: dict[str, Any]) -> bool:
+        return True
+
     @staticmethod
     def rule(options: _Options, h: Hyper, dtype: Any) -> optax.GradientTransformation:
         """The update as an optax transformation."""

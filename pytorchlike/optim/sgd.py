@@ -87,6 +87,7 @@ class SGD(Optimizer):
         return is_zero(group["momentum"]) or is_zero(group["dampening"])
 
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
+        grads = [g.to_dense() if g.is_sparse else g for g in grads]
         if is_zero(group["momentum"]) or is_zero(group["dampening"]):
             super()._step_params(group, params, grads, hyper)
             return

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..autograd.mode import no_grad
 from ..tensor import Tensor
+from ..tensor.recorded import record_update
 from ._rules import Arrays, Hyper, State, chain, descend, flipped, named, over_leaves
 from .optimizer import Optimizer, ParamsT, check_betas, check_lr
 
@@ -25,6 +27,23 @@ def _leaf(g: jax.Array, m: jax.Array, v: jax.Array, c1: jax.Array, c2: jax.Array
     new_m, new_v = m + c1 * (g - m), v + c2 * (g * g - v)
     d = gain * new_m / (jnp.sqrt(new_v) + eps)
     return jnp.where(hit, d, 0), jnp.where(hit, new_m, m), jnp.where(hit, new_v, v)
+
+
+def _update_rows(options: _Options, lists: list, hyper: list) -> list:
+    """The rule for the rows that are named, each once: the gradients of a row that is there twice are added."""
+    (p,), (m,), (v,), (step,), (indices,), (values,) = lists
+    step = step + 1
+    lr, beta1, beta2, eps = (h.astype(p.dtype) for h in hyper)
+    if not indices.shape[1]:
+        return [[p], [m], [v], [step]]
+    rows, ids = jnp.unique(indices[0], return_inverse=True, size=indices.shape[1], fill_value=p.shape[0])
+    g = jnp.zeros_like(values).at[ids].add(-values if options.maximize else values)
+    old_m, old_v = (x.at[rows].get(mode="clip") for x in (m, v))
+    new_m, new_v = old_m + (1 - beta1) * (g - old_m), old_v + (1 - beta2) * (g * g - old_v)
+    t = step.astype(p.dtype)
+    change = lr * jnp.sqrt(1 - beta2**t) / (1 - beta1**t) * new_m / (jnp.sqrt(new_v) + eps)
+    return [[p.at[rows].add(-change, mode="drop")], [m.at[rows].set(new_m, mode="drop")],
+            [v.at[rows].set(new_v, mode="drop")], [step]]  # fmt: skip
 
 
 class SparseAdam(Optimizer):
@@ -70,8 +89,25 @@ class SparseAdam(Optimizer):
         pass  # both kinds of gradients
 
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
-        grads = [g.to_dense() if g.is_sparse else g for g in grads]
-        super()._step_params(group, params, grads, hyper)
+        scaled = getattr(self, "grad_scale", None) is not None or getattr(self, "found_inf", None) is not None
+        dense = []
+        for p, g in zip(params, grads, strict=True):
+            if g.is_sparse and g.sparse_dim() == 1 and not scaled:
+                self._step_rows(group, p, g, hyper)
+            else:
+                dense.append((p, g.to_dense() if g.is_sparse else g))
+        if dense:
+            super()._step_params(group, [p for p, _ in dense], [g for _, g in dense], hyper)
+
+    def _step_rows(self, group: dict[str, Any], p: Tensor, g: Tensor, hyper: list[Any]) -> None:
+        """The update of the rows that a COO gradient names, which touches no others."""
+        state = self.state[p]
+        if "exp_avg" not in state or "step" not in state:
+            with no_grad():
+                self._start([p], group)
+        columns = [[p], [state["exp_avg"]], [state["exp_avg_sq"]], [state["step"]]]
+        record_update("optim.SparseAdam.rows", _update_rows, self._options(group),
+                      [*columns, [g._indices()], [g._values()]], hyper, columns)
 
     @staticmethod
     def rule(options: _Options, h: Hyper, dtype: Any) -> optax.GradientTransformation:

@@ -34,6 +34,7 @@ from .storage import (
     view_strides,
     write_through,
 )
+from .untyped import UntypedStorage
 
 # Aliases known to the engine: the result is the argument itself.
 DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
@@ -433,7 +434,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if self.is_contiguous(memory_format):
             return self
         value = self._get()
-        if value.data is not None and not value.meta.grad:
+        if value.data is not None and not value.meta.grad and not local.scopes:
             return Tensor._of(own(make_value(value.meta, value.data)))
         return Tensor._of(record(SAME, (), (value,)))
 
@@ -449,8 +450,6 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     def untyped_storage(self) -> Any:
         """The storage as bytes."""
-        from .untyped import UntypedStorage
-
         return UntypedStorage(self)
 
     @property
@@ -568,11 +567,11 @@ class Tensor(_Base, metaclass=_LazyMethods):
                 )
             if grad is self:
                 raise RuntimeError("can't assign Variable as its own grad")
-            if grad._value.meta.shape != self._value.meta.shape:
+            if tuple(grad.shape) != self._value.meta.shape:
                 raise RuntimeError(
                     f"assigned grad has data of a different size: {list(grad.shape)} for a tensor of {list(self.shape)}"
                 )
-            if grad._value.meta.dtype != self._value.meta.dtype:
+            if grad.dtype is not self.dtype:
                 raise RuntimeError(
                     f"assigned grad has data of a different type: {grad.dtype} for a tensor of {self.dtype}"
                 )
@@ -683,7 +682,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     def reinforce(self, reward: Any) -> None:
         """Refused, as in PyTorch: see ``torch.distributions``."""
-        raise RuntimeError("reinforce() was removed. Use torch.distributions instead: log_prob gives the score function")
+        raise RuntimeError("reinforce() was removed. Use torch.distributions instead: its log_prob")
 
     def register_hook(self, hook: Any) -> Any:
         """Call ``hook(grad)`` whenever the gradient of the tensor is there; what it returns, if not None, replaces it.
@@ -943,7 +942,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy with a storage of its own, through which gradients flow."""
         value = self._get()
-        if value.data is not None and not value.meta.grad:
+        if value.data is not None and not value.meta.grad and not local.scopes:
             # values are immutable: sharing the array is a copy
             return Tensor._of(own(make_value(value.meta, value.data)))
         return Tensor._of(record(SAME, (), (value,)))
@@ -1063,7 +1062,7 @@ def _slot_before(trace: Any, old: Value) -> int | None:
 
 def _plain(value: Value) -> Value:
     """The value without its history."""
-    if not value.meta.grad:
+    if not value.meta.grad and not local.scopes:  # a scope may tell it from the other by its identity
         return value
     if value.data is not None and value.trace is None:
         return make_value(value.meta.with_grad(NO_GRAD), value.data)
@@ -1162,10 +1161,27 @@ def _move(t: Tensor, place: Any) -> Tensor:
     return Tensor._of(transfer(value, place))
 
 
+#: Copies on their way to a device, and to which; by the values that they are copies of.
+_under_way: weakref.WeakKeyDictionary[Value, tuple[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def start_transfer(value: Value, place: Any) -> None:
+    """Begin to copy a host value to a device, for the first :func:`transfer` of it there."""
+    import jax
+
+    if type(value.data) is np.ndarray and not value.meta.grad and value not in _under_way:
+        with jax.enable_x64(True):
+            _under_way[value] = place, jax.device_put(value.data, place)
+
+
 def transfer(value: Value, place: Any) -> Value:
     """The data at another place, without history."""
     import jax
 
+    if _under_way:
+        found, copy = _under_way.pop(value, (None, None))
+        if found is place:
+            return concrete(copy, place)
     data = read(value)
     with jax.enable_x64(True):
         return concrete(jax.device_put(data, place), place)
@@ -1378,9 +1394,11 @@ def from_jax(array: Any) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """``data`` as a tensor, sharing memory where that is possible."""
+    """``data`` as a tensor, sharing memory where that is possible; a storage as a vector of its bytes."""
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
+    if isinstance(data, UntypedStorage):
+        data = data._bytes()
     if isinstance(data, np.ndarray) and data.ndim and not any(s < 0 for s in data.strides):
         try:
             made = from_numpy(data)

@@ -11,6 +11,7 @@ from . import functions_extra as functions_extra
 from . import functions_index as functions_index
 from . import functions_linalg as functions_linalg
 from . import functions_masked as functions_masked
+from . import functions_quantize as functions_quantize
 from . import functions_random as functions_random
 from . import functions_settings as functions_settings
 from . import functions_shape as functions_shape

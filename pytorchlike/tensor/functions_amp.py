@@ -46,7 +46,7 @@ def _checked(device_type: str) -> str:
     """The device type itself; RuntimeError if it is unknown or has no autocast."""
     if not is_autocast_available(device_type):
         raise RuntimeError(
-            f"autocast does not know device type '{device_type}'; it treats {', '.join(k for k in _DEFAULTS)}"
+            f"autocast does not know device type '{device_type}'; it treats {', '.join(_DEFAULTS)}"
         )
     return device_type
 

@@ -252,7 +252,9 @@ class TypedStorage:
         found = np.frombuffer(buffer, np.uint8, offset=offset)
         n = len(found) // kind.itemsize if count < 0 else count
         if n * kind.itemsize > len(found):
-            raise ValueError(f"buffer has only {len(found)} bytes after offset {offset}, but {n} elements were asked for")
+            raise ValueError(
+                f"buffer has only {len(found)} bytes after offset {offset}, but {n} elements were asked for"
+            )
         elements = found[: n * kind.itemsize].view(kind)
         if not np.dtype(f"{orders[byte_order]}u2").isnative:
             width = kind.itemsize // (2 if kind.kind == "c" else 1)

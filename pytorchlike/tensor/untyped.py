@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,8 @@ __all__ = ["UntypedStorage"]
 class UntypedStorage:
     """The memory that a tensor and its views share, as bytes; what ``Tensor.untyped_storage()`` returns.
 
-    ``UntypedStorage(8)`` is one of 8 zero bytes, ``UntypedStorage([1, 2])`` one of these bytes. Two storages are equal if
-    they are the same memory. ``data_ptr()`` is the address of the first byte (of the host copy on accelerators).
+    ``UntypedStorage(8)`` is one of 8 zero bytes, ``UntypedStorage([1, 2])`` one of these bytes. Two storages are equal
+    if they are the same memory. ``data_ptr()`` is the address of the first byte (of the host copy on accelerators).
     """
 
     __slots__ = ("_device", "_root", "__weakref__")
@@ -36,6 +37,19 @@ class UntypedStorage:
             if alias is not None and alias.chain:
                 source = source._base
         self._root, self._device = source, device
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int | None = None) -> UntypedStorage:
+        """The bytes of a file, by a memory map: read when they are used; writes go to the file if ``shared``.
+
+        nbytes: how many; all if None. Raises RuntimeError if the file is shorter.
+        """
+        found = os.path.getsize(filename)
+        if nbytes is None:
+            nbytes = found
+        elif found < nbytes:
+            raise RuntimeError(f"file {filename} has {found} bytes, fewer than the {nbytes} to be mapped")
+        return cls(np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)) if nbytes else 0)
 
     @property
     def device(self) -> device:

@@ -50,8 +50,8 @@ def assert_close(
     actual, expected:  tensors, NumPy arrays, numbers, None, or sequences and mappings of them.
     rtol, atol:        both or none; by default those of the dtypes (float32: 1.3e-6 and 1e-5; integers: 0).
     equal_nan:         NaNs are close to NaNs.
-    check_device, check_dtype, check_layout, check_stride: whether these must be the same, too; values are brought to the
-                       CPU and to a common dtype where they need not be.
+    check_device, check_dtype, check_layout, check_stride: whether these must be the same, too; values are brought to
+                       the CPU and to a common dtype where they need not be.
     msg:               another message, or a function of the message that was made.
 
     Raises TypeError for inputs that cannot be compared, ValueError if only one tolerance is given.
@@ -215,7 +215,9 @@ def assert_allclose(
     actual: Any, expected: Any, rtol: float | None = None, atol: float | None = None, equal_nan: bool = True,
     msg: str = "",
 ) -> None:  # fmt: skip
-    """:func:`assert_close` as it was called before: NaNs are equal, and dtypes, devices and strides are not compared."""
+    """:func:`assert_close` as it was called before: NaNs are equal, and dtypes, devices and strides are not
+    compared.
+    """
     warnings.warn(
         "`torch.testing.assert_allclose()` is deprecated since 1.12; use `torch.testing.assert_close()`",
         FutureWarning,

@@ -22,9 +22,9 @@ def make_tensor(
     """A tensor with values drawn uniformly from [low, high).
 
     shape:          ints, or one sequence of them.
-    low, high:      by default -9 and 9 for floating-point and complex dtypes (of which real and imaginary parts are drawn)
-                    and [-9, 10) for signed integers, [0, 10) for unsigned ones, {0, 1} for bool. They are cut to what
-                    the dtype can hold.
+    low, high:      by default -9 and 9 for floating-point and complex dtypes (of which real and imaginary parts are
+                    drawn) and [-9, 10) for signed integers, [0, 10) for unsigned ones, {0, 1} for bool. They are cut
+                    to what the dtype can hold.
     noncontiguous:  every second element of a larger tensor. Not together with ``memory_format``.
     exclude_zero:   0 is replaced by the smallest positive number of the dtype (1 for integers).
 
@@ -85,7 +85,10 @@ def _range(dtype: d.dtype, low: float | None, high: float | None, inexact: bool)
     elif low >= high:
         raise ValueError(f"`low` must be less than `high`, but got {low} >= {high}")
     elif high < bounds[0] or low > bounds[1]:
-        raise ValueError(f"The value interval specified by `low` and `high` is [{low}, {high}), but {dtype} only supports "
+        raise ValueError(
+            f"The value interval specified by `low` and `high` is [{low}, {high}), but {dtype} only "
+            f"supports "
+
                          f"{bounds}")  # fmt: skip
     low, high = (float(np.clip(v, *bounds)) if inexact else v for v in (low, high))
     if not inexact:

@@ -59,7 +59,8 @@ def generate_methods_for_privateuse1_backend(*args: Any, **kwargs: Any) -> NoRet
 
 _PARTS = frozenset({
     "backcompat", "benchmark", "bundled_inputs", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic",
-    "dlpack", "flop_counter", "hooks", "mobile_optimizer", "model_zoo", "module_tracker", "safetensors", "tensorboard",
+    "dlpack", "flop_counter", "hooks", "mobile_optimizer", "model_zoo", "module_tracker", "safetensors", "summary",
+    "tensorboard",
 })  # fmt: skip
 
 
@@ -71,7 +72,9 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != f"{__name__}.{name}":
                 raise
-    raise AttributeError(f"module 'torch.utils' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)")
+    raise AttributeError(
+        f"module 'torch.utils' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
+    )
 
 
 def __dir__() -> list[str]:

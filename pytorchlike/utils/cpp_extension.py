@@ -6,8 +6,8 @@ import os
 from typing import Any, NoReturn
 
 __all__ = [
-    "BuildExtension", "CUDA_HOME", "CUDAExtension", "CppExtension", "ROCM_HOME", "SyclExtension", "include_paths", "load",
-    "load_inline",
+    "BuildExtension", "CUDA_HOME", "CUDAExtension", "CppExtension", "ROCM_HOME", "SyclExtension", "include_paths",
+    "load", "load_inline",
 ]  # fmt: skip
 
 #: Where a CUDA toolkit is, as far as the environment says.
@@ -17,7 +17,8 @@ ROCM_HOME: str | None = os.environ.get("ROCM_HOME") or os.environ.get("ROCM_PATH
 
 def _refuse(name: str) -> NoReturn:
     raise NotImplementedError(
-        f"torch.utils.cpp_extension.{name}: C++ and CUDA extensions need PyTorch's binary interface. Write the operator in "
+        f"torch.utils.cpp_extension.{name}: C++ and CUDA extensions need PyTorch's binary interface. Write the "
+        f"operator in "
         "Python (it is compiled), in Pallas, or bind C++ through jax.ffi"
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["RemovableHandle"]
+__all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
 
 
 class RemovableHandle:
@@ -47,3 +49,22 @@ class RemovableHandle:
 
     def __exit__(self, type: Any, value: Any, tb: Any) -> None:
         self.remove()
+
+
+def unserializable_hook(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The hook itself, marked as one that need not be saved, so that :func:`warn_if_has_hooks` passes it over."""
+    f.__torch_unserializable__ = True  # type: ignore[attr-defined]
+    return f
+
+
+def warn_if_has_hooks(tensor: Any) -> None:
+    """Warn of each hook on the gradient of a tensor that is about to be saved, since hooks are not saved with it."""
+    for hooks in (getattr(tensor._value.node, "hooks", None), tensor._hooks):
+        for hook in (hooks or {}).values():
+            if not hasattr(hook, "__torch_unserializable__"):
+                warnings.warn(
+                    f"backward hook {hook!r} on tensor will not be serialized. If that is meant, decorate the "
+                    "function with @torch.utils.hooks.unserializable_hook to suppress this warning",
+                    UserWarning,
+                    stacklevel=2,
+                )

@@ -7,4 +7,6 @@ from typing import Any, NoReturn
 
 def optimize_for_mobile(script_module: Any, *args: Any, **kwargs: Any) -> NoReturn:
     """Refused: there is no TorchScript."""
-    raise NotImplementedError("torch.utils.mobile_optimizer: there is no TorchScript; for other runtimes see torch.export")
+    raise NotImplementedError(
+        "torch.utils.mobile_optimizer: there is no TorchScript; for other runtimes see torch.export"
+    )

@@ -190,6 +190,17 @@ def test_a_failed_check_is_raised_at_the_read_and_changes_nothing(tier, executor
     np.testing.assert_allclose(get(cell.v), [1.0, 0.0, 3.0])
 
 
+def test_flags_of_both_executors_can_wait_for_the_same_read(tier):
+    x = value([1.0, 2.0, 3.0])
+    kept = []
+    for executor in ("ops", "fused", "ops", "fused"):
+        tier(executor)
+        for index in range(3):
+            kept.append(record(PICK, (), (x, value(np.int64(index)))))
+            flush()
+    np.testing.assert_allclose([get(v) for v in kept], [1.0, 2.0, 3.0] * 4)
+
+
 def test_an_interrupted_program_leaves_what_was_before(tier, monkeypatch):
     tier("fused")
     cells, xv = cells_of(), value(np.ones((2, 4)))

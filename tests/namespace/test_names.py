@@ -1,4 +1,6 @@
-"""Parts of the torch namespace that describe the machine, and small protocols: versions, devices, storages, settings."""
+"""Parts of the torch namespace that describe the machine, and small protocols: versions, devices, storages,
+settings.
+"""
 
 import pickle
 import re
@@ -56,7 +58,9 @@ def test_untyped_storage_is_written_through():
 def test_machines_without_gpus():
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    assert torch.cuda.device_count() == 0 and torch.cuda.memory_allocated() == 0 and torch.cuda.get_rng_state_all() == []
+    assert (
+        torch.cuda.device_count() == 0 and torch.cuda.memory_allocated() == 0 and torch.cuda.get_rng_state_all() == []
+    )
     assert not torch.xpu.is_available() and not torch.mps.is_available() and torch.cpu.is_available()
     torch.cuda.manual_seed_all(1)
     torch.cuda.empty_cache()
@@ -91,10 +95,11 @@ def test_settings():
     try:
         matmul.allow_tf32 = True
         assert torch.get_float32_matmul_precision() == "high" and torch.backends.fp32_precision == "tf32"
-        with pytest.raises(RuntimeError, match="one setting"):
-            cudnn.allow_tf32 = False
+        assert cudnn.allow_tf32
+        cudnn.allow_tf32 = False
+        assert not cudnn.allow_tf32 and matmul.allow_tf32
     finally:
-        matmul.allow_tf32 = False
+        matmul.allow_tf32, cudnn.allow_tf32 = False, True
     assert torch.get_float32_matmul_precision() == "highest"
     assert not torch.backends.mkl.is_available() and not torch.backends.openmp.is_available()
 
@@ -107,7 +112,10 @@ def test_hub(tmp_path, monkeypatch):
     torch.hub.set_dir(tmp_path / "hub")
     repo = tmp_path / "repo"
     repo.mkdir()
-    (repo / "hubconf.py").write_text('dependencies = ["torch"]\nimport torch\n\n\ndef net(n=2):\n    "A net."\n    return '
+    (repo / "hubconf.py").write_text(
+        'dependencies = ["torch"]\nimport torch\n\n\ndef net(n=2):\n    "A net."\n    '
+        'return '
+
                                      "torch.nn.Linear(n, 1)\n")  # fmt: skip
     installed = _hook.is_installed()
     try:
@@ -138,7 +146,9 @@ def test_script_is_the_thing_itself():
     net = torch.nn.Linear(2, 2)
     assert torch.jit.script(net) is net and torch.jit.trace(net, torch.ones(1, 2)) is net
     assert torch.jit.isinstance([1, 2], list[int]) and not torch.jit.isinstance(["a"], list[int])
-    assert torch.jit.fork(lambda x: x + 1, 1).wait() == 2 and torch.jit.ignore(net) is net and not torch.jit.is_scripting()
+    assert (
+        torch.jit.fork(lambda x: x + 1, 1).wait() == 2 and torch.jit.ignore(net) is net and not torch.jit.is_scripting()
+    )
     with pytest.raises(NotImplementedError, match="TorchScript"):
         torch.jit.save(net, "x")
     with pytest.raises(NotImplementedError, match="recorded"):
@@ -219,3 +229,24 @@ def test_utilities():
         net[0].register_forward_pre_hook(lambda *a: seen.append(set(tracker.parents)))
         net(torch.ones(1))
     assert seen == [{"Global", "Sequential", "Sequential.0"}]
+
+
+def test_fake_quantisation():
+    x = torch.tensor([-2.0, -0.26, 0.0, 0.14, 2.0], requires_grad=True)
+    y = torch.fake_quantize_per_tensor_affine(x, 0.1, 3, -8, 7)
+    torch.testing.assert_close(y, torch.tensor([-1.1, -0.3, 0.0, 0.1, 0.4]))
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 1, 1, 1, 0]
+    rows = torch.tensor([[0.26, 9.0], [0.26, 9.0]])
+    y = torch.fake_quantize_per_channel_affine(
+        rows, torch.tensor([0.1, 1.0]), torch.zeros(2, dtype=torch.int32), 0, 0, 9
+    )
+    torch.testing.assert_close(y, torch.tensor([[0.3, 0.9], [0.0, 9.0]]))
+    with pytest.raises(RuntimeError, match="quant_min"):
+        torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 5, 1)
+
+
+def test_modules_with_a_padding_row_are_made_on_meta():
+    with torch.device("meta"):
+        table = torch.nn.Embedding(5, 3, padding_idx=1)
+    assert table.weight.is_meta and table(torch.zeros(2, dtype=torch.int64, device="meta")).shape == (2, 3)

@@ -1,4 +1,6 @@
-"""``python -m pytorchlike``: unmodified programs run as under Python itself, with ``import torch`` meaning this package."""
+"""``python -m pytorchlike``: unmodified programs run as under Python itself, with ``import torch`` meaning this
+package.
+"""
 
 import os
 import signal
@@ -14,12 +16,17 @@ import pytorchlike
 ROOT = Path(pytorchlike.__file__).parent.parent
 
 
-def run(*args, cwd, check=True, stdin=None):
+def start(*args, cwd):
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", "pytorchlike", *map(str, args)], capture_output=True, text=True, cwd=cwd,
-                          env=env, timeout=300, input=stdin)  # fmt: skip
-    assert not check or done.returncode == 0, done.stderr
-    return done
+    return subprocess.Popen([sys.executable, "-m", "pytorchlike", *map(str, args)], cwd=cwd, env=env, text=True,
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+
+def run_all(*commands, cwd):
+    """(status, stdout, stderr) of several programs that run at the same time."""
+    running = [start(*command, cwd=cwd) for command in commands]
+    told = [program.communicate(timeout=300) for program in running]
+    return [(program.returncode, *text) for program, text in zip(running, told, strict=True)]
 
 
 def write(path, text):
@@ -77,11 +84,13 @@ PROGRAM = """
 def test_a_program_with_processes(tmp_path):
     write(tmp_path / "beside.py", "import torch\n")
     script = write(tmp_path / "program.py", PROGRAM)
-    out = run(script, "-x", "1", cwd=tmp_path.parent).stdout.splitlines()
-    assert out[0] == "['-x', '1'] True" and sorted(out[1:3]) == ["child 10", "child 11"] and out[3] == "True"
+    ((status, out, err),) = run_all((script, "-x", "1"), cwd=tmp_path.parent)
+    assert status == 0, err
+    lines = out.splitlines()
+    assert lines[0] == "['-x', '1'] True" and sorted(lines[1:3]) == ["child 10", "child 11"] and lines[3] == "True"
 
 
-def test_the_end_of_a_program(tmp_path):
+def test_how_programs_end_and_begin(tmp_path):
     script = write(tmp_path / "ends.py", """
         import sys, os, signal
         def inner():
@@ -90,40 +99,40 @@ def test_the_end_of_a_program(tmp_path):
         how = sys.argv[1]
         if how == "error": inner()
         if how == "exit": sys.exit(7)
-        if how == "text": sys.exit("said")
         if how == "missing": import torch.no_such_part
         if how == "interrupt": os.kill(os.getpid(), signal.SIGINT)
     """)  # fmt: skip
-    done = run(script, "error", cwd=tmp_path, check=False)
-    lines = done.stderr.splitlines()
-    assert done.returncode == 1 and lines[0].startswith("Traceback")
-    assert f'File "{script}", line 7, in <module>' in lines[1] and any("line 5, in inner" in line for line in lines)
-    assert "_run.py" not in done.stderr and "must match the size of tensor b (3)" in done.stderr
-    assert run(script, "exit", cwd=tmp_path, check=False).returncode == 7
-    done = run(script, "text", cwd=tmp_path, check=False)
-    assert done.returncode == 1 and done.stderr.strip() == "said"
-    done = run(script, "missing", cwd=tmp_path, check=False)
-    assert "No module named 'torch.no_such_part'" in done.stderr and "docs/differences.md" in done.stderr
-    assert run(script, "interrupt", cwd=tmp_path, check=False).returncode == -signal.SIGINT
-
-
-def test_modules_packages_and_what_is_no_program(tmp_path):
+    wrong = write(tmp_path / "wrong.py", "x = = 1\n")
     package = tmp_path / "some_package"
     package.mkdir()
     write(package / "__init__.py", "")
-    write(package / "__main__.py", "import sys, torch\nprint(__name__, __package__, sys.argv[1:], torch.ones(1).item())\n")
-    assert run("-m", "some_package", "a", cwd=tmp_path).stdout.strip() == "__main__ some_package ['a'] 1.0"
-    assert run(package, cwd=tmp_path).stdout.strip() == "__main__  [] 1.0"
-    assert run("-", cwd=tmp_path, stdin="import torch; print(torch.zeros(1).item())").stdout.strip() == "0.0"
-    assert run("no_such.py", cwd=tmp_path, check=False).returncode == 2
-    assert "No module named no_such" in run("-m", "no_such", cwd=tmp_path, check=False).stderr
-    done = run(write(tmp_path / "wrong.py", "x = = 1\n"), cwd=tmp_path, check=False)
-    assert done.returncode == 1 and "SyntaxError" in done.stderr and "_run.py" not in done.stderr
+    write(
+        package / "__main__.py", "import sys, torch\nprint(__name__, __package__, sys.argv[1:], torch.ones(1).item())\n"
+    )
+    error, ended, missing, interrupted, unread, module, folder = run_all(
+        (script, "error"), (script, "exit"), (script, "missing"), (script, "interrupt"), (wrong,),
+        ("-m", "some_package", "a"), (package,), cwd=tmp_path,
+    )  # fmt: skip
+    lines = error[2].splitlines()
+    assert error[0] == 1 and lines[0].startswith("Traceback")
+    assert f'File "{script}", line 7, in <module>' in lines[1] and any("line 5, in inner" in line for line in lines)
+    assert "_run.py" not in error[2] and "must match the size of tensor b (3)" in error[2]
+    assert ended == (7, "", "") and interrupted[0] == -signal.SIGINT
+    assert "No module named 'torch.no_such_part'" in missing[2] and "docs/differences.md" in missing[2]
+    assert unread[0] == 1 and "SyntaxError" in unread[2] and "_run.py" not in unread[2]
+    assert module[1].strip() == "__main__ some_package ['a'] 1.0" and folder[1].strip() == "__main__  [] 1.0"
 
 
-def test_report_and_check(tmp_path):
-    out = run(cwd=tmp_path).stdout
-    assert "pytorchlike  " in out and "devices" in out and "cache" in out and "safetensors" in out
+def test_report_and_check(tmp_path, capsys):
+    from pytorchlike.__main__ import main
+
+    def told(*args):
+        status = main([str(a) for a in args])
+        return status, *capsys.readouterr()
+
+    status, out, _ = told()
+    assert status == 0 and all(word in out for word in ("pytorchlike  ", "devices", "cache", "safetensors"))
+    assert told("no_such.py")[0] == 2 and told("--nonsense")[0] == 2 and "SCRIPT" in told("--help")[1]
     script = write(tmp_path / "uses.py", """\
         import torch, torch.nn as nn
         import torch.nn.functional as F
@@ -133,15 +142,14 @@ def test_report_and_check(tmp_path):
         torch.jit.script(nn.Linear)
         x.share_memory_()
     """)  # fmt: skip
-    done = run("check", script, cwd=tmp_path, check=False)
-    found = [line.split(": ", 1)[0].rpartition(":")[2] + " " + line.split(": ", 1)[1] for line in done.stdout.splitlines()]
-    assert done.returncode == 1
-    assert [f.split(":")[0] for f in found] == [
-        "3 torch.utils.data.NoSuchLoader is missing", "5 torch.nn.functional.no_such_either is missing",
-        "5 torch.no_such is missing", "6 torch.jit.script differs", "7 Tensor.share_memory_ differs",
+    status, out, _ = told("check", script)
+    found = [line.removeprefix(f"{script}:").split(": ")[:2] for line in out.splitlines()]
+    assert status == 1 and found == [
+        ["3", "torch.utils.data.NoSuchLoader is missing"], ["5", "torch.nn.functional.no_such_either is missing"],
+        ["5", "torch.no_such is missing"], ["6", "torch.jit.script differs"], ["7", "Tensor.share_memory_ differs"],
     ]  # fmt: skip
-    done = run("check", write(tmp_path / "fine.py", "import torch\ntorch.nn.Linear(1, 1)\n"), cwd=tmp_path)
-    assert "every name" in done.stdout
+    status, out, _ = told("check", write(tmp_path / "fine.py", "import torch\ntorch.nn.Linear(1, 1)\n"))
+    assert status == 0 and "every name" in out
 
 
 def test_installing_and_uninstalling():

@@ -9,25 +9,45 @@ close = torch.testing.assert_close
 A, B = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 2.5, 3.1])
 
 
-@pytest.mark.parametrize(("error", "text", "args", "how"), [
-    (AssertionError, "Tensor-likes are not close!\n\nMismatched elements: 2 / 3 (66.7%)\nGreatest absolute difference: 0.5 "
-     "at index (1,) (up to 1e-05 allowed)\nGreatest relative difference: 0.20000000298023224 at index (1,) (up to 1.3e-06 "
-     "allowed)", (A, B), {}),
-    (AssertionError, "The values for attribute 'dtype' do not match: torch.float32 != torch.float64.", (A, B.double()), {}),
-    (AssertionError, "The values for attribute 'shape' do not match: torch.Size([3]) != torch.Size([2]).", (A, B[:2]), {}),
-    (AssertionError, "The (d)types do not match: <class 'int'> != <class 'float'>.", (1, 1.5), {}),
-    (AssertionError, "Scalars are not equal!\n\nExpected 2 but got 1.\nAbsolute difference: 1\nRelative difference: 0.5",
-     (1, 2), {}),
-    (AssertionError, "Tensor-likes are not equal!\n\nMismatched elements: 1 / 2 (50.0%)\nGreatest absolute difference: 1 at "
-     "index (1,)\nGreatest relative difference: 0.3333333432674408 at index (1,)",
-     (torch.tensor([1, 2]), torch.tensor([1, 3])), {}),
-    (AssertionError, "The length of the sequences mismatch: 1 != 2", ([A], [A, A]), {}),
-    (AssertionError, "Booleans mismatch: True is not False", (True, False), {}),
-    (AssertionError, "told", (1, 2), {"msg": "told"}),
-    (TypeError, "No comparison pair was able to handle inputs of type <class 'str'> and <class 'str'>.", ("a", "a"), {}),
-    (ValueError, "Both 'rtol' and 'atol' must be either specified or omitted, but got no atol.", (A, B), {"rtol": 1}),
-])  # fmt: skip
-def test_messages(error, text, args, how):
+CASES = [
+    (
+        AssertionError, (A, B), {},
+        "Tensor-likes are not close!\n\nMismatched elements: 2 / 3 (66.7%)\n"
+        "Greatest absolute difference: 0.5 at index (1,) (up to 1e-05 allowed)\n"
+        "Greatest relative difference: 0.20000000298023224 at index (1,) (up to 1.3e-06 allowed)",
+    ), (
+        AssertionError, (A, B.double()), {},
+        "The values for attribute 'dtype' do not match: torch.float32 != torch.float64.",
+    ), (
+        AssertionError, (A, B[:2]), {},
+        "The values for attribute 'shape' do not match: torch.Size([3]) != torch.Size([2]).",
+    ), (
+        AssertionError, (1, 1.5), {}, "The (d)types do not match: <class 'int'> != <class 'float'>.",
+    ), (
+        AssertionError, (1, 2), {},
+        "Scalars are not equal!\n\nExpected 2 but got 1.\nAbsolute difference: 1\nRelative difference: 0.5",
+    ), (
+        AssertionError, (torch.tensor([1, 2]), torch.tensor([1, 3])), {},
+        "Tensor-likes are not equal!\n\nMismatched elements: 1 / 2 (50.0%)\n"
+        "Greatest absolute difference: 1 at index (1,)\n"
+        "Greatest relative difference: 0.3333333432674408 at index (1,)",
+    ), (
+        AssertionError, ([A], [A, A]), {}, "The length of the sequences mismatch: 1 != 2",
+    ), (
+        AssertionError, (True, False), {}, "Booleans mismatch: True is not False",
+    ), (
+        AssertionError, (1, 2), {"msg": "told"}, "told",
+    ), (
+        TypeError, ("a", "a"), {},
+        "No comparison pair was able to handle inputs of type <class 'str'> and <class 'str'>.",
+    ), (
+        ValueError, (A, B), {"rtol": 1}, "Both 'rtol' and 'atol' must be either specified or omitted, but got no atol.",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "args", "how", "text"), CASES)
+def test_messages(error, args, how, text):
     with pytest.raises(error) as found:
         close(*args, **how)
     assert str(found.value) == text

@@ -198,7 +198,8 @@ def test_softmax_over_what_is_stored():
 def test_turning_and_indexing():
     for s in (coo(A), doubled(A)):
         for got, want in ((s.t(), A.T), (s.T, A.T), (s.transpose(0, 1), A.T), (s.permute(1, 0), A.T),
-                          (s.unsqueeze(1), A[:, None]), (s.unsqueeze(1).squeeze(1), A), (s[1], A[1]), (s[1, 2], A[1, 2]),
+                          (s.unsqueeze(1), A[:, None]), (s.unsqueeze(1).squeeze(1), A), (s[1], A[1]),
+                          (s[1, 2], A[1, 2]),
                           (s[:, 2], A[:, 2]), (s[None], A[None]), (s[..., 1], A[:, 1]), (s[1:3], A[1:3]),
                           (s.select(1, 2), A[:, 2]), (s.narrow(1, 1, 2), A[:, 1:3]),
                           (s.index_select(0, torch.tensor([3, 1, 1])), A[[3, 1, 1]])):  # fmt: skip

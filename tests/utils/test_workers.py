@@ -431,3 +431,71 @@ def test_nothing_is_left_when_the_program_is_stopped(number, code):
         assert program.returncode == code
     assert gone(pids)
     assert not {name for name in set(os.listdir("/dev/shm")) - before if "pytorchlike" in name or "psm_" in name}
+
+
+def test_pinned_batches_are_on_their_way_to_the_accelerator(monkeypatch):
+    """The batch that is handed out, and the one after if it has arrived, so that .to(device) finds copies begun."""
+    import jax
+
+    from pytorchlike.tensor import _tensor
+    from pytorchlike.utils.data._utils import ahead
+
+    device = jax.devices()[0]  # stands for an accelerator
+    monkeypatch.setattr(ahead, "destination", lambda name: device)
+
+    class Custom:
+        pinned = False
+
+        def pin_memory(self):
+            self.pinned = True
+            return self
+
+    data = Numbers(lambda i: {"x": np.full(3000, i), "pair": (torch.ones(2), i)}, 8)
+    for workers in (0, 1):
+        batches = iter(DataLoader(data, 2, num_workers=workers, pin_memory=True))
+        batch = next(batches)
+        value = batch["x"]._get()
+        copy = _tensor._under_way[value][1]
+        assert batch["pair"][1]._get() in _tensor._under_way
+        assert _tensor.transfer(value, device).data is copy and value not in _tensor._under_way
+        assert _tensor.transfer(value, device).data is not copy  # it is used once; later ones are copies of their own
+        batch["x"].add_(1)
+        assert batch["x"]._get() not in _tensor._under_way
+        if workers:
+            until = time.monotonic() + 10
+            while not batches.answers and time.monotonic() < until:
+                time.sleep(0.02)
+                batches._look_ahead()
+            assert batches.answers[1]["x"]._get() in _tensor._under_way
+        assert [b["x"][0, 0].item() for b in batches] == [2, 4, 6]
+        del batch, batches, value, copy
+        gc.collect()
+        assert len(_tensor._under_way) <= 4
+    got = next(iter(DataLoader(Numbers(lambda i: Custom(), 2), None, pin_memory=True, collate_fn=lambda x: x)))
+    assert got.pinned
+
+
+def test_what_the_dataset_computes_is_not_compiled():
+    """Random augmentation gives a different graph for each batch: it must not become part of the training step."""
+    rng = random.Random(0)
+
+    def make(i):
+        x = torch.arange(4.0) * (i + 1)
+        for _ in range(rng.randrange(4)):
+            x = (x + 1).flip(0) if rng.random() < 0.5 else x.clamp(min=1).roll(1)
+        return x
+
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def epoch():
+        for x in DataLoader(Numbers(make, 24), 3):
+            optimizer.zero_grad()
+            model(x).square().mean().backward()
+            optimizer.step()
+
+    epoch()
+    before = torch.compiler.stats()
+    epoch()
+    after = torch.compiler.stats()
+    assert after["compiles"] == before["compiles"]

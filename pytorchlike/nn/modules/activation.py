@@ -529,7 +529,14 @@ class MultiheadAttention(Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
                 need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
                 is_causal: bool = False) -> tuple[Tensor, Tensor | None]:
-        """(output, weights); see the class."""
+        """(output, weights); see the class.  Nested tensors attend within their components, without weights."""
+        if query.is_nested:
+            from ...nested._ops import attend_padded
+
+            if key_padding_mask is not None or attn_mask is not None or need_weights or not self.batch_first:
+                raise NotImplementedError("MultiheadAttention: nested tensors need batch_first=True and "
+                                          "need_weights=False, and take no masks")
+            return attend_padded(self, query, key, value), None
         swap = self.batch_first and query.dim() == 3
         if swap:
             # One transpose where two arguments are one tensor: self-attention is then still seen as such.

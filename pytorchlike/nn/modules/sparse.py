@@ -53,7 +53,8 @@ class Embedding(_Table):
     Shapes:      indices (*) -> (*, embedding_dim).
     Parameters:  weight (num_embeddings, embedding_dim), standard normal; row padding_idx zero.
     padding_idx: a row that gets no gradient. max_norm: rows used are first scaled down, in place, to at most this
-    ``norm_type`` norm. scale_grad_by_freq: gradients are divided by how often the row occurs. sparse is accepted.
+    ``norm_type`` norm. scale_grad_by_freq: gradients are divided by how often the row occurs. sparse: the gradient
+    of the weight is a COO tensor of the rows used.
     Raises:      AssertionError if padding_idx is no row; IndexError for indices outside the table.
     """
 

@@ -63,10 +63,15 @@ class Compare:
         unit, scale = select_unit(min(m.median for m in group))
         heads = ["", *(str(c or "") for c in columns)]
         names = [f"{name} ({threads} thr){f' [{env}]' if env else ''}" for threads, env, name in rows]
-        text = [[name, *(self._cell(cells.get((r, c)), scale) for c in columns)] for name, r in zip(names, rows, strict=True)]
+        text = [
+            [name, *(self._cell(cells.get((r, c)), scale) for c in columns)]
+            for name, r in zip(names, rows, strict=True)
+        ]
         widths = [max(len(line[i]) for line in (heads, *text)) for i in range(len(heads))]
         out = [f"[{group[0].task_spec.label or ''}]".center(sum(widths) + 3 * len(widths), "-")]
-        out.append("  |  ".join(h.rjust(w) if i else h.ljust(w) for i, (h, w) in enumerate(zip(heads, widths, strict=True))))
+        out.append(
+            "  |  ".join(h.rjust(w) if i else h.ljust(w) for i, (h, w) in enumerate(zip(heads, widths, strict=True)))
+        )
         for r, line in zip(rows, text, strict=True):
             shown = [c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
             for i, c in enumerate(columns):

@@ -107,7 +107,8 @@ class Measurement:
         for each in measurements:
             groups.setdefault(each.task_spec, []).append(each)
         return [
-            Measurement(1, [t for m in group for t in m.times], spec, group[0].metadata) for spec, group in groups.items()
+            Measurement(1, [t for m in group for t in m.times], spec, group[0].metadata)
+            for spec, group in groups.items()
         ]
 
     def __repr__(self) -> str:
@@ -121,7 +122,9 @@ class Measurement:
         ]
         if len(self.times) > 3:
             lines.append(f"  IQR:    {trim_sigfig(self.iqr / scale, 3):g} {unit}")
-        lines.append(f"  {runs}per measurement, {self.task_spec.num_threads} thread{'s' * (self.task_spec.num_threads > 1)}")
+        lines.append(
+            f"  {runs}per measurement, {self.task_spec.num_threads} thread{'s' * (self.task_spec.num_threads > 1)}"
+        )
         if self.has_warnings:
             lines.append(f"  WARNING: the times spread by {self.iqr / self.median * 100:.0f}% of their median")
         return "\n".join(lines)

@@ -65,7 +65,9 @@ class Timer:
         if not isinstance(stmt, str):
             raise ValueError(f"Currently only a `str` stmt is supported, got {type(stmt).__name__}.")
         if language in (Language.CPP, "cpp", "c++", "C++") or global_setup:
-            raise NotImplementedError("benchmark.Timer: only Python can be timed, not C++ (and global_setup is for C++)")
+            raise NotImplementedError(
+                "benchmark.Timer: only Python can be timed, not C++ (and global_setup is for C++)"
+            )
         stmt, setup = (textwrap.dedent(text).strip("\n") for text in (stmt, setup))
         self._globals = dict(globals or {})
         self._globals.setdefault("torch", __import__(__name__.partition(".")[0]))
@@ -136,4 +138,6 @@ class Timer:
 
     def collect_callgrind(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: instructions are not counted."""
-        raise NotImplementedError("collect_callgrind: counting instructions under Valgrind says little of compiled programs")
+        raise NotImplementedError(
+            "collect_callgrind: counting instructions under Valgrind says little of compiled programs"
+        )

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
-import jax
-
 from ...engine import host
 from ...tensor.random import Generator
 from ._random import draw_seed
+from ._utils import ahead
 from ._utils.collate import default_collate as default_collate
 from ._utils.collate import default_convert as default_convert
 from ._utils.fetch import IterableFetcher, MapFetcher
@@ -46,8 +45,8 @@ class DataLoader(Generic[_T_co]):
     a ``batch_sampler`` of lists of indices. ``collate_fn``: samples -> batch (`default_collate`; `default_convert`
     without batching). ``drop_last``: leave out a last smaller batch. ``generator``: for shuffling and the workers'
     seeds.
-    ``pin_memory``: accepted; JAX has no page-locked host memory to ask for, it stages transfers itself.
-
+    ``pin_memory``: batches, with workers also the one after, are on their way to the accelerator when they are handed
+    out, so that ``.to(device)`` finds them there; one batch more on the device. ``pin_memory_device``: which one.
 
     Workers: ``num_workers`` processes, each with a copy of the dataset, load batches in advance, ``prefetch_factor``
     (2) each; batches come in order unless ``in_order`` is False. Arrays and tensors arrive through shared memory. An
@@ -248,7 +247,8 @@ class _Iterator:
     """One pass over a loader's batches."""
 
     def __init__(self, loader: DataLoader) -> None:
-        if loader.pin_memory and jax.default_backend() == "cpu":
+        self.destination = ahead.destination(loader.pin_memory_device) if loader.pin_memory else None
+        if loader.pin_memory and self.destination is None:
             warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then device pinned memory "
                           "won't be used.", stacklevel=4)
         self.loader = loader
@@ -287,6 +287,9 @@ class _Iterator:
     def _next(self) -> Any:
         raise NotImplementedError
 
+    def _look_ahead(self) -> None:
+        """Begin to copy the batch after this one to the device, if it is there already."""
+
     def __iter__(self) -> "_Iterator":
         return self
 
@@ -296,6 +299,9 @@ class _Iterator:
         except StopIteration:
             self.ended = True
             raise
+        if self.destination is not None:
+            batch = ahead.start(batch, self.destination)
+            self._look_ahead()
         self.handed_out += 1
         if self.counted is not None and self.handed_out > self.counted:
             warnings.warn(f"Length of IterableDataset {self.loader.dataset} was reported to be {self.counted} (when "
@@ -426,12 +432,24 @@ class _WorkersIterator(_Iterator):
                 return answer
             if self.pool.closed:
                 raise RuntimeError("DataLoader: its workers have ended after an error; begin a new iteration")
-            for worker, number, answer in self.pool.receive(self.loader.timeout):
-                self.tasks[worker] -= 1
-                self.answers[number] = answer
-                if isinstance(answer, Ended):
-                    self.active[worker] = False
+            self._collect()
         raise StopIteration
+
+    def _collect(self, block: bool = True) -> None:
+        for worker, number, answer in self.pool.receive(self.loader.timeout, block):
+            self.tasks[worker] -= 1
+            self.answers[number] = answer
+            if isinstance(answer, Ended):
+                self.active[worker] = False
+
+    def _look_ahead(self) -> None:
+        if self.pool.closed or not self.loader.in_order:
+            return
+        if self.expected < self.sent and self.expected not in self.answers:
+            self._collect(block=False)
+        following = self.answers.get(self.expected)
+        if following is not None and not isinstance(following, (Ended, Failure)):
+            self.answers[self.expected] = ahead.start(following, self.destination)
 
     def _finish(self) -> None:
         if not self.loader.persistent_workers:

@@ -132,8 +132,8 @@ class Pool:
         except OSError:  # it has ended, which `receive` will find and explain
             pass
 
-    def receive(self, timeout: float) -> list[tuple[int, int, Any]]:
-        """Answers that have arrived, as (worker, number, answer); waits for one.
+    def receive(self, timeout: float, block: bool = True) -> list[tuple[int, int, Any]]:
+        """Answers that have arrived, as (worker, number, answer); waits for one, unless ``block`` is False.
 
         RuntimeError if a worker has ended or, with ``timeout``, if none answers in so many seconds; all are ended then.
         """
@@ -141,8 +141,10 @@ class Pool:
         until = time.monotonic() + timeout if timeout > 0 else None
         answers: list[tuple[int, int, Any]] = []
         while not answers:
-            left = None if until is None else max(0.0, until - time.monotonic())
+            left = 0.0 if not block else None if until is None else max(0.0, until - time.monotonic())
             ready = wait(by_connection, left)
+            if not ready and not block:
+                break
             if not ready:
                 pids = ", ".join(map(str, self.pids))
                 self.close(0.0)
@@ -153,6 +155,8 @@ class Pool:
                 try:
                     number, answer = worker.receiver.receive(self.epoch)
                 except (EOFError, ConnectionResetError):
+                    if not block:  # those who wait for its answer will hear of it
+                        return answers
                     why = worker.why_it_ended()
                     self.close(_STEP)
                     raise RuntimeError(why + ". Run with num_workers=0 to see an error of the dataset's.") from None

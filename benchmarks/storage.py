@@ -1,0 +1,182 @@
+"""Saving, loading and data loading beside PyTorch: ``python -m benchmarks.storage [--rounds N] [--mb N] [case ...]``.
+
+Each measurement is a process of its own; the libraries take turns, and the ratios within the rounds count. Without
+PyTorch only our own times are shown. Files are read from the page cache: the disk is not what is measured.
+
+save, load, mmap:   a state dict of ``--mb`` megabytes in 40 tensors; mmap: every tensor is summed after loading.
+safetensors:        load_file, every tensor summed.
+state_dict:         a module's load_state_dict(assign=True) from a mapped file; its peak memory over the file's size.
+images0 … images2:  pictures a second, decoded by Pillow and augmented with NumPy, with that many workers.
+tensors0 … tensors2: the same augmented with tensor operations in ``__getitem__``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+CASES = ["save", "load", "mmap", "safetensors", "state_dict", "images0", "images1", "images2", "tensors0", "tensors1",
+         "tensors2"]  # fmt: skip
+_TENSORS = 40
+
+
+def _state(torch: Any, megabytes: int) -> dict[str, Any]:
+    rng, rows = np.random.default_rng(0), (megabytes << 20) // 4 // 1024 // _TENSORS
+    return {
+        f"layer{i}.weight": torch.from_numpy(rng.standard_normal((rows, 1024), np.float32)).clone()
+        for i in range(_TENSORS)
+    }
+
+
+def _seconds(run: Any) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _total(tensors: Any) -> float:
+    return sum(float(t.sum()) for t in tensors)
+
+
+def _peak() -> int:
+    """Peak resident size in bytes since it was last reset."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
+
+
+def _files(torch: Any, case: str, path: str, megabytes: int) -> list[float]:
+    if case == "save":
+        state = _state(torch, megabytes)
+        _total(state.values())
+        torch.save(state, path)
+        return [_seconds(lambda: torch.save(state, path))]
+    if case == "safetensors":
+        files = importlib.import_module(
+            "safetensors.torch" if torch.__name__ == "torch" else "pytorchlike.utils.safetensors"
+        )
+        if not os.path.exists(path + ".safetensors"):
+            files.save_file(_state(torch, megabytes), path + ".safetensors")
+        return [_seconds(lambda: _total(files.load_file(path + ".safetensors").values()))]
+    if not os.path.exists(path):
+        torch.save(_state(torch, megabytes), path)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.storage", *sys.argv[1:]])  # measured freshly
+    if case != "state_dict":
+        return [_seconds(lambda: _total(torch.load(path, mmap=case == "mmap").values()) if case == "mmap"
+                         else torch.load(path))]  # fmt: skip
+    module = torch.nn.Module()
+    for i in range(_TENSORS):
+        layer = torch.nn.Module()
+        layer.weight = torch.nn.Parameter(torch.empty((megabytes << 20) // 4 // 1024 // _TENSORS, 1024, device="meta"))
+        module.add_module(f"layer{i}", layer)
+    _total([torch.ones(2, 2)])
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = _peak()
+
+    def run() -> None:
+        module.load_state_dict(torch.load(path, mmap=True), assign=True)
+        _total(p.detach() for p in module.parameters())
+
+    return [_seconds(run), (_peak() - before) / (megabytes << 20)]
+
+
+class _Pictures:
+    """JPEGs from memory, cropped, mirrored and normalised at random."""
+
+    def __init__(self, torch: Any, tensors: bool, n: int = 600) -> None:
+        from PIL import Image
+
+        rng = np.random.default_rng(0)
+        self.files, self.torch, self.tensors, self.n = [], torch, tensors, n
+        for _ in range(8):
+            small = Image.fromarray(rng.integers(0, 255, (24, 24, 3), np.uint8)).resize((192, 192), Image.BICUBIC)
+            small.save(file := io.BytesIO(), "JPEG", quality=90)
+            self.files.append(file.getvalue())
+        self.mean, self.std = np.float32([0.48, 0.45, 0.4]), np.float32([0.23, 0.22, 0.22])
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        picture = np.array(Image.open(io.BytesIO(self.files[i % 8])))
+        return (self._by_tensors if self.tensors else self._by_numpy)(picture), i % 10
+
+    def _by_numpy(self, picture: np.ndarray) -> Any:
+        top, left = np.random.randint(0, 32, 2)
+        x = picture[top : top + 160, left : left + 160].astype(np.float32) / 255
+        if np.random.rand() < 0.5:
+            x = x[:, ::-1]
+        return self.torch.from_numpy(np.ascontiguousarray(((x - self.mean) / self.std).transpose(2, 0, 1)))
+
+    def _by_tensors(self, picture: np.ndarray) -> Any:
+        torch = self.torch
+        top, left = torch.randint(0, 32, (2,)).tolist()
+        x = torch.from_numpy(picture).permute(2, 0, 1)[:, top : top + 160, left : left + 160].float().div(255)
+        if torch.rand(1).item() < 0.5:
+            x = x.flip(-1)
+        return (x - torch.from_numpy(self.mean)[:, None, None]) / torch.from_numpy(self.std)[:, None, None]
+
+
+def _data(torch: Any, case: str) -> list[float]:
+    data, workers = _Pictures(torch, case.startswith("tensors")), int(case[-1])
+    loader = torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    for _ in loader:
+        pass
+    return [_seconds(lambda: [float(x[0, 0, 0, 0]) for x, _ in loader])]
+
+
+def _child(library: str, case: str, folder: str, megabytes: int) -> None:
+    torch = importlib.import_module(library)
+    importlib.import_module(f"{library}.utils.data")
+    files = not case[-1].isdigit()
+    path = os.path.join(folder, f"{library}.pt")
+    print(*(_files(torch, case, path, megabytes) if files else _data(torch, case)))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", default=CASES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mb", type=int, default=500)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        library, folder = options.child
+        _child(library, options.cases[0], folder, options.mb)
+        return
+    libraries = ["pytorchlike"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
+    with tempfile.TemporaryDirectory() as folder:
+        for case in options.cases:
+            taken: dict[str, list[list[float]]] = {name: [] for name in libraries}
+            for k in range(options.rounds):
+                for name in libraries[:: 1 if k % 2 else -1]:
+                    command = [sys.executable, "-m", "benchmarks.storage", case, "--mb", str(options.mb)]
+                    command += ["--child", name, folder]
+                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                    taken[name].append([float(x) for x in done.stdout.split()])
+            times = {name: statistics.median(t[0] for t in runs) for name, runs in taken.items()}
+            line = f"{case:12}" + "".join(f"{name} {t:8.3f} s   " for name, t in times.items())
+            if len(libraries) > 1:
+                ratios = [a[0] / b[0] for a, b in zip(taken["pytorchlike"], taken["torch"], strict=True)]
+                line += f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            if case == "state_dict":
+                line += "   peak/file " + ", ".join(f"{max(t[1] for t in runs):.2f}" for runs in taken.values())
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

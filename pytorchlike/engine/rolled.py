@@ -1,0 +1,339 @@
+"""Loops that Python unrolled, rolled up again.
+
+A recurrence written as a Python loop – a cell called for each time step – is recorded step after step.  Compiled as it
+stands, XLA takes minutes for a few hundred steps, and the result is slower than a loop.  So before a trace becomes a
+program, runs of calls that repeat are found and become one ``lax.scan``: what a round takes of the round before is the
+carry, what all rounds take alike is closed over, what each takes for itself is stacked.  Gradients are those of the scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .meta import Meta
+from .op import Wide, kernel_for
+from .trie import Call, Reverse
+
+#: Fewer rounds are left as they are: unrolled they compile quickly, and run more quickly.
+ROUNDS = 8
+#: Calls of a round, at most.
+LONGEST = 256
+
+
+class Loop:
+    """A run of calls that repeats.
+
+    calls: one round, with slots of their own.   rounds: how often.
+    fixed: slots that all rounds take.   carry: (slot taken by the first round, position of the result that the next one
+    takes).   each: for each array that rounds take for themselves, its slots.   numbers: the same for numbers.
+    outs: slots of results that are needed outside, each (position among the round's results, round).
+    """
+
+    __slots__ = ("calls", "rounds", "fixed", "carry", "each", "numbers", "outs", "out_slots", "out_metas", "wrt_slots",
+                 "wrt", "results", "metas", "all_calls", "op", "slots", "kernel", "place", "location")  # fmt: skip
+
+
+class _Opaque:
+    """Stands for the operation of a loop where only its flags are asked for."""
+
+    name, alias, inplace, leaf, walk, saves = "loop", False, 0, False, None, True
+
+
+def _kind(call: Call) -> Any:
+    """What calls have in common that may be rounds of one loop; None for those that must stand alone."""
+    op = call.op
+    if op.leaf or op.inplace or op.walk is not None or isinstance(call.place, str):
+        return None
+    pattern = tuple(
+        [int if type(i) is int else None if i is None else (i.type,) if type(i) is Wide else (i[0],) for i in call.ins]
+    )
+    return (op, call.static, call.mode, pattern, call.metas, call.outs, call.place, call.tracked)
+
+
+def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple[Any, ...]:
+    """The steps with repeated runs as loops.  ``wanted``: slots that must come out."""
+    if len(steps) < 2 * ROUNDS:
+        return tuple(steps)
+    interior: set[int] = set()
+    for e in steps:
+        if type(e) is Reverse:
+            interior.update(s for s, m in e.outs)
+    ids: dict[Any, int] = {}
+    kinds: list[int] = []
+    for k, e in enumerate(steps):
+        kind = _kind(e) if type(e) is Call else None
+        kinds.append(-1 - k if kind is None else ids.setdefault(kind, len(ids)))
+    uses: dict[int, list[int]] = {}
+    for k, e in enumerate(steps):
+        for s in e.slots if type(e) is Call else (*e.slots, *e.roots):
+            uses.setdefault(s, []).append(k)
+    out: list[Any] = []
+    at = 0
+    for start, period, rounds in _repeats(kinds):
+        loop = _loop(steps, start, period, rounds, uses, set(wanted), interior, taped)
+        if loop is None:
+            continue
+        out.extend(steps[at:start])
+        out.append(loop)
+        at = start + period * rounds
+    out.extend(steps[at:])
+    return tuple(out)
+
+
+def _repeats(kinds: list[int]) -> list[tuple[int, int, int]]:
+    """(start, period, rounds) of runs that repeat, in order and apart from each other; the longest are found first."""
+    n = len(kinds)
+    last: dict[int, int] = {}
+    periods: dict[int, int] = {}
+    for k, kind in enumerate(kinds):
+        if kind >= 0:
+            if kind in last and k - last[kind] <= LONGEST:
+                periods[k - last[kind]] = periods.get(k - last[kind], 0) + 1
+            last[kind] = k
+    found: list[tuple[int, int, int]] = []
+    for period in sorted(periods):
+        if periods[period] < ROUNDS - 1:
+            continue
+        k = 0
+        while k + period < n:
+            run = 0
+            while k + run + period < n and kinds[k + run] == kinds[k + run + period] >= 0:
+                run += 1
+            rounds = run // period + 1
+            if rounds >= ROUNDS:
+                found.append((k, period, rounds))
+            k += run + 1
+    # the more calls a loop replaces the better; of the same calls, rounds that are not several rounds
+    found.sort(key=lambda f: (-(f[1] * f[2]), f[1]))
+    taken: list[tuple[int, int, int]] = []
+    for f in found:
+        begin, end = f[0], f[0] + f[1] * f[2]
+        if all(end <= t[0] or begin >= t[0] + t[1] * t[2] for t in taken):
+            taken.append(f)
+    return sorted(taken)
+
+
+def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict[int, list[int]], wanted: set[int],
+          interior: set[int], taped: set[Call]) -> Loop | None:  # fmt: skip
+    """The loop made of these calls, or None if they do not depend on each other as rounds do."""
+    grid: list[list[Call]] = [list(steps[start + r * period : start + (r + 1) * period]) for r in range(rounds)]
+    end = start + period * rounds
+    made: dict[int, tuple[int, int]] = {}  # slot -> (round, position among the round's results)
+    position = 0
+    starts = []
+    for c in grid[0]:
+        starts.append(position)
+        position += len(c.outs)
+    for r, row in enumerate(grid):
+        for c, base in zip(row, starts, strict=True):
+            for k, s in enumerate(c.out_slots):
+                made[s] = (r, base + k)
+    if not interior.isdisjoint(made):
+        return None  # somebody asks for a gradient inside
+    loop = Loop()
+    fixed: dict[int, int] = {}
+    carry: dict[tuple[int, int], int] = {}
+    each: dict[tuple[int, ...], int] = {}
+    numbers: list[list[Any]] = []
+    template: list[list[Any]] = []
+    kinds: list[list[Any]] = []
+    for q in range(period):
+        row_ins = [grid[r][q].ins for r in range(rounds)]
+        mine: list[Any] = []
+        for p, i in enumerate(row_ins[0]):
+            column = [ins[p] for ins in row_ins]
+            if i is None:
+                mine.append(None)
+            elif type(i) is not int:
+                values = [(c.type, c.index) if type(c) is Wide else ("is", c[0], repr(c[1])) for c in column]
+                if len(set(values)) == 1 and type(i) is tuple:
+                    mine.append(i)
+                else:
+                    mine.append(("number", i.type if type(i) is Wide else i[0], len(numbers)))
+                    numbers.append(column)
+            else:
+                source = _source(column, made, fixed, carry, each)
+                if source is None:
+                    return None
+                mine.append(source)
+        template.append(mine)
+    # one round as calls over slots of its own: fixed, carried, each, results
+    n_fixed, n_carry = len(fixed), len(carry)
+    offset = 1
+    place_of = {"fixed": offset, "carry": offset + n_fixed, "each": offset + n_fixed + n_carry,
+                "inside": offset + n_fixed + n_carry + len(each)}  # fmt: skip
+    calls: list[Call] = []
+    second = grid[1]
+    for q, mine in enumerate(template):
+        c = second[q]
+        ins = tuple([
+            None if i is None
+            else place_of[i[0]] + i[1] if i[0] in place_of
+            else Wide(i[1], i[2]) if i[0] == "number"
+            else i
+            for i in mine
+        ])  # fmt: skip
+        lifted = any(type(a) is Wide for a in ins)
+        kernel = kernel_for(c.op, c.static, ins, c.mode, c.kernel.platform) if lifted else c.kernel
+        calls.append(Call(c.op, c.static, ins, c.metas, place_of["inside"] + starts[q], c.outs, c.mode, c.location,
+                          kernel, c.place))  # fmt: skip
+    loop.calls, loop.rounds = calls, rounds
+    loop.fixed, loop.each = tuple(fixed), tuple(each)
+    loop.carry = tuple(carry)
+    loop.numbers = numbers
+    loop.results = [m for c in second for m in c.outs]
+    loop.all_calls = [c for row in grid for c in row]
+    loop.op = _Opaque
+    loop.place, loop.location = second[0].place, second[0].location
+    needed = [s for s in made if s in wanted or any(k < start or k >= end for k in uses.get(s, ()))]
+    loop.outs = tuple([made[s][::-1] for s in needed])
+    loop.out_slots = tuple(needed)
+    producers = {s: m for row in grid for c in row for s, m in zip(c.out_slots, c.outs, strict=True)}
+    loop.out_metas = tuple([producers[s] for s in needed])
+    metas: dict[int, Meta] = {}
+    for row in grid:
+        for c in row:
+            metas.update(zip(c.slots, c.metas, strict=True))
+    taken = (*loop.fixed, *(s for s, _ in loop.carry), *(s for column in loop.each for s in column))
+    loop.slots = taken
+    tracked = any(c in taped for c in loop.all_calls)
+    loop.wrt = tuple([k for k, s in enumerate(taken) if metas[s].grad]) if tracked else ()
+    loop.wrt_slots = tuple([taken[k] for k in loop.wrt])
+    for s, r in loop.carry:  # a scan carries what keeps its shape and dtype
+        m, result = metas[s], loop.results[r]
+        if m.shape != result.shape or m.dtype != result.dtype:
+            return None
+    return loop
+
+
+def _source(column: list[int], made: dict[int, tuple[int, int]], fixed: dict, carry: dict, each: dict) -> Any:
+    """Where the rounds take an array from: the same for all, the round itself, the one before, or one for each."""
+    homes = [made.get(s) for s in column]
+    if all(h is not None and h[0] == r for r, h in enumerate(homes)):
+        positions = {h[1] for h in homes}
+        return ("inside", positions.pop()) if len(positions) == 1 else None
+    if len(set(column)) == 1 and homes[0] is None:
+        return ("fixed", fixed.setdefault(column[0], len(fixed)))
+    if homes[0] is None and all(h is not None and h[0] == r for r, h in enumerate(homes[1:])):
+        positions = {h[1] for h in homes[1:]}
+        if len(positions) != 1:
+            return None
+        return ("carry", carry.setdefault((column[0], positions.pop()), len(carry)))
+    if all(h is None for h in homes):
+        return ("each", each.setdefault(tuple(column), len(each)))
+    return None
+
+
+def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple, list, Any]:
+    """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``)."""
+    import jax
+
+    taken = [env[s] for s in loop.slots]
+    if not loop.wrt:
+        outs, flags = _scan(loop, taken, numbers, how)
+        return outs, _by_call(loop, flags), None
+
+    def closed(*moving: Any) -> tuple:
+        full = list(taken)
+        for k, x in zip(loop.wrt, moving, strict=True):
+            full[k] = x
+        return _scan(loop, full, numbers, how)
+
+    outs, pull, flags = jax.vjp(closed, *[taken[k] for k in loop.wrt], has_aux=True)
+    return outs, _by_call(loop, flags), pull
+
+
+def _by_call(loop: Loop, flags: list) -> list:
+    rest = iter(flags)
+    found = [(tuple([next(rest) for _ in c.kernel.checks]), c) for c in loop.calls if not c.op.alias]
+    return [(f, c) for f, c in found if f]
+
+
+def pull_back(loop: Loop, pull: Any, cotangents: tuple) -> tuple:
+    """Gradients by the loop's differentiable arguments, in PyTorch's complex convention."""
+    from .op import _apply_vjp
+
+    layout = (tuple((m.shape, m.dtype) for m in loop.out_metas), tuple(c is not None for c in cotangents))
+    return _apply_vjp(pull, tuple(c for c in cotangents if c is not None), layout)
+
+
+def plan_of(plan: tuple[Call, ...], loops: dict[Call, Loop]) -> tuple:
+    """The plan of a reverse pass, with loops in the place of their calls."""
+    if not loops:
+        return plan
+    return tuple(dict.fromkeys(loops.get(c, c) for c in plan))
+
+
+def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, list]:
+    import jax.numpy as jnp
+    from jax import lax
+
+    n_fixed, n_carry, n_each = len(loop.fixed), len(loop.carry), len(loop.each)
+    fixed = taken[:n_fixed]
+    first = taken[n_fixed : n_fixed + n_carry]
+    columns = taken[n_fixed + n_carry :]
+    each = [jnp.stack(columns[k * loop.rounds : (k + 1) * loop.rounds]) for k in range(n_each)]
+    given = [_numbers(column, numbers) for column in loop.numbers]
+    # results that are needed of the last round only are carried along, the others are stacked
+    stacked = sorted({p for p, r in loop.outs if r != loop.rounds - 1})
+    carried = [p for _, p in loop.carry]
+    last = sorted({p for p, r in loop.outs if r == loop.rounds - 1} - set(stacked) - set(carried))
+    blank = [jnp.zeros(loop.results[p].shape, loop.results[p].dtype) for p in last]
+
+    def body(state: Any, xs: Any) -> Any:
+        held, _ = state
+        arrays, scalars = xs
+        env = dict(enumerate([*fixed, *held, *arrays], 1))
+        begin = len(env) + 1
+        ok = []
+        for c in loop.calls:
+            if c.op.alias:
+                env[c.first] = _cut(c, env[c.slots[0]])
+                continue
+            args = tuple([
+                env[i] if type(i) is int else scalars[i.index] for i in c.ins if type(i) is int or type(i) is Wide
+            ])  # fmt: skip
+            outs, found = how.forward(c, args)
+            for s, o in zip(c.out_slots, outs, strict=True):
+                env[s] = _cut(c, o)
+            ok.extend([jnp.all(f) for f in found])
+        results = [env[begin + k] for k in range(len(loop.results))]
+        return ([results[p] for p in carried], [results[p] for p in last]), ([results[p] for p in stacked], ok)
+
+    (held, ends), (ys, ok) = lax.scan(body, (first, blank), (each, given), length=loop.rounds)
+    outs = []
+    for p, r in loop.outs:
+        if p in stacked:
+            outs.append(ys[stacked.index(p)][r])
+        elif p in carried:
+            outs.append(held[carried.index(p)])
+        else:
+            outs.append(ends[last.index(p)])
+    return tuple(outs), [jnp.all(f) for f in ok]
+
+
+def _cut(call: Call, array: Any) -> Any:
+    """Gradients stop where the recording says so (``detach``, ``no_grad``)."""
+    from jax import lax
+
+    if call.wrt_slots and not any(m.grad for m in call.outs):
+        return lax.stop_gradient(array)
+    return array
+
+
+def _numbers(column: list[Any], numbers: Any) -> Any:
+    """The run-time numbers, or constants, of all rounds as one vector."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from .trace import _lifted_dtype
+
+    kind = next(c.type if type(c) is Wide else c[0] for c in column)
+    dtype = _lifted_dtype(kind)
+    if not any(type(c) is Wide for c in column):
+        return jnp.asarray(np.array([c[1] for c in column], dtype))
+    return jnp.stack([jnp.asarray(numbers[c] if type(c) is Wide else c[1], dtype) for c in column])
+
+
+__all__ = ["Loop", "plan_of", "pull_back", "roll", "run"]

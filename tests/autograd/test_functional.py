@@ -1,0 +1,123 @@
+"""Jacobians, Hessians, their products, and the checks of gradients by differences."""
+
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.autograd import Function, functional, gradcheck, gradgradcheck
+from pytorchlike.autograd.gradcheck import GradcheckError
+
+DOUBLE = {"dtype": torch.float64}
+
+
+def vector():
+    return torch.tensor([0.3, -0.7, 1.2], **DOUBLE)
+
+
+def cubes(x):
+    return x**3 * x.sum()
+
+
+def by_hand(x):
+    """The Jacobian of ``cubes``: 3 x_i^2 sum(x) on the diagonal, plus x_i^3 everywhere."""
+    return torch.diag(3 * x**2 * x.sum()) + (x**3)[:, None].expand(3, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"vectorize": True}, {"vectorize": True, "strategy": "forward-mode"},
+                                     {"strict": True}, {"create_graph": True}])  # fmt: skip
+def test_jacobian(options):
+    x = vector()
+    assert torch.allclose(functional.jacobian(cubes, x, **options), by_hand(x))
+
+
+def test_several():
+    x, y = vector(), torch.tensor([[1.0, 2.0]], **DOUBLE)
+    (a, b), (c, d) = functional.jacobian(lambda x, y: (x * y.sum(), y * 2), (x, y))
+    assert a.tolist() == [[3, 0, 0], [0, 3, 0], [0, 0, 3]] and b.shape == (3, 1, 2)
+    assert c.tolist() == [[[0, 0, 0], [0, 0, 0]]] and d.shape == (1, 2, 1, 2)
+
+
+def test_products_agree():
+    x, v = vector(), torch.tensor([1.0, 2.0, -1.0], **DOUBLE)
+    jacobian = by_hand(x)
+    assert torch.allclose(functional.vjp(cubes, x, v)[1], v @ jacobian)
+    assert torch.allclose(functional.jvp(cubes, x, v)[1], jacobian @ v)
+
+    def scalar(x):
+        return cubes(x).sum()
+
+    for options in ({}, {"vectorize": True}, {"vectorize": True, "outer_jacobian_strategy": "forward-mode"}):
+        hessian = functional.hessian(scalar, x, **options)
+        assert torch.allclose(hessian @ v, functional.hvp(scalar, x, v)[1])
+        assert torch.allclose(v @ hessian, functional.vhp(scalar, x, v)[1])
+
+
+def test_refusals_of_functional():
+    x = vector()
+    with pytest.raises(RuntimeError, match="can only be None"):
+        functional.vjp(cubes, x)
+    with pytest.raises(RuntimeError, match="invalid size"):
+        functional.jvp(cubes, x, torch.ones(2, **DOUBLE))
+    with pytest.raises(RuntimeError, match="single element"):
+        functional.hessian(cubes, x)
+    with pytest.raises(RuntimeError, match="strict"):
+        functional.jacobian(lambda x: torch.ones(2), x, strict=True)
+    with pytest.raises(AssertionError, match="strategy"):
+        functional.jacobian(cubes, x, strategy="sideways")
+
+
+def test_differentiable_results():
+    x = vector().requires_grad_()
+    j = functional.jacobian(cubes, x, create_graph=True)
+    (g,) = torch.autograd.grad(j.sum(), x)
+    z = vector().requires_grad_()
+    (expected,) = torch.autograd.grad(by_hand(z).sum(), z)
+    assert torch.allclose(g, expected)
+
+
+OPERATIONS = {
+    "pointwise": lambda x: x.exp() * x.sin() / (x.tanh().sigmoid() + 1) + x**3, "prod": lambda x: x.prod(),
+    "softmax": lambda x: x.softmax(0) + x.logsumexp(0), "cumsum": lambda x: (x * x).cumsum(0),
+    "norms": lambda x: x.norm() * x.var() * x.std(), "index": lambda x: x[[0, 2, 0]] ** 2,
+    "matmul": lambda x: x.reshape(3, 1) @ x[None], "gelu": lambda x: torch.nn.functional.gelu(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_second_derivatives(name):
+    """First and second derivatives, reverse and forward over reverse, along random directions."""
+    x = vector().requires_grad_()
+    assert gradgradcheck(OPERATIONS[name], x, fast_mode=True, check_fwd_over_rev=True)
+
+
+def test_all_checks():
+    x = vector().requires_grad_()
+    assert gradcheck(lambda x: (x.exp(), x * x.sum()), x, check_forward_ad=True, check_batched_grad=True,
+                     check_grad_dtypes=True, check_batched_forward_grad=True)  # fmt: skip
+
+
+def test_complex():
+    z = torch.tensor([0.5 + 1j, -1 + 0.25j], requires_grad=True)
+    z = z.detach().to(torch.complex128).requires_grad_()
+    for f in (lambda z: z * z.conj() + z**2, lambda z: z.abs()):
+        assert gradcheck(f, z, check_forward_ad=True) and gradgradcheck(f, z, fast_mode=True)
+
+
+def test_wrong_gradients_are_found():
+    class Bad(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 3
+
+    x = vector().requires_grad_()
+    for fast in (True, False):
+        with pytest.raises(GradcheckError, match="Jacobian mismatch for output 0"):
+            gradcheck(Bad.apply, x, fast_mode=fast)
+    assert gradcheck(Bad.apply, x, raise_exception=False) is False
+    with pytest.raises(ValueError, match="at least one input"):
+        gradcheck(torch.sin, vector())
+    with pytest.warns(UserWarning, match="double precision"):
+        gradcheck(lambda x: x * 2, torch.ones(2, requires_grad=True), atol=1e-1, eps=1e-2)

@@ -1,0 +1,243 @@
+"""The backward graph: names, identity, hooks on nodes, what is kept for it; anomalies; forward mode."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike import nn
+from pytorchlike.autograd import Function, forward_ad, graph
+
+
+def leaf(*values):
+    return torch.tensor(values or (1.0, 2.0, 3.0), requires_grad=True)
+
+
+def drawn(fn):
+    """The graph as text, by class names, as drawing programs see it."""
+    if fn is None:
+        return "None"
+    return type(fn).__name__ + "(" + ",".join(drawn(n) for n, _ in fn.next_functions) + ")"
+
+
+def test_names_are_pytorchs():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    text = drawn(net(torch.ones(5, 3)).sum().grad_fn)
+    a = "AccumulateGrad()"
+    assert text == f"SumBackward0(AddmmBackward0({a},ReluBackward0(AddmmBackward0({a},None,TBackward0({a}))),TBackward0({a})))"
+    x = leaf()
+    for y, name in ((x + 1, "Add"), (x * 2, "Mul"), (x.exp(), "Exp"), (x[1:], "Slice"), (x[0], "Select"),
+                    (x.view(3, 1), "View"), (torch.cat([x, x]), "Cat"), (x.softmax(0), "Softmax")):  # fmt: skip
+        assert y.grad_fn.name() == name + "Backward0"
+
+
+def test_nodes_are_one_object():
+    """Programs that draw graphs tell nodes apart by ``id``, also after a value was read."""
+    x = leaf()
+    y = (x * 2).exp()
+    node, before = y.grad_fn, y.grad_fn.next_functions[0][0]
+    y.tolist()
+    assert y.grad_fn is node and node.next_functions[0][0] is before
+    assert before.next_functions[0][0].variable is x
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_node_hooks(read):
+    x, seen = leaf(), []
+    y = x * 2
+    z = y.exp()
+    if read:
+        z.tolist()
+    z.grad_fn.register_hook(lambda gi, go: seen.append((gi[0].tolist(), go[0].tolist())))
+    y.grad_fn.register_prehook(lambda go: (go[0] * 10,))
+    z.sum().backward()
+    assert np.allclose(seen[0][0], np.exp([2, 4, 6])) and seen[0][1] == [1, 1, 1]
+    assert np.allclose(x.grad.numpy(), 20 * np.exp([2, 4, 6]))
+    x = leaf()
+    y = x * 2
+    handle = y.grad_fn.register_hook(lambda gi, go: tuple(None if g is None else g * 5 for g in gi))
+    y.sum().backward(retain_graph=True)
+    handle.remove()
+    y.sum().backward()
+    assert x.grad.tolist() == [12, 12, 12]
+
+
+def test_accumulating_nodes():
+    x, seen = leaf(), []
+    node = (x * 2).grad_fn.next_functions[0][0]
+    node.register_prehook(lambda go: (go[0] * 3,))
+    node.register_hook(lambda gi, go: seen.append((gi, go[0].tolist(), x.grad is not None)))
+    (x * 2).sum().backward()
+    assert seen == [((), [6, 6, 6], True)] and x.grad.tolist() == [6, 6, 6]
+
+
+def test_multi_grad_hooks():
+    a, b, c, every, first = leaf(), leaf(), leaf(), [], []
+    h = a * b
+    graph.register_multi_grad_hook((a, h, c), lambda gs: every.append([g is not None for g in gs]))
+    graph.register_multi_grad_hook((a, h, c), lambda g: first.append(g.tolist()), mode="any")
+    (h * 2).sum().backward()
+    (a * c).sum().backward()
+    assert every == [[True, True, False], [True, False, True]]
+    assert first == [[2, 2, 2], [1, 2, 3]]
+    with pytest.raises(ValueError, match="mode"):
+        graph.register_multi_grad_hook((a,), print, mode="some")
+
+
+def test_gradient_edges():
+    x = leaf()
+    y = x * 2
+    z = (y**2).sum()
+    edge = graph.get_gradient_edge(y)
+    del y
+    gy, gx = torch.autograd.grad(z, [edge, graph.get_gradient_edge(x)])
+    assert gy.tolist() == [4, 8, 12] and gx.tolist() == [8, 16, 24]
+    with pytest.raises(RuntimeError, match="gradient edge"):
+        graph.get_gradient_edge(torch.ones(2))
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_saved_tensors_hooks(read):
+    """What is kept goes through the hooks, also by way of NumPy, and what comes back is used."""
+    x, log = leaf(), []
+
+    def pack(t):
+        assert not t.requires_grad
+        log.append("pack")
+        return t.numpy().copy()
+
+    def unpack(a):
+        log.append("unpack")
+        return torch.from_numpy(a)
+
+    with graph.saved_tensors_hooks(pack, unpack):
+        y = x.exp() * x
+        if read:
+            y.tolist()
+    assert "pack" in log and "unpack" not in log
+    y.sum().backward()
+    assert "unpack" in log and np.allclose(x.grad.numpy(), np.exp([1, 2, 3]) * np.array([2, 3, 4]))
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+    with graph.saved_tensors_hooks(lambda t: t * 2, lambda t: t):
+        y = (x.detach() * x).sum()
+    x.grad = None
+    y.backward()
+    assert x.grad.tolist() == [2, 4, 6]
+
+
+def test_saved_tensors_hooks_and_higher_orders():
+    x = leaf()
+    with graph.save_on_cpu():
+        y = (x**3).sum()
+    (g,) = torch.autograd.grad(y, x, create_graph=True)
+    (h,) = torch.autograd.grad(g.sum(), x)
+    assert g.tolist() == [3, 12, 27] and h.tolist() == [6, 12, 18]
+
+
+def test_refused_hooks():
+    x = leaf()
+    with graph.disable_saved_tensors_hooks("not here"), pytest.raises(RuntimeError, match="not here"):  # noqa: SIM117
+        with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            pass
+    with pytest.raises(RuntimeError, match="modifying its input in place"):  # noqa: SIM117
+        with graph.saved_tensors_hooks(lambda t: t.add_(1), lambda t: t):
+            x * x
+    with graph.saved_tensors_hooks(lambda t: t, lambda t: 5):
+        y = (x * x).sum()
+    with pytest.raises(TypeError, match="unpack_hook expected to be a Tensor"):
+        y.backward()
+
+
+def test_anomaly_names_the_line():
+    x = torch.tensor([0.0, -1.0], requires_grad=True)
+    with pytest.warns(UserWarning, match="Anomaly Detection"), torch.autograd.detect_anomaly():
+        (x * 2).sum().backward()  # nothing wrong
+        y = x.sqrt()
+        z = (y * 2).sum()
+        with pytest.warns(UserWarning, match=r"y = x.sqrt\(\)"):
+            with pytest.raises(RuntimeError, match="Function 'SqrtBackward0' returned nan values in its 0th output"):
+                z.backward()
+    assert not torch.is_anomaly_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x.grad = None
+        (x.sqrt() * 2).sum().backward()
+    assert x.grad.isnan().any()
+
+
+def test_forward_mode():
+    """Tangents follow in-place operations, views, no_grad, reads and custom functions."""
+
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_forward(x)
+            return x * x
+
+        @staticmethod
+        def jvp(ctx, t):
+            return 2 * ctx.saved_tensors[0] * t
+
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 0.0, 2.0]))
+        y = x.clone()
+        y[0] = x[2]
+        with torch.no_grad():
+            y = y * x
+        assert forward_ad.unpack_dual(y).tangent.tolist() == [5, 0, 12]
+        assert forward_ad.unpack_dual(x.view(3, 1)[1:]).tangent.tolist() == [[0], [2]]
+        y.tolist()
+        assert forward_ad.unpack_dual((y + 1).clone()).tangent.tolist() == [5, 0, 12]
+        assert forward_ad.unpack_dual(Square.apply(x)).tangent.tolist() == [2, 0, 12]
+        assert forward_ad.unpack_dual(x.detach()).tangent is None and not x.requires_grad
+        with pytest.raises(RuntimeError, match="Nested"):
+            forward_ad.enter_dual_level()
+    assert forward_ad.unpack_dual(x).tangent is None
+    with pytest.raises(RuntimeError, match="no level exists"):
+        forward_ad.make_dual(torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_forward_over_reverse(read):
+    with forward_ad.dual_level():
+        x = forward_ad.make_dual(leaf(), torch.tensor([1.0, 0.0, 1.0]))
+        y = (x**3).sum()
+        if read:
+            y.item()
+        (g,) = torch.autograd.grad(y, x, create_graph=True)
+        assert g.tolist() == [3, 12, 27] and forward_ad.unpack_dual(g).tangent.tolist() == [6, 0, 18]
+
+
+def test_batched_gradients():
+    x = leaf()
+    (g,) = torch.autograd.grad(x**2, x, torch.eye(3), is_grads_batched=True)
+    assert g.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]]
+    with pytest.raises(RuntimeError, match="batch dimension"):
+        torch.autograd.grad(x**2, x, torch.ones(3), is_grads_batched=True)
+
+
+def test_what_a_function_saved_may_not_be_written_to():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * g * ctx.saved_tensors[0]
+
+    x = leaf()
+    h = x * 1
+    y = Square.apply(h)
+    h.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+    with graph.allow_mutation_on_saved_tensors():
+        h = x * 1
+        y = Square.apply(h)
+        h.add_(1)
+        y.sum().backward()
+    assert x.grad.tolist() == [2, 4, 6]

@@ -1,0 +1,153 @@
+"""Loops that Python unrolled become one loop of the program: same values and gradients as operation by operation."""
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike import nn
+from pytorchlike.engine import flush, fused
+from pytorchlike.engine.config import config
+from pytorchlike.engine.rolled import Loop
+from pytorchlike.nn import functional as F
+
+T, N, D = 12, 3, 4
+
+
+def lstm_cell(cell, x):
+    h, c = torch.zeros(N, D), torch.zeros(N, D)
+    for t in range(T):
+        h, c = cell(x[t], (h, c))
+    return h.sum() + (c * c).mean()
+
+
+def stacked_outputs(cell, x):
+    h, outs = torch.zeros(N, D), []
+    for row in x.unbind(0):
+        h, _ = cell(row, (h, h))
+        outs.append(h)
+    return torch.stack(outs).pow(2).sum() + outs[3].sum()
+
+
+def loss_of_each_step(cell, x):
+    h, c, loss = torch.zeros(N, D), torch.zeros(N, D), 0.0
+    target = torch.arange(T * N).reshape(T, N) % D
+    for t in range(T):
+        h, c = cell(x[t], (h, c))
+        loss = loss + F.cross_entropy(h, target[t])
+    return loss / T
+
+
+def numbers_of_the_round(cell, x):
+    h = torch.zeros(N, D)
+    for t in range(T):
+        h = torch.tanh(h * 0.5 + x[t] * t) + 1.0 / (t + 1)
+    return h.sum()
+
+
+def detached_halfway(cell, x):
+    h, c = torch.zeros(N, D), torch.zeros(N, D)
+    for t in range(T):
+        h, c = cell(x[t], (h.detach(), c))
+    return h.sum() + c.sum()
+
+
+def dropout_inside(cell, x):
+    h, c = torch.zeros(N, D), torch.zeros(N, D)
+    for t in range(T):
+        h, c = cell(F.dropout(x[t], 0.5), (h, c))
+    return h.sum()
+
+
+def two_cells(cell, x):
+    a = b = torch.zeros(N, D)
+    for t in range(T):
+        a, _ = cell(x[t], (a, b))
+        b, _ = cell(a, (b, a))
+    return (a * b).sum()
+
+
+def looking_back_two_rounds(cell, x):
+    older = h = torch.zeros(N, D)
+    for t in range(T):
+        older, h = h, torch.tanh(x[t] + 0.3 * h + 0.2 * older)
+    return h.sum()
+
+
+def generates(cell, x):
+    table = x[0].reshape(-1)
+    token, h, c, total = torch.zeros(N, dtype=torch.long), torch.zeros(N, D), torch.zeros(N, D), 0.0
+    weight = table.reshape(N, D)
+    for _ in range(T):
+        h, c = cell(F.embedding(token, weight), (h, c))
+        token = h.argmax(1) % N
+        total = total + h.sum()
+    return total
+
+
+CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, detached_halfway, dropout_inside, two_cells,
+         looking_back_two_rounds, generates]  # fmt: skip
+
+
+def outcome(case, tier, monkeypatch):
+    monkeypatch.setattr(config, "tier", tier)
+    torch.manual_seed(0)
+    cell, x = nn.LSTMCell(D, D), torch.randn(T, N, D).requires_grad_()
+    flush()
+    torch.manual_seed(1)
+    loss = case(cell, x)
+    loss.backward()
+    grads = [p.grad.numpy() for p in (x, *cell.parameters()) if p.grad is not None]
+    return loss.item(), grads
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
+def test_rolled_up_equals_operation_by_operation(case, monkeypatch):
+    loops = []
+    plain = fused.roll
+
+    def roll(*args):
+        out = plain(*args)
+        loops.extend(e for e in out if type(e) is Loop)
+        return out
+
+    monkeypatch.setattr(fused, "roll", roll)
+    loss, grads = outcome(case, "fused", monkeypatch)
+    expected, wanted = outcome(case, "ops", monkeypatch)
+    np.testing.assert_allclose(loss, expected, rtol=2e-5)
+    assert len(grads) == len(wanted)
+    for a, b in zip(grads, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    if case is not looking_back_two_rounds:
+        assert loops and max(loop.rounds for loop in loops) >= T - 4
+
+
+def test_a_failed_check_inside_is_raised(monkeypatch):
+    monkeypatch.setattr(config, "tier", "fused")
+    weight = torch.randn(5, D) + 0
+    token, h = torch.zeros(N, dtype=torch.long) + 1, torch.zeros(N, D)
+    for _ in range(T):
+        h = torch.tanh(h + F.embedding(token, weight))
+        token = token + 1
+    with pytest.raises(IndexError, match="embedding"):
+        h.sum().item()
+
+
+def test_the_length_of_a_loop_does_not_change_what_is_compiled_for_a_round(monkeypatch):
+    monkeypatch.setattr(config, "tier", "fused")
+    sizes = []
+    plain = fused.roll
+
+    def roll(*args):
+        out = plain(*args)
+        sizes.append(len(out))
+        return out
+
+    monkeypatch.setattr(fused, "roll", roll)
+    for n in (40, 80):
+        x = torch.randn(n, N, D)
+        flush()
+        h = torch.zeros(N, D)
+        for row in x.unbind(0):
+            h = torch.tanh(h + row)
+        h.sum().item()
+    assert sizes[-1] < 12
