@@ -31,9 +31,7 @@ class CartPole:
         mass = self.mass_cart + self.mass_pole
         moment = self.mass_pole * self.half_length
         common = (push + moment * spin**2 * sin) / mass
-        spin_rate = (self.gravity * sin - cos * common) / (
-            self.half_length * (4 / 3 - self.mass_pole * cos**2 / mass)
-        )
+        spin_rate = (self.gravity * sin - cos * common) / (self.half_length * (4 / 3 - self.mass_pole * cos**2 / mass))
         acceleration = common - moment * spin_rate * cos / mass
         self.state = self.state + self.dt * np.array([v, acceleration, spin, spin_rate])
         self.steps += 1

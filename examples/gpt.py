@@ -175,7 +175,8 @@ def main():
     parser.add_argument("--seed", type=int, default=1337)
     args = parser.parse_args()
     if args.quick:
-        args.steps, args.layers, args.embd, args.block_size, args.sample = 6, 1, 32, 16, 20
+        args.steps, args.layers, args.embd, args.block_size = 6, 1, 32, 16
+        args.batch_size, args.sample = 4, 6
     torch.manual_seed(args.seed)
 
     text = load_text()

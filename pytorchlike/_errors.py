@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from .engine.errors import OutOfMemoryError
+
 __all__ = ["AcceleratorError", "DeferredCudaCallError", "OutOfMemoryError"]
 
 
 class AcceleratorError(RuntimeError):
     """An operation failed on an accelerator."""
-
-
-class OutOfMemoryError(RuntimeError):
-    """A device has too little memory for what was asked of it."""
 
 
 class DeferredCudaCallError(Exception):

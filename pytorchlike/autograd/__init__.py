@@ -28,8 +28,14 @@ __all__ = [
     "set_detect_anomaly", "set_grad_enabled", "set_multithreading_enabled", "variable",
 ]  # fmt: skip
 
+
+def variable(*args: Any, **kwargs: Any) -> None:
+    """Refuses: ``torch.tensor`` has taken its place.  (``torch.autograd.variable`` can be imported as a module too.)"""
+    raise RuntimeError("torch.autograd.variable(...) is deprecated, use torch.tensor(...) instead")
+
+
 _LATE = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "GradcheckError": "gradcheck"}
-_MODULES = ("anomaly_mode", "forward_ad", "functional", "grad_mode", "profiler", "variable")
+_MODULES = ("anomaly_mode", "forward_ad", "functional", "grad_mode", "profiler")
 
 
 def __getattr__(name: str) -> Any:

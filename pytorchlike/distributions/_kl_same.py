@@ -126,7 +126,8 @@ def _kl_expfamily_expfamily(p: ExponentialFamily, q: ExponentialFamily) -> Tenso
     gradients = autograd.grad(normalizer.sum(), natural_p, create_graph=True)
     result = q._log_normalizer(*natural_q) - normalizer
     for a, b, g in zip(natural_p, natural_q, gradients, strict=True):
-        result = result - _sum_rightmost((b - a) * g, len(q.event_shape))
+        term = (b - a) * g
+        result = result - _sum_rightmost(term, term.dim() - result.dim())
     return result
 
 

@@ -58,7 +58,7 @@ def _bounded(value: Any, bound: Any) -> Any:
 
 
 def _join(values: list, dim: int, how: str) -> Any:
-    if isinstance(values[0], np.ndarray):
+    if isinstance(values[0], (np.ndarray, np.generic)):
         return np.concatenate(values, dim) if how == "cat" else np.stack(values, dim)
     return getattr(T, how)(values, dim)
 

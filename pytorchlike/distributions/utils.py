@@ -49,7 +49,8 @@ def _standard_normal(shape: Sequence[int], dtype: Any, device: Any) -> Tensor:
 
 
 def _sum_rightmost(value: Tensor, dim: int) -> Tensor:
-    """The sum over the last ``dim`` dimensions."""
+    """The sum over the last ``dim`` dimensions, or as many as there are."""
+    dim = min(dim, value.dim())
     return value if dim == 0 else value.sum(tuple(range(-dim, 0)))
 
 

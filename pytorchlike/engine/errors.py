@@ -18,6 +18,17 @@ class DataError(NamedTuple):
     message: str
 
 
+class OutOfMemoryError(RuntimeError):
+    """A device has too little memory for what was asked of it."""
+
+
+def translated(error: BaseException) -> BaseException:
+    """The error to show for one of XLA's."""
+    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and "RESOURCE_EXHAUSTED" in str(error):
+        return OutOfMemoryError(f"out of memory: {str(error).partition(':')[2].strip() or error}")
+    return error
+
+
 def check(ok: Any, exception: type[Exception], message: str) -> None:
     """Inside an operation's body: demand that the scalar ``ok`` is true when the program runs.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import policy, regions
 from .config import config
-from .errors import describe
+from .errors import describe, translated
 from .evaluators import Inline, OpByOp
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
@@ -39,19 +39,20 @@ def run(trace: Trace, reason: str) -> None:
     """Execute a trace.  On failure everything that existed before it is put back and the error is raised."""
     values = trace.values
     counts = list(map(sys.getrefcount, values))
-    inputs = trace.slots
-    dead = []
-    for slot in inputs.values():
-        if counts[slot] == _INPUT_ALONE:
-            dead.append(slot)
-        counts[slot] = 0
+    inputs = trace.slots.values()
+    dead = [s for s in inputs if counts[s] == _INPUT_ALONE]
     counts[0] = 0
+    for s in inputs:
+        counts[s] = 0
     live = tuple([s for s, c in enumerate(counts) if c > _ALONE])
     state = trace.state
     try:
         _run(trace, state, live, tuple(dead), reason)
     except BaseException as error:
         _restore(trace, error)
+        shown = translated(error)
+        if shown is not error:
+            raise shown from error
         raise
     finally:
         trace.journal.clear()

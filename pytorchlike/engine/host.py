@@ -153,7 +153,7 @@ def apart() -> Iterator[None]:
     For the many small and ever-changing operations of data loading, which would have to be compiled otherwise.
     """
     outer, before = trace.local.trace, trace.local.evaluator
-    trace.local.trace, trace.local.evaluator = trace.Trace(outer.mode), before or Host
+    trace.local.trace, trace.local.evaluator = trace.Trace(outer.mode), before if before is _Strict else Host
     try:
         yield
         trace.flush("data was loaded")

@@ -17,12 +17,14 @@ class Meta:
     """Shape, dtype, place and differentiability of a value.  Interned: equal ones are the same object.
 
     place is a ``jax.Device``, a ``jax.sharding.Sharding``, or one of the two marks above.
+    inference: the value was made where results may never become differentiable.   guarded: writes must be looked at.
     """
 
-    __slots__ = ("shape", "dtype", "place", "grad", "ndim", "size", "_variants")
+    __slots__ = ("shape", "dtype", "place", "grad", "inference", "guarded", "ndim", "size", "_variants")
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int) -> None:
-        self.shape, self.dtype, self.place, self.grad = shape, dtype, place, grad
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int, inference: bool) -> None:
+        self.shape, self.dtype, self.place, self.grad, self.inference = shape, dtype, place, grad, inference
+        self.guarded = bool(grad) or inference
         self.ndim = len(shape)
         size = 1
         for n in shape:
@@ -36,7 +38,7 @@ class Meta:
             return self
         found = self._variants[grad]
         if found is None:
-            found = self._variants[grad] = meta_of(self.shape, self.dtype, self.place, grad)
+            found = self._variants[grad] = meta_of(self.shape, self.dtype, self.place, grad, self.inference)
         return found
 
     @property
@@ -44,7 +46,7 @@ class Meta:
         return self.size * self.dtype.itemsize
 
     def __reduce__(self) -> tuple:
-        return meta_of, (self.shape, self.dtype, self.place, self.grad)
+        return meta_of, (self.shape, self.dtype, self.place, self.grad, self.inference)
 
     def __repr__(self) -> str:
         mark = ("", " leaf", " grad")[self.grad]
@@ -54,16 +56,18 @@ class Meta:
 _interned: dict[tuple, Meta] = {}
 
 
-def meta_of(shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int = NO_GRAD) -> Meta:
+def meta_of(
+    shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int = NO_GRAD, inference: bool = False
+) -> Meta:  # fmt: skip
     """The interned :class:`Meta`."""
-    key = (shape, dtype, place, grad)
+    key = (shape, dtype, place, grad, inference)
     found = _interned.get(key)
     if found is None:
         if (
             len(_interned) > 200_000
         ):  # shapes without end: identities change, programs are compiled anew, nothing breaks
             _interned.clear()
-        found = _interned.setdefault(key, Meta(tuple(map(int, shape)), np.dtype(dtype), place, grad))
+        found = _interned.setdefault(key, Meta(tuple(map(int, shape)), np.dtype(dtype), place, grad, inference))
     return found
 
 

@@ -77,6 +77,22 @@ class Trace:
         self.slots[value] = n
         return n
 
+    def enter_all(self, values: list[Value]) -> None:
+        """Give several different concrete values their slots in one step of the trie."""
+        metas = tuple([v.meta for v in values])
+        at = self.state
+        state = at.next.get(metas)
+        if state is None:
+            place = at.place
+            for m in dict.fromkeys(metas):
+                place = m.place if place is None or place == m.place else _mixed(place, m.place)
+            inputs = tuple([Input(m, at.n + k) for k, m in enumerate(metas)])
+            state = _grow(at, metas, inputs, (), at.n + len(metas), 0, place)
+        self.state = state
+        n = len(self.values)
+        self.slots.update(zip(values, range(n, n + len(values)), strict=True))
+        self.values += values
+
     def number(self, kind: type, value: Any) -> Wide:
         """Make a Python number a run-time input."""
         vector = getattr(self, _VECTORS[kind])
@@ -382,6 +398,13 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, .
             outs, _ = jax.eval_shape(kernel.forward, tuple(specs))
         shapes = [(o.shape, np.dtype(o.dtype)) for o in outs]
     tracked = mode.grad and op.differentiable and any(m.grad for m in metas)
+    if tracked and op.saves and any(m.inference for m in metas):
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+            "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use "
+            f"it in autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`. ({op.name})"
+        )
+    follows = (op.alias and (op.leaf or not op.differentiable)) or getattr(op.info, "view", None) is not None
     result = []
     for i, (shape, dtype) in enumerate(shapes):
         inexact = dtype.kind in "fc" or (dtype.kind == "V" and jax.dtypes.issubdtype(dtype, np.inexact))
@@ -389,7 +412,8 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, .
             grad = LEAF
         else:
             grad = INTERIOR if tracked and inexact else NO_GRAD
-        result.append(meta_of(tuple(shape), dtype, place, grad))
+        kept = i < op.inplace or follows  # views, also where they are written through, are what their base is
+        result.append(meta_of(tuple(shape), dtype, place, grad, metas[i].inference if kept else mode.inference))
     found = _specs[key] = tuple(result)
     while len(_specs) > 4 * config.max_kernels:
         _specs.popitem(last=False)

@@ -111,7 +111,7 @@ def _next_of(parent: State | None, entry: Any) -> dict:
 class State:
     """A node of the trie: what has been recorded so far, and how it goes on.
 
-    next: the following states by key.  entry: what led here (Call, Input, Reverse, Mode or None at a root).
+    next: the following states by key.  entry: what led here (Call, Input, a tuple of Inputs, Reverse, Mode or None at a root).
     meta: of the result when the entry has one, else a tuple of metas.
     counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
     n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.
@@ -137,7 +137,9 @@ class State:
         """Everything recorded from the root to here, in order."""
         out, s = [], self
         while s is not None:
-            if s.entry is not None:
+            if s.entry.__class__ is tuple:  # inputs that came together
+                out.extend(reversed(s.entry))
+            elif s.entry is not None:
                 out.append(s.entry)
             s = s.parent
         out.reverse()

@@ -341,7 +341,8 @@ def rebuild_device_tensor(data: Any, dtype: Any, where: Any, requires_grad: Any)
 def rebuild_sparse_tensor(layout: Any, data: Any) -> Tensor:
     """A sparse tensor; its indices are checked, as nothing else would keep them inside it."""
     name = "_rebuild_sparse_tensor"
-    _need(type(layout) is _dtypes.layout and type(data) is tuple and 3 <= len(data) <= 4, name, "a layout and its parts")
+    _need(type(layout) is _dtypes.layout and type(data) is tuple, name, "a layout and its parts")
+    _need(3 <= len(data) <= 4, name, "3 or 4 parts")
     coo = layout is _dtypes.sparse_coo
     count = 2 if coo else 3
     _need(all(type(part) is Tensor for part in data[:count]), name, "tensors")
@@ -360,7 +361,8 @@ def rebuild_nested_tensor(*args: Any) -> Tensor:
     _need(len(args) == 5 and type(args[0]) is Tensor and type(args[1]) is list, name, "values and lengths")
     values, lengths, at, layout, requires_grad = args
     _need(all(type(n) is int and n >= 0 for n in lengths), name, "lengths that are not negative")
-    _need(type(at) is int and 1 <= at <= values.dim() and sum(lengths) == values.shape[at - 1], name, "lengths that fit")
+    _need(type(at) is int and 1 <= at <= values.dim(), name, "a dimension of the values")
+    _need(sum(lengths) == values.shape[at - 1], name, "lengths that fit")
     _need(layout in (_dtypes.jagged, _dtypes.strided) and type(requires_grad) is bool, name, "a layout and a bool")
     from ..nested._tensor import _rebuild  # late: few checkpoints need it
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
 from ..engine.grad import watch
-from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
+from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown, home_of
 from ..engine.segment import FREED
 from ..ops._table import OpDef, cast_result
@@ -356,7 +356,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return self.dtype.is_signed
 
     def is_inference(self) -> bool:
-        return False
+        """Whether the tensor was made in :class:`inference_mode`: it can then never take part in a backward pass."""
+        return self._value.meta.inference
 
     def is_pinned(self) -> bool:
         return False
@@ -474,6 +475,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     @property
     def _version(self) -> int:
+        if self._value.meta.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         alias = self._alias
         if alias is None:
             return self._bumps
@@ -506,6 +509,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
                 return self
             if value.meta.dtype.kind in "biu":
                 raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            if value.meta.inference and not local.trace.mode.inference:
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+                )
             leaf = Leaf()
             leaf.owner = weakref.ref(self)
             if self._alias is not None:
@@ -944,7 +951,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = self._get()
         if value.data is not None and not value.meta.grad and not local.scopes:
             # values are immutable: sharing the array is a copy
-            return Tensor._of(own(make_value(value.meta, value.data)))
+            return Tensor._of(own(make_value(_made_now(value.meta), value.data)))
         return Tensor._of(record(SAME, (), (value,)))
 
     def _convert_static(self, kind: str) -> Tensor:
@@ -1060,6 +1067,14 @@ def _slot_before(trace: Any, old: Value) -> int | None:
     return slot
 
 
+def _made_now(meta: Any) -> Any:
+    """The meta of a plain value that is made in the present mode of the same data."""
+    inference = local.trace.mode.inference
+    if meta.inference == inference:
+        return meta
+    return meta_of(meta.shape, meta.dtype, meta.place, meta.grad, inference)
+
+
 def _plain(value: Value) -> Value:
     """The value without its history."""
     if not value.meta.grad and not local.scopes:  # a scope may tell it from the other by its identity
@@ -1148,7 +1163,6 @@ def _move(t: Tensor, place: Any) -> Tensor:
     value = t._get()
     if place == SHAPE_ONLY:
         from ..engine.execute import ShapeOnly
-        from ..engine.meta import meta_of
 
         meta = meta_of(value.meta.shape, value.meta.dtype, SHAPE_ONLY)
         return Tensor._of(make_value(meta, ShapeOnly(meta)))
@@ -1207,6 +1221,11 @@ def _rebuild(cls: type, data: np.ndarray, where: str, requires_grad: bool, extra
 
 def before_write(t: Tensor, value: Value, trace: Any) -> None:
     """Refuse in-place operations that PyTorch refuses."""
+    if value.meta.inference and not trace.mode.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+            "normal tensor before doing inplace update. See https://github.com/pytorch/rfcs/pull/17 for more details."
+        )
     if trace.mode.grad:
         if value.meta.grad == LEAF:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
@@ -1358,6 +1377,8 @@ def host_tensor(array: np.ndarray, device: Any = None, requires_grad: bool = Fal
     place = place_for(device)
     cpu = place_for("cpu")
     value = own(concrete(array, cpu))
+    if local.trace.mode.inference:
+        value.meta = _made_now(value.meta)
     if place != cpu:
         if place == SHAPE_ONLY:
             return _move(Tensor._of(value), place)

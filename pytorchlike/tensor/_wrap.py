@@ -204,7 +204,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         which = "op"
     if inplace:
         first = params[0].name
-        body.append(f"if v_{first}.meta.grad or {first}._alias is not None: before_write({first}, v_{first}, trace)")
+        body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: before_write({first}, v_{first}, trace)")
     body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
     miss_ins = ", ".join(ins)
     if entry.random:

@@ -3,8 +3,8 @@
 A composed tensor holds ordinary recorded tensors (its *parts*) and a shape.  One part, the *carrier*, holds the
 numbers: dtype, device and gradients are the carrier's, so recording, differentiation and compilation need to know
 nothing about it.  The generated wrappers of the operators reach a tensor's value through ``_alias`` and ``_fresh``; a
-composed tensor has an ``_alias`` that says nothing and a ``_fresh`` that raises, so calls with it leave the fast path by
-the way that every unusual argument takes, at no cost for others.  There, :func:`call_operator` looks up the handler
+composed tensor has an ``_alias`` that says nothing and a ``_fresh`` that raises, so calls with it leave the fast path
+by the way that every unusual argument takes, at no cost for others.  There, :func:`call_operator` looks up the handler
 that the kind of tensor has for the operator; without one the call is refused.
 """
 

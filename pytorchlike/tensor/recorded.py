@@ -94,6 +94,10 @@ def record_update(
         args += [h._get() for h in held]
     trace = local.trace
     slots = trace.slots
+    if not trace.nested:
+        fresh = [v for v in args if v.trace is None and v not in slots]
+        if len(fresh) > 8:
+            trace.enter_all(list(dict.fromkeys(fresh)))
     ins = [v.slot if v.trace is trace else slots.get(v) or trace.add_input(v) for v in args]
     spot = (op, told, *ins)
     floats = trace.floats

@@ -59,8 +59,8 @@ def generate_methods_for_privateuse1_backend(*args: Any, **kwargs: Any) -> NoRet
 
 _PARTS = frozenset({
     "backcompat", "benchmark", "bundled_inputs", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic",
-    "dlpack", "flop_counter", "hooks", "mobile_optimizer", "model_zoo", "module_tracker", "safetensors", "summary",
-    "tensorboard",
+    "dlpack", "flop_counter", "graph", "hooks", "mobile_optimizer", "model_zoo", "module_tracker", "safetensors",
+    "summary", "tensorboard",
 })  # fmt: skip
 
 

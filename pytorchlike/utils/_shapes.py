@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from ..autograd.mode import no_grad
-from ..engine.op import ARRAY, Lifted
+from ..engine.cost import flops_of
 from ..engine.scope import Scope, settle
-from ..engine.trace import _lifted_dtype
+from ..func import functional_call
 from ..nn import Module
-from ..nn.utils.stateless import functional_call
 from ..tensor import Tensor
 from ..tensor.random import default_generator
 
@@ -128,56 +123,3 @@ def forward(model: Module, args: tuple, kwargs: dict[str, Any] | None = None, mo
             m.training = training
         default_generator.set_state(state)
     return top[0]
-
-
-# -- costs ----------------------------------------------------------------------------------------------------------
-
-
-def flops_of(call: Any) -> int:
-    """Floating-point operations of the matrix products and convolutions in a recorded call, two per multiply-add."""
-    if call.op.alias or call.op.walk is not None:
-        return 0
-    return _flops(call.kernel, tuple((m.shape, m.dtype) for m in call.metas))
-
-
-@functools.lru_cache(4096)
-def _flops(kernel: Any, shapes: tuple) -> int:
-    import jax
-
-    left = iter(shapes)
-    specs = tuple(
-        jax.ShapeDtypeStruct(*next(left)) if item is ARRAY else jax.ShapeDtypeStruct((), _lifted_dtype(item[1]))
-        for item in kernel.pattern
-        if item is ARRAY or (type(item) is tuple and item[0] is Lifted)
-    )
-    with jax.enable_x64(True):
-        return _count(jax.make_jaxpr(kernel.evaluate)(specs).jaxpr)
-
-
-def _count(jaxpr: Any) -> int:
-    total = 0
-    for eqn in jaxpr.eqns:
-        name, params = eqn.primitive.name, eqn.params
-        if name == "dot_general":
-            (left, _), _ = params["dimension_numbers"]
-            shape = eqn.invars[0].aval.shape
-            total += 2 * eqn.outvars[0].aval.size * math.prod(shape[d] for d in left)
-        elif name == "conv_general_dilated":
-            kernel, spec = eqn.invars[1].aval.shape, params["dimension_numbers"].rhs_spec
-            total += 2 * eqn.outvars[0].aval.size * (int(np.prod(kernel)) // kernel[spec[0]])
-        else:
-            inner = [_count(getattr(j, "jaxpr", j)) for j in _inner(params)]
-            if name == "cond":
-                total += max(inner, default=0)
-            else:
-                total += sum(inner) * (params["length"] if name == "scan" else 1)
-    return total
-
-
-def _inner(params: dict) -> Iterator[Any]:
-    for key, value in params.items():
-        if key in ("jvp_jaxpr_fun", "jvp_jaxpr_thunk", "fwd_jaxpr_thunk", "bwd"):
-            continue
-        for one in value if isinstance(value, (tuple, list)) else (value,):
-            if hasattr(one, "eqns") or hasattr(one, "jaxpr"):
-                yield one

@@ -63,7 +63,8 @@ class ModelSummary:
 
         return "\n".join([
             rule, text(heads), rule, *map(text, lines), rule,
-            f"Parameters: {self.total_params:,} ({self.trainable_params:,} trainable), {_bytes(self.total_param_bytes)}",
+            f"Parameters: {self.total_params:,} ({self.trainable_params:,} trainable), "
+            f"{_bytes(self.total_param_bytes)}",
             f"Forward pass: {self.total_flops:,} FLOPs in products and convolutions, outputs "
             f"{_bytes(self.total_output_bytes)}",
             rule,
@@ -88,8 +89,8 @@ def summary(
     tuple of them.   dtypes: of the inputs given by size (the default dtype).   depth: of the modules shown.   mode:
     'eval', 'train', or 'same' as the model is in.   kwargs: further arguments of ``forward``.
 
-    Raises ValueError unless one of size and data is given; RuntimeError for lazy modules that have not been called; what
-    ``forward`` raises for such shapes.
+    Raises ValueError unless one of size and data is given; RuntimeError for lazy modules that have not been called;
+    what ``forward`` raises for such shapes.
     """
     if (input_size is None) == (input_data is None):
         raise ValueError("summary: give input_size or input_data, and not both")

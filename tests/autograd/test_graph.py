@@ -241,3 +241,25 @@ def test_what_a_function_saved_may_not_be_written_to():
         h.add_(1)
         y.sum().backward()
     assert x.grad.tolist() == [2, 4, 6]
+
+
+def test_inference_tensors():
+    """Made in inference_mode, a tensor is kept out of training; what existed before stays what it was."""
+    before, weight = torch.zeros(3), leaf()
+    with torch.inference_mode():
+        made, listed = torch.ones(3) * 2, torch.tensor([1.0, 2.0, 3.0])
+        before[:2] = made[:2]
+        before.mul_(2)
+        assert made.add_(1).is_inference() and not before.is_inference() and not before[:1].is_inference()
+    for t in (made, listed, made.detach(), made[1:]):
+        assert t.is_inference() and torch.is_inference(t)
+        with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+            t.add_(1)
+        with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor"):
+            t.requires_grad_()
+    for t in (made, listed):
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+            weight * t
+        assert not t.clone().is_inference() and not (t + 1).is_inference() and not (weight + t).is_inference()
+    (weight * before).sum().backward()
+    assert weight.grad.tolist() == [4, 4, 0]

@@ -8,14 +8,14 @@ def _array(told):
     return np.vectorize(float)(np.array(told, dtype=object)) if told != [] else np.array([])
 
 
-def _close(got, want, what):
+def _close(got, want, what, rtol=1e-6):
     assert (got is None) == (want is None), f"{what}: {got}, PyTorch has {want}"
     if isinstance(want, (str, type(None))) and want not in ("nan", "inf", "-inf"):
         assert got == want, what
         return
     got, want = _array(got), _array(want)
     assert got.shape == want.shape, f"{what}: shape {got.shape}, PyTorch has {want.shape}"
-    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8, err_msg=what)
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=1e-8, err_msg=what)
 
 
 def test_distribution(distribution, ours, reference):
@@ -33,7 +33,8 @@ def test_gradient_of_log_prob(gradient, ours, reference):
         if want is None:  # a gradient of None and of zeros are the same
             assert got is None or not np.any(got)
             continue
-        _close(got, want, f"{gradient}: parameter {k}")
+        # PyTorch's Bessel functions are polynomials of single precision
+        _close(got, want, f"{gradient}: parameter {k}", rtol=1e-5 if gradient == "VonMises" else 1e-6)
 
 
 def test_divergence(pair, ours, reference):

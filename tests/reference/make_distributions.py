@@ -100,7 +100,8 @@ SKIPPED = {("Kumaraswamy", "mode")}
 
 #: pairs of classes with a divergence
 PAIRS = [
-    ("Bernoulli", "Bernoulli.logits"), ("Beta", "Beta"), ("Binomial", "Binomial"), ("Categorical", "Categorical.logits"),
+    ("Bernoulli", "Bernoulli.logits"), ("Beta", "Beta"), ("Binomial", "Binomial"),
+    ("Categorical", "Categorical.logits"),
     ("ContinuousBernoulli", "ContinuousBernoulli"), ("Dirichlet", "Dirichlet"), ("Exponential", "Exponential"),
     ("Gamma", "Gamma"), ("Gumbel", "Gumbel"), ("Geometric", "Geometric"), ("HalfNormal", "HalfNormal"),
     ("Laplace", "Laplace"), ("LowRankMultivariateNormal", "LowRankMultivariateNormal"),
@@ -112,7 +113,8 @@ PAIRS = [
     ("Exponential", "Gamma"), ("Exponential", "Gumbel"), ("Exponential", "Normal"), ("Gamma", "Exponential"),
     ("Gamma", "Gumbel"), ("Gamma", "Normal"), ("Gamma", "Beta"), ("Gumbel", "Normal"), ("Gumbel", "Pareto"),
     ("Laplace", "Normal"), ("Laplace", "Gamma"), ("Normal", "Gumbel"), ("Normal", "Laplace"), ("Normal", "Beta"),
-    ("Pareto", "Exponential"), ("Pareto", "Gamma"), ("Pareto", "Normal"), ("Poisson", "Binomial"), ("Wishart", "Wishart"),
+    ("Pareto", "Exponential"), ("Pareto", "Gamma"), ("Pareto", "Normal"), ("Poisson", "Binomial"),
+    ("Wishart", "Wishart"),
     ("Uniform", "Normal"), ("Uniform", "Gumbel"), ("Uniform", "Exponential"), ("Uniform", "Pareto"),
     ("Independent", "Independent"), ("Cauchy", "Cauchy"), ("ContinuousBernoulli", "Exponential"),
     ("ContinuousBernoulli", "Normal"), ("Chi2", "Chi2"), ("Chi2", "Gamma"), ("Beta", "ContinuousBernoulli"),
@@ -230,13 +232,15 @@ def _answers(library):
             return leaves[-1]
 
         d = make(D, t)
+        text = repr(d)
         told = {q: ask(f, d, t(value)) for q, f in QUESTIONS.items() if (name, q) not in SKIPPED}
         grads = library.autograd.grad(make(D, leaf).log_prob(t(value)).sum(), leaves, allow_unused=True)
-        out["distributions"][name] = {q: numbers(answer) for q, answer in told.items()} | {"repr": repr(d)}
+        out["distributions"][name] = {q: numbers(answer) for q, answer in told.items()} | {"repr": text}
         out["gradients"][name] = [numbers(g) for g in grads]
     kl = {}
     for p, q in PAIRS:
-        first, second = DISTRIBUTIONS[p][0](D, t), DISTRIBUTIONS[q][0](D, lambda v: t(v) * 1.1 if p == q else t(v))
+        factor = 1.1 if p == q else 1.0
+        first, second = DISTRIBUTIONS[p][0](D, t), DISTRIBUTIONS[q][0](D, lambda v, f=factor: t(v) * f)
         kl[f"{p} {q}"] = ask(D.kl_divergence, first, second)
     out["kl"] = {name: numbers(answer) for name, answer in kl.items()}
     for name, (make, value) in TRANSFORMS.items():

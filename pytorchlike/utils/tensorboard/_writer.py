@@ -25,6 +25,12 @@ __all__ = ["FileWriter", "RecordWriter", "SummaryWriter"]
 _TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool": 10}  # of TensorFlow's DataType
 
 
+_TAKE_TENSORS = (
+    "add_scalars", "add_histogram", "add_histogram_raw", "add_image", "add_images", "add_image_with_boxes", "add_video",
+    "add_audio", "add_pr_curve", "add_pr_curve_raw", "add_embedding", "add_mesh",
+)  # fmt: skip
+
+
 def _plain(value: Any) -> Any:
     """Tensors as NumPy arrays (bfloat16 and its kin as float32), also inside containers."""
     if isinstance(value, Tensor):
@@ -79,8 +85,7 @@ class SummaryWriter(tensorboardX.SummaryWriter):
         """The directory that is written to."""
         return self.logdir
 
-    for _name in ("add_scalars", "add_histogram", "add_histogram_raw", "add_image", "add_images", "add_image_with_boxes",
-                  "add_video", "add_audio", "add_pr_curve", "add_pr_curve_raw", "add_embedding", "add_mesh"):  # fmt: skip
+    for _name in _TAKE_TENSORS:
         locals()[_name] = _converted(_name)
     del _name
 
@@ -96,7 +101,7 @@ class SummaryWriter(tensorboardX.SummaryWriter):
         if not new_style and not double_precision:
             super().add_scalar(tag, value.reshape(()), global_step, walltime)
             return
-        metadata = SummaryMetadata(plugin_data=[SummaryMetadata.PluginData(plugin_name="scalars")])
+        metadata = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"))
         self._add_tensor(tag, value.reshape(()).astype(np.float64 if double_precision else np.float32), metadata,
                          global_step, walltime)  # fmt: skip
 
@@ -160,15 +165,14 @@ def _number(value: Any) -> Any:
 def _set_domains(experiment: Any, settings: dict[str, Any], domains: dict[str, list]) -> None:
     """Write the possible values into the experiment's description."""
     from google.protobuf.struct_pb2 import ListValue
-    from tensorboardX.proto.plugin_hparams_pb2 import Experiment, HParamsPluginData
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
     unknown = sorted(set(domains) - set(settings))
     if unknown:
         raise ValueError(f"hparam_domain_discrete has {unknown}, which are no hyper-parameters of this run")
     metadata = experiment.value[0].metadata
     content = HParamsPluginData.FromString(metadata.plugin_data.content)
-    found: Experiment = content.experiment
-    for info in found.hparam_infos:
+    for info in content.experiment.hparam_infos:
         if info.name in domains:
             values = ListValue()
             for value in domains[info.name]:

@@ -1,0 +1,249 @@
+"""``torch.autograd.profiler``: how long each operation takes.
+
+Programs are normally compiled as a whole, and then no operation has a time of its own. While a profile is being taken,
+each one is run by itself and waited for, so that the times say which operations are expensive; their sum is more than
+what the compiled program takes. For that program itself see ``torch.profiler.xla_trace``.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from ..engine import flush, local
+from ..engine.cost import flops_of
+from ..engine.evaluators import OpByOp
+from ..engine.trace import platform_of
+from .profiler_util import EventList, FunctionEvent, FunctionEventAvg
+
+__all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Session", "emit_itt", "emit_nvtx", "profile",
+           "record_function"]  # fmt: skip
+
+
+def _now() -> float:
+    return time.perf_counter_ns() / 1e3
+
+
+class Session:
+    """Collects events of the thread that starts it, from ``start`` to ``stop``."""
+
+    def __init__(self, record_shapes: bool = False, profile_memory: bool = False, with_stack: bool = False,
+                 with_flops: bool = False) -> None:  # fmt: skip
+        self.record_shapes, self.profile_memory = record_shapes, profile_memory
+        self.with_stack, self.with_flops = with_stack, with_flops
+        self.events: list[FunctionEvent] = []
+        self._before: Any = None
+        self.thread = 0
+
+    def start(self) -> None:
+        """Begin. RuntimeError if this thread is being profiled already."""
+        if getattr(local, "session", None) is not None:
+            raise RuntimeError("Profiler is already enabled on this thread")
+        flush("a profile begins")
+        self.thread = threading.get_ident()
+        self._before, local.evaluator = local.evaluator, functools.partial(_Timed, self)
+        local.session = self  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """Run what is pending, and end."""
+        try:
+            flush("a profile ends")
+        finally:
+            local.evaluator = self._before
+            local.session = None  # type: ignore[attr-defined]
+
+    def event(self, name: str, begin: float, call: Any = None, backward: bool = False, is_user: bool = False) -> None:
+        """Take note of what began at ``begin`` and ends now."""
+        details: dict[str, Any] = {}
+        if call is not None:
+            details["on_device"] = platform_of(call.place) != "cpu"
+            if self.record_shapes:
+                details["input_shapes"] = [list(m.shape) for m in call.metas]
+            if self.with_stack and call.location is not None:
+                from ..engine.errors import describe
+
+                details["stack"] = [describe(call.location)]
+            if self.with_flops and not backward:
+                details["flops"] = flops_of(call)
+            if self.profile_memory:
+                metas = call.outs if not backward else [call.metas[i] for i in call.wrt]
+                details["nbytes"] = sum(m.nbytes for m in metas)
+        self.events.append(FunctionEvent(name, begin, _now(), thread=self.thread, is_user=is_user, **details))
+
+    def list(self) -> EventList:
+        """The events, nested, in the order of their starts."""
+        on_device = any(e.on_device for e in self.events)
+        for event in self.events:
+            event.cpu_children, event.cpu_parent = [], None
+        found = EventList(self.events, self.profile_memory, self.with_flops, on_device)
+        found.sort(key=lambda e: e.time_range.start)
+        return found.nest()
+
+
+class _Timed(OpByOp):
+    """One compiled kernel per operation, each waited for. Compiling is an event of its own."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def forward(self, call: Any, arrays: tuple) -> tuple[tuple, tuple]:
+        if call.op.walk is not None:
+            return super().forward(call, arrays)
+        self._ready(call, lambda: super(_Timed, self).forward(call, arrays), call.run is None)
+        begin = _now()
+        outs, flags = _waited(super().forward(call, arrays))
+        self._session.event(f"aten::{call.op.name}", begin, call)
+        return outs, flags
+
+    def vjp(self, call: Any, arrays: tuple, cotangents: tuple) -> tuple:
+        present = tuple([c is not None for c in cotangents])
+        new = call.pulls is None or present not in call.pulls
+        self._ready(call, lambda: super(_Timed, self).vjp(call, arrays, cotangents), new)
+        begin = _now()
+        grads = _waited(super().vjp(call, arrays, cotangents))
+        self._session.event(f"{call.op.name}Backward", begin, call, backward=True)
+        return grads
+
+    def _ready(self, call: Any, run: Callable[[], Any], new: bool) -> None:
+        """The first run of a kernel compiles it."""
+        if new:
+            begin = _now()
+            _waited(run())
+            self._session.event(f"compile {call.op.name}", begin)
+
+
+def _waited(outs: Any) -> Any:
+    import jax
+
+    return jax.block_until_ready(outs)
+
+
+class record_function:
+    """Names a part of the program in profiles: a context manager, and a decorator.
+
+    While a profile is being taken, what the part has recorded is run before it ends. For XLA's traces it is an
+    annotation as well.
+    """
+
+    def __init__(self, name: str, args: str | None = None) -> None:
+        self.name, self.args = name, args
+
+    def __enter__(self) -> Self:
+        import jax
+
+        self._session = getattr(local, "session", None)
+        if self._session is not None:
+            flush("a profiled range begins")
+        self._begin = _now()
+        self._annotation = jax.profiler.TraceAnnotation(self.name if self.args is None else f"{self.name}({self.args})")
+        self._annotation.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        session = self._session
+        try:
+            if session is not None and session is getattr(local, "session", None):
+                flush("a profiled range ends")
+                session.event(self.name, self._begin, is_user=True)
+        finally:
+            self._annotation.__exit__(*error)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            with record_function(self.name, self.args):
+                return function(*args, **kwargs)
+
+        return inner
+
+
+class profile:
+    """Profiles the operations of a block: a context manager.
+
+    enabled: False does nothing.   record_shapes, with_stack, with_flops, profile_memory: what to keep of each one:
+    shapes of its inputs, the line that recorded it, floating-point operations of products and convolutions, bytes of
+    its results.   use_device: accelerators are always included.
+    """
+
+    def __init__(self, enabled: bool = True, *, use_cuda: bool = False, use_device: str | None = None,
+                 record_shapes: bool = False, with_flops: bool = False, profile_memory: bool = False,
+                 with_stack: bool = False, with_modules: bool = False, use_kineto: bool = True, use_cpu: bool = True,
+                 experimental_config: Any = None, acc_events: bool = False) -> None:  # fmt: skip
+        refuse(with_modules=with_modules, experimental_config=experimental_config)
+        self.enabled = enabled
+        self._session = Session(record_shapes, profile_memory, with_stack, with_flops)
+        self._done: EventList | None = None
+        self._entered = False
+
+    def __enter__(self) -> Self:
+        if self.enabled:
+            if self._entered:
+                raise RuntimeError("Profiler context manager is not reentrant")
+            self._entered = True
+            self._session.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self.enabled:
+            self._session.stop()
+            self._done = self._session.list()
+
+    @property
+    def function_events(self) -> EventList:
+        """The events. RuntimeError before the block has ended."""
+        if self._done is None:
+            raise RuntimeError("Profiler didn't finish running")
+        return self._done
+
+    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> EventList:
+        """Averages by name, see `EventList.key_averages`."""
+        return self.function_events.key_averages(group_by_input_shape, group_by_stack_n)
+
+    def total_average(self) -> FunctionEventAvg:
+        """All taken together."""
+        return self.function_events.total_average()
+
+    def table(self, *args: Any, **kwargs: Any) -> str:
+        """The events as text, see `EventList.table`."""
+        return self.function_events.table(*args, **kwargs)
+
+    def export_chrome_trace(self, path: str) -> None:
+        """Write the events for Chrome's about:tracing and for Perfetto."""
+        self.function_events.export_chrome_trace(path)
+
+    @property
+    def self_cpu_time_total(self) -> float:
+        """Sum of the microseconds."""
+        return self.function_events.self_cpu_time_total
+
+    def __repr__(self) -> str:
+        return "<unfinished torch.autograd.profile>" if self._done is None else repr(list(self._done))
+
+    def __str__(self) -> str:
+        return "<unfinished torch.autograd.profile>" if self._done is None else self.table()
+
+
+def refuse(**options: Any) -> None:
+    """NotImplementedError for options that are set and have no meaning here."""
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise NotImplementedError(
+            f"profile: {', '.join(given)} has no equivalent; name parts of the program by record_function"
+        )
+
+
+class emit_nvtx:
+    """Refused: XLA annotates its own kernels for Nsight."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("emit_nvtx: XLA annotates its kernels for Nsight itself; see torch.cuda.nvtx.range")
+
+
+class emit_itt:
+    """Refused: XLA does not know Intel's ITT."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError("emit_itt: XLA writes no ITT ranges; see torch.profiler.xla_trace")
