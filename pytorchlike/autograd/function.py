@@ -336,7 +336,8 @@ class _Backward:
         ]
         if self.ctx._materialize:
             given = [
-                v if v is not None or x is None or not dtype.is_floating_point else Tensor._of(x).new_zeros(x.meta.shape)
+                v if v is not None or x is None or not dtype.is_floating_point
+                else Tensor._of(x).new_zeros(x.meta.shape)
                 for v, x, dtype in zip(given, self.before, self.dtypes, strict=True)
             ]
         out = self.ctx.jvp_of(self.cls, given)

@@ -25,7 +25,8 @@ def test_names_are_pytorchs():
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     text = drawn(net(torch.ones(5, 3)).sum().grad_fn)
     a = "AccumulateGrad()"
-    assert text == f"SumBackward0(AddmmBackward0({a},ReluBackward0(AddmmBackward0({a},None,TBackward0({a}))),TBackward0({a})))"
+    inner = f"ReluBackward0(AddmmBackward0({a},None,TBackward0({a})))"
+    assert text == f"SumBackward0(AddmmBackward0({a},{inner},TBackward0({a})))"
     x = leaf()
     for y, name in ((x + 1, "Add"), (x * 2, "Mul"), (x.exp(), "Exp"), (x[1:], "Slice"), (x[0], "Select"),
                     (x.view(3, 1), "View"), (torch.cat([x, x]), "Cat"), (x.softmax(0), "Softmax")):  # fmt: skip
