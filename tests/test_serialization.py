@@ -726,3 +726,22 @@ def test_large_records_are_read_in_pieces_and_checked(tmp_path):
             file.seek(start + at)
             file.write(whole[start + at : start + at + 1])
     assert torch.load(path, map_location="meta")["a"].is_meta
+
+
+def test_modules_take_mapped_memory_without_a_copy(tmp_path):
+    """load_state_dict(assign=True) of a mapped file leaves the elements where they are, and so does computing."""
+    path = tmp_path / "m.pt"
+    torch.save(torch.nn.Linear(300, 200).state_dict(), path)
+    with torch.device("meta"):
+        module = torch.nn.Linear(300, 200)
+    mapped = torch.load(path, mmap=True)
+    address = mapped["weight"].data_ptr()
+    module.load_state_dict(mapped, assign=True)
+    assert isinstance(module.weight, Parameter) and module.weight.requires_grad
+    del mapped
+    assert module(torch.ones(2, 300)).shape == (2, 200) and module.weight.sum().item() != 0
+    assert module.weight.data_ptr() == address
+    base = module.weight.detach().numpy()
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert base is not None and address % 64 == 0

@@ -50,8 +50,8 @@ def record_part(name: str, fn: Callable[..., Any], shapes: Sequence[tuple[tuple[
                 raise RuntimeError(f"{name}: the function must return tensors only, but got {type(o)}")
         if writes(nested) or any(t._get() is not v for t, v in zip(stand_ins, stood, strict=True)):
             raise RuntimeError(
-                f"{name}: the function modifies one of its inputs, or a tensor of outside, in place. Higher order ops do "
-                "not support input mutation: clone it first, and return the result"
+                f"{name}: the function modifies one of its inputs, or a tensor of outside, in place. Higher order ops "
+                "do not support input mutation: clone it first, and return the result"
             )
         body, captured, numbers = nested.finish([o._get() for o in outs])
     return Part(body, captured, numbers, out_spec)
@@ -116,8 +116,8 @@ def same_metas(name: str, what: str, got: Part, spec: TreeSpec, metas: Sequence[
     """Demand that a function returns tensors like given ones: structure, shapes and dtypes."""
     if got.spec != spec:
         raise RuntimeError(
-            f"{name}: Expected {what} to have the same structure, i.e. the same number of outputs, but got {got.spec} and "
-            f"{spec}"
+            f"{name}: Expected {what} to have the same structure, i.e. the same number of outputs, but got {got.spec} "
+            f"and {spec}"
         )
     differ = [
         f"pair[{k}]: {list(a.shape)} of {a.dtype} vs {list(b.shape)} of {b.dtype}"

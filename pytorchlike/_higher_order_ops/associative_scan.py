@@ -22,8 +22,8 @@ def associative_scan(combine_fn: Callable[[Any, Any], Any], xs: Any, dim: int, r
     combine_mode:  'pointwise' or 'generic'; there is no difference here.
 
     Differs:  PyTorch's 'pointwise' is for CUDA only.
-    Raises:   ValueError for another combine_mode or a function that is none; RuntimeError for arguments and results that
-              do not fit; IndexError for a dimension out of range.
+    Raises:   ValueError for another combine_mode or a function that is none; RuntimeError for arguments and results
+              that do not fit; IndexError for a dimension out of range.
     """
     if not callable(combine_fn):
         raise ValueError(f"Combine_fn must be a callable, but got {combine_fn}")
@@ -39,8 +39,7 @@ def associative_scan(combine_fn: Callable[[Any, Any], Any], xs: Any, dim: int, r
     same_metas("associative_scan", "the output of combine_fn and its inputs", part, spec, like)
     grads = [bool(m.grad) for m in part.metas()]
     n = len(values)
-    varies = bool(part.body.seeds)
-    if varies:
+    if part.body.seeds:
         raise RuntimeError("associative_scan: combine_fn must not be random")
 
     def make() -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from ..utils._pytree import tree_flatten, tree_unflatten
 from ._recorded import record_part, record_parts
 
 
-def map(f: Callable[..., Any], xs: Any, *args: Any) -> Any:  # noqa: A001
+def map(f: Callable[..., Any], xs: Any, *args: Any) -> Any:
     """``stack([f(x, *args) for x in xs])`` along dimension 0, as a loop in the program; see ``vmap`` for all at once.
 
     xs:    a tensor or containers of them, of the same size along dimension 0; ``x`` is one entry.

@@ -19,8 +19,8 @@ def scan(combine_fn: Callable[[Any, Any], tuple[Any, Any]], init: Any, xs: Any, 
     xs:       a tensor or containers of them, of the same size along ``dim``; ``x`` lacks that dimension.
     reverse:  from the last entry to the first.  Results are stacked along ``dim`` in the order of xs either way.
 
-    ``combine_fn`` is called once, to be recorded; the program does not grow with the number of entries.  Gradients reach
-    init, xs and tensors that combine_fn refers to.
+    ``combine_fn`` is called once, to be recorded; the program does not grow with the number of entries.  Gradients
+    reach init, xs and tensors that combine_fn refers to.
 
     Raises:  RuntimeError for arguments and results that do not fit, IndexError for a dimension out of range.
     """
@@ -106,8 +106,8 @@ def along(name: str, entries: list[Tensor], dim: int) -> tuple[tuple[int, ...], 
             raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
         if not x.dim() or not x.shape[dim]:
             raise RuntimeError(
-                f"{name}: All xs leaves must at least have 'dim' number of dimensions and scan dimension > 0, got a shape "
-                f"of {list(x.shape)} for dim {dim}"
+                f"{name}: All xs leaves must at least have 'dim' number of dimensions and scan dimension > 0, got a "
+                f"shape of {list(x.shape)} for dim {dim}"
             )
         at.append(dim % n)
     sizes = {x.shape[d] for x, d in zip(entries, at, strict=True)}

@@ -1,8 +1,8 @@
 """Custom functions inside a nested recording (vmap, cond, scan): their backward is recorded with them.
 
-Elsewhere a reverse pass stops at the results of a custom function and runs its Python (``engine.grad.Watch``).  A nested
-recording becomes an operation that JAX differentiates, so backward runs once, when the function is applied, on stand-ins
-for the gradients, and what it records becomes the rule of a ``jax.custom_vjp``.
+Elsewhere a reverse pass stops at the results of a custom function and runs its Python (``engine.grad.Watch``).  A
+nested recording becomes an operation that JAX differentiates, so backward runs once, when the function is applied, on
+stand-ins for the gradients, and what it records becomes the rule of a ``jax.custom_vjp``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..tensor.staged import stand_in
 
 
 def tie(name: str, handle: Any, keys: list[int], values: list[Value], moving: list[Value]) -> tuple[Value, ...]:
-    """``values`` as results of ``moving``, with what ``handle`` makes of their gradients, by ``keys``, as derivative."""
+    """``values`` as results of ``moving``, their derivative being what ``handle`` makes of gradients, by ``keys``."""
     nested = Nested(
         f"{name}: backward wants to know the value of a tensor that is not known inside a function transformation "
         "(.item(), .numpy(), if …); write it with tensor operations"

@@ -83,7 +83,7 @@ class _Forward:
         return depth, 0
 
     def _plan(self, points: list[tuple[Any, int]]) -> list[tuple[Any, list[Call], list[tuple[int, Value]]]]:
-        """What lies behind ``points``, newest region first: (region, its calls in order, slots that come from others)."""
+        """What lies behind ``points``, newest region first: (region, its calls in order, slots from other regions)."""
         todo: dict[Any, set[int]] = {}
         for where, slot in points:
             if where is not None and type(where) is not Leaf:
@@ -130,7 +130,9 @@ class _Forward:
                 continue
             watch = where.watched.get(call.first)
             if type(watch) is Watch and watch.handle is not None and watch.forward is None:
-                raise NotImplementedError(f"forward-mode derivatives do not go through {call.op.name}; use reverse mode")
+                raise NotImplementedError(
+                    f"forward-mode derivatives do not go through {call.op.name}; use reverse mode"
+                )
             if type(watch) is Watch and watch.forward is not None:
                 got = watch.forward([env.get(s) for s in call.wrt_slots])
                 found = dict(zip(call.out_slots, got, strict=True))

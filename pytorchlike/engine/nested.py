@@ -233,8 +233,8 @@ class Staged(Inline):
         self.index = index
 
     def _ready(self, call: Call, arrays: tuple) -> tuple:
-        if _is_cut(call):
-            arrays = tuple([_stopped(a) for a in arrays])
+        if call.cut:
+            arrays = tuple([call.stopped(a) for a in arrays])
         seeds = seeds_of(call) if self.index is not None else ()
         if seeds:
             import jax.numpy as jnp
@@ -250,23 +250,13 @@ class Staged(Inline):
         return arrays
 
     def same(self, call: Call, array: Any) -> Any:
-        return _stopped(array) if _is_cut(call) else array
+        return call.stopped(array)
 
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
         return super().forward(call, self._ready(call, arrays))
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
         return super().forward_taped(call, self._ready(call, arrays))
-
-
-def _is_cut(call: Call) -> bool:
-    return any(m.grad for m in call.metas) and not any(m.grad for m in call.outs)
-
-
-def _stopped(array: Any) -> Any:
-    from jax import lax
-
-    return lax.stop_gradient(array)
 
 
 class Body:
@@ -303,7 +293,8 @@ class Body:
         """Of the results."""
         return tuple([self.graph.metas[s] for s in self.outs])
 
-    def __call__(self, params: Sequence[Any], captured: Sequence[Any], numbers: Sequence[Any], index: Any = None) -> Any:
+    def __call__(self, params: Sequence[Any], captured: Sequence[Any], numbers: Sequence[Any],
+                 index: Any = None) -> tuple[tuple, list]:  # fmt: skip
         """(results, flags of the data checks); what the checks raise is in :attr:`checks` afterwards."""
         env = dict(zip(self.params, params, strict=True))
         env.update(zip(self.captured, captured, strict=True))

@@ -77,13 +77,13 @@ class Region:
         rest = iter(numbers)
         for c in self.calls:
             if c.op.alias:
-                slots[c.first] = slots[c.slots[0]]
+                slots[c.first] = c.stopped(slots[c.slots[0]])
                 continue
             taken = tuple(
                 slots[i] if type(i) is int else next(rest) for i in c.ins if type(i) is int or type(i) is Wide
             )
             outs, _ = c.kernel.evaluate(taken)
-            slots.update(zip(c.out_slots, outs, strict=True))
+            slots.update(zip(c.out_slots, [c.stopped(o) for o in outs], strict=True))
         return tuple(slots[s] for s in self.outs)
 
     def pull(self, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:

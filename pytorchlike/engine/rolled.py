@@ -289,14 +289,14 @@ def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, 
         ok = []
         for c in loop.calls:
             if c.op.alias:
-                env[c.first] = _cut(c, env[c.slots[0]])
+                env[c.first] = c.stopped(env[c.slots[0]])
                 continue
             args = tuple([
                 env[i] if type(i) is int else scalars[i.index] for i in c.ins if type(i) is int or type(i) is Wide
             ])  # fmt: skip
             outs, found = how.forward(c, args)
             for s, o in zip(c.out_slots, outs, strict=True):
-                env[s] = _cut(c, o)
+                env[s] = c.stopped(o)
             ok.extend([jnp.all(f) for f in found])
         results = [env[begin + k] for k in range(len(loop.results))]
         return ([results[p] for p in carried], [results[p] for p in last]), ([results[p] for p in stacked], ok)
@@ -311,15 +311,6 @@ def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, 
         else:
             outs.append(ends[last.index(p)])
     return tuple(outs), [jnp.all(f) for f in ok]
-
-
-def _cut(call: Call, array: Any) -> Any:
-    """Gradients stop where the recording says so (``detach``, ``no_grad``)."""
-    from jax import lax
-
-    if call.wrt_slots and not any(m.grad for m in call.outs):
-        return lax.stop_gradient(array)
-    return array
 
 
 def _numbers(column: list[Any], numbers: Any) -> Any:

@@ -37,6 +37,19 @@ class Call:
         self.run: Any = None
         self.pulls: Any = None
 
+    @property
+    def cut(self) -> bool:
+        """Whether gradients stop at the call: ``detach``, or what was recorded without gradients."""
+        return bool(self.wrt_slots) and not any(m.grad for m in self.outs)
+
+    def stopped(self, array: Any) -> Any:
+        """A result, for JAX to differentiate what follows as recorded."""
+        if not self.cut:
+            return array
+        from jax import lax
+
+        return lax.stop_gradient(array)
+
     def _positions(self) -> tuple[int, ...]:
         wrt, k, s = [], 0, 0
         for i in self.ins:

@@ -67,8 +67,8 @@ def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
     source = trace.sources.get(value.slot)
     if source is None:
         raise NotImplementedError(
-            "debug_unwrap: the values of a tensor that was computed inside the transformed function are not known until "
-            "the function has returned; return it instead"
+            "debug_unwrap: the values of a tensor that was computed inside the transformed function are not known "
+            "until the function has returned; return it instead"
         )
     outer = Tensor._of(source)
     return debug_unwrap(outer) if recurse else outer

@@ -1,4 +1,4 @@
-"""``jacrev``, ``jacfwd`` and ``hessian``: derivatives of vector-valued functions, all directions at once by ``vmap``."""
+"""``jacrev``, ``jacfwd`` and ``hessian``: derivatives of vector-valued functions, all directions at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..utils._pytree import tree_flatten, tree_unflatten
-from ._transform import Argnums, chosen, jvp, only_tensors, vjp, with_aux
+from ._transform import Argnums, chosen, jvp, only_tensors, vjp
 from ._vmap import vmap
 
 
@@ -25,10 +25,6 @@ def _basis(tensors: Sequence[Tensor], rows: slice | None = None) -> list[Tensor]
         out.append((at == columns).to(t.dtype).reshape(last - first, *t.shape))
         start += n
     return out
-
-
-def _single(argnums: Any) -> bool:
-    return isinstance(argnums, int)
 
 
 def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, chunk_size: int | None = None,
@@ -73,7 +69,8 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
             columns = [c[0] if len(c) == 1 else T.cat(list(c)) for c in zip(*chunks, strict=True)]
         result, start = [], 0
         for o in outs:
-            block = [c[start : start + o.numel()].reshape(*o.shape, *x.shape) for c, x in zip(columns, flat, strict=True)]
+            rows = slice(start, start + o.numel())
+            block = [c[rows].reshape(*o.shape, *x.shape) for c, x in zip(columns, flat, strict=True)]
             result.append(tree_unflatten(block, spec))
             start += o.numel()
         jacobian = tree_unflatten(result, out_spec)
@@ -129,4 +126,4 @@ def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any
     return jacfwd(jacrev(func, argnums), argnums)
 
 
-__all__ = ["hessian", "jacfwd", "jacrev", "with_aux"]
+__all__ = ["hessian", "jacfwd", "jacrev"]

@@ -72,8 +72,8 @@ def _stacked(tensors: list[Tensor], name: str) -> Tensor:
     wants = {t.requires_grad for t in tensors}
     if len(wants) > 1:
         raise RuntimeError(
-            f"Expected {name} from each model to have the same .requires_grad: some of the models require gradients for "
-            "it, others do not"
+            f"Expected {name} from each model to have the same .requires_grad: some of the models require "
+            "gradients for it, others do not"
         )
     return T.stack([Tensor._of(_plain(t._get())) for t in tensors]).requires_grad_(wants.pop())
 

@@ -110,7 +110,8 @@ def _bind(dims: tuple[str, ...], n: int, sizes: dict[str, int]) -> None:
     if missing and known and n % known == 0:
         sizes[missing[0]] = n // known
     elif missing or known != n:
-        raise ValueError(f"dimensions {' '.join(dims)} of sizes {[sizes.get(d) for d in dims]} do not fit a size of {n}")
+        given = [sizes.get(d) for d in dims]
+        raise ValueError(f"dimensions {' '.join(dims)} of sizes {given} do not fit a size of {n}")
 
 
 __all__ = ["rearrange"]

@@ -4,8 +4,8 @@ Derivatives go along the tape of ordinary autograd.  The function runs once for 
 tensors of its own that are connected to the arguments (:func:`watched`); a reverse pass, or a forward pass, from its
 results to these tensors is recorded like any other operation.  So values may be read inside, hooks and custom functions
 work, programs are cached as those of any recorded work are, and levels nest without knowing of each other: what is
-differentiated again is recorded step by step (``create_graph``), which is the case where anything but the function's own
-tensors lies behind its result (:func:`outer_parts`).  Under ``vmap`` the same happens inside a nested recording.
+differentiated again is recorded step by step (``create_graph``), which is the case where anything but the function's
+own tensors lies behind its result (:meth:`Watched.others`).  Under ``vmap`` the same happens inside a nested recording.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..engine.trace import derives
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor._tensor import SAME, _as_leaf, _plain
-from ..utils._pytree import TreeSpec, tree_flatten, tree_map, tree_map_only, tree_unflatten
+from ..utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 Argnums = int | tuple[int, ...]
 
@@ -284,7 +284,7 @@ def _pull(watched: Watched, outs: list[Tensor], out_spec: TreeSpec, cotangents: 
 
 
 def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
-    """(output, its tangent), or (output, tangent, aux) with ``has_aux``: ``func`` at ``primals``, moved by ``tangents``.
+    """(output, its tangent), or (output, tangent, aux) with ``has_aux``: ``func`` at ``primals`` along ``tangents``.
 
     primals, tangents:  tuples of the same structure and shapes.
     strict:   raise where the output does not depend on the primals, instead of a tangent of zeros.
@@ -351,8 +351,8 @@ def _pushed(watched: Watched, moving: Sequence[Tensor], outs: Sequence[Tensor], 
     found = push(sources, tangents, values)
     if strict and any(t is None for t in found):
         raise RuntimeError(
-            f"{what.removesuffix(')')}, strict=True): The output of f is independent of the inputs. This is not allowed "
-            "with strict=True."
+            f"{what.removesuffix(')')}, strict=True): The output of f is independent of the inputs. This is not "
+            "allowed with strict=True."
         )
     return _filled(found, values)
 
@@ -392,5 +392,5 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     return result, jvp_fn
 
 
-__all__ = ["Watched", "chosen", "grad", "grad_and_value", "jvp", "linearize", "only_tensors", "transforming",
-           "tree_map", "vjp", "with_aux"]  # fmt: skip
+__all__ = ["Watched", "chosen", "grad", "grad_and_value", "jvp", "linearize", "only_tensors", "transforming", "vjp",
+           "with_aux"]  # fmt: skip

@@ -25,9 +25,9 @@ OutDims = Any
 
 _READ = (
     "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, "
-    "please try to rewrite what you're doing with other operations. The same holds if you're attempting to use a Tensor "
-    "in some data-dependent control flow (use torch.where or torch.cond), for .tolist(), .numpy() and printing of values, "
-    "and for operators that output a dynamic shape (nonzero, unique, masked_select, indexing with a boolean mask)."
+    "please try to rewrite what you're doing with other operations. The same holds if you're attempting to use a "
+    "Tensor in some data-dependent control flow (use torch.where or torch.cond), for .tolist() and .numpy(), and for "
+    "operators that output a dynamic shape (nonzero, unique, masked_select, indexing with a boolean mask)."
 )
 _RANDOM = (
     "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
@@ -36,8 +36,8 @@ _RANDOM = (
 _IN_PLACE = (
     "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args "
     "that has more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped "
-    "over in a vmap. `self` is a tensor of shape {} from outside of the function: use an out-of-place operator, or pass "
-    "it to the function with a batch dimension of its own (for BatchNorm: torch.func.functional_call with stacked "
+    "over in a vmap. `self` is a tensor of shape {} from outside of the function: use an out-of-place operator, or "
+    "pass it to the function with a batch dimension of its own (for BatchNorm: torch.func.functional_call with stacked "
     "buffers, or torch.func.replace_all_batch_norm_modules_)."
 )
 
@@ -100,8 +100,8 @@ def _prepared(name: str, in_dims: Any, args: tuple, kwargs: dict) -> tuple[list,
     dims = _broadcast_to_and_flatten(in_dims, spec)
     if dims is None:
         raise ValueError(
-            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of `inputs`. "
-            f"in_dims has structure {tree_flatten(in_dims)[1]} but inputs has structure {spec}."
+            f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): in_dims is not compatible with the structure of "
+            f"`inputs`. in_dims has structure {tree_flatten(in_dims)[1]} but inputs has structure {spec}."
         )
     more, kw_spec = tree_flatten(kwargs)
     where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>)"
@@ -134,8 +134,8 @@ def _dim(where: str, x: Any, d: Any) -> int | None:
         )
     if not -x.dim() <= d < x.dim():
         raise ValueError(
-            f"{where}: Got in_dim={d} for some input, but that input is a Tensor of dimensionality {x.dim()} so expected "
-            f"in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."
+            f"{where}: Got in_dim={d} for some input, but that input is a Tensor of dimensionality {x.dim()} so "
+            f"expected in_dim to satisfy -{x.dim()} <= in_dim < {x.dim()}."
         )
     return d % x.dim()
 
@@ -144,8 +144,8 @@ def _out_dims(name: str, out_dims: Any, spec: TreeSpec) -> list[int | None]:
     for d in tree_flatten(out_dims)[0]:
         if d is not None and (isinstance(d, bool) or not isinstance(d, int)):
             raise ValueError(
-                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of ints "
-                "representing where in the outputs the vmapped dimension should appear."
+                f"vmap({name}, ..., out_dims={out_dims}): `out_dims` must be an int, None or a python collection of "
+                "ints representing where in the outputs the vmapped dimension should appear."
             )
     if isinstance(out_dims, (int, type(None))):
         return [out_dims] * spec.num_leaves
@@ -215,7 +215,7 @@ def _run(func: Callable[..., Any], flat: list, dims: list, spec: TreeSpec, size:
             places.append(_place(d, v.meta.ndim))
         changed = [(x, d, v) for (t, x, d), old in zip(stand_ins, stood, strict=True) if (v := t._get()) is not old]
         written = writes(nested)
-        for (owner, v), b in zip(written, nested.batched_outs([v for _, v in written]), strict=True):
+        for (_, v), b in zip(written, nested.batched_outs([v for _, v in written]), strict=True):
             if b:
                 raise RuntimeError(_IN_PLACE.format(list(v.meta.shape)))
         body, captured, numbers = nested.finish([*values, *(v for _, _, v in changed), *(v for _, v in written)])

@@ -168,3 +168,26 @@ def test_graphs_of_different_lengths_share_leaves(tier):
         return flat(w.grad)
 
     both(tier, run)
+
+
+def test_detach_inside_of_what_repeats(monkeypatch):
+    """Pieces that come again and again are compiled whole, and still stop gradients where the program does."""
+    from pytorchlike.engine.config import config
+
+    monkeypatch.setattr(config, "tier", "ops")
+    cell = torch.nn.Linear(2, 2)
+
+    def gradient(rounds):
+        cell.zero_grad()
+        h = torch.ones(1, 2)
+        for _ in range(rounds):
+            h = torch.tanh(cell(h))
+            h = h * (h.detach() * 2)
+        h.sum().backward()
+        return cell.weight.grad.clone()
+
+    first = [gradient(n) for n in (3, 4)]
+    for _ in range(4):
+        again = [gradient(n) for n in (3, 4)]
+    for a, b in zip(first, again, strict=True):
+        assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)

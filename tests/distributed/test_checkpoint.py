@@ -169,3 +169,31 @@ def test_a_killed_save_leaves_a_whole_checkpoint(tmp_path):
     assert into["a"].unique().tolist() == [1]
     assert len([n for n in os.listdir(tmp_path / "c") if n.isdigit()]) == 1
     shutil.rmtree(tmp_path / "c")
+
+
+SHARDED = """
+    import os
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    import jax, numpy as np, pytorchlike as torch
+    from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+    dcp, mesh = torch.distributed.checkpoint, Mesh(np.array(jax.devices()), ("d",))
+    def put(array, *spec):
+        with jax.enable_x64(True):
+            return torch.from_jax(jax.device_put(array, NamedSharding(mesh, P(*spec))))
+    a, b = np.arange(16, dtype=np.float32).reshape(8, 2), np.arange(8) + 2**40
+    dcp.save({"a": put(a, "d"), "b": put(b, "d")}, checkpoint_id="c")
+    state = {"a": put(np.zeros((8, 2), np.float32)), "b": put(np.zeros(8, np.int64), "d")}
+    dcp.load(state, checkpoint_id="c")
+    assert state["a"].tolist() == a.tolist() and state["b"].tolist() == b.tolist()
+    assert state["a"].jax().sharding.spec == P() and state["b"].jax().sharding.spec == P("d")
+    alone = {"a": torch.zeros(8, 2)}
+    dcp.load(alone, checkpoint_id="c")
+    assert alone["a"].tolist() == a.tolist()
+"""
+
+
+def test_sharded_tensors_are_saved_and_loaded_in_other_shards(tmp_path):
+    env = {**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(torch.__file__))}
+    code = textwrap.dedent(SHARDED)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
