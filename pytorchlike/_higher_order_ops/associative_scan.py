@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..engine.meta import meta_of
 from ..tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_unflatten
 from ._recorded import record_part, record_parts, same_metas, tensors_of
@@ -35,7 +36,7 @@ def associative_scan(combine_fn: Callable[[Any, Any], Any], xs: Any, dim: int, r
     shapes = [(v.meta.shape[:d] + v.meta.shape[d + 1 :], v.meta) for v, d in zip(values, at, strict=True)]
     both = tree_flatten((xs, xs))[1]
     part = record_part("associative_scan", combine_fn, shapes * 2, [None] * (2 * len(values)), both)
-    like = [m.__class__(s, m.dtype, m.place, m.grad) for s, m in shapes]
+    like = [meta_of(s, m.dtype, m.place) for s, m in shapes]
     same_metas("associative_scan", "the output of combine_fn and its inputs", part, spec, like)
     grads = [bool(m.grad) for m in part.metas()]
     n = len(values)

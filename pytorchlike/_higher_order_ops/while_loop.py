@@ -99,5 +99,5 @@ def _as_tensor(x: Any) -> Tensor:
 def _refuse(cotangents: dict) -> dict:
     raise NotImplementedError(
         "while_loop has no reverse-mode derivative, since the number of iterations is known to the running program "
-        "only: use scan with a fixed number of steps (and torch.where for those that should not count), or torch.func.jvp"
+        "only: use scan with a fixed number of steps (and torch.where for those that should not count), or func.jvp"
     )

@@ -13,7 +13,7 @@ from . import constraints
 from ._logits import ProbsOrLogits, either
 from ._validate import require
 from .distribution import Distribution
-from .utils import broadcast_all, probs_to_logits, uniform_like
+from .utils import broadcast_all, uniform_like
 
 __all__ = ["Geometric"]
 
@@ -71,5 +71,4 @@ class Geometric(ProbsOrLogits, Distribution):
         return value * (-probs).log1p() + self.probs.log()
 
     def entropy(self) -> Tensor:
-        logits = probs_to_logits(self.probs, is_binary=True) if self._is_probs else self.logits
-        return F.binary_cross_entropy_with_logits(logits, self.probs, reduction="none") / self.probs
+        return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs

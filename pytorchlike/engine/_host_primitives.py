@@ -101,7 +101,6 @@ _plain("abs", np.abs)
 _plain("not", np.invert)
 _plain("is_finite", np.isfinite)
 _plain("rsqrt", lambda x: 1 / np.sqrt(x))
-_plain("logistic", lambda x: np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x)))))
 _plain("add add_any", np.add)
 _plain("sub", np.subtract)
 _plain("mul", np.multiply)
@@ -150,6 +149,14 @@ def _shift_right_arithmetic(params: dict, x: np.ndarray, n: np.ndarray) -> Any:
 
 def _bits(x: np.ndarray) -> np.ndarray:
     return x.view(f"u{x.dtype.itemsize}")
+
+
+@_rule("logistic")
+def _logistic(params: dict, x: np.ndarray) -> Any:
+    if x.dtype.kind == "c":
+        return 1 / (1 + np.exp(-x))
+    small = np.exp(-np.abs(x))  # never overflows
+    return np.where(x >= 0, 1, small) / (1 + small)
 
 
 @_rule("div")
@@ -258,6 +265,9 @@ _rules["squeeze"] = lambda params, x: np.squeeze(x, tuple(params["dimensions"]))
 _rules["expand_dims"] = lambda params, x: np.expand_dims(x, tuple(params["dimensions"]))
 _rules["transpose"] = lambda params, x: x.transpose(params["permutation"])
 _rules["rev"] = lambda params, x: np.flip(x, tuple(params["dimensions"]))
+_rules["empty"] = lambda params: np.zeros(params["shape"], params["dtype"])
+_rules["empty2"] = lambda params: np.zeros((), params["dtype"])
+_rules["unstack"] = lambda params, x: list(np.moveaxis(x, params["axis"], 0))
 _rules["tile"] = lambda params, x: np.tile(x, params["reps"])
 _rules["stack"] = lambda params, *xs: np.stack(xs, params["axis"])
 _rules["device_put"] = _rules["optimization_barrier"] = lambda params, *xs: xs
@@ -327,7 +337,7 @@ def _windows(shape: tuple, indices: np.ndarray, into: Sequence[int], batching: t
         inside = np.ones(batch, bool)
     out = []
     for d in range(len(shape)):
-        start = starts[..., d].reshape(*batch, *(1,) * len(inner))
+        start = starts[..., d].reshape((*batch, *(1,) * len(inner)))
         if d in inner:
             axis = inner.index(d)
             start = start + np.arange(sizes[d]).reshape([-1 if k == axis else 1 for k in range(len(inner))])
@@ -351,7 +361,7 @@ def _gather(params: dict, x: np.ndarray, indices: np.ndarray) -> Any:
         if fill is None:
             fill = np.nan if x.dtype.kind not in "biu" else np.iinfo(x.dtype).min if x.dtype.kind == "i" else (
                 np.iinfo(x.dtype).max if x.dtype.kind == "u" else True)  # fmt: skip
-        out = np.where(inside.reshape(*inside.shape, *(1,) * len(inner)), out, np.asarray(fill, x.dtype))
+        out = np.where(inside.reshape((*inside.shape, *(1,) * len(inner))), out, np.asarray(fill, x.dtype))
     n = inside.ndim
     return np.moveaxis(out, range(n, n + len(inner)), dn.offset_dims)
 
@@ -460,7 +470,7 @@ def _dot_general(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
     batch = [x.shape[d] for d in bx]
     left = x.transpose(*bx, *fx, *cx).reshape(*batch, -1 if inner else math.prod(x.shape[d] for d in fx), inner)
     right = y.transpose(*by, *cy, *fy).reshape(*batch, inner, -1 if inner else math.prod(y.shape[d] for d in fy))
-    return (left @ right).reshape(*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy))
+    return (left @ right).reshape((*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy)))
 
 
 def _strided(x: np.ndarray, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> np.ndarray:
@@ -585,14 +595,43 @@ def _lu(params: dict, x: np.ndarray) -> Any:
     import scipy.linalg
 
     parts = [scipy.linalg.lu_factor(m, check_finite=False) for m in x.reshape(-1, *x.shape[-2:])]
-    pivots = np.array([p for _, p in parts], np.int32)
-    orders = np.empty((len(parts), x.shape[-2]), np.int32)
-    for order, row in zip(orders, pivots, strict=True):
-        order[:] = range(len(order))
+    pivots = np.reshape([p for _, p in parts], (*x.shape[:-2], -1))
+    whole = np.reshape([m for m, _ in parts], x.shape)
+    return [whole, pivots, _permutation({"permutation_size": x.shape[-2]}, pivots)]
+
+
+@_rule("lu_pivots_to_permutation")
+def _permutation(params: dict, pivots: np.ndarray) -> Any:
+    n = params["permutation_size"]
+    flat = pivots.reshape(-1, pivots.shape[-1])
+    orders = np.tile(np.arange(n, dtype=np.int32), (len(flat), 1))
+    for order, row in zip(orders, flat, strict=True):
         for i, j in enumerate(row):
             order[[i, j]] = order[[j, i]]
-    lead = x.shape[:-2]
-    return [np.reshape([m for m, _ in parts], x.shape), pivots.reshape(*lead, -1), orders.reshape(*lead, -1)]
+    return orders.reshape((*pivots.shape[:-1], n))
+
+
+@_rule("eigh")
+def _eigh(params: dict, x: np.ndarray) -> Any:
+    if params["subset_by_index"] not in (None, (0, x.shape[-1])):
+        raise Missing("some eigenvalues alone cannot be computed in a forked process")
+    values, vectors = np.linalg.eigh(x, "L" if params["lower"] else "U")
+    return [vectors, values]
+
+
+@_rule("svd")
+def _svd(params: dict, x: np.ndarray) -> Any:
+    if not params["compute_uv"]:
+        return [np.linalg.svd(x, compute_uv=False)]
+    u, s, v = np.linalg.svd(x, full_matrices=params["full_matrices"])
+    return [s, u, v]
+
+
+@_rule("qr")
+def _qr(params: dict, x: np.ndarray) -> Any:
+    if params.get("pivoting"):
+        raise Missing("QR with pivoting cannot be computed in a forked process")
+    return list(np.linalg.qr(x, "complete" if params["full_matrices"] else "reduced"))
 
 
 @_rule("triangular_solve")

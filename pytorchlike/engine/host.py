@@ -48,6 +48,13 @@ class Host(OpByOp):
     def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
         if not self.takes(call):
             return super().vjp(call, arrays, cotangents)
+        try:
+            return self._vjp(call, arrays, cotangents)
+        except primitives.Missing:
+            self.missed(call)
+            return super().vjp(call, arrays, cotangents)
+
+    def _vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
         kernel, wrt = call.kernel, call.wrt
         present = tuple([c is not None for c in cotangents])
         layout = (tuple((m.shape, m.dtype) for m in call.outs), present)

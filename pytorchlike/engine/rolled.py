@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .meta import Meta
+from .meta import LEAF, Meta
 from .op import Wide, kernel_for
 from .trie import Call, Reverse
 
@@ -195,6 +195,8 @@ def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict
     for row in grid:
         for c in row:
             metas.update(zip(c.slots, c.metas, strict=True))
+    if any(metas[column[0]].grad == LEAF for column in loop.each):
+        return None  # equal layers: stacking their weights costs more than compiling them one by one
     taken = (*loop.fixed, *(s for s, _ in loop.carry), *(s for column in loop.each for s in column))
     loop.slots = taken
     tracked = any(c in taped for c in loop.all_calls)

@@ -64,7 +64,7 @@ def _kind_of(x: Any) -> Any:
 
 
 class TreeSpec:
-    """The shape of a tree: ``type`` of the container (None for a leaf), its ``context``, and the specs of its children."""
+    """The shape of a tree: ``type`` of the container (None for a leaf), its ``context``, the specs of its children."""
 
     __slots__ = ("type", "context", "children_specs", "num_leaves")
 
@@ -189,7 +189,7 @@ def tree_map_(func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callabl
 
 def tree_map_only(kinds: Any, func: Callable[[Any], Any], tree: Any,
                   is_leaf: Callable[[Any], bool] | None = None) -> Any:  # fmt: skip
-    """As :func:`tree_map`, with leaves that are no instances of ``kinds`` (a type, types, or a predicate) left alone."""
+    """As :func:`tree_map`; leaves that are no instances of ``kinds`` (a type, types, or a predicate) stay."""
     fits = kinds if callable(kinds) and not isinstance(kinds, type) else lambda x: isinstance(x, kinds)
     return tree_map(lambda x: func(x) if fits(x) else x, tree, is_leaf=is_leaf)
 

@@ -445,7 +445,8 @@ def test_submodules():
 
     for module, name in {
         "normal": "Normal", "studentT": "StudentT", "kl": "register_kl", "relaxed_bernoulli": "LogitRelaxedBernoulli",
-        "relaxed_categorical": "ExpRelaxedCategorical", "utils": "vec_to_tril_matrix", "exp_family": "ExponentialFamily",
+        "relaxed_categorical": "ExpRelaxedCategorical", "utils": "vec_to_tril_matrix",
+        "exp_family": "ExponentialFamily",
     }.items():  # fmt: skip
         assert hasattr(importlib.import_module(f"pytorchlike.distributions.{module}"), name)
 

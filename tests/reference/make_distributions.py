@@ -232,10 +232,9 @@ def _answers(library):
             return leaves[-1]
 
         d = make(D, t)
-        text = repr(d)
         told = {q: ask(f, d, t(value)) for q, f in QUESTIONS.items() if (name, q) not in SKIPPED}
         grads = library.autograd.grad(make(D, leaf).log_prob(t(value)).sum(), leaves, allow_unused=True)
-        out["distributions"][name] = {q: numbers(answer) for q, answer in told.items()} | {"repr": text}
+        out["distributions"][name] = {q: numbers(answer) for q, answer in told.items()} | {"repr": repr(d)}
         out["gradients"][name] = [numbers(g) for g in grads]
     kl = {}
     for p, q in PAIRS:

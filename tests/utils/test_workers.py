@@ -368,7 +368,7 @@ def test_forked_workers_compute():
 
 
 def test_what_forked_workers_cannot_do_is_said():
-    cases = (lambda i: torch.linalg.svd(torch.eye(2))[1], NotImplementedError, "primitive svd.*forkserver"), (
+    cases = (lambda i: torch.linalg.eigvals(torch.eye(2)), NotImplementedError, "primitive eig .*forkserver"), (
         lambda i: torch.tensor([1.0, 2.0])[torch.tensor(5)], IndexError, "out of (range|bounds)"), (
         lambda i: torch.zeros(2) @ torch.zeros(3), RuntimeError, "matmul|dot|size"), (
         lambda i: torch.gather(torch.zeros(2), 0, torch.tensor([1]) + 4), (IndexError, RuntimeError), "gather")
