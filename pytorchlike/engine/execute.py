@@ -123,13 +123,17 @@ def _vectors(part: Any, trace: Trace) -> tuple:
 _NO_INTS, _NO_FLOATS, _NO_COMPLEXES = np.empty(0, np.int64), np.empty(0, np.float64), np.empty(0, np.complex128)
 
 
+#: Bytes of a host array that is passed as it is a few times before it gets a device copy.
+_SMALL = 4096
+
+
 def _input(value: Value) -> Any:
-    """What to hand to an executable for a concrete value; host values get a device copy at their second use."""
+    """What to hand to an executable for a concrete value; host values that are used again get a device copy."""
     data = value.data
     if type(data) is not np.ndarray:
         return data
-    if value.slot == 0:
-        value.slot = 1
+    if value.slot < (1 if data.nbytes > _SMALL else 4):  # counts the uses: to copy a small array costs more than to pass it
+        value.slot += 1
         return data
     try:
         return value.copy

@@ -19,6 +19,7 @@ from .errors import check
 from .evaluators import Inline, OpByOp
 from .meta import TRACED, Meta, Value
 from .op import Lifted, Op, Wide
+from .rolled import roll
 from .schedule import Numbers, Schedule, evaluate
 from .trace import Trace, local, read
 from .trie import Call, Graph, Input, Reverse, State
@@ -281,6 +282,7 @@ class Body:
         )
         wide = [e.ins[k] for e in calls for k in seeds_of(e)]
         self.seeds = tuple(sorted({w.index for w in wide if type(w) is Wide}))
+        self.schedule.steps = roll(self.schedule.steps, outs, self.schedule.taped)
         self.ops: dict[Any, Op] = {}
         self.checks: list = []
 

@@ -224,7 +224,7 @@ def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec,
     return out
 
 
-# ---- parts of dicts, which programs use to register classes of their own ------------------------------------------------
+# ---- parts of dicts, which programs use to register classes of their own ---------------------------------------
 
 
 class MappingKey(NamedTuple):

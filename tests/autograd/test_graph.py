@@ -139,10 +139,10 @@ def test_saved_tensors_hooks_and_higher_orders():
 
 def test_refused_hooks():
     x = leaf()
-    with graph.disable_saved_tensors_hooks("not here"), pytest.raises(RuntimeError, match="not here"):  # noqa: SIM117
+    with graph.disable_saved_tensors_hooks("not here"), pytest.raises(RuntimeError, match="not here"):
         with graph.saved_tensors_hooks(lambda t: t, lambda t: t):
             pass
-    with pytest.raises(RuntimeError, match="modifying its input in place"):  # noqa: SIM117
+    with pytest.raises(RuntimeError, match="modifying its input in place"):
         with graph.saved_tensors_hooks(lambda t: t.add_(1), lambda t: t):
             x * x
     with graph.saved_tensors_hooks(lambda t: t, lambda t: 5):
