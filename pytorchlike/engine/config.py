@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-TIERS = ("auto", "fused", "ops", "inline")
+TIERS = ("auto", "fused", "ops", "interpret", "inline")
 
 
 class Config:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from . import policy
 from .config import config
 from .errors import describe
-from .op import ARRAY, _apply_vjp
+from .interpret import Interpreted, Missing, jaxpr_of, specs_of
+from .op import _apply_vjp
 from .schedule import Evaluator
 from .stats import stats
 from .trie import Call
@@ -64,11 +67,15 @@ class Inline(Evaluator):
 _forward: OrderedDict[tuple, Any] = OrderedDict()
 
 
-def _cached(key: tuple, make: Any) -> Any:
+def _cached(key: tuple, compile: Callable[[], Any], interpreted: Callable[[], Any]) -> Any:
+    """The function of that name: interpreted, where that gives one, or else compiled."""
     found = _forward.get(key)
     if found is None:
-        found = _forward[key] = make()
-        stats.kernels += 1
+        found = interpreted()
+        if found is None:
+            found = compile()
+            stats.kernels += 1
+        _forward[key] = found
         while len(_forward) > config.max_kernels:
             _forward.popitem(last=False)
     return found
@@ -104,34 +111,43 @@ def jit_at(fn: Any, place: Any, **options: Any) -> Any:
 
 
 class OpByOp(Evaluator):
-    """One compiled kernel per operation, cached by operation and argument metas."""
+    """One kernel per operation, cached by operation and argument metas: compiled, or interpreted if ``policy`` says so."""
+
+    #: Whether what NumPy does not have may be compiled.
+    compiles = True
+
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+        """Whether a kernel that was not met so far is to be interpreted; ``sizes``: of its largest array."""
+        return policy.interprets((op, kind), place, sizes)
 
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
         if call.op.walk is not None:
             return call.op.walk(arrays, self), ()
         run = call.run
         if run is None:
-            run = call.run = _cached((call.kernel, _key(call)), lambda: self._compile(call))
+            shapes = _shapes(call.metas)
+
+            def compile() -> Any:
+                return jit_at(call.kernel.evaluate, call.place).lower(self._specs(call)).compile()
+
+            def interpreted() -> Any:
+                if self.interprets(call.op, "forward", call.place, _largest(call.metas, call.outs)):
+                    return self._interpreted(None, (), compile, lambda: jaxpr_of(call.kernel, shapes))
+                return None
+
+            run = call.run = _cached((call.kernel, shapes, call.place), compile, interpreted)
         return run(arrays)
 
-    def _compile(self, call: Call) -> Any:
-        specs = self._specs(call)
-        return jit_at(call.kernel.evaluate, call.place).lower(specs).compile()
+    def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None) -> Any:
+        try:
+            return Interpreted(fn, specs, compile if self.compiles else None, traced and traced())
+        except Missing:
+            if not self.compiles:
+                raise
+            return None
 
     def _specs(self, call: Call) -> tuple:
-        import jax
-
-        from .trace import _lifted_dtype
-
-        specs, k = [], 0
-        for item in call.kernel.pattern:
-            if item is ARRAY:
-                specs.append(_spec(call.metas[k], call.place))
-                k += 1
-            elif type(item) is tuple and type(item[0]) is type:
-                if item[0].__name__ == "Lifted":
-                    specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
-        return tuple(specs)
+        return specs_of(call.kernel, _shapes(call.metas), lambda k: _sharding(call.place))
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
         outs, flags = self.forward(call, arrays)
@@ -148,40 +164,51 @@ class OpByOp(Evaluator):
             pulls = call.pulls = {}
         run = pulls.get(present)
         if run is None:
-            key = (call.kernel, _key(call), call.wrt, present)
-            run = pulls[present] = _cached(key, lambda: self._compile_vjp(call, present))
+            key = (call.kernel, _shapes(call.metas), call.place, call.wrt, present)
+            run = pulls[present] = _cached(key, *self._vjp_makers(call, present))
         return run(arrays, given)
 
-    def _compile_vjp(self, call: Call, present: tuple) -> Any:
+    def _vjp_makers(self, call: Call, present: tuple) -> tuple:
         kernel, wrt = call.kernel, call.wrt
-        layout = (tuple((m.shape, m.dtype) for m in call.outs), present)
+        layout = (_shapes(call.outs), present)
 
         def vjp(arrays: tuple, given: tuple) -> tuple:
             _, _, pull = kernel._forward_vjp(arrays, wrt)
             return _apply_vjp(pull, given, layout)
 
-        given = tuple(_spec(m, call.place) for m, p in zip(call.outs, present, strict=True) if p)
-        return jit_at(vjp, call.place).lower(self._specs(call), given).compile()
+        def specs() -> tuple:
+            given = tuple(_spec(m, call.place) for m, p in zip(call.outs, present, strict=True) if p)
+            return self._specs(call), given
+
+        def compile() -> Any:
+            return jit_at(vjp, call.place).lower(*specs()).compile()
+
+        def interpreted() -> Any:
+            if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs)):
+                return self._interpreted(vjp, specs(), compile)
+            return None
+
+        return compile, interpreted
 
     def region(self, region: Any, arrays: tuple, numbers: tuple) -> tuple:
         """A piece of a trace as one kernel."""
 
-        def make() -> Any:
+        def compile() -> Any:
             return jit_at(region.evaluate, region.place).lower(*self._region_specs(region)).compile()
 
-        return _cached((region.key, "forward"), make)(arrays, numbers)
+        return _cached((region.key, "forward"), compile, _never)(arrays, numbers)
 
     def region_pull(self, region: Any, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
         """The reverse of a piece as one kernel."""
 
-        def make() -> Any:
+        def compile() -> Any:
             def pull(arrays: tuple, numbers: tuple, given: tuple) -> tuple:
                 return region.pull(arrays, numbers, given, present)
 
             specs = tuple(_spec(m, region.place) for m, p in zip(region.out_metas, present, strict=True) if p)
             return jit_at(pull, region.place).lower(*self._region_specs(region), specs).compile()
 
-        return _cached((region.key, present), make)(arrays, numbers, given)
+        return _cached((region.key, present), compile, _never)(arrays, numbers, given)
 
     def _region_specs(self, region: Any) -> tuple:
         import jax
@@ -193,6 +220,8 @@ class OpByOp(Evaluator):
 
     def add(self, a: Any, b: Any) -> Any:
         global _add
+        if type(a) is np.ndarray and type(b) is np.ndarray:
+            return np.add(a, b, dtype=a.dtype)
         if _add is None:
             import jax
 
@@ -229,8 +258,16 @@ class OpByOp(Evaluator):
         )
 
 
-def _key(call: Call) -> tuple:
-    return (tuple([(m.shape, m.dtype) for m in call.metas]), call.place)
+def _shapes(metas: tuple) -> tuple:
+    return tuple([(m.shape, m.dtype) for m in metas])
+
+
+def _largest(*metas: tuple) -> int:
+    return max([m.size for group in metas for m in group], default=0)
+
+
+def _never() -> None:
+    return None
 
 
 _add: Any = None

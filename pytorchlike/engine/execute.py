@@ -146,7 +146,7 @@ def _input(value: Value) -> Any:
 
 def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Any:
     """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
-    if config.tier == "ops":
+    if config.tier in ("ops", "interpret"):
         return None
     key = (live, dead)
     programs = state.programs
@@ -303,7 +303,8 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     history = state.history
     if history is None or history[0] != live:
         schedule = Schedule(state.graph(), wanted_of(state, live))
-        pieces = regions.divide(schedule, state.graph()) if len(schedule.steps) >= 16 else None
+        divided = len(schedule.steps) >= 16 and config.tier != "interpret"
+        pieces = regions.divide(schedule, state.graph()) if divided else None
         history = state.history = (live, schedule, pieces)
     _, schedule, pieces = history
     values = trace.values
@@ -323,7 +324,18 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
         _undo(trace)  # a failed check must not change what existed before the program
         trace.journal.clear()
     local.checks.extend(failures)
+    if local.evaluator is None:
+        _to_device(env, schedule.wanted, state.graph())
     _assign(trace, state, live, env)
+
+
+def _to_device(env: dict[int, Any], slots: tuple[int, ...], graph: Any) -> None:
+    """Results that NumPy computed become arrays of JAX's, as all others are."""
+    import jax
+
+    host = [s for s in slots if type(env.get(s)) is np.ndarray and type(graph.producer[s]) is not Input]
+    for s, a in zip(host, jax.device_put([env[s] for s in host], [graph.metas[s].place for s in host]), strict=True):
+        env[s] = a
 
 
 def evaluate_apart(trace: Trace, value: Value) -> Any:

@@ -1,6 +1,8 @@
-"""Which tier serves a trace: one fused program, or one kernel per operation."""
+"""Which tier serves a trace, one fused program or one kernel per operation; and whether a kernel is worth compiling."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from .config import config
 from .trie import Call, Reverse, State
@@ -14,10 +16,38 @@ PATIENCE = 6
 HOT = 3
 
 
+#: An operation is interpreted for new shapes when so many kernels of it exist already.
+SHAPES = 4
+#: Elements of an array above which XLA's threads and fusion are worth their compilation.
+LARGE = 2_000_000
+#: Nanoseconds that one interpretation may take.
+SLOW = 20e6
+#: Seconds spent on interpreting a kernel, after which it is compiled: about what that costs, so that the sum is never
+#: much more than twice the better choice.
+RENT = 0.05
+
+_kernels: dict[Any, int] = {}
+
+
+def interprets(kind: Any, place: Any, size: int) -> bool:
+    """Whether a kernel met for the first time is left to NumPy.
+
+    kind: what it is a kernel of, shapes and static arguments aside;  size: elements of its largest array.
+    """
+    if config.tier == "interpret":
+        return getattr(place, "platform", None) == "cpu"
+    if config.tier != "auto" or size > LARGE or getattr(place, "platform", None) != "cpu":
+        return False
+    count = _kernels[kind] = _kernels.get(kind, 0) + 1
+    return count > SHAPES
+
+
 def choose(state: State, reason: str) -> str:
     """'fused' or 'ops' for a trace without a program."""
     if config.tier in ("fused", "ops"):
         return config.tier
+    if config.tier == "interpret":
+        return "ops"
     state.seen += 1
     if state.seen == 1 and _repetitive(state):
         return "ops"

@@ -26,6 +26,7 @@ class Stats:
     def reset(self) -> None:
         self.compiles = 0  # whole programs compiled
         self.kernels = 0  # single operations compiled
+        self.interpreted = 0  # single operations prepared for NumPy
         self.misses = 0  # recorded operations not found in the trie
         self.flushes = 0
         self.fused_runs = 0
@@ -36,6 +37,7 @@ class Stats:
         return {
             "compiles": self.compiles,
             "kernels": self.kernels,
+            "interpreted": self.interpreted,
             "misses": self.misses,
             "flushes": self.flushes,
             "fused_runs": self.fused_runs,

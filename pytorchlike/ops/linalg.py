@@ -598,8 +598,24 @@ def cholesky_solve(B: Array, L: Array, upper: bool = False):
             f"matrix is {B.shape[-2]} by {B.shape[-1]}"
         )
     a, b = _broadcast(L, B, "cholesky_solve")
+    return _cholesky_solve(a, b, upper)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _cholesky_solve(a: jax.Array, b: jax.Array, upper: bool) -> jax.Array:
+    """Two triangular solves.  The derivative is that of ``(L @ L^H)^-1 @ B`` by all of L: PyTorch's gradients have
+    entries outside of the triangle that is read, too.
+    """
     y = _triangular(a, b, upper=upper, trans=upper, conj=upper)
     return _triangular(a, y, upper=upper, trans=not upper, conj=not upper)
+
+
+@_cholesky_solve.defjvp
+def _cholesky_solve_jvp(upper: bool, primals: tuple, tangents: tuple) -> tuple:
+    (a, b), (da, db) = primals, tangents
+    x = _cholesky_solve(a, b, upper)
+    half = jnp.matmul(da.mT.conj(), a) if upper else jnp.matmul(da, a.mT.conj())
+    return x, _cholesky_solve(a, db - jnp.matmul(half + half.mT.conj(), x), upper)
 
 
 @op()

@@ -1,6 +1,8 @@
 """NumPy equivalents of JAX's primitives, by name: ``rule(params, *arrays) -> array or list of arrays``.
 
-Results are cast to what the jaxpr says, so rules need not care about dtypes that NumPy would widen.
+Results are cast to what the jaxpr says, so rules need not care about dtypes that NumPy would widen.  Values follow XLA on
+the CPU: integers wrap around, division by zero has a result, floats saturate when they become integers.  Special functions
+are SciPy's, which JAX itself rests on.
 """
 
 from __future__ import annotations
@@ -14,18 +16,24 @@ import numpy as np
 
 Rule = Callable[..., Any]
 _rules: dict[str, Rule] = {}
+#: For primitives with jaxprs of their own: ``maker(params) -> (function of the arrays, its cost)``.
+_makers: dict[str, Callable[[dict], tuple[Rule, float]]] = {}
 
 
 class Missing(NotImplementedError):
     """A primitive has no equivalent here."""
 
 
-class _Plan:
-    """A jaxpr as a list of steps over numbered places."""
+class Plan:
+    """A jaxpr as a list of steps over numbered places.
 
-    def __init__(self, jaxpr: Any) -> None:
+    cost: roughly the nanoseconds that :meth:`run` takes.  Raises Missing if a primitive has no equivalent here.
+    """
+
+    def __init__(self, jaxpr: Any, constants: Sequence[Any] = ()) -> None:
         places: dict[Any, int] = {}
-        self.start: list[Any] = []  # what the places hold at first: literals, and room
+        self.start: list[Any] = []  # what the places hold at first: literals, constants, and room
+        self.cost = 0.0
 
         def place(atom: Any) -> int:
             if hasattr(atom, "val"):
@@ -37,48 +45,73 @@ class _Plan:
                 self.start.append(None)
             return found
 
-        self.given = [place(v) for v in (*jaxpr.constvars, *jaxpr.invars)]
-        self.steps = []
+        for v, x in zip(jaxpr.constvars, constants, strict=True):
+            self.start[place(v)] = np.asarray(x)
+        self.given = [place(v) for v in jaxpr.invars]
+        self.steps: list[tuple] = []
         for eqn in jaxpr.eqns:
-            name = eqn.primitive.name
-            rule = _rules.get(name)
-            if rule is None:
+            name, params = eqn.primitive.name, eqn.params
+            if name in _makers:
+                run, cost = _makers[name](params)
+            elif name in _rules:
+                run, cost = functools.partial(_rules[name], params), _cost(name, eqn)
+            else:
                 raise Missing(
                     f"the primitive {name} cannot be computed in a forked process; start the workers by "
                     "multiprocessing_context='forkserver' (or 'spawn'), whose processes have all operations"
                 )
+            self.cost += cost
             outs = tuple((place(v), getattr(v.aval, "dtype", None)) for v in eqn.outvars)
-            self.steps.append((rule, eqn.params, tuple(map(place, eqn.invars)), outs, eqn.primitive.multiple_results))
+            self.steps.append((run, tuple(map(place, eqn.invars)), outs, eqn.primitive.multiple_results))
         self.outs = [(place(v), getattr(v.aval, "dtype", None)) for v in jaxpr.outvars]
 
     def run(self, given: Sequence[Any]) -> list[np.ndarray]:
         env = self.start.copy()
         for i, x in zip(self.given, given, strict=True):
             env[i] = x
-        for rule, params, ins, outs, several in self.steps:
-            found = rule(params, *[env[i] for i in ins])
+        for rule, ins, outs, several in self.steps:
+            found = rule(*[env[i] for i in ins])
             # Numbers stay NumPy's scalars, which are quicker than arrays.
             for (i, dtype), x in zip(outs, found if several else (found,), strict=True):
                 env[i] = x if dtype is None or x.dtype == dtype else np.asarray(x, dtype)
         return [np.asarray(env[i], dtype) for i, dtype in self.outs]
 
 
-_plan = functools.lru_cache(4096)(_Plan)
+def _cost(name: str, eqn: Any) -> float:
+    """Roughly the nanoseconds that a primitive takes."""
+    sizes = [math.prod(v.aval.shape) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
+    if name == "dot_general":
+        (left, _), _ = eqn.params["dimension_numbers"]
+        taps = math.prod(eqn.invars[0].aval.shape[d] for d in left)
+        return 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
+    if name == "conv_general_dilated":
+        return 20_000 + 2 * sizes[-1] * sizes[1] / max(eqn.outvars[0].aval.shape[eqn.params["dimension_numbers"].out_spec[1]], 1)
+    return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2)
 
 
-def interpret(jaxpr: Any, constants: Sequence[np.ndarray], args: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The outputs of a jaxpr.  Raises Missing, naming it, for a primitive without an equivalent here."""
-    return _plan(jaxpr).run([*constants, *args])
+_SLOW = {"sort", "top_k", "gather", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "pow"}
+
+_inner = functools.lru_cache(2048)(Plan)  # jaxprs within jaxprs are often the same
 
 
-def _closed(closed: Any, args: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return interpret(closed.jaxpr, [np.asarray(c) for c in closed.consts], args)
+def _plan_of(closed: Any) -> Plan:
+    if not hasattr(closed, "consts"):
+        return _inner(closed)
+    return Plan(closed.jaxpr, closed.consts) if closed.consts else _inner(closed.jaxpr)
 
 
 def _rule(*names: str) -> Callable[[Rule], Rule]:
     def register(rule: Rule) -> Rule:
         _rules.update(dict.fromkeys(names, rule))
         return rule
+
+    return register
+
+
+def _maker(*names: str) -> Callable[[Any], Any]:
+    def register(maker: Any) -> Any:
+        _makers.update(dict.fromkeys(names, maker))
+        return maker
 
     return register
 
@@ -91,11 +124,12 @@ def _plain(names: str, function: Callable[..., Any]) -> None:
         _rules[name] = lambda params, *xs: function(*xs)
 
 
-for _name in ("sin cos tan sinh cosh tanh exp exp2 log log1p expm1 sqrt cbrt sign floor ceil square real imag conj "
+for _name in ("sin cos tan sinh cosh tanh exp exp2 log log1p expm1 sqrt cbrt floor ceil square real imag conj "
               "atan2 nextafter").split():  # fmt: skip
     _plain(_name, getattr(np, {"atan2": "arctan2"}.get(_name, _name)))
 for _name in "asin acos atan asinh acosh atanh".split():
     _plain(_name, getattr(np, "arc" + _name[1:]))
+_plain("sign", lambda x: np.where(x == 0, x, np.sign(x)) if x.dtype.kind not in "biu" else np.sign(x))  # keeps -0.0
 _plain("neg", np.negative)
 _plain("abs", np.abs)
 _plain("not", np.invert)
@@ -104,7 +138,6 @@ _plain("rsqrt", lambda x: 1 / np.sqrt(x))
 _plain("add add_any", np.add)
 _plain("sub", np.subtract)
 _plain("mul", np.multiply)
-_plain("pow", np.power)
 _plain("max", np.maximum)
 _plain("min", np.minimum)
 _plain("and", np.bitwise_and)
@@ -163,25 +196,50 @@ def _logistic(params: dict, x: np.ndarray) -> Any:
 def _div(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
     if x.dtype.kind not in "iu":
         return np.divide(x, y)
-    safe = np.where(y == 0, 1, y)
-    quotient = np.sign(x) * np.sign(safe) * (np.abs(x) // np.abs(safe)) if x.dtype.kind == "i" else x // safe
-    return np.where(y == 0, -1, quotient)
+    safe = np.where(y == 0, y.dtype.type(1), y)
+    quotient = x // safe
+    if x.dtype.kind == "i":  # towards zero
+        quotient = quotient + ((quotient * safe != x) & ((x < 0) != (safe < 0)))
+    return np.where(y == 0, ~x.dtype.type(0), quotient)
 
 
-_plain("rem", np.fmod)
+@_rule("rem")
+def _rem(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
+    if x.dtype.kind not in "iu":
+        return np.fmod(x, y)
+    return np.where(y == 0, x, np.fmod(x, np.where(y == 0, y.dtype.type(1), y)))
 
 
 @_rule("round")
 def _round(params: dict, x: np.ndarray) -> Any:
-    if "EVEN" in str(params["rounding_method"]):
+    if params["rounding_method"] == 1:
         return np.round(x)
-    return np.copysign(np.floor(np.abs(x) + 0.5), x)
+    whole = np.trunc(x)
+    return np.where(np.abs(x - whole) >= 0.5, whole + np.sign(x), whole)
+
+
+@_rule("pow")
+def _pow(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
+    if x.dtype.kind not in "iu":
+        return np.power(x, y)
+    if y.dtype.kind == "i" and (y < 0).any():  # NumPy refuses
+        raise Missing("whole numbers to negative powers")
+    return np.power(x, y)
 
 
 @_rule("integer_pow")
 def _integer_pow(params: dict, x: np.ndarray) -> Any:
     n = params["y"]
-    return x**n if n >= 0 else 1 / x**-n
+    power, out, left = x, None, abs(n)
+    while left:  # in XLA's order
+        if left & 1:
+            out = power if out is None else out * power
+        left >>= 1
+        if left:
+            power = power * power
+    if out is None:
+        return np.ones_like(x)
+    return out if n > 0 else 1 / out
 
 
 @_rule("convert_element_type")
@@ -413,8 +471,8 @@ def _sum(x: np.ndarray, axis: tuple) -> Any:
 
 _reduce("reduce_sum", _sum)
 _reduce("reduce_prod", lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=x.dtype))
-_reduce("reduce_max", np.maximum.reduce)
-_reduce("reduce_min", np.minimum.reduce)
+_reduce("reduce_max", lambda x, axis: np.maximum.reduce(x, axis=axis, **({} if x.size else {"initial": _lowest(x.dtype)})))
+_reduce("reduce_min", lambda x, axis: np.minimum.reduce(x, axis=axis, **({} if x.size else {"initial": _highest(x.dtype)})))
 _reduce("reduce_and", np.bitwise_and.reduce)
 _reduce("reduce_or", np.bitwise_or.reduce)
 _reduce("reduce_xor", np.bitwise_xor.reduce)
@@ -455,15 +513,24 @@ def _top_k(params: dict, x: np.ndarray) -> Any:
     return [np.take_along_axis(x, order, axis), order]
 
 
-def _product_dtype(*xs: np.ndarray) -> Any:
-    return np.float32 if any(x.dtype.itemsize < 4 and x.dtype.kind not in "biu" for x in xs) else None
+def _product_dtype(params: dict, *xs: np.ndarray) -> Any:
+    """What a product is computed in: as asked, but no narrower than float32."""
+    asked = params.get("preferred_element_type")
+    dtype = functools.reduce(_wider, [*(x.dtype for x in xs), *([np.dtype(asked)] if asked is not None else [])])
+    return np.dtype(np.float32) if dtype.itemsize < 4 and dtype.kind not in "biu" else dtype
+
+
+def _wider(a: np.dtype, b: np.dtype) -> np.dtype:
+    kinds = "b iu f c"
+    rank_a, rank_b = (kinds.find("f" if d.kind == "V" else d.kind) for d in (a, b))
+    return a if (rank_a, a.itemsize) >= (rank_b, b.itemsize) else b
 
 
 @_rule("dot_general")
 def _dot_general(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
     (cx, cy), (bx, by) = params["dimension_numbers"]
-    dtype = _product_dtype(x, y)
-    x, y = (x.astype(dtype), y.astype(dtype)) if dtype is not None else (x, y)
+    dtype = _product_dtype(params, x, y)
+    x, y = x.astype(dtype, copy=False), y.astype(dtype, copy=False)
     fx = [d for d in range(x.ndim) if d not in (*cx, *bx)]
     fy = [d for d in range(y.ndim) if d not in (*cy, *by)]
     inner = math.prod(x.shape[d] for d in cx)
@@ -487,8 +554,8 @@ def _conv(params: dict, x: np.ndarray, w: np.ndarray) -> Any:
     dn, groups = params["dimension_numbers"], params["feature_group_count"]
     if params["batch_group_count"] != 1:
         raise Missing("convolutions in batch groups cannot be computed in a forked process")
-    dtype = _product_dtype(x, w)
-    x, w = (x.astype(dtype), w.astype(dtype)) if dtype is not None else (x, w)
+    dtype = _product_dtype(params, x, w)
+    x, w = x.astype(dtype, copy=False), w.astype(dtype, copy=False)
     x, w = x.transpose(dn.lhs_spec), w.transpose(dn.rhs_spec)
     pads = [(low, high, step - 1) for (low, high), step in zip(params["padding"], params["lhs_dilation"], strict=True)]
     x = _pad({"padding_config": [(0, 0, 0), (0, 0, 0), *pads]}, x, np.zeros((), x.dtype))
@@ -529,16 +596,17 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 # -- control --------------------------------------------------------------------------------------------------------
 
 
-@_rule("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
-def _call(params: dict, *args: np.ndarray) -> Any:
-    inner = next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params)
-    return _closed(inner, args) if hasattr(inner, "consts") else interpret(inner, (), args)
+@_maker("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
+def _call(params: dict) -> tuple[Rule, float]:
+    plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
+    return (lambda *args: plan.run(args)), plan.cost
 
 
-@_rule("cond")
-def _cond(params: dict, which: np.ndarray, *args: np.ndarray) -> Any:
-    branches = params["branches"]
-    return _closed(branches[min(max(int(which), 0), len(branches) - 1)], args)
+@_maker("cond")
+def _cond(params: dict) -> tuple[Rule, float]:
+    plans = [_plan_of(b) for b in params["branches"]]
+    last = len(plans) - 1
+    return (lambda which, *args: plans[min(max(int(which), 0), last)].run(args)), max(p.cost for p in plans)
 
 
 @_rule("platform_index")
@@ -547,31 +615,37 @@ def _platform_index(params: dict) -> Any:
     return np.int32(next(i for i, names in enumerate(platforms) if names is None or "cpu" in names))
 
 
-@_rule("while")
-def _while(params: dict, *args: np.ndarray) -> Any:
+@_maker("while")
+def _while(params: dict) -> tuple[Rule, float]:
     nc, nb = params["cond_nconsts"], params["body_nconsts"]
-    conditions, body, carry = args[:nc], args[nc : nc + nb], list(args[nc + nb :])
-    while _closed(params["cond_jaxpr"], [*conditions, *carry])[0]:
-        carry = _closed(params["body_jaxpr"], [*body, *carry])
-    return carry
+    condition, body = _plan_of(params["cond_jaxpr"]), _plan_of(params["body_jaxpr"])
+
+    def run(*args: np.ndarray) -> Any:
+        first, second, carry = args[:nc], args[nc : nc + nb], args[nc + nb :]
+        while condition.run([*first, *carry])[0]:
+            carry = body.run([*second, *carry])
+        return carry
+
+    return run, 100 * (condition.cost + body.cost)  # how often is not known
 
 
-@_rule("scan")
-def _scan(params: dict, *args: np.ndarray) -> Any:
+@_maker("scan")
+def _scan(params: dict) -> tuple[Rule, float]:
     nc, nk, n = params["num_consts"], params["num_carry"], params["length"]
-    constants, carry, xs = args[:nc], list(args[nc : nc + nk]), args[nc + nk :]
-    jaxpr = params["jaxpr"]
-    rows: list[list] = [[] for _ in jaxpr.out_avals[nk:]]
-    for i in range(n - 1, -1, -1) if params["reverse"] else range(n):
-        outs = _closed(jaxpr, [*constants, *carry, *(x[i] for x in xs)])
-        carry = outs[:nk]
-        for row, y in zip(rows, outs[nk:], strict=True):
-            row.append(y)
-    ys = [
-        np.stack(row[::-1] if params["reverse"] else row) if row else np.empty((0, *a.shape), a.dtype)
-        for row, a in zip(rows, jaxpr.out_avals[nk:], strict=True)
-    ]
-    return [*carry, *ys]
+    avals, plan = params["jaxpr"].out_avals[nk:], _plan_of(params["jaxpr"])
+    order = range(n - 1, -1, -1) if params["reverse"] else range(n)
+
+    def run(*args: np.ndarray) -> Any:
+        constants, carry, xs = args[:nc], args[nc : nc + nk], args[nc + nk :]
+        ys = [np.empty((n, *a.shape), a.dtype) for a in avals]
+        for i in order:
+            outs = plan.run([*constants, *carry, *[x[i] for x in xs]])
+            carry = outs[:nk]
+            for y, o in zip(ys, outs[nk:], strict=True):
+                y[i] = o
+        return [*carry, *ys]
+
+    return run, n * plan.cost
 
 
 @_rule("cholesky")
@@ -582,12 +656,11 @@ def _cholesky(params: dict, x: np.ndarray) -> Any:
         return np.full_like(x, np.nan)
 
 
-@_rule("custom_linear_solve")
-def _linear_solve(params: dict, *args: np.ndarray) -> Any:
-    lengths = params["const_lengths"]
+@_maker("custom_linear_solve")
+def _linear_solve(params: dict) -> tuple[Rule, float]:
+    lengths, plan = params["const_lengths"], _plan_of(params["jaxprs"].solve)
     start = lengths.matvec + lengths.vecmat
-    own = args[start : start + lengths.solve]
-    return _closed(params["jaxprs"].solve, [*own, *args[sum(lengths) :]])
+    return (lambda *args: plan.run([*args[start : start + lengths.solve], *args[sum(lengths) :]])), plan.cost
 
 
 @_rule("lu")
