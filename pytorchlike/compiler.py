@@ -1,7 +1,7 @@
 """``torch.compile``, and what the engine did.
 
-Programs are recorded and compiled whether or not a function is marked, so :func:`compile` changes no result and needs no
-warm-up of its own.  What it saves is Python: a compiled function is captured at its first call and replayed as one
+Programs are recorded and compiled whether or not a function is marked, so :func:`compile` changes no result and needs
+no warm-up of its own.  What it saves is Python: a compiled function is captured at its first call and replayed as one
 operation afterwards, where that is certain to be the same (see ``capture``); elsewhere it is called as before.
 """
 
@@ -61,7 +61,7 @@ def compile(
 
 
 def explain(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``explain(fn)(*args)`` calls ``fn`` and reports what was captured, compiled and why not, as an object to print."""
+    """``explain(fn)(*args)`` calls ``fn`` and reports what was captured and compiled, and why not."""
     from .capture import explain as report
 
     return report(fn)

@@ -11,7 +11,7 @@ import pytorchlike as torch
 
 ROOT = Path(torch.__file__).parent
 #: From the bottom up; a package may import those below it and itself.
-LAYERS = ["engine", "ops", "tensor", "autograd", "nn"]
+LAYERS = ["engine", "ops", "tensor", "autograd", "sparse", "nested", "nn"]
 ABOVE = len(LAYERS)
 
 

@@ -19,7 +19,10 @@ from ..tensor.dtype import dtype
 from ..tensor.random import Generator
 from .watching import Watcher
 
-_PLAIN = (type(None), type(NotImplemented), type(Ellipsis), bool, int, float, complex, str, bytes, dtype, device, range, slice)
+_PLAIN = (
+    type(None), type(NotImplemented), type(Ellipsis), bool, int, float, complex, str, bytes, dtype, device,
+    range, slice,
+)  # fmt: skip
 _SAME = (Mode, ModuleType, FunctionType, BuiltinFunctionType, type, Generator, Tensor)
 _ABSENT = object()
 #: Objects of more parts than this are too expensive to look at before each call.

@@ -1,11 +1,11 @@
 """Capturing a call, and replaying it.
 
 The first call of a captured function runs its Python code in a nested recording.  What it leaves behind – results,
-tensors with new values, gradients – are the outputs of one operation, made of all that was recorded; what it read are the
-inputs.  Later calls record that one operation with the present values of the same tensors.
+tensors with new values, gradients – are the outputs of one operation, made of all that was recorded; what it read are
+the inputs.  Later calls record that one operation with the present values of the same tensors.
 
-A replay runs no Python code, so it is made only where nothing can be lost: see ``watching`` for what the code may not do,
-and ``guards`` for what must be as it was.  Otherwise the function is called, and recorded as ever.
+A replay runs no Python code, so it is made only where nothing can be lost: see ``watching`` for what the code may not
+do, and ``guards`` for what must be as it was.  Otherwise the function is called, and recorded as ever.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ _IMPURE_FILES = frozenset(
 _IMPURE_MODULES = frozenset(("time", "random", "_random", "posix", "_datetime", "_io", "_socket", "_uuid"))
 _IMPURE_CALLS = frozenset(("print", "input", "open", "setattr", "delattr", "exec", "eval", "breakpoint"))
 _CHANGING = frozenset((
-    "append", "extend", "insert", "pop", "popleft", "popitem", "appendleft", "extendleft", "update", "add", "setdefault",
-    "clear", "remove", "discard", "sort", "reverse", "rotate", "move_to_end", "__setitem__", "__delitem__", "write",
+    "append", "extend", "insert", "pop", "popleft", "popitem", "appendleft", "extendleft", "update", "add",
+    "setdefault", "clear", "remove", "discard", "sort", "reverse", "rotate", "move_to_end", "__setitem__",
+    "__delitem__", "write",
 ))  # fmt: skip
 _CONTAINERS = (list, dict, set, deque, OrderedDict, bytearray)
 
@@ -173,7 +174,8 @@ def stores(code: CodeType) -> list[tuple[str, int | None, int | None]]:
 
 
 def _find_stores(code: CodeType) -> Any:
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "RESUME", "PRECALL", "EXTENDED_ARG")]
+    idle = ("CACHE", "RESUME", "PRECALL", "EXTENDED_ARG")
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in idle]
     fresh = _fresh_containers(instructions)
     line = code.co_firstlineno
     for k, i in enumerate(instructions):
@@ -188,8 +190,8 @@ def _find_stores(code: CodeType) -> Any:
             if not mine:
                 yield f"the attribute {i.argval!r} is set", line, None
         elif i.opname in ("STORE_SUBSCR", "STORE_SLICE", "DELETE_SUBSCR"):
-            holder = instructions[k - 2].argval if k >= 2 and instructions[k - 2].opname.startswith("LOAD_FAST") else None
-            if holder not in fresh:
+            before = instructions[k - 2] if k >= 2 else None
+            if before is None or not before.opname.startswith("LOAD_FAST") or before.argval not in fresh:
                 yield "an item is stored", line, i.offset
 
 

@@ -1,8 +1,8 @@
 """NumPy equivalents of JAX's primitives, by name: ``rule(params, *arrays) -> array or list of arrays``.
 
-Results are cast to what the jaxpr says, so rules need not care about dtypes that NumPy would widen.  Values follow XLA on
-the CPU: integers wrap around, division by zero has a result, floats saturate when they become integers.  Special functions
-are SciPy's, which JAX itself rests on.
+Results are cast to what the jaxpr says, so rules need not care about dtypes that NumPy would widen.  Values follow
+XLA on the CPU: integers wrap around, division by zero has a result, floats saturate when they become integers.
+Special functions are SciPy's, which JAX itself rests on.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def _cost(name: str, eqn: Any) -> float:
         taps = math.prod(eqn.invars[0].aval.shape[d] for d in left)
         return 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
     if name == "conv_general_dilated":
-        return 20_000 + 2 * sizes[-1] * sizes[1] / max(eqn.outvars[0].aval.shape[eqn.params["dimension_numbers"].out_spec[1]], 1)
+        channels = eqn.outvars[0].aval.shape[eqn.params["dimension_numbers"].out_spec[1]]
+        return 20_000 + 2 * sizes[-1] * sizes[1] / max(channels, 1)
     return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2)
 
 
@@ -469,10 +470,14 @@ def _sum(x: np.ndarray, axis: tuple) -> Any:
     return x.sum(axis, dtype=np.float32 if narrow and x.dtype.kind not in "biu" else x.dtype)
 
 
+def _initial(x: np.ndarray, extreme: Callable[[np.dtype], Any]) -> dict:
+    return {} if x.size else {"initial": extreme(x.dtype)}
+
+
 _reduce("reduce_sum", _sum)
 _reduce("reduce_prod", lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=x.dtype))
-_reduce("reduce_max", lambda x, axis: np.maximum.reduce(x, axis=axis, **({} if x.size else {"initial": _lowest(x.dtype)})))
-_reduce("reduce_min", lambda x, axis: np.minimum.reduce(x, axis=axis, **({} if x.size else {"initial": _highest(x.dtype)})))
+_reduce("reduce_max", lambda x, axis: np.maximum.reduce(x, axis=axis, **_initial(x, _lowest)))
+_reduce("reduce_min", lambda x, axis: np.minimum.reduce(x, axis=axis, **_initial(x, _highest)))
 _reduce("reduce_and", np.bitwise_and.reduce)
 _reduce("reduce_or", np.bitwise_or.reduce)
 _reduce("reduce_xor", np.bitwise_xor.reduce)
@@ -596,7 +601,7 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 # -- control --------------------------------------------------------------------------------------------------------
 
 
-@_maker("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "remat2", "checkpoint")
+@_maker("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
 def _call(params: dict) -> tuple[Rule, float]:
     plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
     return (lambda *args: plan.run(args)), plan.cost

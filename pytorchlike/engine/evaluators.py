@@ -111,7 +111,7 @@ def jit_at(fn: Any, place: Any, **options: Any) -> Any:
 
 
 class OpByOp(Evaluator):
-    """One kernel per operation, cached by operation and argument metas: compiled, or interpreted if ``policy`` says so."""
+    """One kernel per operation, cached by operation and argument metas: compiled, or interpreted as ``policy`` says."""
 
     #: Whether what NumPy does not have may be compiled.
     compiles = True

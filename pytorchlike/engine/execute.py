@@ -132,7 +132,8 @@ def _input(value: Value) -> Any:
     data = value.data
     if type(data) is not np.ndarray:
         return data
-    if value.slot < (1 if data.nbytes > _SMALL else 4):  # counts the uses: to copy a small array costs more than to pass it
+    # the slot counts the uses: to copy a small array costs more than to pass it
+    if value.slot < (1 if data.nbytes > _SMALL else 4):
         value.slot += 1
         return data
     try:

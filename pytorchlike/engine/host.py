@@ -1,7 +1,7 @@
 """Evaluation by NumPy: for forked processes, where XLA's threads are missing, and for the loading of data.
 
-An operation is traced by JAX as always, which is Python only, and the jaxpr that results is interpreted, see ``interpret``.
-So operations need no second body, and random numbers are the same.
+An operation is traced by JAX as always, which is Python only, and the jaxpr that results is interpreted, see
+``interpret``.  So operations need no second body, and random numbers are the same.
 """
 
 from __future__ import annotations

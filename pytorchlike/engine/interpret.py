@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from . import policy
+from ._primitives import Missing, Plan
 from .config import config
 from .op import ARRAY, Lifted
 from .stats import stats
-from ._primitives import Missing, Plan
 
 __all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "specs_of"]
 

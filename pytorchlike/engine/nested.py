@@ -71,7 +71,7 @@ class Nested(Trace):
         """The gradient of a leaf was set to None: for recordings that are used again to take note of."""
 
     def numbered(self, at: int, source: Any) -> None:
-        """The floats from position ``at`` on are numbers of ``source``, an optimizer and its group, or of nobody known."""
+        """The floats from position ``at`` on belong to ``source``, an optimizer and its group, or to nobody known."""
 
     def undo(self) -> None:
         """Give what existed before, and was written to, its old value."""

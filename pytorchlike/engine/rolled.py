@@ -3,7 +3,7 @@
 A recurrence written as a Python loop – a cell called for each time step – is recorded step after step.  Compiled as it
 stands, XLA takes minutes for a few hundred steps, and the result is slower than a loop.  So before a trace becomes a
 program, runs of calls that repeat are found and become one ``lax.scan``: what a round takes of the round before is the
-carry, what all rounds take alike is closed over, what each takes for itself is stacked.  Gradients are those of the scan.
+carry, what all rounds take alike is closed over, what each takes for itself is stacked.  Gradients are the scan's.
 """
 
 from __future__ import annotations
@@ -137,7 +137,6 @@ def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict
     each: dict[tuple[int, ...], int] = {}
     numbers: list[list[Any]] = []
     template: list[list[Any]] = []
-    kinds: list[list[Any]] = []
     for q in range(period):
         row_ins = [grid[r][q].ins for r in range(rounds)]
         mine: list[Any] = []

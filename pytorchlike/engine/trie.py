@@ -124,7 +124,8 @@ def _next_of(parent: State | None, entry: Any) -> dict:
 class State:
     """A node of the trie: what has been recorded so far, and how it goes on.
 
-    next: the following states by key.  entry: what led here (Call, Input, a tuple of Inputs, Reverse, Mode or None at a root).
+    next: the following states by key.
+    entry: what led here (Call, Input, a tuple of Inputs, Reverse, Mode or None at a root).
     meta: of the result when the entry has one, else a tuple of metas.
     counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
     n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.

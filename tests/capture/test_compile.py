@@ -247,7 +247,8 @@ def test_views_and_inputs_that_are_written_to():
         fast = torch.compile(fn)
         for _ in range(3):
             a, b = torch.arange(4.0), torch.arange(4.0)
-            for u, v in zip(torch.utils._pytree.tree_leaves(fn(a)), torch.utils._pytree.tree_leaves(fast(b)), strict=True):
+            leaves = torch.utils._pytree.tree_leaves
+            for u, v in zip(leaves(fn(a)), leaves(fast(b)), strict=True):
                 assert torch.equal(u, v) and u.stride() == v.stride()
             assert torch.equal(a, b)
 

@@ -84,8 +84,8 @@ def generates(cell, x):
     return total
 
 
-CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, detached_halfway, dropout_inside, two_cells,
-         looking_back_two_rounds, generates]  # fmt: skip
+CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, detached_halfway, dropout_inside,
+         two_cells, looking_back_two_rounds, generates]  # fmt: skip
 
 
 def outcome(case, tier, monkeypatch):
