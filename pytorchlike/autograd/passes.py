@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from .. import engine
@@ -25,11 +24,26 @@ class Task:
     plain: it accumulates into whatever leaves there are.   leaves: those that get a gradient, once this is known.
     """
 
+    __slots__ = ("id", "plain", "roots", "leaves", "callbacks", "outer")
+
     def __init__(self, plain: bool, roots: list[Value]) -> None:
         self.id = next(_ids)
         self.plain, self.roots = plain, roots
         self.leaves: set[Leaf] | None = None
         self.callbacks: list[Any] = []
+
+    def __enter__(self) -> Task:
+        self.outer = getattr(_running, "task", None)
+        _running.task = self
+        return self
+
+    def __exit__(self, kind: Any, *exc: object) -> None:
+        try:
+            if kind is None:
+                for callback in self.callbacks:
+                    callback()
+        finally:
+            _running.task = self.outer
 
 
 _ids = itertools.count()
@@ -47,18 +61,6 @@ def queue_callback(callback: Any) -> None:
     if task is None:
         raise RuntimeError("Final callbacks can only be installed during backward pass.")
     task.callbacks.append(callback)
-
-
-@contextmanager
-def _task(plain: bool, roots: list[Value]) -> Iterator[Task]:
-    outer = current_task()
-    task = _running.task = Task(plain, roots)
-    try:
-        yield task
-        for callback in task.callbacks:
-            callback()
-    finally:
-        _running.task = outer
 
 
 def _value(x: Any) -> Value:
@@ -153,14 +155,18 @@ def backward(
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     seeds = _seeds(tensors, roots, gradients(tensors, grad_tensors) if KINDS else grad_tensors)
     retain = create_graph if retain_graph is None else retain_graph
-    with _task(inputs is None, roots) as task:
+    with Task(inputs is None, roots) as task:
         if inputs is None:
             pairs, _ = engine.backward(roots, seeds, None, retain, create_graph)
             del roots, seeds
             task.roots = []
             task.leaves = {leaf for leaf, _ in pairs}
             for leaf, value in pairs:
-                accumulate(leaf, value, create_graph)
+                if leaf.grad is None and not leaf.hooks and not leaf.post_hooks:
+                    leaf.grad = t = object.__new__(Tensor)
+                    t._value, t._alias = value, None
+                else:
+                    accumulate(leaf, value, create_graph)
             return
         targets = [_value(x) for x in inputs]
         for i, v in enumerate(targets):
@@ -262,7 +268,7 @@ def grad(
             raise ValueError(f"grad_outputs have leading (batch) dimensions of different sizes: {sorted(sizes)}")
         batch = sizes.pop()
     retain = create_graph if retain_graph is None else retain_graph
-    with _task(False, roots) as task:
+    with Task(False, roots) as task:
         _, found = engine.backward(roots, seeds, targets, retain, create_graph, batch)
         task.leaves = {v.node for v, g in zip(targets, found, strict=True) if type(v.node) is Leaf and g is not None}
         return tuple(

@@ -45,8 +45,9 @@ class Plan:
                 self.start.append(None)
             return found
 
-        for v, x in zip(jaxpr.constvars, constants, strict=True):
-            self.start[place(v)] = np.asarray(x)
+        self.constants = [np.asarray(x) for x in constants]
+        for v, x in zip(jaxpr.constvars, self.constants, strict=True):
+            self.start[place(v)] = x
         self.given = [place(v) for v in jaxpr.invars]
         self.steps: list[tuple] = []
         for eqn in jaxpr.eqns:
@@ -542,7 +543,22 @@ def _dot_general(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
     batch = [x.shape[d] for d in bx]
     left = x.transpose(*bx, *fx, *cx).reshape(*batch, -1 if inner else math.prod(x.shape[d] for d in fx), inner)
     right = y.transpose(*by, *cy, *fy).reshape(*batch, inner, -1 if inner else math.prod(y.shape[d] for d in fy))
-    return (left @ right).reshape((*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy)))
+    return _matmul(left, right).reshape((*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy)))
+
+
+#: Multiply-adds of a product up to which OpenBLAS stays in one thread.
+_ONE_THREAD = 1 << 18
+
+
+def _matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """``x @ y``; moderate ones by rows, as OpenBLAS's threads can wait for milliseconds beside XLA's."""
+    rows = _ONE_THREAD // max(y.size, 1)
+    if x.ndim != 2 or not 4 <= rows < len(x) or len(x) > 64 * rows:
+        return x @ y
+    out = np.empty((len(x), y.shape[1]), x.dtype)
+    for i in range(0, len(x), rows):
+        np.matmul(x[i : i + rows], y, out=out[i : i + rows])
+    return out
 
 
 def _strided(x: np.ndarray, window: Sequence[int], strides: Sequence[int], dilation: Sequence[int]) -> np.ndarray:

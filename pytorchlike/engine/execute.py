@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 import threading
+import time
 from collections import OrderedDict
 from typing import Any
 
@@ -86,7 +87,10 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
     with jax.enable_x64(True):
         program = None if local.evaluator is not None else _find(state, live, dead, trace, reason)
         if program is None:  # op by op
+            begin = time.perf_counter()
             _run_op_by_op(trace, state, live)
+            if state.seen > 1:  # the first time much is prepared
+                state.spent += time.perf_counter() - begin
             return
         stats.fused_runs += 1
         results = [_call(part, trace, values) for part in program.parts]
@@ -157,7 +161,7 @@ def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> 
     if program is not None:
         program.uses += 1
         if program.uses == 1:
-            policy.used_again()
+            policy.used_again(program)
         return program
     may_give = set(dead)
     wanted = set(live)
@@ -179,9 +183,9 @@ def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> 
         programs[key] = program
         _remember(state, key, program)
         if stats.compiles > before:
-            policy.compiled()
+            policy.compiled(state, program)
         else:
-            policy.used_again()
+            policy.used_again(program)
     return program
 
 

@@ -45,7 +45,7 @@ class Program:
     live: the slots that come out, at least;  given: inputs that are donated;  tracked: see ``execute.tracked_of``.
     """
 
-    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen")
+    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family")
 
 
 _pieces: OrderedDict[tuple, Piece] = OrderedDict()
@@ -66,6 +66,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     free = {s for s in may_give if s not in held and s not in wanted}
     program = Program()
     program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
+    program.family = None
     program.parts = [
         _part(graph, schedule, steps, frozenset(wanted), free, state.place, why) for steps in _split(schedule, free)
     ]

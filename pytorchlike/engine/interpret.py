@@ -25,7 +25,7 @@ __all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "sp
 def interpret(closed: Any, arrays: Any) -> list[np.ndarray]:
     """The outputs of a closed jaxpr on arrays (anything that NumPy can read), of the jaxpr's dtypes.
 
-    The results own their memory or share it with each other, never with the arguments.  Raises Missing for a primitive
+    The results own their memory or share it with each other, never with the arguments or the jaxpr.  Raises Missing for a primitive
     without a NumPy equivalent.
     """
     return _run(Plan(closed.jaxpr, closed.consts), arrays)
@@ -34,7 +34,9 @@ def interpret(closed: Any, arrays: Any) -> list[np.ndarray]:
 def _run(plan: Plan, leaves: Any) -> list[np.ndarray]:
     given = [np.asarray(a) for a in leaves]
     with np.errstate(all="ignore"):
-        return [_own(x, given) for x in plan.run(given)]
+        found = plan.run(given)
+    given += plan.constants
+    return [_own(x, given) for x in found]
 
 
 def _own(x: np.ndarray, given: list[np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import policy
 from .meta import INTERIOR
 from .op import Wide
 from .schedule import Schedule, walk
@@ -21,6 +22,9 @@ HUB = 6
 #: No piece is longer, so that different ends do not make different pieces of long ones.
 LONGEST = 32
 
+#: A piece of which there are versions for many shapes is compiled when it has been met that often.
+RARE = 100
+
 _met: dict[tuple, int] = {}
 
 
@@ -31,7 +35,8 @@ class Region:
     wrt: positions of the differentiable ones among ``args``;  tracked: whether the tape goes through it.
     """
 
-    __slots__ = ("calls", "args", "wides", "outs", "key", "wrt", "tracked", "place", "metas", "out_metas", "wrt_slots")
+    __slots__ = ("calls", "args", "wides", "outs", "key", "wrt", "tracked", "place", "metas", "out_metas", "wrt_slots",
+                 "family")  # fmt: skip
 
     def __init__(self, calls: list[Call], needed: set[int]) -> None:
         self.calls = calls
@@ -69,6 +74,7 @@ class Region:
         self.wrt = tuple([k for k, m in enumerate(metas) if m.grad]) if tracked else ()
         self.wrt_slots = tuple([args[k] for k in self.wrt])
         self.tracked = bool(self.wrt)
+        self.family = tuple([c.op for c in calls])
         self.key = (tuple(parts), tuple(metas), tuple([local[s] for s in outs]), self.place)
 
     def evaluate(self, arrays: tuple, numbers: tuple) -> tuple:
@@ -231,7 +237,9 @@ def evaluate(pieces: Pieces, schedule: Schedule, env: dict[int, Any], numbers: A
         if kind is Region:
             arrays = tuple([env[s] for s in piece.args])
             count = _met.get(piece.key, 0)
-            if count < MET:
+            if count == 0:
+                policy.interprets(piece.family, piece.place, 0)  # notes one more
+            if count < MET or (count < RARE and policy.many(piece.family)):
                 if len(_met) > 50_000:
                     _met.clear()
                 _met[piece.key] = count + 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import errors, policy
 from .config import config
 from .meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, TRACED, Meta, Mode, Value, make_value, meta_of, mode_of
 from .op import Kernel, Op, Wide, kernel_for
@@ -394,8 +394,13 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, .
                 k += 1
             elif type(item) is tuple and item[0] is Lifted:
                 specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
-        with jax.enable_x64(True):
-            outs, _ = jax.eval_shape(kernel.forward, tuple(specs))
+        if policy.varies(op, place):  # the jaxpr is wanted for NumPy, and makes the shapes known more quickly
+            from .interpret import jaxpr_of
+
+            _, (outs, _) = jaxpr_of(kernel, tuple([(m.shape, m.dtype) for m in metas]))
+        else:
+            with jax.enable_x64(True):
+                outs, _ = jax.eval_shape(kernel.forward, tuple(specs))
         shapes = [(o.shape, np.dtype(o.dtype)) for o in outs]
     tracked = mode.grad and op.differentiable and any(m.grad for m in metas)
     if tracked and op.saves and any(m.inference for m in metas):

@@ -129,10 +129,11 @@ class State:
     meta: of the result when the entry has one, else a tuple of metas.
     counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
     n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.
+    seen, spent, profile: how often it was executed without one, in how many seconds, and what ``policy`` saw in it.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "history", "stamp",
-                 "cut", "graph_", "key", "seen", "counts")  # fmt: skip
+                 "cut", "graph_", "key", "seen", "spent", "profile", "counts")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
         self.next: dict = _next_of(parent, entry)
@@ -144,6 +145,8 @@ class State:
         self.stamp = 0
         self.cut = False
         self.seen = 0
+        self.spent = 0.0
+        self.profile: Any = None
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None
 
