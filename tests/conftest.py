@@ -12,6 +12,14 @@ os.environ.setdefault("PYTORCHLIKE_CACHE_DIR", str(Path(tempfile.gettempdir()) /
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process():
+    """Which executor serves a trace must not depend on the tests that ran before."""
+    from pytorchlike.engine import policy
+
+    policy.reset()
+
+
 @pytest.fixture
 def tier():
     """Sets which executor serves every trace, and puts the policy back afterwards."""

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..engine import local, stats
+from ..engine import local, policy, stats
 from ..nn import Module
 from ..nn.modules.module import set_compile_function
 from .replay import Capture, Captured, GraphBreak
@@ -99,7 +99,8 @@ def uncaptured(fn: Any, reason: str | None = None) -> Any:
 
 
 def forget() -> None:
-    """Drop all captures."""
+    """Drop all captures, and what the engine's policy has learnt."""
+    policy.reset()
     for made in _all:
         made.reset()
 

@@ -101,13 +101,16 @@ def _sharding(place: Any) -> dict:
     return {"sharding": jax.sharding.SingleDeviceSharding(place) if isinstance(place, jax.Device) else place}
 
 
-def jit_at(fn: Any, place: Any, **options: Any) -> Any:
-    """``jax.jit`` with the results at ``place``."""
+def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
+    """``fn`` compiled for arguments like ``specs``, with the results at ``place``; ``options``: of ``jax.jit``."""
     import jax
 
     config.prepare_cache()
     s = _sharding(place)
-    return jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
+    jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
+    done = jitted.lower(*specs).compile()
+    jitted.clear_cache()  # what JAX keeps of the way there is seven times as large as the kernel
+    return done
 
 
 class OpByOp(Evaluator):
@@ -115,6 +118,8 @@ class OpByOp(Evaluator):
 
     #: Whether what NumPy does not have may be compiled.
     compiles = True
+    #: Whether random numbers must be XLA's to the bit.
+    exact = True
 
     def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
         """Whether a kernel that was not met so far is to be interpreted; ``sizes``: of its largest array."""
@@ -128,19 +133,20 @@ class OpByOp(Evaluator):
             shapes = _shapes(call.metas)
 
             def compile() -> Any:
-                return jit_at(call.kernel.evaluate, call.place).lower(self._specs(call)).compile()
+                return compile_at(call.kernel.evaluate, call.place, (self._specs(call),))
 
             def interpreted() -> Any:
                 if self.interprets(call.op, "forward", call.place, _largest(call.metas, call.outs)):
-                    return self._interpreted(None, (), compile, lambda: jaxpr_of(call.kernel, shapes))
+                    return self._interpreted(None, (), compile, lambda: jaxpr_of(call.kernel, shapes),
+                                             exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None
 
             run = call.run = _cached((call.kernel, shapes, call.place), compile, interpreted)
         return run(arrays)
 
-    def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None) -> Any:
+    def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None, exactly: bool = False) -> Any:
         try:
-            return Interpreted(fn, specs, compile if self.compiles else None, traced and traced())
+            return Interpreted(fn, specs, compile if self.compiles else None, traced and traced(), exactly)
         except Missing:
             if not self.compiles:
                 raise
@@ -181,7 +187,7 @@ class OpByOp(Evaluator):
             return self._specs(call), given
 
         def compile() -> Any:
-            return jit_at(vjp, call.place).lower(*specs()).compile()
+            return compile_at(vjp, call.place, specs())
 
         def interpreted() -> Any:
             if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs)):
@@ -194,7 +200,7 @@ class OpByOp(Evaluator):
         """A piece of a trace as one kernel."""
 
         def compile() -> Any:
-            return jit_at(region.evaluate, region.place).lower(*self._region_specs(region)).compile()
+            return compile_at(region.evaluate, region.place, self._region_specs(region))
 
         return _cached((region.key, "forward"), compile, _never)(arrays, numbers)
 
@@ -206,7 +212,7 @@ class OpByOp(Evaluator):
                 return region.pull(arrays, numbers, given, present)
 
             specs = tuple(_spec(m, region.place) for m, p in zip(region.out_metas, present, strict=True) if p)
-            return jit_at(pull, region.place).lower(*self._region_specs(region), specs).compile()
+            return compile_at(pull, region.place, (*self._region_specs(region), specs))
 
         return _cached((region.key, present), compile, _never)(arrays, numbers, given)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from .config import config
 from .errors import describe
-from .evaluators import Inline, _sharding, jit_at
+from .evaluators import Inline, _sharding, compile_at
 from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
@@ -263,7 +263,7 @@ def _compile(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-        compiled = jit_at(program, place, donate_argnums=(1,)).lower(*args).compile()
+        compiled = compile_at(program, place, args, donate_argnums=(1,))
     piece = Piece()
     piece.run = compiled
     piece.kept, piece.given = tuple(number[s] for s in kept), tuple(number[s] for s in given)

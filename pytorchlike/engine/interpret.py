@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from . import policy
 from ._primitives import Missing, Plan
 from .config import config
@@ -25,8 +26,8 @@ __all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "sp
 def interpret(closed: Any, arrays: Any) -> list[np.ndarray]:
     """The outputs of a closed jaxpr on arrays (anything that NumPy can read), of the jaxpr's dtypes.
 
-    The results own their memory or share it with each other, never with the arguments or the jaxpr.  Raises Missing for a primitive
-    without a NumPy equivalent.
+    The results own their memory or share it with each other, never with the arguments or the jaxpr.  Raises Missing for
+    a primitive without a NumPy equivalent.
     """
     return _run(Plan(closed.jaxpr, closed.consts), arrays)
 
@@ -52,19 +53,22 @@ class Interpreted:
     """A function that JAX can trace for arguments like ``specs``, evaluated by NumPy.
 
     compile: makes the compiled function, used instead once the time spent here would have paid for a compilation, and
-    for what NumPy does not have; None: never.  Raises Missing if NumPy does not have it, or would take too long.
+    for what NumPy does not have; None: never.  exactly: results must be XLA's to the bit (random numbers, which are to
+    be the same for a seed).  Raises Missing if NumPy does not have it, or would take too long.
     """
 
     __slots__ = ("plan", "tree", "compile", "compiled", "spent")
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
-                 traced: tuple | None = None) -> None:  # fmt: skip
+                 traced: tuple | None = None, exactly: bool = False) -> None:  # fmt: skip
         import jax
 
         closed, shape = traced if traced is not None else _trace(fn, specs)
         self.plan = Plan(closed.jaxpr, closed.consts)
         if compile is not None and config.tier != "interpret" and self.plan.cost > policy.SLOW:
             raise Missing(f"interpretation would take about {self.plan.cost / 1e6:.0f} ms")
+        if exactly and config.tier != "interpret" and _rounds(closed):
+            raise Missing("rounding is not XLA's")
         self.tree = jax.tree.structure(shape)
         self.compile, self.compiled, self.spent = compile, None, 0.0
         stats.interpreted += 1
@@ -91,6 +95,23 @@ class Interpreted:
         self.plan = None
         stats.kernels += 1
         return self.compiled(*args)
+
+
+#: Functions that XLA and NumPy round differently.
+_ROUNDED = {"log", "log1p", "exp", "expm1", "erf_inv", "sin", "cos", "tan", "pow", "sqrt", "rsqrt", "while", "lgamma"}
+
+
+def _rounds(closed: Any) -> bool:
+    """Whether floats come out that went through such a function."""
+    from .cost import _inner
+
+    def found(jaxpr: Any) -> bool:
+        return any(
+            e.primitive.name in _ROUNDED or any(found(getattr(j, "jaxpr", j)) for j in _inner(e.params))
+            for e in jaxpr.eqns
+        )
+
+    return any(a.dtype.kind not in "biu" for a in closed.out_avals) and found(closed.jaxpr)
 
 
 def function_of(fn: Callable[..., Any], *specs: Any) -> Callable[..., Any]:

@@ -163,6 +163,14 @@ def used_again(program: Any) -> None:
         program.family = None
 
 
+def reset() -> None:
+    """Forget what was seen: the next traces are judged as in a new process."""
+    global _unused_in_a_row
+    _unused_in_a_row = 0
+    _kernels.clear()
+    _families.clear()
+
+
 def _repetitive(state: State) -> bool:
     """Whether a trace without a reverse pass is made of few different operations, as the filling of parameters is:
     compiling those is quicker than compiling all, and it is hardly ever run again."""

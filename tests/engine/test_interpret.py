@@ -80,7 +80,7 @@ EXACT = {
     "dynamic_update_slice": (lambda x: lax.dynamic_update_slice(x, x[:2, :2] * 0, (np.int32(9), np.int32(1))), ROWS),
     "gather, fill": (gather("fill"), ROWS, AT),
     "gather, clip": (gather("clip"), ROWS, AT),
-    "scatter": (scatter(lax.scatter), ROWS, AT[:4]),
+    "scatter": (scatter(lax.scatter), ROWS, AT),
     "scatter_max": (scatter(lax.scatter_max), ROWS, AT),
     "scatter_add of ints": (scatter(lax.scatter_add), (ROWS * 9).astype(np.int32), AT),
     "rev, transpose, iota": (lambda x: lax.rev(x.T, (0,)) + lax.broadcasted_iota(np.float32, (6, 5), 1), ROWS),
@@ -98,7 +98,7 @@ EXACT = {
 
 #: Results that may differ by rounding.
 CLOSE = {
-    **{f: (getattr(lax, f), EDGE) for f in ("exp", "log", "tanh", "logistic", "rsqrt", "sqrt", "erf", "lgamma", "cbrt")},
+    **{f: (getattr(lax, f), EDGE) for f in ("exp", "log", "tanh", "logistic", "rsqrt", "erf", "lgamma", "cbrt")},
     "erf_inv": (lax.erf_inv, np.linspace(-1, 1, 41, dtype=np.float32)),
     "pow": (lax.pow, np.repeat(np.float32([-2, -0.0, 0, 0.5, np.nan]), 4), np.tile(np.float32([0, -1, 3, np.inf]), 5)),
     "dot": (lambda x: x @ x.T, ROWS),
@@ -151,9 +151,9 @@ def test_results_share_no_memory_with_arguments_or_constants():
 
 def test_what_numpy_lacks_is_said_when_the_function_is_made():
     def fn(x):
-        return jnp.linalg.svd(x)
+        return jnp.linalg.eig(x)
 
-    with pytest.raises(Missing, match="svd"):
+    with pytest.raises(Missing, match="eig"):
         Interpreted(fn, (jax.ShapeDtypeStruct((3, 3), np.float32),))
 
 
@@ -197,6 +197,20 @@ def test_random_numbers_are_the_same_to_the_bit(tier, draw):
     assert found[0] == found[1]
 
 
+def test_normal_numbers_of_a_seed_do_not_depend_on_what_was_drawn_before(tier):
+    """NumPy's rounding differs from XLA's, so that they are always XLA's."""
+    tier("auto")
+
+    def draw(n):
+        torch.manual_seed(3)
+        return torch.nn.init.normal_(torch.empty(n)).tolist()
+
+    first = draw(23)
+    for n in range(1, 12):
+        [torch.randn(k + n).sum().item() for k in range(2)]
+    assert draw(23) == first
+
+
 def test_failed_data_checks_are_raised(tier):
     tier("interpret")
     x, at = value(np.ones((3, 2))), value(np.int32(5))
@@ -235,9 +249,12 @@ def test_generating_compiles_no_kernel_per_length(tier):
     assert stats.interpreted > 0
 
 
-def test_static_loops_interpret_nothing(tier):
+def test_static_loops_interpret_nothing(tier, monkeypatch):
     """Also those with a smaller last batch, which is one more program."""
     tier("auto")
+    for name in ("_kernels", "_families"):
+        monkeypatch.setattr(policy, name, type(getattr(policy, name))())  # what other tests did does not count
+    monkeypatch.setattr(policy, "_unused_in_a_row", 0)
     net = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 3))
     sgd = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     batches = [torch.ones(n, 6) * k for k, n in enumerate((4, 4, 4, 2))]
@@ -293,5 +310,5 @@ def test_tensors_of_interpreted_results_are_like_others(tier):
     y[0] = 5
     y.add_(1)
     assert z.tolist() == [[0, 3], [1, 4], [2, 5]] and y.tolist() == [[6, 6], [2, 5], [3, 6]]
-    z.numpy()[0] = 9
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert type(z._value.data) is type(jnp.ones(1)), "values hold JAX's arrays, whoever computed them"

@@ -1,0 +1,90 @@
+"""NumPy equivalents of JAX's decompositions, solves and Fourier transforms, see ``_primitives``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._primitives import Missing, Rule, _maker, _plan_of, _rule
+
+
+@_rule("cholesky")
+def _cholesky(params: dict, x: np.ndarray) -> Any:
+    try:
+        return np.linalg.cholesky(x)
+    except np.linalg.LinAlgError:  # as XLA has it; the operation's own check looks for nan
+        return np.full_like(x, np.nan)
+
+
+@_maker("custom_linear_solve")
+def _linear_solve(params: dict) -> tuple[Rule, float]:
+    lengths, plan = params["const_lengths"], _plan_of(params["jaxprs"].solve)
+    start = lengths.matvec + lengths.vecmat
+    return (lambda *args: plan.run([*args[start : start + lengths.solve], *args[sum(lengths) :]])), plan.cost
+
+
+@_rule("lu")
+def _lu(params: dict, x: np.ndarray) -> Any:
+    import scipy.linalg
+
+    parts = [scipy.linalg.lu_factor(m, check_finite=False) for m in x.reshape(-1, *x.shape[-2:])]
+    pivots = np.reshape([p for _, p in parts], (*x.shape[:-2], -1))
+    whole = np.reshape([m for m, _ in parts], x.shape)
+    return [whole, pivots, _permutation({"permutation_size": x.shape[-2]}, pivots)]
+
+
+@_rule("lu_pivots_to_permutation")
+def _permutation(params: dict, pivots: np.ndarray) -> Any:
+    n = params["permutation_size"]
+    flat = pivots.reshape(-1, pivots.shape[-1])
+    orders = np.tile(np.arange(n, dtype=np.int32), (len(flat), 1))
+    for order, row in zip(orders, flat, strict=True):
+        for i, j in enumerate(row):
+            order[[i, j]] = order[[j, i]]
+    return orders.reshape((*pivots.shape[:-1], n))
+
+
+@_rule("eigh")
+def _eigh(params: dict, x: np.ndarray) -> Any:
+    if params["subset_by_index"] not in (None, (0, x.shape[-1])):
+        raise Missing("some eigenvalues alone cannot be computed in a forked process")
+    values, vectors = np.linalg.eigh(x, "L" if params["lower"] else "U")
+    return [vectors, values]
+
+
+@_rule("svd")
+def _svd(params: dict, x: np.ndarray) -> Any:
+    if not params["compute_uv"]:
+        return [np.linalg.svd(x, compute_uv=False)]
+    u, s, v = np.linalg.svd(x, full_matrices=params["full_matrices"])
+    return [s, u, v]
+
+
+@_rule("qr")
+def _qr(params: dict, x: np.ndarray) -> Any:
+    if params.get("pivoting"):
+        raise Missing("QR with pivoting cannot be computed in a forked process")
+    return list(np.linalg.qr(x, "complete" if params["full_matrices"] else "reduced"))
+
+
+@_rule("triangular_solve")
+def _triangular_solve(params: dict, a: np.ndarray, b: np.ndarray) -> Any:
+    import scipy.linalg
+
+    turned = params["transpose_a"]
+    if params["conjugate_a"]:
+        a = a.conj()
+    if not params["left_side"]:  # x a = b is a^T x^T = b^T
+        b, turned = b.swapaxes(-1, -2), not turned
+    options = {"trans": int(turned), "lower": params["lower"], "unit_diagonal": params["unit_diagonal"]}
+    flat = zip(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), strict=True)
+    out = np.reshape([scipy.linalg.solve_triangular(m, r, check_finite=False, **options) for m, r in flat], b.shape)
+    return out if params["left_side"] else out.swapaxes(-1, -2)
+
+
+@_rule("fft")
+def _fft(params: dict, x: np.ndarray) -> Any:
+    kind, lengths = str(params["fft_type"]).rsplit(".", 1)[-1].lower(), params["fft_lengths"]
+    name = {"0": "fft", "1": "ifft", "2": "rfft", "3": "irfft"}.get(kind, kind)
+    return getattr(np.fft, name + "n")(x, lengths, tuple(range(x.ndim - len(lengths), x.ndim)))
