@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from .config import config
 from .trie import Call, Reverse, State
 
-#: Fused programs compiled one after the other without any of them being used again.
-_unused_in_a_row = 0
+#: Fused programs compiled, and how many of them were used again.
+_built = _reused = 0
 
-#: After that many programs that were never used again the structures are taken to be dynamic.
+#: When that many more programs were never used again than were, the next structures are taken to be dynamic.
 PATIENCE = 6
 #: A trace seen that often is compiled whole even among dynamic ones.
 HOT = 3
@@ -76,7 +76,7 @@ def choose(state: State, reason: str) -> str:
         profile = _profile(state)
         if profile.grows or (profile.small and profile.family.varies(state)):
             return "fused" if state.spent > COMPILATION * profile.calls else "ops"
-    if _unused_in_a_row >= PATIENCE and state.seen < HOT:
+    if _built - _reused >= PATIENCE + _reused and state.seen < HOT:
         return "ops"
     return "fused"
 
@@ -148,25 +148,25 @@ def _look(state: State) -> Profile:
 
 def compiled(state: State, program: Any) -> None:
     """Take note of a compilation."""
-    global _unused_in_a_row
-    _unused_in_a_row += 1
+    global _built
+    _built += 1
     program.family = _profile(state).family
     program.family.built += 1
 
 
 def used_again(program: Any) -> None:
     """Take note that a program served a second time, or its parts did."""
-    global _unused_in_a_row
-    _unused_in_a_row = 0
+    global _reused
     if program.family is not None:
+        _reused += 1
         program.family.used += 1
         program.family = None
 
 
 def reset() -> None:
     """Forget what was seen: the next traces are judged as in a new process."""
-    global _unused_in_a_row
-    _unused_in_a_row = 0
+    global _built, _reused
+    _built = _reused = 0
     _kernels.clear()
     _families.clear()
 

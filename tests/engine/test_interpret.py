@@ -254,7 +254,7 @@ def test_static_loops_interpret_nothing(tier, monkeypatch):
     tier("auto")
     for name in ("_kernels", "_families"):
         monkeypatch.setattr(policy, name, type(getattr(policy, name))())  # what other tests did does not count
-    monkeypatch.setattr(policy, "_unused_in_a_row", 0)
+    policy.reset()
     net = nn.Sequential(nn.Linear(6, 7), nn.ReLU(), nn.Linear(7, 3))
     sgd = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
     batches = [torch.ones(n, 6) * k for k, n in enumerate((4, 4, 4, 2))]

@@ -1,0 +1,5 @@
+"""Operators and layers of vision (``torchvision.ops``)."""
+
+from .boxes import *  # noqa: F403
+from .misc import *  # noqa: F403
+from .roi import *  # noqa: F403

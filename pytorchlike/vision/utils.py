@@ -1,0 +1,189 @@
+"""Pictures for looking at: grids, files, boxes and masks (``torchvision.utils``)."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..tensor import Tensor
+from ._host import pillow, tensor_of
+
+__all__ = ["draw_bounding_boxes", "draw_keypoints", "draw_segmentation_masks", "make_grid", "save_image"]
+
+
+def _read(tensor: Any) -> np.ndarray:
+    if isinstance(tensor, np.ndarray):
+        return tensor
+    return tensor.detach().cpu().numpy()
+
+
+def _grid(tensor: Any, nrow: int, padding: int, normalize: bool, value_range: Any, scale_each: bool,
+          pad_value: float) -> np.ndarray:  # fmt: skip
+    if isinstance(tensor, Tensor):
+        images = _read(tensor)
+    elif isinstance(tensor, list) and tensor and all(isinstance(t, Tensor) for t in tensor):
+        images = np.stack([_read(t) for t in tensor])
+    else:
+        raise TypeError(f"tensor or list of tensors expected, got {type(tensor)}")
+    images = images[None] if images.ndim == 2 else images
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4:
+        raise ValueError(f"expected pictures (N, C, H, W), got shape {images.shape}")
+    if images.shape[1] == 1:
+        images = np.repeat(images, 3, 1)
+    if normalize:
+        if value_range is not None and not isinstance(value_range, tuple):
+            raise TypeError("value_range has to be a tuple (min, max) if specified. min and max are numbers")
+        images = images.astype(images.dtype if images.dtype.kind == "f" else np.float32)
+        for part in images if scale_each else images[None]:
+            low, top = value_range if value_range is not None else (float(part.min()), float(part.max()))
+            part[...] = (np.clip(part, low, top) - low) / max(top - low, 1e-5)
+    n, c, h, w = images.shape
+    if n == 1:
+        return images[0]
+    cols = min(nrow, n)
+    rows = math.ceil(n / cols)
+    out = np.full((c, rows * (h + padding) + padding, cols * (w + padding) + padding), pad_value, images.dtype)
+    for i, image in enumerate(images):
+        y, x = (i // cols) * (h + padding) + padding, (i % cols) * (w + padding) + padding
+        out[:, y : y + h, x : x + w] = image
+    return out
+
+
+def make_grid(
+    tensor: Tensor | list[Tensor], nrow: int = 8, padding: int = 2, normalize: bool = False,
+    value_range: tuple[float, float] | None = None, scale_each: bool = False, pad_value: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Pictures (N, C, H, W), or a list of (C, H, W), side by side in one picture, ``nrow`` of them to a row.
+
+    padding: pixels of ``pad_value`` between them.   normalize: shift and scale ``value_range`` (by default that of the
+    pictures, of each one with ``scale_each``) to [0, 1].   One channel becomes three. The pictures are read.
+    """
+    return tensor_of(_grid(tensor, nrow, padding, normalize, value_range, scale_each, pad_value))
+
+
+def save_image(
+    tensor: Tensor | list[Tensor], fp: str | os.PathLike | BinaryIO, format: str | None = None, **kwargs: Any
+) -> None:
+    """Write a grid (``make_grid``, which gets ``kwargs``) of pictures in [0, 1] to a file."""
+    options = {"nrow": 8, "padding": 2, "normalize": False, "value_range": None, "scale_each": False, "pad_value": 0.0}
+    unknown = kwargs.keys() - options.keys()
+    if unknown:
+        raise TypeError(f"save_image() got an unexpected keyword argument {sorted(unknown)[0]!r}")
+    grid = _grid(tensor, **{**options, **kwargs})  # type: ignore[arg-type]
+    pixels = np.clip(grid.astype(np.float32) * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    pillow().fromarray(np.ascontiguousarray(pixels)).save(fp, format=format)
+
+
+def _colours(colors: Any, count: int) -> list[tuple[int, int, int]]:
+    """RGB of each object."""
+    if colors is None:
+        # hues far from each other: multiples of the golden ratio
+        return [tuple(int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.9, 0.95)) for i in range(count)]  # type: ignore[misc]
+    if isinstance(colors, list):
+        if len(colors) < count:
+            raise ValueError(f"Number of colors must be equal or larger than the number of objects, but got {len(colors)}"
+                             f" < {count}.")  # fmt: skip
+        given = colors
+    else:
+        given = [colors] * count
+    named = pillow("ImageColor").getrgb
+    return [tuple(named(c)[:3]) if isinstance(c, str) else tuple(c) for c in given[:count]]  # type: ignore[misc]
+
+
+def _canvas(image: Any) -> np.ndarray:
+    """The picture as uint8 (H, W, 3)."""
+    if not isinstance(image, Tensor):
+        raise TypeError(f"Tensor expected, got {type(image)}")
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"Pass an individual image (1 or 3, H, W), got shape {tuple(image.shape)}")
+    array = _read(image)
+    if array.dtype.kind == "f":
+        array = (np.clip(array, 0, 1) * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ValueError(f"The image dtype must be uint8 or float, got {image.dtype}")
+    return np.repeat(array, 3 // array.shape[0], 0).transpose(1, 2, 0).copy()
+
+
+def _as(pixels: np.ndarray, like: Tensor) -> Tensor:
+    out = pixels.transpose(2, 0, 1)
+    if like.dtype.is_floating_point:
+        return tensor_of(out.astype(np.float32) / 255).to(like.dtype)
+    return tensor_of(out)
+
+
+def draw_bounding_boxes(
+    image: Tensor, boxes: Tensor, labels: list[str] | None = None, colors: Any = None, fill: bool = False,
+    width: int = 1, font: str | None = None, font_size: int | None = None, label_colors: Any = None,
+) -> Tensor:  # fmt: skip
+    """The picture (C, H, W), uint8 or floats in [0, 1], with boxes (N, 4), x1 y1 x2 y2, and their labels.
+
+    colors: one, or a list; names, "#rrggbb" or RGB.   Raises ValueError for a box whose x1 > x2 or y1 > y2.
+    """
+    coordinates = _read(boxes).reshape(-1, 4).tolist()
+    if any(x1 > x2 or y1 > y2 for x1, y1, x2, y2 in coordinates):
+        raise ValueError("Boxes need to be in (xmin, ymin, xmax, ymax) format. Use torchvision.ops.box_convert to convert them")  # noqa: E501  # fmt: skip
+    if labels is not None and len(labels) != len(coordinates):
+        raise ValueError(f"The number of boxes ({len(coordinates)}) and labels ({len(labels)}) mismatch.")
+    pixels = _canvas(image)
+    shown = _colours(colors, len(coordinates))
+    text = _colours(label_colors, len(coordinates)) if label_colors is not None else shown
+    drawing = pillow("ImageDraw")
+    picture = pillow().fromarray(pixels)
+    draw = drawing.Draw(picture, "RGBA") if fill else drawing.Draw(picture)
+    fonts = pillow("ImageFont")
+    letters = fonts.load_default() if font is None else fonts.truetype(font, font_size or 10)
+    for i, (box, colour) in enumerate(zip(coordinates, shown, strict=True)):
+        draw.rectangle(box, fill=(*colour, 100) if fill else None, width=width, outline=colour)
+        if labels is not None and labels[i] is not None:
+            draw.text((box[0] + width + 1, box[1] + width + 1), labels[i], fill=text[i], font=letters)
+    return _as(np.array(picture), image)
+
+
+def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, colors: Any = None) -> Tensor:
+    """The picture (3, H, W) with masks (N, H, W), bool, laid over it with opacity ``alpha``."""
+    flags = _read(masks)
+    flags = flags[None] if flags.ndim == 2 else flags
+    if flags.dtype != np.bool_:
+        raise ValueError("The masks must be of dtype bool. Got " + str(masks.dtype))
+    if flags.shape[-2:] != tuple(image.shape[-2:]):
+        raise ValueError("The image and the masks must have the same height and width")
+    pixels = _canvas(image)
+    mixed = pixels.copy()
+    for mask, colour in zip(flags, _colours(colors, len(flags)), strict=True):
+        mixed[mask] = colour
+    both = flags.sum(0) > 1
+    if both.any():  # where masks overlap, the mean of their colours
+        total = sum(f[..., None] * np.array(c, np.float32) for f, c in
+                    zip(flags, _colours(colors, len(flags)), strict=True))  # fmt: skip
+        mixed[both] = (total[both] / flags.sum(0)[both][:, None]).astype(np.uint8)
+    out = pixels * (1 - alpha) + mixed * alpha
+    return _as(out.astype(np.uint8), image)
+
+
+def draw_keypoints(
+    image: Tensor, keypoints: Tensor, connectivity: Sequence[tuple[int, int]] | None = None, colors: Any = None,
+    radius: int = 2, width: int = 3, visibility: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The picture (3, H, W) with points (N, K, 2), x and y, joined by lines where ``connectivity`` names pairs."""
+    points = _read(keypoints)
+    if points.ndim != 3:
+        raise ValueError("keypoints must be of shape (num_instances, K, 2)")
+    seen = np.ones(points.shape[:2], bool) if visibility is None else _read(visibility).reshape(points.shape[:2]) > 0
+    picture = pillow().fromarray(_canvas(image))
+    draw = pillow("ImageDraw").Draw(picture)
+    colour = None if colors is None else _colours(colors, 1)[0]
+    for instance, visible in zip(points, seen, strict=True):
+        for a, b in connectivity or ():
+            if visible[a] and visible[b]:
+                draw.line([tuple(instance[a].tolist()), tuple(instance[b].tolist())], width=width, fill=colour)
+        for (x, y), shown in zip(instance.tolist(), visible, strict=True):
+            if shown:
+                draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+    return _as(np.array(picture), image)
