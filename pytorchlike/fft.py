@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .tensor import Tensor as Tensor
 from .tensor import functions as _functions
 from .tensor._names import find, names
 

@@ -656,6 +656,10 @@ def multi_margin_loss(
             "samples (batch size). "
             f"Expected target size [{samples}], but got {_list(target)}. Input has shape {_list(input)}."
         )
+    if target.dtype != jnp.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype} (multi_margin_loss: target)")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"weight must be one-dimensional (multi_margin_loss got {_list(weight)})")
     if weight is not None and weight.size != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {_list(weight)} (multi_margin_loss)")
     _require_float("multi_margin_loss", input)

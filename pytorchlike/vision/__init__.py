@@ -3,3 +3,23 @@
 Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torchvision`` gives this package. Pillow
 (``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read.
 """
+
+from . import datasets, io, models, ops, transforms, utils
+
+__all__ = ["datasets", "get_image_backend", "io", "models", "ops", "set_image_backend", "transforms", "utils"]
+
+#: The torchvision that goes with the PyTorch that is followed.
+__version__ = "0.28.0+pytorchlike"
+
+
+def get_image_backend() -> str:
+    """What reads files of pictures: "PIL"."""
+    return "PIL"
+
+
+def set_image_backend(backend: str) -> None:
+    """Choose what reads files of pictures; there is "PIL" only. NotImplementedError for "accimage"."""
+    if backend == "accimage":
+        raise NotImplementedError("pictures are read by Pillow; accimage, which needs Intel's IPP, is not used")
+    if backend != "PIL":
+        raise ValueError(f"Invalid backend '{backend}'. Options are 'PIL' and 'accimage'")

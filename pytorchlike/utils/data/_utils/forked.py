@@ -65,14 +65,15 @@ def host_values(*roots: Any) -> list[Value]:
             todo.append(x.__self__)
         elif isinstance(x, functools.partial):
             todo.extend((x.func, *x.args, *x.keywords.values()))
-        else:
+        elif type(x).__module__.partition(".")[0] not in ("jax", "jaxlib", "numpy"):
             todo.extend(getattr(x, "__dict__", {}).values())
             for kind in type(x).__mro__:
                 if kind.__module__.partition(".")[0] not in _NOT_USERS:
                     todo.extend(f for f in vars(kind).values() if isinstance(f, types.FunctionType))
                 slots = kind.__dict__.get("__slots__", ())
                 for name in (slots,) if isinstance(slots, str) else slots:
-                    todo.append(getattr(x, name, None))
+                    if name not in ("__dict__", "__weakref__"):
+                        todo.append(getattr(x, name, None))
     return list(found.values())
 
 

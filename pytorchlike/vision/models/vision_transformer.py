@@ -1,0 +1,132 @@
+"""Vision transformer: Dosovitskiy et al. 2020, arXiv:2010.11929."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytorchlike as torch
+from pytorchlike import Tensor, nn
+
+from ..ops.misc import MLP
+from ._api import builder, weights_enum
+
+__all__ = ["VisionTransformer"]
+
+
+class MLPBlock(MLP):
+    """Two linear layers with GELU and dropout."""
+
+    def __init__(self, in_dim: int, mlp_dim: int, dropout: float) -> None:
+        super().__init__(in_dim, [mlp_dim, in_dim], activation_layer=nn.GELU, dropout=dropout)
+        for m in self:
+            if isinstance(m, nn.Linear):
+                nn.init.xavier_uniform_(m.weight)
+                nn.init.normal_(m.bias, std=1e-6)
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and an MLP, each with a norm before and a short cut beside it."""
+
+    def __init__(
+        self, num_heads: int, hidden_dim: int, mlp_dim: int, dropout: float, attention_dropout: float,
+        norm_layer: Callable[..., nn.Module],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.num_heads = num_heads
+        self.ln_1 = norm_layer(hidden_dim)
+        self.self_attention = nn.MultiheadAttention(hidden_dim, num_heads, dropout=attention_dropout, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.ln_2 = norm_layer(hidden_dim)
+        self.mlp = MLPBlock(hidden_dim, mlp_dim, dropout)
+
+    def forward(self, input: Tensor) -> Tensor:
+        x = self.ln_1(input)
+        x = self.dropout(self.self_attention(x, x, x, need_weights=False)[0]) + input
+        return x + self.mlp(self.ln_2(x))
+
+
+class Encoder(nn.Module):
+    """Learned positions, blocks and a last norm."""
+
+    def __init__(
+        self, seq_length: int, num_layers: int, num_heads: int, hidden_dim: int, mlp_dim: int, dropout: float,
+        attention_dropout: float, norm_layer: Callable[..., nn.Module],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.pos_embedding = nn.Parameter(torch.empty(1, seq_length, hidden_dim).normal_(std=0.02))
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.Sequential(OrderedDict(
+            (f"encoder_layer_{i}", EncoderBlock(num_heads, hidden_dim, mlp_dim, dropout, attention_dropout, norm_layer))
+            for i in range(num_layers)
+        ))  # fmt: skip
+        self.ln = norm_layer(hidden_dim)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.ln(self.layers(self.dropout(input + self.pos_embedding)))
+
+
+class VisionTransformer(nn.Module):
+    """Patches as words. Shapes: (N, 3, image_size, image_size) -> (N, num_classes)."""
+
+    def __init__(
+        self, image_size: int, patch_size: int, num_layers: int, num_heads: int, hidden_dim: int, mlp_dim: int,
+        dropout: float = 0.0, attention_dropout: float = 0.0, num_classes: int = 1000,
+        representation_size: int | None = None, norm_layer: Callable[..., nn.Module] = partial(nn.LayerNorm, eps=1e-6),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError(f"Input shape indivisible by patch size: {image_size} by {patch_size}")
+        self.image_size, self.patch_size, self.hidden_dim, self.mlp_dim = image_size, patch_size, hidden_dim, mlp_dim
+        self.num_classes, self.representation_size, self.norm_layer = num_classes, representation_size, norm_layer
+        self.attention_dropout, self.dropout = attention_dropout, dropout
+        self.conv_proj = nn.Conv2d(3, hidden_dim, patch_size, patch_size)
+        self.seq_length = (image_size // patch_size) ** 2 + 1
+        self.class_token = nn.Parameter(torch.zeros(1, 1, hidden_dim))
+        self.encoder = Encoder(self.seq_length, num_layers, num_heads, hidden_dim, mlp_dim, dropout, attention_dropout,
+                               norm_layer)  # fmt: skip
+        heads: dict[str, nn.Module] = OrderedDict()
+        if representation_size is not None:
+            heads["pre_logits"], heads["act"] = nn.Linear(hidden_dim, representation_size), nn.Tanh()
+            nn.init.trunc_normal_(heads["pre_logits"].weight, std=math.sqrt(1 / hidden_dim))
+            nn.init.zeros_(heads["pre_logits"].bias)
+        heads["head"] = nn.Linear(representation_size or hidden_dim, num_classes)
+        self.heads = nn.Sequential(heads)
+        nn.init.trunc_normal_(self.conv_proj.weight, std=math.sqrt(1 / (3 * patch_size**2)))
+        nn.init.zeros_(self.conv_proj.bias)
+        nn.init.zeros_(self.heads.head.weight)
+        nn.init.zeros_(self.heads.head.bias)
+
+    def _process_input(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        if h != self.image_size or w != self.image_size:
+            raise AssertionError(f"Wrong image size! Expected {self.image_size} by {self.image_size} but got {h} by {w}!")
+        return self.conv_proj(x).reshape(n, self.hidden_dim, -1).permute(0, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._process_input(x)
+        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], 1)
+        return self.heads(self.encoder(x)[:, 0])
+
+
+def _define(name: str, patch: int, layers: int, heads: int, width: int, mlp: int, files: dict[str, str],
+            resize: int = 256) -> None:  # fmt: skip
+    title = f"ViT_{name[4].upper()}_{patch}_Weights"
+    enum = weights_enum(title, __name__, files, 224, resize, default=[*files][0])
+
+    def make(**kw: Any) -> VisionTransformer:
+        return VisionTransformer(kw.pop("image_size", 224), patch, layers, heads, width, mlp, **kw)
+
+    globals()[title] = enum
+    globals()[name] = builder(name, __name__, enum, make, f"ViT {name[4:]}")
+    __all__.extend([title, name])
+
+
+_define("vit_b_16", 16, 12, 12, 768, 3072, {"IMAGENET1K_V1": "vit_b_16-c867db91.pth"})
+_define("vit_b_32", 32, 12, 12, 768, 3072, {"IMAGENET1K_V1": "vit_b_32-d86f8d99.pth"})
+_define("vit_l_16", 16, 24, 16, 1024, 4096, {"IMAGENET1K_V1": "vit_l_16-852ce7e3.pth"}, 242)
+_define("vit_l_32", 32, 24, 16, 1024, 4096, {"IMAGENET1K_V1": "vit_l_32-c7638314.pth"})
+_define("vit_h_14", 14, 32, 16, 1280, 5120, {"IMAGENET1K_SWAG_LINEAR_V1": "vit_h_14_lc_swag-c1eb923e.pth"}, 224)
