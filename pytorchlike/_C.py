@@ -44,6 +44,16 @@ def __getattr__(name: str) -> Any:
         from . import overrides
 
         return getattr(overrides, name)
+    if name == "_nn":
+        from types import SimpleNamespace
+
+        from .nn.modules.module import _parse_to
+
+        return SimpleNamespace(_parse_to=_parse_to)
+    if name == "_TensorMeta":
+        from .tensor import Tensor
+
+        return type(Tensor)
     raise AttributeError(
         f"module 'torch._C' has no attribute '{name}': PyTorch's compiled core is not part of pytorchlike"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib as _importlib
 import math as _math
+import os as _os
 from typing import Any
 
 from .tensor import Size as Size
@@ -83,14 +84,20 @@ _MODULES = {
     "masked", "return_types", "signal", "amp", "storage", "types", "version", "torch_version", "testing", "cuda", "cpu",
     "mps", "xpu", "mtia", "accelerator", "backends", "hub", "jit", "library", "overrides", "multiprocessing", "futures",
     "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
-    "onnx", "profiler", "quantization", "ao", "_C", "_utils", "_dynamo", "_jit_internal", "__config__", "__future__",
-    "vision", "text", "audio", "_higher_order_ops",
+    "onnx", "profiler", "quantization", "ao", "_C", "_logging", "_utils", "_dynamo", "_jit_internal", "__config__",
+    "__future__", "vision", "text", "audio", "_higher_order_ops", "_subclasses", "_tensor_str",
 }  # fmt: skip
 _ELSEWHERE = {
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
-    "save": "serialization", "load": "serialization", "vmap": "func", "compile": "compiler", "autocast": "amp",
+    "save": "serialization", "load": "serialization", "PyTorchFileReader": "serialization",
+    "ScriptModule": "jit", "ScriptFunction": "jit",
+    "vmap": "func", "compile": "compiler", "autocast": "amp",
     "GradScaler": "amp", "Stream": "_streams", "Event": "_streams", "OutOfMemoryError": "_errors",
     "AcceleratorError": "_errors", "UntypedStorage": "storage", "TypedStorage": "storage", "Storage": "storage",
+    **{f"_check{kind}": "_checks" for kind in (
+        "", "_index", "_is_size", "_not_implemented", "_tensor_all", "_tensor_all_with", "_type", "_value", "_with",
+    )},
+    "set_debug": "_debug", "get_debug": "_debug",
     "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
     "SymBool": "_unmapped", "Tag": "_unmapped", "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides", "install_as_torch": "_hook", "uninstall_as_torch": "_hook",
@@ -111,6 +118,8 @@ def __getattr__(name: str) -> Any:
             raise AttributeError(f"module 'torch' has no attribute '{name}': pytorchlike lacks it") from None
     if name.startswith("__"):
         raise AttributeError(f"module 'torch' has no attribute '{name}'")
+    if name == "torch":  # PyTorch's module has itself as an attribute, which annotations of some programs name
+        return _importlib.import_module(__name__)
     if name in _ELSEWHERE:
         try:
             found = getattr(_importlib.import_module(f"{__name__}.{_ELSEWHERE[name]}"), name)
@@ -130,3 +139,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*(n for n in globals() if not n.startswith("_")), *_MODULES, *_ELSEWHERE, *_names("torch")})
+
+
+if _os.environ.get("TORCH_LOGS"):
+    from ._logging import from_environment as _logs_from_environment
+
+    _logs_from_environment(_os.environ["TORCH_LOGS"])
+if _os.environ.get("PYTORCHLIKE_DEBUG"):
+    from ._debug import from_environment as _from_environment
+
+    _from_environment(_os.environ["PYTORCHLIKE_DEBUG"])

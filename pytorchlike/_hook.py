@@ -38,6 +38,19 @@ def ours(name: str) -> str | None:
     return None if target is None else target + dot + rest
 
 
+def _theirs(name: str) -> list[str]:
+    """The foreign names of a module of this package."""
+    return [
+        root + name[len(target) :] for root, target in ROOTS.items() if name == target or name.startswith(f"{target}.")
+    ]
+
+
+def _publish(module: ModuleType) -> None:
+    """Enter a module of this package into ``sys.modules`` under its foreign names, where programs look for it."""
+    for name in _theirs(module.__name__):
+        sys.modules.setdefault(name, module)
+
+
 class _Alias(Loader):
     """Loads a module by importing the one of ours that it stands for: one object under two names."""
 
@@ -69,10 +82,38 @@ class _Metadata(importlib.metadata.Distribution):
         return Path(__file__).parent.parent / path
 
 
+def _published(name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+    """Where the other finders find a module of this package, which will be known under its foreign names, too."""
+    for finder in sys.meta_path:
+        if finder is _finder or not hasattr(finder, "find_spec"):
+            continue
+        spec = finder.find_spec(name, path, target)
+        if spec is None:
+            continue
+        if spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                _publish(module)
+                try:
+                    load(module)
+                except BaseException:
+                    for alias in _theirs(name):
+                        if sys.modules.get(alias) is module:
+                            del sys.modules[alias]
+                    raise
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+    return None
+
+
 class _Finder(importlib.metadata.DistributionFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if fullname.startswith(f"{_PACKAGE}."):
+            return _published(fullname, path, target)
         name = ours(fullname)
         if name is None:
             return None
@@ -80,7 +121,7 @@ class _Finder(importlib.metadata.DistributionFinder):
             found = importlib.util.find_spec(name)
         except ModuleNotFoundError:
             found = None
-        if found is None:
+        if found is None or found.loader is None:  # nothing, or a directory without modules
             return None
         package = found.submodule_search_locations is not None
         return ModuleSpec(fullname, _Alias(name), origin=found.origin, is_package=package)
@@ -140,6 +181,9 @@ def install_as_torch() -> None:
         elif importlib.util.find_spec(target) is None:
             # the real one needs PyTorch's binary interface; like this it counts as not installed
             sys.modules.setdefault(root, None)  # type: ignore[arg-type]
+    for name, module in list(sys.modules.items()):
+        if name.startswith(f"{_PACKAGE}.") and module is not None:
+            _publish(module)
     multiprocessing.spawn.get_preparation_data = _preparation_data
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .engine import stats as _stats
+from .engine.causes import RecompilationWarning as RecompilationWarning
 
 _BACKENDS = ("aot_eager", "cudagraphs", "eager", "inductor", "onnxrt", "openxla", "tvm")
 _MODES = ("default", "max-autotune", "max-autotune-no-cudagraphs", "reduce-overhead")
@@ -61,14 +62,29 @@ def compile(
 
 
 def explain(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """``explain(fn)(*args)`` calls ``fn`` and reports what was captured and compiled, and why not."""
-    from .capture import explain as report
+    """``explain(fn)(*args)`` calls ``fn`` and reports what was captured and compiled, and why not.
 
-    return report(fn)
+    The report is that of :func:`report`, with ``graph_count``, ``graph_break_count``, ``break_reasons``, ``op_count``.
+    """
+    from .capture import explain as explained
+
+    return explained(fn)
+
+
+def report() -> Any:
+    """A context manager that reports on an ordinary loop: ``with torch.compiler.report() as r: ...; print(r)``.
+
+    It tells how many programs there were, what was compiled, how long that took and what had changed, what had the
+    recording executed, and where values were read; each with the line of the user's program.  In a notebook it shows
+    itself as tables.  Its attributes: see ``pytorchlike.capture.Report``.  Nothing is paid for it outside of the block.
+    """
+    from .capture import Report
+
+    return Report()
 
 
 def reset() -> None:
-    """Forget the captures of all compiled functions, and set the counts of :func:`stats` to zero."""
+    """Forget the captures of all compiled functions and the causes of compilations, and set :func:`stats` to zero."""
     from .capture import forget
 
     forget()
@@ -130,7 +146,8 @@ def stats() -> dict[str, int]:
 def log() -> list[str]:
     """The latest compilations: what, for which line of the program, why, and how long each took."""
     return [
-        f"{e.kind} of {e.operations} operations for {e.where}: {e.why} ({e.seconds * 1e3:.0f} ms)" for e in _stats.log
+        f"{e.kind} of {e.operations} operations for {e.where}: {e.why}; {e.cause.text} ({e.seconds * 1e3:.0f} ms)"
+        for e in _stats.log
     ]
 
 

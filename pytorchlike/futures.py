@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from types import GenericAlias
 from typing import Any
 
 __all__ = ["Future", "collect_all", "wait_all"]
@@ -21,6 +22,8 @@ class Future:
         self._value: Any = None
         self._error: BaseException | None = None
         self._callbacks: list[Callable[[Future], Any]] = []
+
+    __class_getitem__ = classmethod(GenericAlias)  # Future[int], for annotations
 
     def done(self) -> bool:
         """Whether there is a result or an error."""

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from . import eval_frame as eval_frame
+from . import exc as exc
+from .eval_frame import OptimizedModule as OptimizedModule
+
 T = TypeVar("T")
 
 #: Settings of the compiler, which are kept: there is nothing that they would change.

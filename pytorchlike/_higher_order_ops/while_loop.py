@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..engine.debug import held_back
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR
 from ..tensor import Tensor, tensor
@@ -81,10 +82,11 @@ def while_loop(cond_fn: Callable[..., Any], body_fn: Callable[..., Any], carried
         return run
 
     tracked = [bool(m.grad) for _, m in shapes]
-    got = record_parts("while_loop", [test, body], values, varies, make, tracked)
-    for v in got:
-        if v.meta.grad == INTERIOR and v.trace is not None:
-            watch(v.trace.watched, v.slot, _refuse)
+    with held_back():
+        got = record_parts("while_loop", [test, body], values, varies, make, tracked)
+        for v in got:
+            if v.meta.grad == INTERIOR and v.trace is not None:
+                watch(v.trace.watched, v.slot, _refuse)
     return tree_unflatten([Tensor._of(v) for v in got], spec)
 
 

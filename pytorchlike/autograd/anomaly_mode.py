@@ -11,6 +11,8 @@ import numpy as np
 
 from ..engine import Op, Value, get_mode, record, set_mode
 from ..engine import grad as reverse
+from ..engine.debug import debug
+from ..engine.errors import describe, warn
 from ..engine.meta import TRACED
 from ..engine.trace import read
 from ._node_names import CUSTOM, name_of
@@ -64,23 +66,23 @@ class _Inspector:
         for is_bad, (name, location, position, _) in zip(bad, noted, strict=True):
             if is_bad:
                 _warn(name, location)
-                at = f" (its forward is at {location[0]}:{location[1]})" if location else ""
+                at = f" (its forward is at {describe(location)})" if location else ""
                 raise RuntimeError(f"Function '{name}' returned nan values in its {position}th output.{at}")
 
 
 def _warn(name: str, location: Any) -> None:
     if location is None:
-        warnings.warn(
+        warn(
             f"Error detected in {name}. No forward pass information available. Enable detect anomaly during forward "
-            "pass for more information.", UserWarning, stacklevel=2,
-        )  # fmt: skip
+            "pass for more information."
+        )
         return
     file, line = location
     source = linecache.getline(file, line).strip()
-    warnings.warn(
+    warn(
         f"Error detected in {name}. Traceback of forward call that caused the error:\n"
-        f'  File "{file}", line {line}\n    {source}', UserWarning, stacklevel=2,
-    )  # fmt: skip
+        f'  File "{file}", line {line}\n    {source}'
+    )
 
 
 def is_anomaly_enabled() -> bool:
@@ -99,8 +101,9 @@ def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
     _check_nan = check_nan
     if bool(enabled) != is_anomaly_enabled():
         reverse.inspector = _Inspector() if enabled else None
-    if get_mode().located != bool(enabled):
-        set_mode(get_mode().replace(located=bool(enabled)))
+    located = bool(enabled) or debug.eager
+    if get_mode().located != located:
+        set_mode(get_mode().replace(located=located))
 
 
 class set_detect_anomaly:

@@ -8,10 +8,12 @@ from typing import Any
 
 from ..engine import Op, Value, get_mode, local, record
 from ..engine import grad as reverse
+from ..engine.debug import held_back
 from ..engine.grad import Watch, is_retaining
 from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
 from ..tensor._tensor import transfer
+from ..tensor.composed import Composed
 from . import nested
 from .mode import no_grad
 from .nodes import CUSTOM
@@ -134,7 +136,10 @@ class _Saved:
     __slots__ = ("tensor", "version", "packed", "unpack")
 
     def __init__(self, tensor: Tensor, hooks: Any) -> None:
-        self.tensor, self.version, self.unpack = tensor, 0 if tensor.is_inference() else tensor._version, None
+        self.tensor, self.version, self.unpack = tensor, None, None
+        if isinstance(tensor, Composed):
+            return
+        self.version = 0 if tensor.is_inference() else tensor._version
         if hooks is not None:
             from .saved import pack
 
@@ -151,6 +156,8 @@ class _Saved:
         t = self.tensor
         if type(t) is Value:
             return Tensor._of(t)
+        if self.version is None:
+            return t
         if not t.is_inference() and t._version != self.version:
             name = type(t.grad_fn).__name__.removesuffix("0").removesuffix("Backward") if t.grad_fn is not None else ""
             raise RuntimeError(
@@ -242,7 +249,7 @@ class Function(metaclass=FunctionMeta):
         from .saved import current_hooks
 
         ctx: Any = object.__new__(cls._backward_cls)
-        tensors = [a if isinstance(a, Tensor) else None for a in args]
+        tensors = [a if isinstance(a, Tensor) and not _is_constant(a) else None for a in args]
         ctx.needs_input_grad = tuple([t is not None and t.requires_grad for t in tensors])
         tracked = get_mode().grad and any(ctx.needs_input_grad)
         before = [t._get() if t is not None else None for t in tensors]
@@ -277,6 +284,11 @@ class Function(metaclass=FunctionMeta):
         if duals is not None:
             forward_ad.apply_jvp(cls, ctx, tensors, duals, result)
         return result[0] if single else tuple(result)
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    """Whether it is a sparse or nested tensor without gradients, which forward may use but the tape does not know."""
+    return isinstance(tensor, Composed) and not tensor.requires_grad
 
 
 def _swapped(saved: tuple, outs: tuple, result: list) -> list:
@@ -432,15 +444,16 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
     if local.trace.nested:
         got = nested.tie(name, handle, [-1 - k for k in joined], values, moving)
     else:
-        got = record(_custom_op(name, len(joined)), len(joined), (*values, *moving))
-        got = got if type(got) is tuple else (got,)
-        numbered = {k: v.slot for k, v in zip(joined, got, strict=True)}
-        handle.slots = {numbered.get(k, -1 - k): k for k in range(len(outs))}
-        stop = Watch(tuple(numbered.values()), handle)
-        stop.forward = getattr(handle, "forward", None)
-        trace = local.trace  # recording may have executed what was pending
-        for slot in numbered.values():
-            trace.watched[slot] = stop
+        with held_back():
+            got = record(_custom_op(name, len(joined)), len(joined), (*values, *moving))
+            got = got if type(got) is tuple else (got,)
+            numbered = {k: v.slot for k, v in zip(joined, got, strict=True)}
+            handle.slots = {numbered.get(k, -1 - k): k for k in range(len(outs))}
+            stop = Watch(tuple(numbered.values()), handle)
+            stop.forward = getattr(handle, "forward", None)
+            trace = local.trace  # recording may have executed what was pending
+            for slot in numbered.values():
+                trace.watched[slot] = stop
     for k, v in zip(joined, got, strict=True):
         original = outs[k]
         if any(original is d for d in dirty):

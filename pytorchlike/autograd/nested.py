@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine import Op, Value, local, record
+from ..engine.debug import held_back
 from ..engine.grad import Watch
 from ..engine.nested import Body, Nested, Unknown
 from ..tensor.staged import stand_in
@@ -37,13 +38,14 @@ def tie(name: str, handle: Any, keys: list[int], values: list[Value], moving: li
     op = body.ops.get(key)
     if op is None:
         op = body.ops[key] = Op(name, _rule(body, len(values), len(moving), places, own, refused), info=body.info)
-    got = record(op, (), (*values, *moving, *captured), tuple(numbers))
-    got = got if type(got) is tuple else (got,)
-    if getattr(handle, "forward", None) is not None:
-        stop = Watch(tuple([v.slot for v in got]), None)
-        stop.forward = handle.forward
-        for v in got:
-            local.trace.watched[v.slot] = stop
+    with held_back():
+        got = record(op, (), (*values, *moving, *captured), tuple(numbers))
+        got = got if type(got) is tuple else (got,)
+        if getattr(handle, "forward", None) is not None:
+            stop = Watch(tuple([v.slot for v in got]), None)
+            stop.forward = handle.forward
+            for v in got:
+                local.trace.watched[v.slot] = stop
     return got
 
 

@@ -7,12 +7,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..engine import local, policy, stats
+from ..engine import local, policy
 from ..nn import Module
 from ..nn.modules.module import set_compile_function
 from .replay import Capture, Captured, GraphBreak
+from .report import Explained, Report
 
-__all__ = ["Captured", "GraphBreak", "OptimizedModule", "captured", "explain", "forget", "uncaptured"]
+__all__ = ["Captured", "Explained", "GraphBreak", "OptimizedModule", "Report", "captured", "explain", "forget",
+           "uncaptured"]  # fmt: skip
 
 _all: weakref.WeakSet[Captured] = weakref.WeakSet()
 
@@ -105,41 +107,14 @@ def forget() -> None:
         made.reset()
 
 
-class Report:
-    """What became of a call: operations captured, reasons against a replay, programs compiled meanwhile."""
-
-    def __init__(self, made: Captured, compiled: list[str], executed: int) -> None:
-        self.graph_count = sum(len(e) for e in made.entries.values())
-        self.break_reasons = [reason for reasons in made.refused.values() for reason in reasons]
-        self.graph_break_count = len(self.break_reasons)
-        self.op_count = sum(len(e.op.info.operations) if hasattr(e.op.info, "operations") else 1
-                            for found in made.entries.values() for e in found)
-        self.compilations = compiled
-        self.executions = executed
-
-    def __str__(self) -> str:
-        lines = [f"Captured: {'yes' if self.graph_count else 'no'}"]
-        lines += [f"  not replayed, because {r}" for r in self.break_reasons]
-        lines += [f"Executions: {self.executions}", f"Compilations: {len(self.compilations)}"]
-        lines += [f"  {c}" for c in self.compilations]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-
-def explain(fn: Callable[..., Any]) -> Callable[..., Report]:
-    """``explain(fn)(*args)`` calls ``fn`` twice, captured, and reports."""
+def explain(fn: Callable[..., Any]) -> Callable[..., Explained]:
+    """``explain(fn)(*args)`` calls ``fn`` once, captured, and reports."""
     made = fn.capture if hasattr(fn, "capture") else _make(fn)
 
-    def run(*args: Any, **kwargs: Any) -> Report:
-        from ..compiler import log
-
-        before, runs = len(stats.log), stats.fused_runs + stats.op_runs
-        made(*args, **kwargs)
-        from ..engine import flush
-
-        flush("explain")
-        return Report(made, log()[before:], stats.fused_runs + stats.op_runs - runs)
+    def run(*args: Any, **kwargs: Any) -> Explained:
+        with Explained(made) as report:
+            made(*args, **kwargs)
+        return report
 
     return run
 

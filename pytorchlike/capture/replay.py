@@ -10,12 +10,14 @@ do, and ``guards`` for what must be as it was.  Otherwise the function is called
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..engine import Value, flush, get_mode, local
+from ..engine.debug import debug
 from ..engine.errors import describe, user_location
 from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
@@ -56,16 +58,23 @@ class Capture(Nested):
         self.hyper: list[tuple[int, Any, dict]] = []
 
     def read(self, value: Value) -> Any:
-        if not self.closed:
-            where = describe(user_location())
-            if self.fullgraph:
-                raise GraphBreak(
-                    f"torch.compile(fullgraph=True): the value of a tensor is needed at {where}, while the function is "
-                    "being captured. Keep it in a tensor (torch.where instead of if; no .item(), print or numpy() "
-                    "inside), or leave fullgraph out."
-                )
-            self.breaks.append(f"the value of a tensor is read ({where})")
-        return super().read(value)
+        watching = sys.getprofile()
+        sys.setprofile(None)  # what it takes to compute the value is not the function's doing
+        try:
+            if not self.closed:
+                self._broken(describe(user_location()))
+            return super().read(value)
+        finally:
+            sys.setprofile(watching)
+
+    def _broken(self, where: str) -> None:
+        if self.fullgraph:
+            raise GraphBreak(
+                f"torch.compile(fullgraph=True): the value of a tensor is needed at {where}, while the function is "
+                "being captured. Keep it in a tensor (torch.where instead of if; no .item(), print or numpy() "
+                "inside), or leave fullgraph out."
+            )
+        self.breaks.append(f"the value of a tensor is read ({where})")
 
     def clear(self, leaf: Any) -> None:
         self.cleared.append(leaf)
@@ -112,7 +121,7 @@ class Captured:
         self.in_a_row = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if local.trace.nested or local.scopes or sys.getprofile() is not None:
+        if local.trace.nested or local.scopes or debug.eager or sys.getprofile() is not None:
             return self.fn(*args, **kwargs)
         flat, spec = tree_flatten((args, kwargs))
         try:
@@ -135,6 +144,8 @@ class Captured:
         entry, result, reasons = _run(self.fn, self.fullgraph, tensors, args, kwargs)
         self.captures += 1
         if entry is None:
+            name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
+            logging.getLogger("torch.graph_breaks").info("%s is not replayed:\n  %s", name, "\n  ".join(reasons))
             self.refused[key] = reasons
             while len(self.refused) > 256:
                 self.refused.pop(next(iter(self.refused)))

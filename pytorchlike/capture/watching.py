@@ -21,7 +21,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 
 #: Libraries whose code only computes: neither their reads nor their own caches matter to a replay.
-_TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum")
+_TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum", "etils")
 #: Modules of the standard library whose results differ from call to call, or that do something outside the process.
 _IMPURE_FILES = frozenset(
     os.path.join(_STDLIB, name) for name in ("random.py", "uuid.py", "secrets.py", "subprocess.py", "tempfile.py")

@@ -1,13 +1,31 @@
-"""``torch.distributed``: what there is of it. ``checkpoint`` saves and loads sharded state."""
+"""``torch.distributed``: groups of processes and their collectives; so far the world is one process.
+
+One process drives all its devices. ``checkpoint`` saves and loads sharded state.
+"""
+
+import importlib as _importlib
+from typing import Any as _Any
 
 from . import checkpoint as checkpoint
+from ._rendezvous import rendezvous as rendezvous
+from ._store import DistBackendError as DistBackendError
+from ._store import DistError as DistError
+from ._store import DistNetworkError as DistNetworkError
+from ._store import DistStoreError as DistStoreError
+from ._store import FileStore as FileStore
+from ._store import HashStore as HashStore
+from ._store import PrefixStore as PrefixStore
+from ._store import Store as Store
+from ._store import TCPStore as TCPStore
+from .device_mesh import DeviceMesh as DeviceMesh
+from .device_mesh import init_device_mesh as init_device_mesh
+from .distributed_c10d import *  # noqa: F403
+
+_LATE = {"_composable", "_functional_collectives", "algorithms", "fsdp", "nn", "optim", "rpc", "tensor",
+         "utils"}
 
 
-def is_available() -> bool:
-    """Whether process groups exist: no. One process drives all its devices."""
-    return False
-
-
-def is_initialized() -> bool:
-    """Whether there is a default process group: no."""
-    return False
+def __getattr__(name: str) -> _Any:
+    if name in _LATE:
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'torch.distributed' has no attribute '{name}': pytorchlike lacks it")

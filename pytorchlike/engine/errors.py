@@ -18,6 +18,22 @@ class DataError(NamedTuple):
     message: str
 
 
+#: Whether each operation is executed at once, see ``debug``; then errors need no hint where they come from.
+at_once = False
+
+
+def late(error: DataError, op: str, location: tuple[str, int]) -> Exception:
+    """What to raise for a failed check of an operation that was recorded at ``location``."""
+    hint = "" if at_once else "; torch.set_debug('eager') raises it there"
+    where = f"found while running {name_of(op)} recorded at {describe(location)}"
+    return error.exception(f"{error.message} ({where}{hint})")
+
+
+def name_of(op: str) -> str:
+    """An operation's name as users know it."""
+    return op.lstrip("_")
+
+
 class OutOfMemoryError(RuntimeError):
     """A device has too little memory for what was asked of it."""
 
@@ -67,6 +83,14 @@ class unchecked:
         _collector.found = self.outer
 
 
+def warn(message: str, category: type[Warning] = UserWarning, location: tuple[str, int] | None = None) -> None:
+    """Warn at a line of the user's program, by default the one that is running."""
+    import warnings
+
+    file, line = location or user_location()
+    warnings.warn_explicit(message, category, file, line)
+
+
 def user_location() -> tuple[str, int]:
     """File and line of the innermost frame outside this package."""
     frame = sys._getframe(1)
@@ -79,4 +103,11 @@ def user_location() -> tuple[str, int]:
 
 
 def describe(location: tuple[str, int]) -> str:
-    return f"{location[0]}:{location[1]}"
+    """``file:line``; of a cell of a notebook its number."""
+    file, line = location
+    if "ipykernel_" in file or file.startswith("<ipython-input"):
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        named = getattr(getattr(shell, "compile", None), "format_code_name", lambda name: None)(file)
+        if named:
+            return f"{named[0]} {named[1]}, line {line}"
+    return f"{file}:{line}"

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import policy
+from . import causes, errors, policy
 from .config import config
-from .errors import describe
+from .errors import late
 from .interpret import Interpreted, Missing, jaxpr_of, specs_of
 from .op import _apply_vjp
 from .schedule import Evaluator
-from .stats import stats
+from .stats import Event, stats
 from .trie import Call
 
 
@@ -67,18 +68,32 @@ class Inline(Evaluator):
 _forward: OrderedDict[tuple, Any] = OrderedDict()
 
 
-def _cached(key: tuple, compile: Callable[[], Any], interpreted: Callable[[], Any]) -> Any:
-    """The function of that name: interpreted, where that gives one, or else compiled."""
+def _cached(key: tuple, compile: Callable[[], Any], interpreted: Callable[[], Any], calls: tuple, what: str) -> Any:
+    """The function of that name: interpreted, where that gives one, or else compiled.
+
+    calls, what: what it evaluates, and which way, for those who are told.
+    """
     found = _forward.get(key)
     if found is None:
         found = interpreted()
         if found is None:
+            begin = time.perf_counter()
             found = compile()
-            stats.kernels += 1
+            _tell(calls, what, time.perf_counter() - begin)
         _forward[key] = found
         while len(_forward) > config.max_kernels:
             _forward.popitem(last=False)
     return found
+
+
+def _tell(calls: tuple, what: str, seconds: float) -> None:
+    call = calls[0]
+    name = errors.name_of(call.op.name) + what + (f" and {len(calls) - 1} operations more" if len(calls) > 1 else "")
+    shapes = ", ".join(f"{m.dtype}{list(m.shape)}" for m in call.metas)
+    cause = causes.Cause("kernel", f"{name} for {shapes or 'no inputs'}", call.location, name)
+    stats.compiled(Event("kernel", errors.describe(call.location), "operations are run one by one", len(calls), seconds,
+                         cause, errors.user_location()))  # fmt: skip
+    causes.noted(cause, seconds)
 
 
 def _spec(meta: Any, place: Any) -> Any:
@@ -141,7 +156,7 @@ class OpByOp(Evaluator):
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None
 
-            run = call.run = _cached((call.kernel, shapes, call.place), compile, interpreted)
+            run = call.run = _cached((call.kernel, shapes, call.place), compile, interpreted, (call,), "")
         return run(arrays)
 
     def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None, exactly: bool = False) -> Any:
@@ -171,7 +186,7 @@ class OpByOp(Evaluator):
         run = pulls.get(present)
         if run is None:
             key = (call.kernel, _shapes(call.metas), call.place, call.wrt, present)
-            run = pulls[present] = _cached(key, *self._vjp_makers(call, present))
+            run = pulls[present] = _cached(key, *self._vjp_makers(call, present), (call,), " backward")
         return run(arrays, given)
 
     def _vjp_makers(self, call: Call, present: tuple) -> tuple:
@@ -202,7 +217,7 @@ class OpByOp(Evaluator):
         def compile() -> Any:
             return compile_at(region.evaluate, region.place, self._region_specs(region))
 
-        return _cached((region.key, "forward"), compile, _never)(arrays, numbers)
+        return _cached((region.key, "forward"), compile, _never, region.calls, "")(arrays, numbers)
 
     def region_pull(self, region: Any, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
         """The reverse of a piece as one kernel."""
@@ -214,7 +229,7 @@ class OpByOp(Evaluator):
             specs = tuple(_spec(m, region.place) for m, p in zip(region.out_metas, present, strict=True) if p)
             return compile_at(pull, region.place, (*self._region_specs(region), specs))
 
-        return _cached((region.key, present), compile, _never)(arrays, numbers, given)
+        return _cached((region.key, present), compile, _never, region.calls, " backward")(arrays, numbers, given)
 
     def _region_specs(self, region: Any) -> tuple:
         import jax
@@ -249,9 +264,7 @@ class OpByOp(Evaluator):
         for found, call in flags:
             for ok, error in zip(found, call.kernel.checks, strict=True):
                 if not bool(ok):
-                    raise error.exception(
-                        f"{error.message} (found while running {call.op.name} recorded at {describe(call.location)})"
-                    )
+                    raise late(error, call.op.name, call.location)
 
     def stack(self, flags: tuple) -> np.ndarray:
         return np.array([not bool(f) for f in flags])

@@ -13,7 +13,8 @@ import numpy as np
 
 from . import policy, regions
 from .config import config
-from .errors import describe, translated
+from .debug import AT_ONCE
+from .errors import late, translated
 from .evaluators import Inline, OpByOp
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
@@ -151,7 +152,7 @@ def _input(value: Value) -> Any:
 
 def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Any:
     """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
-    if config.tier in ("ops", "interpret"):
+    if config.tier in ("ops", "interpret") or reason is AT_ONCE:
         return None
     key = (live, dead)
     programs = state.programs
@@ -388,4 +389,4 @@ def _early_checks() -> None:
 def _raise_if(bad: np.ndarray, sources: list) -> None:
     if bad.any():
         error, location, op = sources[int(np.argmax(bad))]
-        raise error.exception(f"{error.message} (found while running {op} recorded at {describe(location)})")
+        raise late(error, op, location)

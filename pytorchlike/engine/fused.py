@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from . import causes
 from .config import config
-from .errors import describe
+from .errors import describe, user_location
 from .evaluators import Inline, _sharding, compile_at
 from .op import Wide
 from .rolled import Loop, roll
@@ -164,7 +165,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
             key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
         for s in e.out_slots:
             number[s] = len(number)
-    steps = roll(steps, wanted, schedule.taped)
+    recorded, steps = steps, roll(steps, wanted, schedule.taped)
     back = {n: s for s, n in number.items()}
     mine = [s for s in number if s in wanted]
     room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
@@ -193,10 +194,12 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
         _pieces[whole] = piece
         while len(_pieces) > config.max_programs:
             _pieces.popitem(last=False)
-        stats.compiles += 1
+        seconds = time.perf_counter() - begin
         last = next((e for e in reversed(steps) if hasattr(e, "location")), None)
         where = describe(last.location) if last is not None else "<unknown>"
-        stats.log.append(Event("program", where, why, len(steps), time.perf_counter() - begin))
+        cause = causes.cause_of(recorded, why)
+        stats.compiled(Event("program", where, why, len(steps), seconds, cause, user_location()))
+        causes.noted(cause, seconds)
     else:
         _pieces.move_to_end(whole)
     part = Part()

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from . import errors
+from .debug import AT_ONCE, debug
 from .meta import INTERIOR, LEAF, NO_GRAD, Meta, Value, make_value
 from .op import Op, Wide
 from .scope import settle
 from .segment import FREED, Segment, SegmentReverse
-from .trace import _VECTORS, Trace, _grow, concrete, local, record, set_mode
+from .trace import _VECTORS, Trace, _grow, concrete, flush, local, record, set_mode
 from .trie import Call, Graph, Input, Reverse, State
 
 
@@ -107,6 +108,8 @@ def backward(
     """
     if local.scopes:
         settle()
+    if debug.eager:
+        flush(AT_ONCE)
     trace = local.trace
     if targets is None and not create_graph and not trace.watched and inspector is None and not _stepwise():
         slots = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from typing import Any, NamedTuple
 
+from . import causes
 from .config import config
 from .trie import Call, Reverse, State
 
@@ -169,6 +170,7 @@ def reset() -> None:
     _built = _reused = 0
     _kernels.clear()
     _families.clear()
+    causes.reset()
 
 
 def _repetitive(state: State) -> bool:

@@ -59,11 +59,16 @@ class Scope:
         raise NotImplementedError
 
 
+def settling() -> bool:
+    """Whether scopes are looking right now."""
+    return getattr(_busy, "now", False)
+
+
 def settle(executing: bool = False, upto: Scope | None = None) -> None:
     """Have the scopes of this thread look at what was recorded, the innermost first (up to ``upto``)."""
     from .trace import local
 
-    if not local.scopes or getattr(_busy, "now", False):
+    if not local.scopes or settling():
         return
     _busy.now = True
     try:
@@ -75,4 +80,4 @@ def settle(executing: bool = False, upto: Scope | None = None) -> None:
         _busy.now = False
 
 
-__all__ = ["Scope", "settle"]
+__all__ = ["Scope", "settle", "settling"]

@@ -21,6 +21,8 @@ _roots: dict[Any, State] = {}
 _n_states = 0
 _WIDE = object()
 _VECTORS = {bool: "ints", int: "ints", float: "floats", complex: "complexes"}
+#: Makes the list of values of a trace that is executed after each operation, see ``debug``; or None.
+watched_values: Any = None
 
 
 class Trace:
@@ -42,7 +44,7 @@ class Trace:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self.state = _root(mode, self.nested)
-        self.values: list[Any] = [None]
+        self.values: list[Any] = [None] if watched_values is None or self.nested else watched_values(self)
         self.slots: dict[Value, int] = {}
         self.ints: list[int] = []
         self.floats: list[float] = []
@@ -284,7 +286,7 @@ def _prune(keep: State) -> None:
         s = stack.pop()
         if s.stamp:
             ends.append(s)
-        stack.extend(c for c in s.next.values() if type(c) is State)
+        stack.extend(s.following())
     ends.sort(key=lambda s: s.stamp)
     kept: set[State] = set()
     budget = config.max_states // 2
@@ -300,7 +302,7 @@ def _prune(keep: State) -> None:
         s = stack.pop()
         # a pruned state keeps no children, so that traces recorded on it by other threads stay valid
         s.next = {k: c for k, c in s.next.items() if type(c) is State and c in kept}
-        stack.extend(s.next.values())
+        stack.extend(s.following())
     _n_states = len(kept)
 
 
@@ -357,6 +359,8 @@ def _place_name(place: Any) -> str:
     if isinstance(place, str):
         return place
     kind = {"gpu": "cuda"}.get(platform_of(place), platform_of(place))
+    if len(getattr(place, "device_set", ())) > 1:
+        return f"{kind} ({len(place.device_set)} devices, {getattr(place, 'spec', 'sharded')})"
     return kind if kind == "cpu" else f"{kind}:{getattr(place, 'id', 0)}"
 
 
@@ -514,6 +518,8 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
     fresh = Trace(trace.mode)
     local.trace = fresh
     stats.flushes += 1
+    if stats.observers:
+        stats.executed(reason, trace)
     from . import execute
 
     execute.run(trace, reason)
@@ -537,6 +543,8 @@ def derives(values: Iterable[Value]) -> None:
 
 def read(value: Value) -> Any:
     """The array of a value, executing what it rests on, and raising what earlier programs found in their data."""
+    if stats.observers:
+        stats.read(value.data is None)
     if value.data is None:
         if local.trace.nested:
             return local.trace.read(value)

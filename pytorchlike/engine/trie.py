@@ -150,6 +150,10 @@ class State:
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None
 
+    def following(self) -> set[State]:
+        """The next states, each once: short cuts lead to the same state under another key."""
+        return {c for c in self.next.values() if type(c) is State}
+
     def entries(self) -> list:
         """Everything recorded from the root to here, in order."""
         out, s = [], self

@@ -117,6 +117,14 @@ def ignore(drop: Any = False, **kwargs: Any) -> Any:
     return drop if callable(drop) else (lambda fn: fn)
 
 
+def _overload(fn: T) -> T:
+    """The function itself: a signature for TorchScript's compiler, replaced by the definition that follows it."""
+    return fn
+
+
+_overload_method = _overload
+
+
 def annotate(the_type: Any, the_value: T) -> T:
     """``the_value``."""
     return the_value

@@ -1,35 +1,5 @@
-"""The ``reduction`` argument of losses, and the two boolean arguments it replaced."""
+"""``torch.nn._reduction``: the ``reduction`` argument of losses, and the two boolean arguments it replaced."""
 
-from __future__ import annotations
-
-import warnings
+from ..ops._reduction import get_enum, legacy_get_enum, legacy_get_string
 
 __all__ = ["get_enum", "legacy_get_enum", "legacy_get_string"]
-
-
-def get_enum(reduction: str) -> int:
-    """0, 1 or 2 for none, mean and sum.
-
-    Raises:  ValueError for another name.
-    """
-    if reduction == "elementwise_mean":
-        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=2)
-        return 1
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction; use 'none', 'mean' or 'sum'")
-    return ("none", "mean", "sum").index(reduction)
-
-
-def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:
-    """The reduction that the old pair of arguments stands for; None counts as True."""
-    averaged, reduced = size_average is None or size_average, reduce is None or reduce
-    reduction = "none" if not reduced else "mean" if averaged else "sum"
-    if emit_warning:
-        warnings.warn("size_average and reduce args will be deprecated, please use "
-                      f"reduction='{reduction}' instead.", stacklevel=3)
-    return reduction
-
-
-def legacy_get_enum(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> int:
-    """get_enum of legacy_get_string."""
-    return get_enum(legacy_get_string(size_average, reduce, emit_warning))

@@ -21,6 +21,10 @@ for _family in FAMILIES:
 def __getattr__(name: str) -> object:
     if name.startswith("_"):
         raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
+    if name == "aten":
+        from ._aten import aten
+
+        return aten()
     from ._custom import namespace
 
     return namespace(name)

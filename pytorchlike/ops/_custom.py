@@ -29,8 +29,7 @@ def namespace(name: str) -> Namespace:
     """The namespace of that name; AttributeError if no operator was registered in it."""
     if not any(known.startswith(f"{name}::") for known in CUSTOM):
         raise AttributeError(
-            f"module 'torch.ops' has no namespace '{name}': PyTorch's own operators are not to be had under their "
-            f"internal "
-            "names, and no operator was registered there by torch.library.custom_op"
+            f"module 'torch.ops' has no namespace '{name}': no operator was registered there by "
+            "torch.library.custom_op"
         )
     return Namespace(name)

@@ -109,6 +109,8 @@ class OpDef:
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)
+        #: the losses that took ``size_average`` and ``reduce`` before ``reduction``, which is keyword-only in the body
+        self.old_reduction = any(p.name == "reduction" and p.keyword_only for p in self.params)
         self.factory = not any(p.kind in (Array, Arrays, Operand) and not p.optional for p in self.params)
         flags = {
             "differentiable": told["differentiable"],

@@ -69,7 +69,7 @@ def _with_hooks(step: Callable) -> Callable:
 
     @functools.wraps(step)
     def wrapper(self: "Optimizer", *args: Any, **kwargs: Any) -> Any:
-        if self._in_step:  # super().step() from a subclass
+        if self._in_step:  # super().step() from a subclass, or a wrapper that is not initialised as an optimizer
             return step(self, *args, **kwargs)
         self._in_step = True
         try:
@@ -116,7 +116,7 @@ class Optimizer:
     counted: ClassVar[bool] = True  # a "step" tensor is kept per parameter
     #: Whether the step itself divides by the tensor ``grad_scale`` and does nothing where ``found_inf`` is set.
     _step_supports_amp_scaling: bool = False
-    _in_step = False
+    _in_step = True  # until it is initialised: wrappers that only pass steps on to another optimizer have no hooks
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -143,6 +143,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def _make_hook_tables(self) -> None:
+        self._in_step = False
         for name in _HOOKS:
             self.__dict__.setdefault(f"_optimizer_{name}_hooks", OrderedDict())
 

@@ -39,6 +39,11 @@ class ProfilerActivity(enum.Enum):
     PrivateUse1 = 5
 
 
+def kineto_available() -> bool:
+    """Whether ``torch.profiler.profile`` works: yes, without PyTorch's library of that name."""
+    return True
+
+
 def supported_activities() -> set[ProfilerActivity]:
     """The places that there are: the CPU, and CUDA where JAX sees a GPU."""
     import jax

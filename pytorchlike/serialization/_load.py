@@ -9,10 +9,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pickle import UnpicklingError
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
+from ..tensor.device import device
 from ..tensor.interop import aligned_empty
 from ..tensor.untyped import UntypedStorage
 from . import _legacy, _rebuild
@@ -22,7 +23,10 @@ from ._rebuild import LoadedStorage, Placement
 from ._unpickle import Skimmer, Unpickler
 from ._zip import ZipReader, is_zip
 
-__all__ = ["get_unsafe_globals_in_checkpoint", "load"]
+__all__ = ["MAP_LOCATION", "get_unsafe_globals_in_checkpoint", "load"]
+
+#: What ``map_location`` may be.
+MAP_LOCATION: TypeAlias = Callable[[UntypedStorage, str], UntypedStorage] | device | str | dict[str, str] | None
 
 
 def load(

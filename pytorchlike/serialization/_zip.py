@@ -239,6 +239,10 @@ class ZipReader:
     def __contains__(self, name: str) -> bool:
         return self.archive + name in self._entries
 
+    def names(self) -> list[str]:
+        """All names below the archive's folder."""
+        return [name.removeprefix(self.archive) for name in self._entries if name.startswith(self.archive)]
+
     def locate(self, name: str) -> tuple[int, int]:
         """Offset in the source, and size, of a record's bytes."""
         full = self.archive + name

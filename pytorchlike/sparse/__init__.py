@@ -7,6 +7,7 @@ always are; what a pattern implies for an operation is worked out once and kept 
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from . import _convert as _convert
@@ -23,12 +24,17 @@ from ._reduce import softmax as softmax
 from ._reduce import sparse_sum as sum
 from ._reduce import spdiags as spdiags
 from ._tensor import SparseTensor as SparseTensor
+from ._typed import TYPES as _TYPES
 
 __all__ = ["SparseTensor", "addmm", "as_sparse_gradcheck", "check_sparse_tensor_invariants", "log_softmax", "mm",
            "sampled_addmm", "softmax", "spdiags", "sum"]
 
+globals().update(_TYPES)
+
 
 def __getattr__(name: str) -> Any:
+    if name == "torch":  # programs of old write torch.sparse.torch.eye(n)[labels] for one-hot vectors
+        return sys.modules[__name__.partition(".")[0]]
     if name in ("spsolve", "solve"):
         raise AttributeError(f"torch.sparse.{name}: sparse factorisations are not there; use torch.linalg.solve")
     raise AttributeError(f"module 'torch.sparse' has no attribute '{name}' (see docs/differences.md)")

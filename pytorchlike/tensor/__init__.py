@@ -32,13 +32,18 @@ def _follow_default(new: Any) -> None:
 
 
 def _flatten(t: Any) -> tuple:
-    return ((t.jax() if isinstance(t._value, _Value) else t._value,), (type(t), t._value.meta.grad == 1))
+    if not isinstance(t._value, _Value):
+        return (t._value,), (type(t), False)
+    return (t.jax(),), (type(t), t._value.meta.grad == 1)
 
 
 def _unflatten(told: tuple, children: Any) -> Any:
+    import jax
+    import numpy as np
+
     cls, leaf = told
     (child,) = children
-    if not hasattr(child, "dtype") or not hasattr(child, "shape"):
+    if not isinstance(child, (jax.Array, np.ndarray, np.generic)):  # tracers are jax.Arrays, too
         t = object.__new__(cls)  # JAX passes other things through trees of this shape
         t._alias, t._value = None, child
         return t

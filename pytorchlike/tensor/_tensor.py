@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown, home_of
 from ..engine.segment import FREED
+from ..engine.trace import platform_of
 from ..ops._table import OpDef, cast_result
 from . import interop, printing
 from ._operators import _LazyMethods
@@ -60,12 +61,17 @@ STRAIGHT = Op("written without gradient", _straight, saves=False)
 _TEMPORARY = 3 if sys.version_info < (3, 14) else -1
 
 
+class Moved(TypeError):
+    """The pending work was executed while an operation was being recorded, which must begin again."""
+
+
 class _Base:
-    __slots__ = ("_value", "_alias", "_layout")
+    __slots__ = ("_value", "_alias", "_layout", "_writes")
 
 
 #: Asks for the slot without :meth:`Tensor.__getattr__` (AttributeError if it is not set).
 _layout_of = _Base.__dict__["_layout"].__get__
+_writes_of, _set_writes = _Base.__dict__["_writes"].__get__, _Base.__dict__["_writes"].__set__
 
 
 class Tensor(_Base, metaclass=_LazyMethods):
@@ -79,7 +85,6 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     _value: Value
     _alias: Alias | None
-    _bumps = 0  # writes, while no storage is shared
     _own_grad: Any = None  # .grad of a tensor that does not accumulate
     _hooks: Any = None
     _watch: Any = None
@@ -129,20 +134,40 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     # ---- values ------------------------------------------------------------------------------------------------
 
+    @property
+    def _bumps(self) -> int:
+        """The number of writes, while no storage is shared. No entry of ``__dict__``, which is the user's."""
+        try:
+            return _writes_of(self)
+        except AttributeError:
+            return 0
+
+    @_bumps.setter
+    def _bumps(self, count: int) -> None:
+        _set_writes(self, count)
+
     def _get(self) -> Value:
         return self._value if self._alias is None else self._fresh()
 
-    def _fresh(self) -> Value:
-        """The current value of a tensor that shares a storage."""
+    def _fresh(self, trace: Any = None) -> Value:
+        """The current value of a tensor that shares a storage.
+
+        trace: the trace that the caller goes on recording in; Moved is raised if that had to be executed.
+        """
         alias = self._alias
         if alias is None:
             return self._value
         storage = alias.storage
         if storage.host is not None:
-            return self._from_host()
+            value = self._from_host()
+            if trace is not None and local.trace is not trace:
+                raise Moved
+            return value
         if alias.seen != storage.version:
             with home_of(storage.value):
-                value = through(storage.value, alias.chain)
+                taped = self._value.meta.grad == INTERIOR  # stays so, whichever mode it is read in
+                value = (_on_tape(through, storage.value, alias.chain) if taped and alias.chain
+                         else through(storage.value, alias.chain))
                 if alias.leaf is not None:
                     if value.node is not alias.leaf:
                         value = _as_leaf(value, alias.leaf)
@@ -150,6 +175,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
                     value = _plain(value)
             self._value = value
             alias.seen = storage.version
+            if trace is not None and local.trace is not trace:
+                raise Moved
         elif not alias.chain and sys.getrefcount(storage) == 3:
             self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
             self._alias = None
@@ -158,14 +185,18 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def _from_host(self) -> Value:
         """A snapshot of memory that the user may write to at any time."""
         alias = self._alias
-        host = self._host_view()
-        value = concrete(interop.aligned_copy(host), place_for("cpu"))
-        self._value = value = value if alias.leaf is None else _as_leaf(value, alias.leaf)
+        leaf, depth = alias.of if alias.of is not None and self._value.meta.grad else (alias.leaf, len(alias.chain))
+        value = concrete(interop.aligned_copy(self._host_view(depth)), place_for("cpu"))
+        if leaf is not None:
+            value = _as_leaf(value, leaf)
+        if depth < len(alias.chain):  # a view of a leaf: it is on the tape, whichever mode it is read in
+            value = _on_tape(through, value, alias.chain[depth:])
+        self._value = value
         return value
 
-    def _host_view(self) -> np.ndarray:
+    def _host_view(self, depth: int | None = None) -> np.ndarray:
         view = self._alias.storage.host
-        for step in self._alias.chain:
+        for step in self._alias.chain[:depth]:
             view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
         return view
 
@@ -194,14 +225,23 @@ class Tensor(_Base, metaclass=_LazyMethods):
             return
         storage = alias.storage
         if storage.host is not None:
+            taped = value.meta.grad and alias.leaf is None and alias.of is None
+            if taped:  # only values can be on the tape, so the memory is shared no longer
+                storage.value = concrete(interop.aligned_copy(storage.host), place_for("cpu"))
             np.copyto(self._host_view(), np.asarray(read(value)), casting="unsafe")
-            self._count_write(alias)
-            return
+            if not taped:
+                self._count_write(alias)
+                return
+            storage.host = None
+        old = storage.value
+        # what is written behind the tape's back, through .data or without gradients, leaves the history as it is
+        behind = old.meta.grad == INTERIOR and (alias.detached and alias.leaf is None or not local.trace.mode.grad)
         if alias.chain:
-            base = write_through(storage.value, alias.chain, value)
+            base = write_through(_plain(old) if behind else old, alias.chain, value)
         else:
             base = value
-        old = storage.value
+        if behind:
+            base = _straightened(_plain(base), old)
         trace = local.trace
         slot = _slot_before(trace, old) if old.trace is not trace else None
         if slot is not None:
@@ -209,8 +249,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached else base
         self._count_write(alias)
-        if alias.chain and base.meta.grad:
-            self._value = through(base, alias.chain)
+        if alias.chain and base.meta.grad and not (behind and alias.detached):
+            self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)
         else:
             self._value = value
         alias.seen = storage.version
@@ -911,7 +951,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         value = self._get()
-        return printing.describe(self, _peek_host(value))
+        return printing.describe(self, _peek_host(value, printing.edge_indices(value.meta.shape)))
 
     def __format__(self, spec: str) -> str:
         if self._value.meta.ndim == 0 and not self.is_meta and type(self) is Tensor:
@@ -919,8 +959,9 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return object.__format__(self, spec)
 
     def _repr_html_(self) -> str:
-        value = self._get()
-        return printing.html_tensor(_peek_host(value), self.dtype, self.device)
+        from .rich import html_of
+
+        return html_of(self)
 
     # ---- conversion --------------------------------------------------------------------------------------------
 
@@ -939,15 +980,24 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return out.clone() if copy and out is self else out
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
-        """Name of the tensor's type, or the tensor converted to ``dtype``."""
+        """Name of the tensor's type, or the tensor converted to ``dtype``.
+
+        dtype: a dtype, or a type of old or its name (``torch.LongTensor``, "torch.cuda.FloatTensor"), which also says
+        whether the result is on the CPU or on a GPU.   Raises ValueError for another name.
+        """
         if dtype is None:
             names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
                      "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
                      "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
             space = "torch.cuda." if self.is_cuda else "torch."
             return space + names.get(self._value.meta.dtype.name, self._value.meta.dtype.name) + "Tensor"
-        if isinstance(dtype, str):
-            dtype = _legacy_dtype(dtype)
+        if isinstance(dtype, (str, type)):
+            name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
+            kind = _legacy_dtype(name)
+            if name.endswith("Tensor"):
+                on_gpu = ".cuda." in name
+                return self.to(self.device if self.is_cuda and on_gpu else "cuda" if on_gpu else "cpu", kind)
+            dtype = kind
         return self.to(dtype=dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
@@ -1011,7 +1061,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             t._alias = Alias(storage, alias.chain, leaf, True, alias.floor)
         memo[id(self)] = t
         for name, x in self.__dict__.items():
-            if name not in ("_bumps", "_own_grad", "_hooks", "_watch", "_retains"):
+            if name not in ("_own_grad", "_hooks", "_watch", "_retains"):
                 import copy
 
                 t.__dict__[name] = copy.deepcopy(x, memo)
@@ -1108,7 +1158,12 @@ def _as_leaf(value: Value, leaf: Leaf) -> Value:
     return new
 
 
-def _peek_host(value: Value) -> np.ndarray | None:
+#: Bytes on an accelerator above which only what is shown of them is fetched.
+_FETCHED = 1 << 24
+
+
+def _peek_host(value: Value, edges: tuple | None = None) -> np.ndarray | None:
+    """The array on the host, or only what ``edges`` says of a large one on an accelerator; None if there is no data."""
     if value.meta.place == SHAPE_ONLY:
         return None
     try:
@@ -1120,13 +1175,19 @@ def _peek_host(value: Value) -> np.ndarray | None:
     if isinstance(data, jax.core.Tracer):
         return data
     with jax.enable_x64(True):
+        far = type(data) is not np.ndarray and data.nbytes > _FETCHED and platform_of(value.meta.place) != "cpu"
+        for axis, index in enumerate(edges or ()) if far else ():
+            data = data if index is None else jax.numpy.take(data, index, axis)
         return np.asarray(data)
 
 
 def _legacy_dtype(name: str) -> torch_dtype:
     from . import dtype as d
 
-    short = name.rsplit(".", 1)[-1].removesuffix("Tensor")
+    last = name.rsplit(".", 1)[-1]
+    if last == "Tensor":
+        return d.get_default_dtype()
+    short = last.removesuffix("Tensor")
     table = {"Float": d.float32, "Double": d.float64, "Half": d.float16, "BFloat16": d.bfloat16, "Long": d.int64,
              "Int": d.int32, "Short": d.int16, "Char": d.int8, "Byte": d.uint8, "Bool": d.bool_}  # fmt: skip
     if short in table:
@@ -1245,7 +1306,10 @@ def before_write(t: Tensor, value: Value, trace: Any) -> None:
         if value.meta.grad == LEAF:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         alias = t._alias
-        if alias is not None and alias.chain and not alias.detached and alias.storage.value.meta.grad == LEAF:
+        if alias is not None and alias.chain and (
+            (alias.of is not None and value.meta.grad)
+            or (not alias.detached and alias.storage.value.meta.grad == LEAF)
+        ):
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
     alias = t._alias
     if alias is not None:
@@ -1264,12 +1328,26 @@ def after_write(t: Tensor, new: Value, trace: Any) -> None:
     if grad == LEAF:
         new.node = old.node
     elif grad == NO_GRAD and old.meta.grad == INTERIOR:
-        mode = local.trace.mode
-        if not mode.grad:
-            set_mode(mode.replace(grad=True))
-            new = record(STRAIGHT, (), (new, old))
-            set_mode(mode)
+        if not local.trace.mode.grad:
+            new = _straightened(new, old)
     t._set(new)
+
+
+def _straightened(new: Value, old: Value) -> Value:
+    """``new`` where ``old`` was on the tape: gradients flow on as if nothing had been written."""
+    return _on_tape(record, STRAIGHT, (), (new, old))
+
+
+def _on_tape(call: Callable[..., Value], *args: Any) -> Value:
+    """``call(*args)`` recorded with gradients, whichever mode the caller is in."""
+    mode = local.trace.mode
+    if mode.grad:
+        return call(*args)
+    set_mode(mode.replace(grad=True))
+    try:
+        return call(*args)
+    finally:
+        set_mode(mode)
 
 
 def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -> None:
@@ -1279,12 +1357,12 @@ def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -
         if sys.getrefcount(base) <= _TEMPORARY:
             # nobody can see the base any more: the view keeps its layout only
             try:
-                shape, chain = _layout_of(base)
+                shape, chain, kind = _layout_of(base)
             except AttributeError:
-                shape, chain = base._value.meta.shape, ()
+                shape, chain, kind = base._value.meta.shape, (), base._value.meta.dtype
             if not (chain and entry.name in RESHAPING and _copies(base, view)):
                 step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
-                view._layout = (shape, (*chain, step))
+                view._layout = (shape, (*chain, step), kind)
             return
         alias = base._shared()
     if entry.name in RESHAPING and _copies(base, view):
@@ -1430,10 +1508,16 @@ def from_jax(array: Any) -> Tensor:
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """``data`` as a tensor, sharing memory where that is possible; a storage as a vector of its bytes."""
+    """``data`` as a tensor, sharing memory where that is possible; a storage as a vector of its bytes.
+
+    The bytes of a private map of a file (``UntypedStorage.from_file``) are read when they are used. Writes to the tensor
+    stay its own, so that it is an ordinary tensor, not one that looks at its memory each time.
+    """
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
     if isinstance(data, UntypedStorage):
+        if data._mapped:
+            return Tensor._of(concrete(np.asarray(data._bytes()), place_for("cpu"))).to(device=device, dtype=dtype)
         data = data._bytes()
     if isinstance(data, np.ndarray) and data.ndim and not any(s < 0 for s in data.strides):
         try:

@@ -11,6 +11,7 @@ two numbers of a random key last.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..engine import Value, concrete, get_mode, local, own, record, set_mode
 from ..engine.op import Wide
+from ..ops._reduction import legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
 from ._register import KINDS
 from .device import place_for
@@ -30,6 +32,10 @@ ATOMS = frozenset((int, bool, str, float, type(None)))
 
 NOT_GIVEN = object()
 
+#: Operators that also take their keyword-only numbers in front of the tensors, as programs of old pass them:
+#: ``p.add_(-lr, grad)``, ``x.addcmul_(1 - b, g, g)``, ``torch.addmm(beta, x, alpha, a, b)``.
+NUMBERS_FIRST = frozenset(("add", "sub", "addcmul", "addcdiv", "addmm", "addbmm", "baddbmm", "addmv", "addr"))
+
 
 class Unusual(Exception):
     """Raised on the way of a fast form by an argument that it does not take."""
@@ -39,6 +45,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     """(signature, body, call) of the generated function, as source."""
     params = entry.params
     last_positional = [p for p in params if not p.keyword_only and p.kind is not Key]
+    reduced = entry.old_reduction
     signature: list[str] = []
     star = False
     varargs = None
@@ -50,8 +57,10 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             varargs, star = p, True
             continue
         if p.keyword_only and not star:
-            signature.append("*")
+            signature.append("size_average=None" if reduced else "*old" if entry.name in NUMBERS_FIRST else "*")
             star = True
+        if reduced and p.name == "reduction":
+            signature.append("reduce=None")
         default = "" if p.default is EMPTY else f"=D_{p.name}"
         signature.append(p.name + default)
     if switch:  # nn.functional's ``inplace`` comes last among the positional parameters
@@ -78,6 +87,13 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     key: list[str] = []
     ins: list[str] = []
     values: dict[str, str] = {}
+    if "*old" in signature:
+        body.append("if old: raise Unusual")
+    if reduced:
+        body += [
+            "if size_average is not None or reduce is not None:",
+            "    reduction = old_reduction(size_average, reduce)",
+        ]
     if varargs is not None:
         body += [
             "if named: raise Unusual",
@@ -115,7 +131,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             static.append(n)
         elif p.kind is Array or p.kind is Operand:
             take = [
-                f"v_{n} = {n}._value if {n}._alias is None else {n}._fresh()",
+                f"v_{n} = {n}._value if {n}._alias is None else {n}._fresh(trace)",
                 f"k_{n} = i_{n} = v_{n}.slot if v_{n}.trace is trace else trace.slots.get(v_{n}) or "
                 f"trace.add_input(v_{n})",
             ]
@@ -152,7 +168,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             ins.append(f"i_{n}")
         elif p.kind is Arrays:
             body.append(f"if {n}.__class__ is not list and {n}.__class__ is not tuple: raise Unusual")
-            body.append(f"v_{n} = [_t._value if _t._alias is None else _t._fresh() for _t in {n}]")
+            body.append(f"v_{n} = [_t._value if _t._alias is None else _t._fresh(trace) for _t in {n}]")
             if entry.host is not None:
                 told = ", ".join(f"len(v_{n})" if q is p else q.name for q in params)
                 body += [
@@ -235,6 +251,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         else:
             named = p.keyword_only or varargs is not None and p is not params[0]
             names.append(f"{p.name}={p.name}" if named else p.name)
+    if "*old" in signature:
+        names.insert(len(last_positional), "*old")
     if switch:
         names.append("inplace=inplace")
     call = names + [f"{e.split('=')[0]}={e.split('=')[0]}" for e in extra]
@@ -294,7 +312,7 @@ def build(
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
-        "write_out": _write_out, "RETURNS": _returns(entry),
+        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
@@ -303,6 +321,9 @@ def build(
     made.__doc__ = entry.doc
     made.__module__ = "pytorchlike"
     made.__qualname__ = name
+    if "*old" in signature:
+        told = inspect.signature(made)
+        made.__signature__ = told.replace(parameters=[p for p in told.parameters.values() if p.name != "old"])
     if entry.parse is not None:
         made = _parsed(entry, made, inplace)
     made.entry = entry
@@ -549,6 +570,9 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
         elif isinstance(x, Tensor):
             held[p.name] = x._get()
             dynamic.append(held[p.name])
+        elif k == 0 and _stands_for_tensor(x, entry, bound) and not inplace:
+            held[p.name] = _of_number(x, bound[entry.params[1].name])
+            dynamic.append(held[p.name])
         elif p.kind is Operand and isinstance(x, (bool, int, float, complex, np.generic)):
             dynamic.append(_number(x, name, p, k))
         else:
@@ -606,6 +630,8 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
             args = (*args[:n], rest)
         elif positional[-1].default is EMPTY and len(args) == n:
             args = (*args, ())
+    if len(args) > len(positional) and entry.name in NUMBERS_FIRST:
+        args, kwargs = _numbers_last(entry, name, args, kwargs)
     if len(args) > len(positional):
         raise TypeError(f"{name}() takes {len(positional)} positional arguments but {len(args)} were given")
     bound = dict(zip((p.name for p in positional), args, strict=False))
@@ -632,6 +658,37 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
                 raise TypeError(f"{name}() missing required argument: '{p.name}'")
             bound[p.name] = p.default
     return bound
+
+
+#: Operators whose first argument may be a number, even if the other is one, too.
+_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "true_divide", "floor_divide"))
+
+
+def _stands_for_tensor(x: Any, entry: OpDef, bound: dict[str, Any]) -> bool:
+    """Whether the number ``x``, the first argument, is to be a tensor without dimensions."""
+    if entry.name not in _OF_NUMBERS or not isinstance(x, (bool, int, float, complex)):
+        return False
+    return entry.params[0].kind is Array or isinstance(bound[entry.params[1].name], (bool, int, float, complex))
+
+
+def _of_number(x: Any, other: Any) -> Value:
+    """A number as a tensor that promotes ``other`` no further than the number does."""
+    from ._tensor import Tensor, tensor
+    from .functions_extra import result_type
+
+    return tensor(x, dtype=result_type(other, x) if isinstance(other, Tensor) else None)._get()
+
+
+def _numbers_last(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The arguments of a call whose numbers stand in front of the tensors (see NUMBERS_FIRST) in today's order."""
+    tensors = tuple([a for a in args if hasattr(a, "_value")])
+    numbers = [a for a in args if not hasattr(a, "_value")]
+    told = [p.name for p in entry.params if p.kind is Scalar]
+    if len(tensors) != len(entry.params) - len(told) or len(numbers) > len(told) or not hasattr(args[-1], "_value"):
+        return args, kwargs
+    now = ", ".join(f"{n}={v!r}" for n, v in zip(told, numbers, strict=False))
+    warnings.warn(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})", stacklevel=5)
+    return tensors, {**kwargs, **dict(zip(told, numbers, strict=False))}
 
 
 _SPELLED = {"axis": "dim", "keepdims": "keepdim"}

@@ -102,7 +102,7 @@ class Composed(Tensor):
 
     # ---- out of the fast path ----------------------------------------------------------------------------------
 
-    def _fresh(self) -> Any:
+    def _fresh(self, trace: Any = None) -> Any:
         raise NotPlain(self._kind)
 
     _get = _read = _host = _shared = _fresh

@@ -327,7 +327,8 @@ def as_subclass(input: Tensor, cls: type) -> Any:
         raise TypeError(f"as_subclass(): argument 'cls' must be a subclass of Tensor, not {cls!r}")
     made = object.__new__(cls)
     alias = input._shared()
-    made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached, alias.floor, alias.writes)
+    made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached, alias.floor, alias.writes,
+                         alias.of)
     made._value = input._get()
     return made
 

@@ -14,6 +14,7 @@ from ..engine import get_mode, set_mode
 from . import dtype as d
 from ._register import FUNCTIONS, function
 from ._tensor import Tensor, from_jax, from_numpy, tensor
+from .size import Size
 
 # ------------------------------------------------------------------------------------------------------- settings
 
@@ -362,6 +363,8 @@ class _Typed(type):
 
         if not args:
             return empty(0, dtype=cls.dtype)
+        if len(args) == 1 and isinstance(args[0], Size):
+            return empty(args[0], dtype=cls.dtype)
         if len(args) == 1 and not isinstance(args[0], int):
             given = args[0]
             return given.to(dtype=cls.dtype) if isinstance(given, Tensor) else tensor(given, dtype=cls.dtype)

@@ -59,7 +59,7 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
     """
     alias = self._alias
     if alias is not None and alias.storage.host is not None:
-        if alias.leaf is not None:
+        if alias.leaf is not None or alias.of is not None:
             return None
         value, data = self._value, self._host_view()
     else:

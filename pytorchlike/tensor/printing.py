@@ -1,4 +1,4 @@
-"""How tensors look: the text of ``repr(tensor)``, character for character PyTorch's, and a bounded HTML view.
+"""How tensors look: the text of ``repr(tensor)``, character for character PyTorch's.
 
 Only a tensor's edges are looked at once it has more than ``threshold`` elements: ``edge_indices`` tells which entries
 those are, so that a caller may fetch no more than them from a device.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import html
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,7 +22,6 @@ __all__ = [
     "edge_indices",
     "format_tensor",
     "get_printoptions",
-    "html_tensor",
     "printoptions",
     "set_printoptions",
 ]
@@ -251,9 +249,7 @@ def format_tensor(
             suffixes.append(f"size={size}")
         plain = dtype is _dtype.default  # no elements show whether they are whole or true
     else:
-        shown = _numbers(_take_edges(array, size))
-        column = _ComplexColumn(shown) if dtype.is_complex else _Column(shown)
-        text = _body(shown, size, indent, column)
+        text = body(array, size, indent)
     if not plain:
         suffixes.append(f"dtype={dtype!r}")
     if grad_fn_name is not None:
@@ -262,6 +258,12 @@ def format_tensor(
         suffixes.append("requires_grad=True")
     text = _with_suffixes(opening + text, suffixes, indent)
     return "Parameter containing:\n" + text if is_parameter else text
+
+
+def body(array: np.ndarray, size: Sequence[int], indent: int) -> str:
+    """The elements in brackets: the array, whole or only at ``edge_indices(size)``; lines after the first indented."""
+    shown = _numbers(_take_edges(array, size))
+    return _body(shown, size, indent, _ComplexColumn(shown) if np.iscomplexobj(shown) else _Column(shown))
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
@@ -275,117 +277,6 @@ def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
             text += ", " + suffix
             used += len(suffix) + 2
     return text + ")"
-
-
-# -- HTML -----------------------------------------------------------------------------------------------------------
-
-_HTML_ROWS, _HTML_COLUMNS, _HTML_BINS = 10, 10, 48
-#: Elements looked at for the histogram; larger tensors are thinned out evenly.
-_HTML_SAMPLE = 1_000_000
-
-
-def html_tensor(
-    array: np.ndarray | None,
-    dtype: dtype,
-    device: device,
-    requires_grad: bool = False,
-    grad_fn_name: str | None = None,
-    *,
-    is_parameter: bool = False,
-    size: Sequence[int] | None = None,
-    name: str = "tensor",
-) -> str:
-    """A tensor as a small piece of HTML for notebooks: what it is, its range, and its values or their distribution.
-
-    Up to 10 x 10 elements are shown as a table whose cells are shaded by value, larger tensors as a histogram drawn
-    inline; the text is never longer than about 20 kB and refers to nothing outside. Arguments as ``format_tensor``
-    takes them, but the array must be whole (None for a meta tensor). Raises ValueError without array and size.
-    """
-    if array is None and size is None:
-        raise ValueError("html_tensor: a tensor without data needs its size")
-    size = tuple(array.shape if size is None else size)  # type: ignore[union-attr]
-    facts = [f"{name}{list(size)}", str(dtype).removeprefix("torch."), str(device)]
-    if is_parameter:
-        facts[0] = "Parameter " + facts[0]
-    if grad_fn_name is not None:
-        facts.append(grad_fn_name)
-    elif requires_grad:
-        facts.append("requires_grad")
-    body = ""
-    if array is None:
-        facts.append("no data")
-    elif array.size:
-        shown = _numbers(array)
-        facts += _summary(shown)
-        small = array.ndim <= 2 and (1, 1, *size)[-2] <= _HTML_ROWS and (1, *size)[-1] <= _HTML_COLUMNS
-        body = _html_table(shown) if small else _html_histogram(shown)
-    head = " · ".join(html.escape(fact) for fact in facts)
-    return f'<div style="font-family:monospace;font-size:12px"><div>{head}</div>{body}</div>'
-
-
-def _sample(array: np.ndarray) -> np.ndarray:
-    """The finite elements as float64 (magnitudes of complex ones), evenly thinned out if they are many."""
-    flat = array.reshape(-1)
-    flat = flat[:: max(1, -(-flat.size // _HTML_SAMPLE))]
-    flat = np.abs(flat) if flat.dtype.kind == "c" else flat
-    flat = flat.astype(np.float64)
-    return flat[np.isfinite(flat)]
-
-
-def _summary(array: np.ndarray) -> list[str]:
-    facts = []
-    values = _sample(array)
-    about = "≈ " if array.size > _HTML_SAMPLE else ""
-    what = "|x|: " if array.dtype.kind == "c" else ""
-    if values.size:
-        mean = float((values / values.size).sum())  # divided first: the sum of large values would overflow
-        facts.append(f"{what}{about}min {values.min():.4g}, mean {mean:.4g}, max {values.max():.4g}")
-    if array.dtype.kind in "fc":
-        for label, test in (("nan", np.isnan), ("inf", np.isinf)):
-            count = int(np.count_nonzero(test(array)))
-            if count:
-                facts.append(f"{count} {label}")
-    return facts
-
-
-def _html_table(array: np.ndarray) -> str:
-    column = _ComplexColumn(array) if array.dtype.kind == "c" else _Column(array)
-    values = _sample(array)
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    rows = []
-    for row in array.reshape((1, 1, *array.shape)[-2:] if array.ndim < 2 else array.shape).tolist():
-        cells = []
-        for value in row:
-            number = abs(value) if isinstance(value, complex) else float(value)
-            share = 0.0
-            if math.isfinite(number) and high > low:
-                share = (number / 2 - low / 2) / (high / 2 - low / 2)  # halves: high - low may overflow
-            style = f"padding:1px 5px;text-align:right;background:rgba(66,133,244,{0.45 * share:.2f})"
-            text = column.cell(value).strip()
-            cells.append(f'<td style="{style}">{html.escape(text if len(text) <= 32 else f"{value:.4g}")}</td>')
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<table style="border-collapse:collapse">{"".join(rows)}</table>'
-
-
-def _html_histogram(array: np.ndarray) -> str:
-    values = _sample(array)
-    if not values.size:
-        return ""
-    low, high = float(values.min()), float(values.max())
-    # Scaled to [0, 1] by halves, because high - low may overflow.
-    scaled = (values / 2 - low / 2) / (high / 2 - low / 2) if high > low else np.full(values.shape, 0.5)
-    counts = np.histogram(scaled, _HTML_BINS, (0.0, 1.0))[0]
-    bars = "".join(
-        f'<rect x="{5 * i}" y="{40 - h:.1f}" width="4" height="{h:.1f}"/>'
-        for i, h in enumerate(40.0 * counts / counts.max())
-        if h > 0
-    )
-    width = 5 * _HTML_BINS
-    return (
-        f'<svg width="{width}" height="54" viewBox="0 0 {width} 54" role="img" aria-label="histogram of values">'
-        f'<g fill="#4285f4">{bars}</g><g fill="currentColor" font-size="10">'
-        f'<text x="0" y="52">{low:.4g}</text><text x="{width}" y="52" text-anchor="end">{high:.4g}</text></g></svg>'
-    )
 
 
 def describe(tensor: Any, array: np.ndarray | None) -> str:

@@ -44,20 +44,22 @@ class Alias:
     leaf: the gradient accumulator of a leaf tensor.   detached: the tensor sees the data without its history.
     floor: how many steps of the chain belong to a tensor that is no view (it was detached there).
     writes: None, or a list of one number, the version of a ``.data`` tensor, which is told apart from the others'.
+    of: (leaf, steps): the tensor is a view of that leaf, whose own chain has so many steps; or None.
     """
 
-    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes")
+    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes", "of")
 
     def __init__(
         self, storage: Storage, chain: tuple[Step, ...] = (), leaf: Any = None, detached: bool = False, floor: int = 0,
-        writes: list[int] | None = None,
+        writes: list[int] | None = None, of: tuple[Any, int] | None = None,
     ) -> None:  # fmt: skip
         self.storage, self.seen, self.chain, self.leaf, self.detached = storage, storage.version, chain, leaf, detached
-        self.floor, self.writes = floor, writes
+        self.floor, self.writes, self.of = floor, writes, of
 
     def beyond(self, step: Step) -> Alias:
         """The alias of a view of the tensor."""
-        return Alias(self.storage, (*self.chain, step), None, self.detached, self.floor, self.writes)
+        of = self.of if self.leaf is None else (self.leaf, len(self.chain))
+        return Alias(self.storage, (*self.chain, step), None, self.detached, self.floor, self.writes, of)
 
 
 def through(value: Value, chain: tuple[Step, ...]) -> Value:

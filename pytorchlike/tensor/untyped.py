@@ -20,9 +20,10 @@ class UntypedStorage:
     if they are the same memory. ``data_ptr()`` is the address of the first byte (of the host copy on accelerators).
     """
 
-    __slots__ = ("_device", "_root", "__weakref__")
+    __slots__ = ("_device", "_mapped", "_root", "__weakref__")
 
     _root: Any  # the Tensor that spans the storage, or a NumPy array of bytes
+    _mapped: bool  # a private map of a file, which nobody writes to
 
     def __init__(self, source: Any = 0, device: device | str | None = None) -> None:
         if isinstance(source, int):
@@ -36,7 +37,7 @@ class UntypedStorage:
             alias = source._alias
             if alias is not None and alias.chain:
                 source = source._base
-        self._root, self._device = source, device
+        self._root, self._device, self._mapped = source, device, False
 
     @classmethod
     def from_file(cls, filename: str, shared: bool = False, nbytes: int | None = None) -> UntypedStorage:
@@ -49,7 +50,9 @@ class UntypedStorage:
             nbytes = found
         elif found < nbytes:
             raise RuntimeError(f"file {filename} has {found} bytes, fewer than the {nbytes} to be mapped")
-        return cls(np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)) if nbytes else 0)
+        made = cls(np.memmap(filename, np.uint8, "r+" if shared else "c", shape=(nbytes,)) if nbytes else 0)
+        made._mapped = not shared
+        return made
 
     @property
     def device(self) -> device:
@@ -103,7 +106,11 @@ class UntypedStorage:
 
     def __getitem__(self, index: Any) -> Any:
         found = self._bytes()[index]
-        return UntypedStorage(found, self._device) if isinstance(found, np.ndarray) else int(found)
+        if not isinstance(found, np.ndarray):
+            return int(found)
+        made = UntypedStorage(found, self._device)
+        made._mapped = self._mapped
+        return made
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.tolist())
@@ -119,8 +126,8 @@ class UntypedStorage:
     def _write(self, content: np.ndarray) -> None:
         """Replace all bytes."""
         if isinstance(self._root, np.ndarray):
-            if not self._root.flags.writeable:
-                self._root = np.array(self._root)
+            if self._mapped or not self._root.flags.writeable:
+                self._root, self._mapped = np.array(self._root), False
             self._root[...] = content
             return
         from ..engine import concrete  # late: bytes alone need no engine

@@ -19,11 +19,11 @@ PyTree = Any
 
 
 class _Kind(NamedTuple):
-    flatten: Callable[[Any], tuple[list, Any]]
-    unflatten: Callable[[Iterable, Any], Any]
+    flatten_fn: Callable[[Any], tuple[list, Any]]
+    unflatten_fn: Callable[[Iterable, Any], Any]
 
 
-_kinds: dict[type, _Kind] = {}
+SUPPORTED_NODES: dict[type, _Kind] = {}
 
 
 def register_pytree_node(cls: type, flatten_fn: Callable[[Any], tuple[list, Any]],
@@ -33,30 +33,30 @@ def register_pytree_node(cls: type, flatten_fn: Callable[[Any], tuple[list, Any]
     ``flatten_fn(x)`` gives (children, context), ``unflatten_fn(children, context)`` makes x again; further keywords are
     names and functions for serialization, which is not offered.  Raises ValueError if ``cls`` is registered already.
     """
-    if cls in _kinds:
+    if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
-    _kinds[cls] = _Kind(flatten_fn, unflatten_fn)
+    SUPPORTED_NODES[cls] = _Kind(flatten_fn, unflatten_fn)
 
 
 def _dict_parts(d: dict) -> tuple[list, Any]:
     return list(d.values()), list(d)
 
 
-_kinds[tuple] = _Kind(lambda x: (list(x), None), lambda xs, _: tuple(xs))
-_kinds[list] = _Kind(lambda x: (list(x), None), lambda xs, _: list(xs))
-_kinds[dict] = _Kind(_dict_parts, lambda xs, keys: dict(zip(keys, xs, strict=True)))
-_kinds[OrderedDict] = _Kind(_dict_parts, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True)))
-_kinds[defaultdict] = _Kind(
+SUPPORTED_NODES[tuple] = _Kind(lambda x: (list(x), None), lambda xs, _: tuple(xs))
+SUPPORTED_NODES[list] = _Kind(lambda x: (list(x), None), lambda xs, _: list(xs))
+SUPPORTED_NODES[dict] = _Kind(_dict_parts, lambda xs, keys: dict(zip(keys, xs, strict=True)))
+SUPPORTED_NODES[OrderedDict] = _Kind(_dict_parts, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True)))
+SUPPORTED_NODES[defaultdict] = _Kind(
     lambda d: (list(d.values()), (d.default_factory, list(d))),
     lambda xs, told: defaultdict(told[0], zip(told[1], xs, strict=True)),
 )
-_kinds[deque] = _Kind(lambda d: (list(d), d.maxlen), lambda xs, n: deque(xs, n))
-_kinds[namedtuple] = _Kind(lambda x: (list(x), type(x)), lambda xs, cls: cls(*xs))  # type: ignore[index]
+SUPPORTED_NODES[deque] = _Kind(lambda d: (list(d), d.maxlen), lambda xs, n: deque(xs, n))
+SUPPORTED_NODES[namedtuple] = _Kind(lambda x: (list(x), type(x)), lambda xs, cls: cls(*xs))  # type: ignore[index]
 
 
-def _kind_of(x: Any) -> Any:
+def _get_node_type(x: Any) -> Any:
     cls = type(x)
-    if cls in _kinds:
+    if cls in SUPPORTED_NODES:
         return cls
     if isinstance(x, tuple) and hasattr(cls, "_fields"):
         return namedtuple
@@ -119,11 +119,11 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
 
 
 def _flatten(tree: Any, leaves: list[Any], is_leaf: Callable[[Any], bool] | None) -> TreeSpec:
-    cls = _kind_of(tree)
+    cls = _get_node_type(tree)
     if cls is None or (is_leaf is not None and is_leaf(tree)):
         leaves.append(tree)
         return _LEAF
-    children, context = _kinds[cls].flatten(tree)
+    children, context = SUPPORTED_NODES[cls].flatten_fn(tree)
     return TreeSpec(cls, context, [_flatten(c, leaves, is_leaf) for c in children])
 
 
@@ -141,7 +141,7 @@ def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
 def _unflatten(leaves: Any, spec: TreeSpec) -> Any:
     if spec.type is None:
         return next(leaves)
-    return _kinds[spec.type].unflatten([_unflatten(leaves, c) for c in spec.children_specs], spec.context)
+    return SUPPORTED_NODES[spec.type].unflatten_fn([_unflatten(leaves, c) for c in spec.children_specs], spec.context)
 
 
 def tree_iter(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Iterable[Any]:
@@ -163,10 +163,10 @@ def flatten_up_to(spec: TreeSpec, tree: Any) -> list[Any]:
     """The subtrees of ``tree`` that are where ``spec`` has its leaves; ValueError if the containers differ."""
     if spec.type is None:
         return [tree]
-    cls = _kind_of(tree)
+    cls = _get_node_type(tree)
     if cls is not spec.type:
         raise ValueError(f"expected a {spec.type.__name__} at this place of the tree, got {type(tree).__name__}")
-    children, context = _kinds[cls].flatten(tree)
+    children, context = SUPPORTED_NODES[cls].flatten_fn(tree)
     if spec.type in (dict, OrderedDict) and context != spec.context and set(context) == set(spec.context):
         children = [tree[k] for k in spec.context]
     elif context != spec.context or len(children) != len(spec.children_specs):
@@ -207,12 +207,12 @@ def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bo
 def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec,
                               is_leaf: Callable[[Any], bool] | None = None) -> list[Any] | None:  # fmt: skip
     """A prefix of a tree with its leaves repeated for what they stand for; None if it is no prefix."""
-    cls = None if is_leaf is not None and is_leaf(tree) else _kind_of(tree)
+    cls = None if is_leaf is not None and is_leaf(tree) else _get_node_type(tree)
     if cls is None:
         return [tree] * treespec.num_leaves
     if treespec.type is not cls:
         return None
-    children, context = _kinds[cls].flatten(tree)
+    children, context = SUPPORTED_NODES[cls].flatten_fn(tree)
     if len(children) != len(treespec.children_specs) or context != treespec.context:
         return None
     out: list[Any] = []

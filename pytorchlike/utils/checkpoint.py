@@ -18,6 +18,7 @@ from ..autograd.function import Function, tied
 from ..autograd.passes import current_task
 from ..engine import Op, Value, current_platform, get_mode, local, record, set_mode
 from ..engine import grad as reverse
+from ..engine.debug import debug as debug_
 from ..engine.grad import Watch, is_retaining
 from ..engine.op import Wide
 from ..engine.scope import Scope
@@ -500,7 +501,7 @@ def checkpoint(
         return CheckpointFunction.apply(function, preserve_rng_state, *args)
     first, second = context_fn()
     mode = get_mode()
-    if not mode.grad:
+    if not mode.grad or debug_.eager:  # computing it twice would show everything twice
         with first:
             return function(*args, **kwargs)
     region = _Region(_Rerun(function, args, kwargs, preserve_rng_state), second, determinism_check, debug)

@@ -4,9 +4,11 @@ Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torch
 (``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read.
 """
 
-from . import datasets, io, models, ops, transforms, utils
+from . import datasets, io, models, ops, transforms, tv_tensors, utils
 
-__all__ = ["datasets", "get_image_backend", "io", "models", "ops", "set_image_backend", "transforms", "utils"]
+__all__ = [
+    "datasets", "get_image_backend", "io", "models", "ops", "set_image_backend", "transforms", "tv_tensors", "utils",
+]  # fmt: skip
 
 #: The torchvision that goes with the PyTorch that is followed.
 __version__ = "0.28.0+pytorchlike"

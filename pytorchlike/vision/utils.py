@@ -88,8 +88,10 @@ def _colours(colors: Any, count: int) -> list[tuple[int, int, int]]:
         return [tuple(int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.9, 0.95)) for i in range(count)]  # type: ignore[misc]
     if isinstance(colors, list):
         if len(colors) < count:
-            raise ValueError(f"Number of colors must be equal or larger than the number of objects, but got {len(colors)}"
-                             f" < {count}.")  # fmt: skip
+            raise ValueError(
+                "Number of colors must be equal or larger than the number of objects, "
+                f"but got {len(colors)} < {count}."
+            )
         given = colors
     else:
         given = [colors] * count

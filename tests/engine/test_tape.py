@@ -133,6 +133,16 @@ def test_the_trie_forgets(monkeypatch):
         assert t._n_states <= config.max_states + 50
 
 
+def test_forgetting_looks_at_each_state_once():
+    from pytorchlike.engine import trace as t
+
+    y = value(np.ones(1))
+    for j in range(60):  # each number is a short cut to the same next state: 2 ** 60 ways through the trie
+        y = record(ADD, (), (y, float(j)))
+    t._prune(local.trace.state)
+    np.testing.assert_allclose(get(y), [1 + sum(range(60))])
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["add", "mul", "tanh", "number", "split", "cut", "detach"]), st.integers(0, 9),
               st.integers(0, 9)),

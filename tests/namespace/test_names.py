@@ -250,3 +250,16 @@ def test_modules_with_a_padding_row_are_made_on_meta():
     with torch.device("meta"):
         table = torch.nn.Embedding(5, 3, padding_idx=1)
     assert table.weight.is_meta and table(torch.zeros(2, dtype=torch.int64, device="meta")).shape == (2, 3)
+
+
+def test_what_programs_import_without_using():
+    from pytorchlike._utils import _accumulate, _flatten_dense_tensors, _unflatten_dense_tensors
+
+    assert not torch.onnx.is_in_onnx_export()
+    with pytest.raises(NotImplementedError, match="ONNX"):
+        torch.onnx.export(torch.nn.Linear(1, 1), torch.ones(1, 1), "model.onnx")
+    assert list(_accumulate([1, 2, 3])) == [1, 3, 6]
+    parts = [torch.ones(2, 2), torch.zeros(3)]
+    flat = _flatten_dense_tensors(parts)
+    assert flat.tolist() == [1, 1, 1, 1, 0, 0, 0]
+    assert [p.shape for p in _unflatten_dense_tensors(flat, parts)] == [(2, 2), (3,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,31 @@ def test_convolution_gradients_as_functions():
                                atol=1e-5)
     np.testing.assert_allclose(nn.grad.conv1d_weight(x, w.shape, g, 2, 1, 1, 2).detach().numpy(), by_weight.numpy(),
                                atol=1e-5)
+
+
+@pytest.mark.parametrize("name, before", [
+    ("mse_loss", 0), ("l1_loss", 0), ("smooth_l1_loss", 0), ("soft_margin_loss", 0), ("kl_div", 0),
+    ("binary_cross_entropy", 1), ("binary_cross_entropy_with_logits", 1), ("hinge_embedding_loss", 1),
+])
+def test_losses_take_size_average_and_reduce(name, before):
+    """Also by position, where they stand in front of ``reduction``."""
+    loss, defaults = getattr(F, name), ((), (None,), (1.0,))[before + (name == "hinge_embedding_loss")]
+    a, b = torch.tensor([[0.3, 0.6]]), torch.tensor([[0.8, 0.1]])
+    for given, meant in (((False,), "sum"), ((True,), "mean"), ((None, False), "none"), ((None, None, "sum"), "sum")):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            got = loss(a, b, *defaults, *given)
+        assert (len(told) == 1) == (len(given) < 3)
+        assert all("reduction" in str(w.message) and w.filename == __file__ for w in told)
+        torch.testing.assert_close(got, loss(a, b, reduction=meant), rtol=0, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore:size_average")
+def test_losses_of_classes_take_size_average_and_reduce():
+    scores, classes = torch.tensor([[0.2, 0.5], [0.9, 0.1]]).log(), torch.tensor([1, 0])
+    for loss in (F.nll_loss, F.cross_entropy):
+        total = loss(scores, classes, reduction="sum")
+        assert loss(scores, classes, size_average=False) == total
+        assert loss(scores, classes, None, False) == total
+        assert loss(scores, classes, None, None, -100, None, "sum") == total  # size_average, ignore_index, reduce
+        assert loss(scores, classes, None, True, 1, False).tolist()[0] == 0

@@ -355,3 +355,16 @@ def test_training_steps_do_not_compile_again():
         loss.item()
         counts.append(torch.compiler.stats()["compiles"])
     assert counts[7] == counts[-1], counts
+
+
+def test_members_named_like_methods_do_not_hide_them():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parameters = []
+            self.parameters.append(nn.Parameter(torch.ones(2)))
+            self.parameters = nn.ParameterList(self.parameters)
+
+    net = Net()
+    assert [p.shape for p in net.parameters()] == [(2,)] and list(net.state_dict()) == ["parameters.0"]
+    assert [p.shape for p in copy.deepcopy(net).parameters()] == [(2,)]

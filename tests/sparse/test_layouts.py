@@ -222,3 +222,33 @@ def test_sparse_tensors_are_pytrees():
     t, product, whole = double(s, torch.ones(3, 2))
     assert t.layout == torch.sparse_coo and t.to_dense().tolist() == [[0, 0, 6], [8, 0, 0]]
     assert product.tolist() == [[3, 3], [4, 4]] and whole.tolist() == s.to_dense().tolist()
+
+
+def test_typed_constructors():
+    """``torch.sparse.FloatTensor(indices, values, size)``, as graph networks of old make their adjacency matrix."""
+    i, v = torch.LongTensor([[0, 1, 1], [2, 0, 2]]), torch.FloatTensor([3, 4, 5])
+    s = torch.sparse.FloatTensor(i, v, torch.Size([2, 3]))
+    assert s.to_dense().tolist() == [[0, 0, 3], [4, 0, 5]] and s.dtype is torch.float32
+    assert isinstance(s, torch.sparse.FloatTensor) and not isinstance(s, torch.sparse.DoubleTensor)
+    assert not isinstance(v, torch.sparse.FloatTensor)
+    assert torch.sparse.FloatTensor(i, v).shape == (2, 3) and torch.sparse.LongTensor(2, 3)._nnz() == 0
+    with pytest.raises(TypeError, match="float64"):
+        torch.sparse.DoubleTensor(i, v)
+
+
+def test_custom_functions_keep_sparse_tensors():
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            assert ctx.needs_input_grad == (False, True)
+            ctx.save_for_backward(a, b)
+            return torch.spmm(a, b)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None, ctx.saved_tensors[0].t().matmul(grad)
+
+    a = torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [3.0, 4.0, 5.0], (2, 3))
+    b = torch.ones(3, 2, requires_grad=True)
+    Product.apply(a, b).sum().backward()
+    assert b.grad.tolist() == [[4, 4], [0, 0], [8, 8]]

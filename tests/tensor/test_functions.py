@@ -155,3 +155,30 @@ def test_lifted_number_keeps_its_kind():
         x = torch.ones(2)
         got = x.masked_fill(torch.tensor([True, False]), value)
         assert got.tolist() == [float(value), 1.0]
+
+
+@pytest.mark.parametrize("kind, dtype", [
+    (torch.LongTensor, torch.int64), ("torch.DoubleTensor", torch.float64), (torch.Tensor, torch.float32),
+    (torch.float16, torch.float16), (torch.BoolTensor, torch.bool),
+])
+def test_type_takes_the_types_of_old(kind, dtype):
+    x = torch.tensor([1, 0, 3], dtype=torch.int32)
+    y = x.type(kind)
+    assert y.dtype is dtype
+    assert y.tolist() == [bool(v) if dtype is torch.bool else v for v in (1, 0, 3)]
+    with pytest.raises(ValueError, match="invalid type"):
+        x.type("FooTensor")
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError):
+            x.type(torch.cuda.FloatTensor)  # says where to, not only which dtype
+
+
+def test_typed_constructors_take_sizes():
+    assert torch.FloatTensor(torch.Size([2, 1])).shape == (2, 1)
+    assert torch.LongTensor(torch.zeros(3).size()).shape == (3,)
+    assert torch.LongTensor((3, 1)).tolist() == [3, 1]  # a tuple is data
+
+
+def test_sparse_leads_back_to_torch():
+    # one-hot vectors, as programs of old make them
+    assert torch.sparse.torch.eye(3)[[2, 0]].tolist() == [[0, 0, 1], [1, 0, 0]]

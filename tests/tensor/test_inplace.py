@@ -172,3 +172,59 @@ def test_assigning_gradients():
     assert x.grad.tolist() == [0, 0]
     del x.grad
     assert x.grad is None
+
+
+def test_writes_through_data_keep_the_history():
+    """Attention masks of old: ``scores.data.masked_fill_(mask, -inf)``: gradients pass as before."""
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 2
+    y.data.masked_fill_(torch.tensor([True, False, False]), -5.0)
+    (y**2).sum().backward()
+    assert y.tolist() == [-5, 4, 6] and x.grad.tolist() == [-20, 16, 24]
+    x.grad = None
+    y = x * 2
+    y.data[1:].mul_(10)
+    y.detach()[0] = 7
+    (y * y).sum().backward()
+    assert y.tolist() == [7, 40, 60] and x.grad.tolist() == [28, 160, 240]
+    plain = y.data
+    assert not plain.add_(1).requires_grad and y.requires_grad and y.tolist() == [8, 41, 61]
+
+
+def test_writes_to_views_without_gradients_keep_the_history():
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 2
+    part, column = y[:2], y.view(3, 1)
+    with torch.no_grad():
+        part.mul_(3)
+        column.add_(1)
+        assert y.tolist() == [7, 13, 7] and part.requires_grad and column.requires_grad
+    (part * part).sum().backward()
+    assert x.grad.tolist() == [28, 52, 0]
+
+
+def test_views_that_are_read_without_gradients_stay_on_the_tape():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    part = y[1:]
+    with torch.no_grad():
+        y.mul_(2)
+        assert part.sum().item() == 8
+    part.sum().backward()
+    assert x.grad.tolist() == [0, 2]
+
+
+def test_numbers_in_front_of_tensors():
+    """The order of arguments in programs of old, e.g. ``p.data.add_(-lr, grad)`` in their optimizers."""
+    x, g, m = torch.arange(3.0), torch.arange(3.0) + 1, torch.ones(2, 2)
+    with pytest.warns(UserWarning, match=r"alpha=2"):
+        assert x.clone().add_(2, g).tolist() == [2, 5, 8]
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert torch.add(x, 2, g).tolist() == [2, 5, 8] and x.sub(1, g).tolist() == [-1, -1, -1]
+        assert x.clone().addcmul_(0.5, g, g).tolist() == [0.5, 3, 6.5]
+        assert x.clone().addcdiv_(-1, g, g).tolist() == [-1, 0, 1]
+        assert torch.addmm(0.5, m, m, m).tolist() == [[2.5, 2.5]] * 2 and m.addmm(2, 3, m, m).tolist() == [[8, 8]] * 2
+        assert torch.baddbmm(2, m[None], 3, m[None], m[None]).tolist() == [[[8, 8]] * 2]
+    for wrong in (lambda: x.add_(1, 2, 3), lambda: x.add(g, g, g), lambda: x.add(g, 1.5, 2)):
+        with pytest.raises(TypeError, match="positional arguments"):
+            wrong()

@@ -173,3 +173,16 @@ def test_endless_nesting():
     endless.append(endless)
     with pytest.raises(ValueError, match="too many dimensions 'list'"):
         host_copy(endless)
+
+
+def test_lowering_and_shapes_of_functions_of_tensors():
+    """JAX puts descriptions of arguments in the places of arrays."""
+    import jax
+
+    import pytorchlike as torch
+
+    x = torch.ones(2, 3)
+    lowered = jax.jit(lambda t: {"sum": t.sum(0)}).lower(x)
+    assert "f32[2,3]" in lowered.compile().as_text()
+    out = jax.eval_shape(lambda t: {"sum": t.sum(0)}, x)
+    assert jax.tree.leaves(out)[0].shape == (3,)

@@ -14,7 +14,8 @@ import pytest
 from pytorchlike.tensor import dtype as dt
 from pytorchlike.tensor import printing
 from pytorchlike.tensor.device import device
-from pytorchlike.tensor.printing import edge_indices, format_tensor, html_tensor, set_printoptions
+from pytorchlike.tensor.printing import edge_indices, format_tensor, set_printoptions
+from pytorchlike.tensor.rich import html_tensor
 
 CASES = json.loads((Path(__file__).parents[1] / "reference" / "printing.json").read_text())
 CPU = device("cpu")

@@ -249,3 +249,37 @@ def test_views_of_views_of_what_is_gone():
     for row in x:
         row.add_(1)
     assert x.tolist() == [[2, 2], [3, 9], [5, 11]]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda a, v: a * v,
+        lambda a, v: v * a,
+        lambda a, v: torch.cat([a, v]),
+        lambda a, v: torch.where(a > 1, v, a),
+        lambda a, v: a.clone().mul_(v),
+        lambda a, v: torch.nn.functional.dropout(v + a, 0.0),
+    ],
+)
+def test_a_view_of_an_updated_leaf_begins_a_new_program(use):
+    """Bringing the view up to date executes what is pending, in the middle of recording the operation that uses it."""
+    w = torch.ones(4, requires_grad=True)
+    v = w[:2]
+    with torch.no_grad():
+        w.mul_(3)
+    a = torch.ones(2) + 1
+    out = use(a, v)
+    out.sum().backward()
+    fixed = torch.ones(2) + 1
+    leaf = torch.full((2,), 3.0, requires_grad=True)
+    expected = use(fixed, leaf)
+    expected.sum().backward()
+    assert out.tolist() == expected.tolist() and w.grad.tolist() == [*leaf.grad.tolist(), 0, 0]
+
+
+def test_flat_parts_of_complex_temporaries():
+    """Rotary embeddings: ``view_as_real(x * f).flatten(3)``, where nobody refers to the product."""
+    x = torch.arange(6.0).reshape(1, 3, 2)
+    turned = torch.view_as_real(torch.view_as_complex(x.reshape(1, 3, 1, 2)) * torch.tensor(1j)).flatten(2)
+    assert turned.tolist() == [[[-1, 0], [-3, 2], [-5, 4]]]

@@ -41,25 +41,41 @@ def _changed() -> None:
         _caching.clear()
 
 
+def _nobody() -> None:
+    """The owner of members that are in no module."""
+
+
+def _show(module: Any, name: str, value: Any) -> None:
+    """Make a member an attribute, unless the class has one of that name, which is found first."""
+    if hasattr(type(module), name):
+        module.__dict__.pop(name, None)
+    else:
+        module.__dict__[name] = value
+
+
 class Members(dict):
     """name -> parameter, buffer or child; every entry is also an attribute of the owning module."""
 
     __slots__ = ("_owner",)
 
-    def __init__(self, owner: Callable[[], Any], items: Any = ()) -> None:
+    def __init__(self, owner: Any = (), items: Any = ()) -> None:
+        if not callable(owner):  # like any mapping's class, called with the items: by code that maps over containers
+            owner, items = _nobody, owner
         super().__init__(items)
         self._owner = owner  # a weak reference: no cycle, so that a dropped module frees its memory at once
-        _changed()
         module = owner()
+        if module is None:
+            return
+        _changed()
         for name, value in self.items():
-            module.__dict__[name] = value
+            _show(module, name, value)
 
     def __setitem__(self, name: str, value: Any) -> None:
         dict.__setitem__(self, name, value)
         _changed()
         module = self._owner()
         if module is not None:
-            module.__dict__[name] = value
+            _show(module, name, value)
 
     def _forget(self, name: str, value: Any) -> None:
         _changed()
@@ -117,7 +133,9 @@ class Members(dict):
 class HookDict(OrderedDict):
     """id -> hook. Adding a hook tells the owning module, whose ``__call__`` then takes the long way."""
 
-    def __init__(self, owner: Callable[[], Any], items: Any = ()) -> None:
+    def __init__(self, owner: Any = (), items: Any = ()) -> None:
+        if not callable(owner):
+            owner, items = _nobody, dict(owner).items()
         self._owner = owner
         super().__init__()
         for key, hook in items:

@@ -145,7 +145,7 @@ class DataLoader(Generic[_T_co]):
         self.collate_fn = collate_fn
         self.persistent_workers = persistent_workers
         self._IterableDataset_len_called: int | None = None
-        self._iterator: _Iterator | None = None
+        self._iterator: _BaseDataLoaderIter | None = None
         self._pool: Pool | None = None  # persistent workers
         self._resume: dict[str, Any] | None = None
         self.__initialized = True
@@ -178,15 +178,15 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
 
-    def __iter__(self) -> "_Iterator":
+    def __iter__(self) -> "_BaseDataLoaderIter":
         if self.num_workers == 0:
-            self._iterator = _SingleProcessIterator(self)
+            self._iterator = _SingleProcessDataLoaderIter(self)
             return self._iterator
         before = self._pool if self.persistent_workers else None
         self._pool = None
         if before is not None and before.closed:
             before = None
-        self._iterator = _WorkersIterator(self, before)
+        self._iterator = _MultiProcessingDataLoaderIter(self, before)
         if self.persistent_workers:
             self._pool = self._iterator.pool
         return self._iterator
@@ -243,7 +243,7 @@ class DataLoader(Generic[_T_co]):
         self._resume = dict(state_dict)
 
 
-class _Iterator:
+class _BaseDataLoaderIter:
     """One pass over a loader's batches."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -290,7 +290,7 @@ class _Iterator:
     def _look_ahead(self) -> None:
         """Begin to copy the batch after this one to the device, if it is there already."""
 
-    def __iter__(self) -> "_Iterator":
+    def __iter__(self) -> "_BaseDataLoaderIter":
         return self
 
     def __next__(self) -> Any:
@@ -320,7 +320,7 @@ _SPLIT = (" Each worker iterates over its own copy of the dataset: split it amon
           "torch.utils.data.get_worker_info(), lest they all give the same samples.")
 
 
-class _SingleProcessIterator(_Iterator):
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """One pass over a loader's batches in this process."""
 
     def __init__(self, loader: DataLoader) -> None:
@@ -339,7 +339,7 @@ class _SingleProcessIterator(_Iterator):
             return self.fetcher.fetch(next(self.indices))
 
 
-class _WorkersIterator(_Iterator):
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     """One pass over a loader's batches, which worker processes fetch.
 
     Tasks are numbered and go to the workers in turn, a further one with each answer that is handed out; so which worker

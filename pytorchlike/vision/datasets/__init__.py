@@ -1,10 +1,13 @@
 """Data sets of pictures (``torchvision.datasets``)."""
 
+from .annotated import CocoCaptions, CocoDetection, VOCDetection, VOCSegmentation
 from .cifar import CIFAR10, CIFAR100
 from .folder import DatasetFolder, ImageFolder
 from .mnist import EMNIST, KMNIST, MNIST, FashionMNIST
 from .others import STL10, SVHN, FakeData
 from .vision import VisionDataset
 
-__all__ = ["CIFAR10", "CIFAR100", "EMNIST", "KMNIST", "MNIST", "STL10", "SVHN", "DatasetFolder", "FakeData",
-           "FashionMNIST", "ImageFolder", "VisionDataset"]  # fmt: skip
+__all__ = [
+    "CIFAR10", "CIFAR100", "EMNIST", "KMNIST", "MNIST", "STL10", "SVHN", "CocoCaptions", "CocoDetection",
+    "DatasetFolder", "FakeData", "FashionMNIST", "ImageFolder", "VOCDetection", "VOCSegmentation", "VisionDataset",
+]  # fmt: skip

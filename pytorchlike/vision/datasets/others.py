@@ -142,7 +142,9 @@ class STL10(VisionDataset):
             return images, np.full(len(images), -1, np.int64)
         labels = np.fromfile(self._path(f"{part}_y.bin"), np.uint8).astype(np.int64) - 1
         if len(labels) != len(images):
-            raise RuntimeError(f"Dataset corrupted: {path} has {len(images)} pictures, but there are {len(labels)} labels")
+            raise RuntimeError(
+                f"Dataset corrupted: {path} has {len(images)} pictures, but there are {len(labels)} labels"
+            )
         return images, labels
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:

@@ -167,6 +167,6 @@ class _Plain(pickle.Unpickler):
 
 
 def load_plain_pickle(path: str | os.PathLike) -> Any:
-    """A pickle of plain data and NumPy arrays; pickle.UnpicklingError if it holds anything else, which could be code."""
+    """A pickle of plain data and NumPy arrays; pickle.UnpicklingError if it holds anything else (it could be code)."""
     with open(path, "rb") as file:
         return _Plain(file, encoding="latin1").load()

@@ -13,8 +13,8 @@ from ...tensor import Tensor
 from .._host import pillow, tensor_of
 
 __all__ = [
-    "ImageReadMode", "decode_image", "decode_jpeg", "decode_png", "encode_jpeg", "encode_png", "read_file", "read_image",
-    "write_file", "write_jpeg", "write_png",
+    "ImageReadMode", "decode_image", "decode_jpeg", "decode_png", "encode_jpeg", "encode_png", "read_file",
+    "read_image", "write_file", "write_jpeg", "write_png",
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
 """Models of vision, with torchvision's names of parameters (``torchvision.models``)."""
 
-from . import feature_extraction, segmentation
+from . import detection as detection
+from . import feature_extraction as feature_extraction
+from . import segmentation as segmentation
 from ._api import *  # noqa: F403
 from .alexnet import *  # noqa: F403
 from .convnext import *  # noqa: F403

@@ -39,7 +39,9 @@ class WeightsEnum(Enum):
         if isinstance(obj, str):
             return cls[obj.replace(cls.__name__ + ".", "")]
         if not isinstance(obj, cls):
-            raise TypeError(f"Invalid Weight class provided; expected {cls.__name__} but received {type(obj).__name__}.")
+            raise TypeError(
+                f"Invalid Weight class provided; expected {cls.__name__} but received {type(obj).__name__}."
+            )
         return obj
 
     def get_state_dict(self, *args: Any, **kwargs: Any) -> Mapping[str, Any]:

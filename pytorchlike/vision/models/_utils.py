@@ -17,7 +17,7 @@ def _make_divisible(v: float, divisor: int, min_value: int | None = None) -> int
 
 
 def init_convs(model: nn.Module, mode: str = "fan_out", linear_std: float | None = None) -> None:
-    """He's initialisation of convolutions; ones and zeros for norms; normal linear layers where a deviation is given."""
+    """He's initialisation of convolutions; ones and zeros for norms; normal linear layers if a deviation is given."""
     for m in model.modules():
         if isinstance(m, nn.Conv2d):
             nn.init.kaiming_normal_(m.weight, mode=mode, nonlinearity="relu" if mode == "fan_out" else "leaky_relu")

@@ -49,12 +49,18 @@ def transform_input(x: Tensor) -> Tensor:
 class Inception(nn.Module):
     """Four branches side by side. (The 5 x 5 branch has a 3 x 3 kernel, as in the published weights.)"""
 
-    def __init__(self, inputs: int, ch1x1: int, ch3x3red: int, ch3x3: int, ch5x5red: int, ch5x5: int, pool: int) -> None:
+    def __init__(
+        self, inputs: int, ch1x1: int, ch3x3red: int, ch3x3: int, ch5x5red: int, ch5x5: int, pool: int
+    ) -> None:
         super().__init__()
         conv = BasicConv2d
         self.branch1 = conv(inputs, ch1x1, kernel_size=1)
-        self.branch2 = nn.Sequential(conv(inputs, ch3x3red, kernel_size=1), conv(ch3x3red, ch3x3, kernel_size=3, padding=1))
-        self.branch3 = nn.Sequential(conv(inputs, ch5x5red, kernel_size=1), conv(ch5x5red, ch5x5, kernel_size=3, padding=1))
+        self.branch2 = nn.Sequential(
+            conv(inputs, ch3x3red, kernel_size=1), conv(ch3x3red, ch3x3, kernel_size=3, padding=1)
+        )
+        self.branch3 = nn.Sequential(
+            conv(inputs, ch5x5red, kernel_size=1), conv(ch5x5red, ch5x5, kernel_size=3, padding=1)
+        )
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1, ceil_mode=True), conv(inputs, pool, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +90,8 @@ class GoogLeNet(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.aux_logits, self.transform_input = aux_logits, transform_input
-        self.conv1, self.maxpool1 = BasicConv2d(3, 64, kernel_size=7, stride=2, padding=3), nn.MaxPool2d(3, 2, ceil_mode=True)
+        self.conv1 = BasicConv2d(3, 64, kernel_size=7, stride=2, padding=3)
+        self.maxpool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.conv2, self.conv3 = BasicConv2d(64, 64, kernel_size=1), BasicConv2d(64, 192, kernel_size=3, padding=1)
         self.maxpool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.inception3a = Inception(192, 64, 96, 128, 16, 32, 32)

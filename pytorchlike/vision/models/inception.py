@@ -107,8 +107,10 @@ class InceptionE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        return torch.cat([self.branch1x1(x), self.branch3x3_2a(three), self.branch3x3_2b(three),
-                          self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(_mean(x))], 1)  # fmt: skip
+        return torch.cat([
+            self.branch1x1(x), self.branch3x3_2a(three), self.branch3x3_2b(three),
+            self.branch3x3dbl_3a(double), self.branch3x3dbl_3b(double), self.branch_pool(_mean(x)),
+        ], 1)  # fmt: skip
 
 
 class InceptionAux(nn.Module):

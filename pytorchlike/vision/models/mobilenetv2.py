@@ -44,8 +44,9 @@ class MobileNetV2(nn.Module):
     """width_mult: of the number of channels. Shapes: (N, 3, H, W) -> (N, num_classes)."""
 
     def __init__(
-        self, num_classes: int = 1000, width_mult: float = 1.0, inverted_residual_setting: list[list[int]] | None = None,
-        round_nearest: int = 8, block: Callable[..., nn.Module] | None = None,
+        self, num_classes: int = 1000, width_mult: float = 1.0,
+        inverted_residual_setting: list[list[int]] | None = None, round_nearest: int = 8,
+        block: Callable[..., nn.Module] | None = None,
         norm_layer: Callable[..., nn.Module] | None = None, dropout: float = 0.2,
     ) -> None:  # fmt: skip
         super().__init__()

@@ -50,7 +50,9 @@ class InvertedResidual(nn.Module):
         wide = cnf.expanded_channels
         layers: list[nn.Module] = []
         if wide != cnf.input_channels:
-            layers.append(Conv2dNormActivation(cnf.input_channels, wide, 1, norm_layer=norm_layer, activation_layer=act))
+            layers.append(
+                Conv2dNormActivation(cnf.input_channels, wide, 1, norm_layer=norm_layer, activation_layer=act)
+            )
         layers.append(Conv2dNormActivation(
             wide, wide, cnf.kernel, 1 if cnf.dilation > 1 else cnf.stride, dilation=cnf.dilation, groups=wide,
             norm_layer=norm_layer, activation_layer=act,
@@ -112,8 +114,8 @@ def _mobilenet_v3_conf(
         narrow = divider if tail else 1
         first = len([b for b in blocks if getattr(b, "tail", False)]) == 0 and bool(tail)
         cnf = InvertedResidualConfig(
-            channels, int(kernel), int(wide) // (narrow if tail and not first else 1), int(out) // narrow, se == "1", act,
-            int(stride), 2 if dilated and tail else 1, width_mult,
+            channels, int(kernel), int(wide) // (narrow if tail and not first else 1), int(out) // narrow, se == "1",
+            act, int(stride), 2 if dilated and tail else 1, width_mult,
         )  # fmt: skip
         cnf.tail = bool(tail)  # type: ignore[attr-defined]
         blocks.append(cnf)

@@ -57,7 +57,9 @@ class ShuffleNetV2(nn.Module):
             raise ValueError("expected stages_repeats as list of 3 and stages_out_channels as list of 5 positive ints")
         first, *widths, last = stages_out_channels
         self._stage_out_channels = stages_out_channels
-        self.conv1 = nn.Sequential(nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True))
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
+        )
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = first
         for name, repeats, width in zip(("stage2", "stage3", "stage4"), stages_repeats, widths, strict=True):
@@ -65,7 +67,9 @@ class ShuffleNetV2(nn.Module):
             blocks += [inverted_residual(width, width, 1) for _ in range(repeats - 1)]
             setattr(self, name, nn.Sequential(*blocks))
             channels = width
-        self.conv5 = nn.Sequential(nn.Conv2d(channels, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True))
+        self.conv5 = nn.Sequential(
+            nn.Conv2d(channels, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True)
+        )
         self.fc = nn.Linear(last, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -103,7 +103,8 @@ class VisionTransformer(nn.Module):
     def _process_input(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         if h != self.image_size or w != self.image_size:
-            raise AssertionError(f"Wrong image size! Expected {self.image_size} by {self.image_size} but got {h} by {w}!")
+            size = self.image_size
+            raise AssertionError(f"Wrong image size! Expected {size} by {size} but got {h} by {w}!")
         return self.conv_proj(x).reshape(n, self.hidden_dim, -1).permute(0, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
 __all__ = [
-    "MLP", "Conv2dNormActivation", "DropBlock2d", "FeaturePyramidNetwork", "FrozenBatchNorm2d", "Permute",
-    "SqueezeExcitation", "StochasticDepth", "drop_block2d", "sigmoid_focal_loss", "stochastic_depth",
+    "MLP", "Conv2dNormActivation", "Conv3dNormActivation", "DropBlock2d", "FeaturePyramidNetwork",
+    "FrozenBatchNorm2d", "LastLevelMaxPool", "LastLevelP6P7", "Permute", "SqueezeExcitation", "StochasticDepth",
+    "drop_block2d", "sigmoid_focal_loss", "stochastic_depth",
 ]  # fmt: skip
 
 
@@ -40,12 +41,13 @@ class FrozenBatchNorm2d(nn.Module):
         return f"{type(self).__name__}({self.weight.shape[0]}, eps={self.eps})"
 
 
-class Conv2dNormActivation(nn.Sequential):
-    """Convolution, normalisation, activation; keeps the size at stride 1 unless ``padding`` is given."""
+class _ConvNormActivation(nn.Sequential):
+    _conv: type[nn.Module]
+    _axes: int
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Any = 3, stride: Any = 1, padding: Any = None,
-        groups: int = 1, norm_layer: Callable[..., nn.Module] | None = nn.BatchNorm2d,
+        groups: int = 1, norm_layer: Callable[..., nn.Module] | None = None,
         activation_layer: Callable[..., nn.Module] | None = nn.ReLU, dilation: Any = 1, inplace: bool | None = True,
         bias: bool | None = None,
     ) -> None:  # fmt: skip
@@ -53,11 +55,11 @@ class Conv2dNormActivation(nn.Sequential):
             if isinstance(kernel_size, int) and isinstance(dilation, int):
                 padding = (kernel_size - 1) // 2 * dilation
             else:
-                k, d = (v if isinstance(v, Sequence) else (v, v) for v in (kernel_size, dilation))
-                padding = tuple((k[i] - 1) // 2 * d[i] for i in range(2))
+                k, d = (v if isinstance(v, Sequence) else (v,) * self._axes for v in (kernel_size, dilation))
+                padding = tuple((k[i] - 1) // 2 * d[i] for i in range(self._axes))
         layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
-                      norm_layer is None if bias is None else bias)
+            self._conv(in_channels, out_channels, kernel_size, stride, padding, dilation, groups,
+                       norm_layer is None if bias is None else bias)
         ]  # fmt: skip
         if norm_layer is not None:
             layers.append(norm_layer(out_channels))
@@ -65,6 +67,36 @@ class Conv2dNormActivation(nn.Sequential):
             layers.append(activation_layer(**({} if inplace is None else {"inplace": inplace})))
         super().__init__(*layers)
         self.out_channels = out_channels
+
+
+class Conv2dNormActivation(_ConvNormActivation):
+    """Convolution, normalisation, activation; keeps the size at stride 1 unless ``padding`` is given."""
+
+    _conv, _axes = nn.Conv2d, 2
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any = 3, stride: Any = 1, padding: Any = None,
+        groups: int = 1, norm_layer: Callable[..., nn.Module] | None = nn.BatchNorm2d,
+        activation_layer: Callable[..., nn.Module] | None = nn.ReLU, dilation: Any = 1, inplace: bool | None = True,
+        bias: bool | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups, norm_layer,
+                         activation_layer, dilation, inplace, bias)  # fmt: skip
+
+
+class Conv3dNormActivation(_ConvNormActivation):
+    """``Conv2dNormActivation`` of volumes or videos."""
+
+    _conv, _axes = nn.Conv3d, 3
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Any = 3, stride: Any = 1, padding: Any = None,
+        groups: int = 1, norm_layer: Callable[..., nn.Module] | None = nn.BatchNorm3d,
+        activation_layer: Callable[..., nn.Module] | None = nn.ReLU, dilation: Any = 1, inplace: bool | None = True,
+        bias: bool | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups, norm_layer,
+                         activation_layer, dilation, inplace, bias)  # fmt: skip
 
 
 class SqueezeExcitation(nn.Module):
@@ -233,3 +265,26 @@ class FeaturePyramidNetwork(nn.Module):
         if self.extra_blocks is not None:
             results, names = self.extra_blocks(results, maps, names)
         return OrderedDict(zip(names, results, strict=True))
+
+
+class LastLevelMaxPool(nn.Module):
+    """For a pyramid: one more map, every other place of the coarsest."""
+
+    def forward(self, x: list[Tensor], y: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        return [*x, x[-1][:, :, ::2, ::2]], [*names, "pool"]
+
+
+class LastLevelP6P7(nn.Module):
+    """For a pyramid: two more maps by convolutions of stride 2 (Lin et al. 2017, arXiv:1708.02002)."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.p6, self.p7 = nn.Conv2d(in_channels, out_channels, 3, 2, 1), nn.Conv2d(out_channels, out_channels, 3, 2, 1)
+        for m in (self.p6, self.p7):
+            nn.init.kaiming_uniform_(m.weight, a=1)
+            nn.init.zeros_(m.bias)
+        self.use_P5 = in_channels == out_channels
+
+    def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        p6 = self.p6(p[-1] if self.use_P5 else c[-1])
+        return [*p, p6, self.p7(F.relu(p6))], [*names, "p6", "p7"]

@@ -9,7 +9,7 @@ from pytorchlike import Tensor, nn
 from . import functional as F
 from .functional import InterpolationMode
 
-__all__ = ["ImageClassification", "SemanticSegmentation"]
+__all__ = ["ImageClassification", "ObjectDetection", "SemanticSegmentation"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -30,6 +30,13 @@ class ImageClassification(nn.Module):
         img = F.center_crop(img, self.crop_size)
         img = img if isinstance(img, Tensor) else F.pil_to_tensor(img)
         return F.normalize(F.convert_image_dtype(img), self.mean, self.std)
+
+
+class ObjectDetection(nn.Module):
+    """Scale to [0, 1]; the models resize and normalize."""
+
+    def forward(self, img: Any) -> Tensor:
+        return F.convert_image_dtype(img if isinstance(img, Tensor) else F.pil_to_tensor(img))
 
 
 class SemanticSegmentation(nn.Module):

@@ -105,6 +105,7 @@ def resize(img: Tensor, size: Sequence[int], mode: str, antialias: bool) -> Tens
     if tuple(img.shape[-2:]) == tuple(size):
         return img
     x, dtype = (img, img.dtype) if mode.startswith("nearest") else to_floats(img)
+    x = x.to(torch.uint8) if dtype == torch.bool else x
     shape = x.shape
     x = x.reshape(-1, *((1,) if img.ndim == 2 else ()), *shape[-3:])
     smooth = mode in ("bilinear", "bicubic")

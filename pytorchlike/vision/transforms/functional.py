@@ -82,7 +82,10 @@ def kind(img: Any) -> Any:
 
 
 def get_dimensions(img: Any) -> list[int]:
-    """[channels, height, width]."""
+    """[channels, height, width]; of boxes and points (``tv_tensors``), 1 and the size of their picture."""
+    canvas = getattr(img, "canvas_size", None)
+    if canvas is not None:
+        return [1, *canvas]
     if kind(img) is _tensor:
         return [_tensor.channels(img), *img.shape[-2:]]
     return [_pil.channels(img), img.height, img.width]
@@ -227,7 +230,9 @@ def resized(height: int, width: int, size: Any, max_size: int | None = None) -> 
         low, top = int(max_size * short / long), max_size
     else:
         if len(size) not in (1, 2):
-            raise ValueError(f"Size must be an int or a 1 or 2 element tuple/list, not a {len(size)} element tuple/list")
+            raise ValueError(
+                f"Size must be an int or a 1 or 2 element tuple/list, not a {len(size)} element tuple/list"
+            )
         if len(size) == 2:
             if max_size is not None:
                 raise ValueError(
@@ -406,7 +411,7 @@ def affine(
     img: Any, angle: float, translate: Sequence[float], scale: float, shear: Any,
     interpolation: Any = InterpolationMode.NEAREST, fill: Any = None, center: Sequence[int] | None = None,
 ) -> Any:  # fmt: skip
-    """The picture sheared (degrees along x and y), scaled and turned clockwise about its middle, then moved (pixels)."""
+    """The picture sheared (degrees in x and y), scaled and turned clockwise about its middle, then moved (pixels)."""
     if not isinstance(angle, (int, float)):
         raise TypeError("Argument angle should be int or float")
     if not isinstance(translate, (list, tuple)):
@@ -433,16 +438,21 @@ def affine(
     return _tensor.sample(img, _tensor.affine_grid(matrix, h, w, h, w), mode.value, fill)
 
 
+def perspective_coefficients(startpoints: Sequence[Sequence[int]], endpoints: Sequence[Sequence[int]]) -> list[float]:
+    """a to h of ((a x + b y + c) / (g x + h y + 1), (d x + e y + f) / (g x + h y + 1)), from ends back to starts."""
+    rows, values = [], []
+    for (x, y), (u, v) in zip(endpoints, startpoints, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    return np.linalg.lstsq(np.array(rows, np.float64), np.array(values, np.float64), rcond=None)[0].tolist()
+
+
 def perspective(
     img: Any, startpoints: list[list[int]], endpoints: list[list[int]],
     interpolation: Any = InterpolationMode.BILINEAR, fill: Any = None,
 ) -> Any:  # fmt: skip
     """The picture with its four ``startpoints`` (x, y) moved to ``endpoints``."""
-    rows, values = [], []
-    for (x, y), (u, v) in zip(endpoints, startpoints, strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-        values += [u, v]
-    coefficients = np.linalg.lstsq(np.array(rows, np.float64), np.array(values, np.float64), rcond=None)[0].tolist()
+    coefficients = perspective_coefficients(startpoints, endpoints)
     mode = as_mode(interpolation)
     if kind(img) is _pil:
         return _pil.perspective(img, coefficients, pil_modes_mapping[mode], fill)

@@ -33,6 +33,9 @@ __all__ = [
 class Transform(nn.Module):
     """A transform of one picture, a Pillow picture or a tensor (..., C, H, W)."""
 
+    #: The functions that do it.
+    F: Any = F
+
     def forward(self, img: Any) -> Any:
         return self._apply(img, self._draw(img))
 
@@ -132,7 +135,7 @@ class ConvertImageDtype(Transform):
         self.dtype = dtype
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.convert_image_dtype(img, self.dtype)
+        return self.F.convert_image_dtype(img, self.dtype)
 
 
 class Normalize(Transform):
@@ -143,7 +146,7 @@ class Normalize(Transform):
         self.mean, self.std, self.inplace = mean, std, inplace
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.normalize(img, self.mean, self.std, self.inplace)
+        return self.F.normalize(img, self.mean, self.std, self.inplace)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mean={self.mean}, std={self.std})"
@@ -165,7 +168,7 @@ class Resize(Transform):
         self.interpolation = F.as_mode(interpolation)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
+        return self.F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}(size={self.size}, {_name(self.interpolation)}, max_size={self.max_size}, "
@@ -180,7 +183,7 @@ class CenterCrop(Transform):
         self.size = _size(size)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.center_crop(img, self.size)
+        return self.F.center_crop(img, self.size)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size})"
@@ -204,7 +207,7 @@ class Pad(Transform):
         self.padding, self.fill, self.padding_mode = padding, fill, padding_mode
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.pad(img, self.padding, self.fill, self.padding_mode)
+        return self.F.pad(img, self.padding, self.fill, self.padding_mode)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(padding={self.padding}, fill={self.fill}, padding_mode={self.padding_mode})"
@@ -234,24 +237,24 @@ class RandomCrop(Transform):
 
     def _padded(self, img: Any) -> Any:
         if self.padding is not None:
-            img = F.pad(img, self.padding, self.fill, self.padding_mode)
+            img = self.F.pad(img, self.padding, self.fill, self.padding_mode)
         if self.pad_if_needed:
-            _, h, w = F.get_dimensions(img)
+            _, h, w = self.F.get_dimensions(img)
             if w < self.size[1]:
-                img = F.pad(img, [self.size[1] - w, 0], self.fill, self.padding_mode)
+                img = self.F.pad(img, [self.size[1] - w, 0], self.fill, self.padding_mode)
             if h < self.size[0]:
-                img = F.pad(img, [0, self.size[0] - h], self.fill, self.padding_mode)
+                img = self.F.pad(img, [0, self.size[0] - h], self.fill, self.padding_mode)
         return img
 
     def forward(self, img: Any) -> Any:
         img = self._padded(img)
-        return F.crop(img, *self.get_params(img, self.size))
+        return self.F.crop(img, *self.get_params(img, self.size))
 
     def _draw(self, img: Any) -> Any:
         return self.get_params(self._padded(img), self.size)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.crop(self._padded(img), *drawn)
+        return self.F.crop(self._padded(img), *drawn)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size}, padding={self.padding})"
@@ -295,7 +298,7 @@ class RandomResizedCrop(Transform):
         return self.get_params(img, self.scale, self.ratio)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.resized_crop(img, *drawn, self.size, self.interpolation, self.antialias)
+        return self.F.resized_crop(img, *drawn, self.size, self.interpolation, self.antialias)
 
     def __repr__(self) -> str:
         scale, ratio = (tuple(round(v, 4) for v in pair) for pair in (self.scale, self.ratio))
@@ -327,35 +330,35 @@ class RandomHorizontalFlip(_WithProbability):
     """Left and right exchanged, with probability ``p``."""
 
     def _change(self, img: Any) -> Any:
-        return F.hflip(img)
+        return self.F.hflip(img)
 
 
 class RandomVerticalFlip(_WithProbability):
     """Top and bottom exchanged, with probability ``p``."""
 
     def _change(self, img: Any) -> Any:
-        return F.vflip(img)
+        return self.F.vflip(img)
 
 
 class RandomInvert(_WithProbability):
     """The negative, with probability ``p``."""
 
     def _change(self, img: Any) -> Any:
-        return F.invert(img)
+        return self.F.invert(img)
 
 
 class RandomAutocontrast(_WithProbability):
     """Channels stretched to the whole range, with probability ``p``."""
 
     def _change(self, img: Any) -> Any:
-        return F.autocontrast(img)
+        return self.F.autocontrast(img)
 
 
 class RandomEqualize(_WithProbability):
     """Histograms made flat, with probability ``p``."""
 
     def _change(self, img: Any) -> Any:
-        return F.equalize(img)
+        return self.F.equalize(img)
 
 
 class RandomPosterize(_WithProbability):
@@ -366,7 +369,7 @@ class RandomPosterize(_WithProbability):
         self.bits = bits
 
     def _change(self, img: Any) -> Any:
-        return F.posterize(img, self.bits)
+        return self.F.posterize(img, self.bits)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(bits={self.bits},p={self.p})"
@@ -380,7 +383,7 @@ class RandomSolarize(_WithProbability):
         self.threshold = threshold
 
     def _change(self, img: Any) -> Any:
-        return F.solarize(img, self.threshold)
+        return self.F.solarize(img, self.threshold)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(threshold={self.threshold},p={self.p})"
@@ -394,7 +397,7 @@ class RandomAdjustSharpness(_WithProbability):
         self.sharpness_factor = sharpness_factor
 
     def _change(self, img: Any) -> Any:
-        return F.adjust_sharpness(img, self.sharpness_factor)
+        return self.F.adjust_sharpness(img, self.sharpness_factor)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(sharpness_factor={self.sharpness_factor},p={self.p})"
@@ -408,7 +411,7 @@ class Grayscale(Transform):
         self.num_output_channels = num_output_channels
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.rgb_to_grayscale(img, self.num_output_channels)
+        return self.F.rgb_to_grayscale(img, self.num_output_channels)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_output_channels={self.num_output_channels})"
@@ -421,7 +424,7 @@ class RandomGrayscale(_WithProbability):
         super().__init__(p)
 
     def _change(self, img: Any) -> Any:
-        return F.rgb_to_grayscale(img, F.get_image_num_channels(img))
+        return self.F.rgb_to_grayscale(img, self.F.get_image_num_channels(img))
 
 
 class ColorJitter(Transform):
@@ -459,7 +462,7 @@ class ColorJitter(Transform):
 
     def _apply(self, img: Any, drawn: Any) -> Any:
         order, *factors = drawn
-        steps = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+        steps = (self.F.adjust_brightness, self.F.adjust_contrast, self.F.adjust_saturation, self.F.adjust_hue)
         for i in order.numpy():
             if factors[i] is not None:
                 img = steps[i](img, factors[i])
@@ -492,7 +495,7 @@ class RandomRotation(Transform):
         return self.get_params(self.degrees)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.rotate(img, drawn, self.interpolation, self.expand, self.center, self.fill)
+        return self.F.rotate(img, drawn, self.interpolation, self.expand, self.center, self.fill)
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}(degrees={self.degrees}, {_name(self.interpolation)}, expand={self.expand}, "
@@ -538,10 +541,10 @@ class RandomAffine(Transform):
         return angle, moved, scale, sheared  # type: ignore[return-value]
 
     def _draw(self, img: Any) -> Any:
-        return self.get_params(self.degrees, self.translate, self.scale, self.shear, F.get_image_size(img))
+        return self.get_params(self.degrees, self.translate, self.scale, self.shear, self.F.get_image_size(img))
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.affine(img, *drawn, interpolation=self.interpolation, fill=self.fill, center=self.center)
+        return self.F.affine(img, *drawn, interpolation=self.interpolation, fill=self.fill, center=self.center)
 
     def __repr__(self) -> str:
         parts = [f"degrees={self.degrees}"]
@@ -575,11 +578,11 @@ class RandomPerspective(_WithProbability):
     def _draw(self, img: Any) -> Any:
         if not super()._draw(img):
             return None
-        _, h, w = F.get_dimensions(img)
+        _, h, w = self.F.get_dimensions(img)
         return self.get_params(w, h, self.distortion_scale)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return img if drawn is None else F.perspective(img, *drawn, self.interpolation, self.fill)
+        return img if drawn is None else self.F.perspective(img, *drawn, self.interpolation, self.fill)
 
 
 class ElasticTransform(Transform):
@@ -606,10 +609,10 @@ class ElasticTransform(Transform):
         return torch.from_numpy(np.stack(parts, -1)[None])
 
     def _draw(self, img: Any) -> Any:
-        return self.get_params(self.alpha, self.sigma, F.get_dimensions(img)[1:])
+        return self.get_params(self.alpha, self.sigma, self.F.get_dimensions(img)[1:])
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.elastic_transform(img, drawn, self.interpolation, self.fill)
+        return self.F.elastic_transform(img, drawn, self.interpolation, self.fill)
 
 
 class RandomErasing(Transform):
@@ -666,7 +669,7 @@ class RandomErasing(Transform):
         return self.get_params(img, self.scale, self.ratio, None if value == "random" else [*value])  # type: ignore[misc]
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return img if drawn is None else F.erase(img, *drawn, self.inplace)
+        return img if drawn is None else self.F.erase(img, *drawn, self.inplace)
 
     def __repr__(self) -> str:
         return (f"{type(self).__name__}(p={self.p}, scale={self.scale}, ratio={self.ratio}, value={self.value}, "
@@ -696,7 +699,7 @@ class GaussianBlur(Transform):
         return self.get_params(*self.sigma)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.gaussian_blur(img, self.kernel_size, [drawn, drawn])
+        return self.F.gaussian_blur(img, self.kernel_size, [drawn, drawn])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(kernel_size={self.kernel_size}, sigma={self.sigma})"
@@ -709,7 +712,9 @@ class LinearTransformation(Transform):
         super().__init__()
         rows, cols = transformation_matrix.shape
         if rows != cols:
-            raise ValueError(f"transformation_matrix should be square. Got {tuple(transformation_matrix.shape)} matrix.")
+            raise ValueError(
+                f"transformation_matrix should be square. Got {tuple(transformation_matrix.shape)} matrix."
+            )
         if mean_vector.shape[0] != rows:
             raise ValueError(
                 f"mean_vector should have the same length {mean_vector.shape[0]} as any one of the dimensions of the "
@@ -735,7 +740,7 @@ class FiveCrop(Transform):
         self.size = _size(size)
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.five_crop(img, self.size)
+        return self.F.five_crop(img, self.size)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size})"
@@ -749,7 +754,7 @@ class TenCrop(Transform):
         self.size, self.vertical_flip = _size(size), vertical_flip
 
     def _apply(self, img: Any, drawn: Any) -> Any:
-        return F.ten_crop(img, self.size, self.vertical_flip)
+        return self.F.ten_crop(img, self.size, self.vertical_flip)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size}, vertical_flip={self.vertical_flip})"

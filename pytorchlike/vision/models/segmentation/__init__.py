@@ -29,7 +29,8 @@ class _Segmentation(nn.Module):
         features, result = self.backbone(x), OrderedDict()
         for name, head in (("out", self.classifier), ("aux", self.aux_classifier)):
             if head is not None:
-                result[name] = F.interpolate(head(features[name]), size=x.shape[-2:], mode="bilinear", align_corners=False)
+                scores = head(features[name])
+                result[name] = F.interpolate(scores, size=x.shape[-2:], mode="bilinear", align_corners=False)
         return result
 
 
@@ -90,7 +91,7 @@ def _define(name: str, title: str, kind: Any, head: Any, depth: str, file: str) 
     enum = weights_enum(f"{title}_Weights", __name__, {"COCO_WITH_VOC_LABELS_V1": f"{name}_coco-{file}.pth"},
                         num_classes=21, preset=partial(SemanticSegmentation, resize_size=520))  # fmt: skip
 
-    def make(num_classes: int | None = None, aux_loss: bool | None = None, weights_backbone: Any = None,
+    def make(num_classes: int | None = None, aux_loss: bool | None = None, weights_backbone: Any = "IMAGENET1K_V1",
              **kw: Any) -> nn.Module:  # fmt: skip
         body = getattr(resnet, depth)(
             weights=weights_backbone, replace_stride_with_dilation=[False, True, True], **kw

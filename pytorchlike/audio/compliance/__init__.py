@@ -1,0 +1,5 @@
+"""Features as other toolkits compute them (``torchaudio.compliance``)."""
+
+from . import kaldi
+
+__all__ = ["kaldi"]

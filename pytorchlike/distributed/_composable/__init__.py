@@ -1,0 +1,1 @@
+"""``torch.distributed._composable``: older names of functions of ``torch.distributed``."""

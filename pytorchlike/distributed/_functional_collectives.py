@@ -1,0 +1,34 @@
+"""``torch.distributed._functional_collectives``: collectives that give new tensors, which gradients pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..tensor import Tensor
+from ..tensor import functions as T
+from ._collectives import _split
+from .nn.functional import _alone
+
+__all__ = ["all_to_all_single", "all_to_all_single_autograd", "wait_tensor"]
+
+
+def wait_tensor(tensor: Tensor) -> Tensor:
+    """The tensor: what reads its values waits for them."""
+    return tensor
+
+
+def all_to_all_single_autograd(self: Tensor, output_split_sizes: Sequence[int] | None,
+                               input_split_sizes: Sequence[int] | None, group: Any, tag: str = "") -> Tensor:
+    """What each member has for this one, end to end; ``self`` is cut by ``input_split_sizes``, evenly if None.
+
+    Raises RuntimeError for sizes that do not fit, NotImplementedError between several processes.
+    """
+    pg = _alone("all_to_all_single", group)
+    parts = [T.clone(t) for t in _split("all_to_all_single", self, input_split_sizes, pg.size())]
+    result = T.cat(list(pg.all_to_all(parts, parts)))
+    _split("all_to_all_single", result, output_split_sizes, pg.size())
+    return result
+
+
+all_to_all_single = all_to_all_single_autograd

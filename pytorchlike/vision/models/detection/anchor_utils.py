@@ -1,0 +1,5 @@
+"""``torchvision.models.detection.anchor_utils``."""
+
+from ._boxes import AnchorGenerator
+
+__all__ = ["AnchorGenerator"]

@@ -1,0 +1,114 @@
+"""Names that libraries use beside the public ones: each does what the library relies on."""
+
+import io
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.nn.parallel.scatter_gather import gather, scatter, scatter_kwargs
+from pytorchlike.utils import _pytree
+
+
+def test_operators_under_their_inner_names():
+    aten = torch.ops.aten
+    x = torch.tensor([[3.0, 1.0], [2.0, 4.0]])
+    assert aten.add.Tensor is aten.add.Tensor  # keys of dictionaries
+    assert aten.add.Tensor is not aten.add.Scalar
+    assert aten.add.Tensor(x, x, alpha=2).tolist() == (x + 2 * x).tolist()
+    assert aten.sort.default(x, 1, True)[0].tolist() == [[3, 1], [4, 2]]
+    assert aten.slice.Tensor(x, 1, 1, 2**63 - 1).tolist() == [[1], [4]]
+    assert aten.index.Tensor(x, [None, torch.tensor([1])]).tolist() == [[1], [4]]
+    assert aten._to_copy.default(x, dtype=torch.int64).dtype == torch.int64
+    assert aten.linalg_norm.default(x).item() == pytest.approx(30**0.5)
+    assert aten.relu(x - 2).tolist() == [[1, 0], [0, 2]]
+    aten.alias.default(x)[0, 0] = 7
+    assert x[0, 0] == 7
+    with pytest.raises(AttributeError, match="no operator 'nothing_like_it'"):
+        _ = aten.nothing_like_it
+    with pytest.raises(NotImplementedError):
+        aten.add.overloads()
+
+
+def test_the_package_is_its_own_attribute():
+    assert torch.torch is torch
+
+
+def test_futures_can_be_annotated():
+    assert torch.futures.Future[int].__origin__ is torch.futures.Future
+
+
+def test_records_of_a_file_one_by_one():
+    file = io.BytesIO()
+    torch.save({"x": torch.arange(3)}, file)
+    file.seek(0)
+    reader = torch.PyTorchFileReader(file)
+    assert "data.pkl" in reader.get_all_records() and reader.has_record("data/0") and not reader.has_record("data/9")
+    assert np.frombuffer(reader.get_record("data/0"), np.int64).tolist() == [0, 1, 2]
+    assert reader.get_record_size("data/0") == 24
+    offset = reader.get_record_offset("data/0")
+    assert file.getvalue()[offset : offset + 24] == reader.get_record("data/0")
+
+
+def test_elements_can_be_printed_without_the_rest():
+    from pytorchlike._tensor_str import PRINT_OPTS, _add_suffixes, _tensor_str, printoptions
+
+    x = torch.tensor([[1.5, 2.0], [3.0, 4.0]])
+    assert "tensor(" + _tensor_str(x, 7) + ")" == repr(x)
+    assert _tensor_str(torch.zeros(0, 2), 0) == "[]"
+    assert _add_suffixes("f([1]", ["a=1", "b=2"], 2) == "f([1], a=1, b=2)"
+    with printoptions(threshold=5):
+        assert PRINT_OPTS.threshold == 5
+
+
+def test_trees_tell_their_kinds():
+    kind = _pytree._get_node_type([1, 2])
+    children, context = _pytree.SUPPORTED_NODES[kind].flatten_fn([1, 2])
+    spec = _pytree.TreeSpec(kind, context, [_pytree.LeafSpec() for _ in children])
+    assert _pytree.tree_unflatten([3, 4], spec) == [3, 4]
+    assert _pytree._get_node_type(torch.ones(1)) not in _pytree.SUPPORTED_NODES
+
+
+def test_containers_of_a_module_can_be_made_again_by_their_class():
+    net = torch.nn.Linear(2, 1)
+    net.register_forward_hook(lambda *_: None)
+    for name in ("_parameters", "_forward_hooks"):
+        before = getattr(net, name)
+        again = type(before)(OrderedDict(before))
+        assert type(again) is type(before) and dict(again) == dict(before)
+    assert net.weight is net._parameters["weight"]
+
+
+def test_arguments_are_split_among_devices_and_results_joined():
+    x = torch.arange(4)
+    parts = scatter({"x": x, "flag": "a"}, ["cpu", "cpu"])
+    assert [(p["x"].tolist(), p["flag"]) for p in parts] == [([0, 1], "a"), ([2, 3], "a")]
+    assert [p[0].tolist() for p in scatter((x, 1), ["cpu"])] == [[0, 1, 2, 3]]
+    args, kwargs = scatter_kwargs((x,), None, ["cpu", "cpu"])
+    assert len(args) == 2 and kwargs == ({}, {})
+    joined = gather([(x[:1], x[0]), (x[1:], x[1])], "cpu")
+    assert [j.tolist() for j in joined] == [[0, 1, 2, 3], [0, 1]]
+
+
+def test_settings_and_marks():
+    before = torch.backends.opt_einsum.strategy
+    torch.backends.opt_einsum.strategy = "auto-hq"
+    assert torch.backends.opt_einsum.strategy == "auto-hq"
+    torch.backends.opt_einsum.strategy = before
+    assert torch.jit._overload(len) is len
+    assert torch.profiler.kineto_available()
+    assert torch._C._TensorMeta is type(torch.Tensor)
+    assert torch._C._nn._parse_to("cpu", torch.float16)[:2] == (torch.device("cpu"), torch.float16)
+    from pytorchlike._subclasses.fake_tensor import FakeTensor, is_fake
+    from pytorchlike.fx.experimental.proxy_tensor import get_proxy_mode
+    from pytorchlike.serialization import MAP_LOCATION  # noqa: F401 - an annotation
+
+    assert not is_fake(torch.ones(1)) and get_proxy_mode() is None and not isinstance(torch.ones(1), FakeTensor)
+
+
+def test_iterators_of_loaders_are_told_apart():
+    from pytorchlike.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
+
+    iterator = iter(torch.utils.data.DataLoader(range(2)))
+    assert isinstance(iterator, _BaseDataLoaderIter) and not isinstance(iterator, _MultiProcessingDataLoaderIter)
