@@ -133,6 +133,36 @@ def test_the_trie_forgets(monkeypatch):
         assert t._n_states <= config.max_states + 50
 
 
+def test_forgetting_takes_time_in_proportion_to_what_is_known(monkeypatch):
+    """Two keys lead to a call with a number, its own and a short cut: a walk over both would never end."""
+    from pytorchlike.engine import trace as t
+
+    y = value(np.ones(1))
+    for j in range(80):
+        y = record(ADD, (), (y, 0.5 + j))
+    monkeypatch.setattr(config, "max_states", t._n_states)
+    y = record(MUL, (), (y, y))
+    np.testing.assert_allclose(get(y), [(1 + sum(0.5 + j for j in range(80))) ** 2])
+
+
+def test_graphs_that_never_come_again_leave_nothing_behind():
+    from pytorchlike.engine import trace as t
+
+    rng = np.random.default_rng(0)
+    before = 0
+    for k in range(60):
+        if k == 20:
+            before = t._n_states
+        leaf = value([0.5, -0.2], leaf=True)
+        have = [leaf]
+        for i in rng.integers(0, 1000, 30):
+            have.append(record(TANH, (), (have[i % len(have)],)) if i % 2 else
+                        record(ADD, (), (have[-1], have[i % len(have)])))  # fmt: skip
+        [(_, grad)], _ = backward([record(SUM, (), (have[-1],))], [None])
+        assert np.isfinite(get(grad)).all()
+    assert t._n_states - before < 40 * 15
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["add", "mul", "tanh", "number", "split", "cut", "detach"]), st.integers(0, 9),
               st.integers(0, 9)),
