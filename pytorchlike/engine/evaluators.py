@@ -156,7 +156,8 @@ class OpByOp(Evaluator):
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None
 
-            run = call.run = _cached((call.kernel, shapes, call.place), compile, interpreted, (call,), "")
+            key = (call.kernel, shapes, call.place)
+            run = call.run = call.model.run = _cached(key, compile, interpreted, (call,), "")
         return run(arrays)
 
     def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None, exactly: bool = False) -> Any:
@@ -182,7 +183,7 @@ class OpByOp(Evaluator):
         given = tuple([c for c in cotangents if c is not None])
         pulls = call.pulls
         if pulls is None:
-            pulls = call.pulls = {}
+            pulls = call.pulls = call.model.pulls = call.model.pulls or {}
         run = pulls.get(present)
         if run is None:
             key = (call.kernel, _shapes(call.metas), call.place, call.wrt, present)

@@ -20,7 +20,7 @@ from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import stats
-from .trace import Places, Trace, local
+from .trace import Places, Trace, forget, local
 from .trie import Input, State
 
 _lock = threading.RLock()
@@ -90,8 +90,9 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
         if program is None:  # op by op
             begin = time.perf_counter()
             _run_op_by_op(trace, state, live)
-            if state.seen > 1:  # the first time much is prepared
-                state.spent += time.perf_counter() - begin
+            if policy.ran(state, time.perf_counter() - begin):
+                state.stamp = 0
+                forget(state)
             return
         stats.fused_runs += 1
         results = [_call(part, trace, values) for part in program.parts]

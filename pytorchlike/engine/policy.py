@@ -20,6 +20,11 @@ HOT = 3
 VERSIONS = 4
 
 
+#: Traces of the same operations that are known by their shapes.
+KNOWN = 256
+#: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
+LONG = 300
+
 #: An operation is interpreted for new shapes when so many kernels of it exist already.
 SHAPES = 4
 #: Elements of an array above which XLA's threads and fusion are worth their compilation.
@@ -70,16 +75,43 @@ def choose(state: State, reason: str) -> str:
         return config.tier
     if config.tier == "interpret":
         return "ops"
-    state.seen += 1
-    if state.seen == 1 and _repetitive(state):
+    profile = _profile(state)
+    family, met = profile.family, profile.met
+    met.seen += 1
+    if met.seen == 1 and profile.repetitive:
         return "ops"
     if not state.programs:
-        profile = _profile(state)
-        if profile.grows or (profile.small and profile.family.varies(state)):
-            return "fused" if state.spent > COMPILATION * profile.calls else "ops"
-    if _built - _reused >= PATIENCE + _reused and state.seen < HOT:
+        if profile.grows or (profile.small and family.varies(met)):
+            return "fused" if met.spent > COMPILATION * profile.calls else "ops"
+        if profile.long and met.seen == 1:
+            return "ops"
+    if _built - _reused >= PATIENCE + _reused and met.seen < HOT:
         return "ops"
     return "fused"
+
+
+def ran(state: State, seconds: float) -> bool:
+    """Take note of an execution operation by operation; whether the trace need not be remembered."""
+    profile = state.profile
+    if profile is None:
+        return False
+    met = profile.met
+    if met.seen > 1:  # the first time much is prepared
+        met.spent += seconds
+    return met.seen == 1 and profile.family.dynamic
+
+
+class Met:
+    """A trace of a family, as far as it is known by its shape.
+
+    seen, spent: how often it was executed without a program, and in how many seconds.
+    """
+
+    __slots__ = ("seen", "spent")
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.spent = 0.0
 
 
 class Family:
@@ -87,30 +119,57 @@ class Family:
 
     built: how many programs were compiled for them;  used: how many of those were used again.
     last, streak: the trace that was executed last, and how often in a row, of those without a program.
+    met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
     """
 
-    __slots__ = ("built", "used", "last", "streak")
+    __slots__ = ("built", "used", "last", "streak", "met", "structures")
 
     def __init__(self) -> None:
-        self.built = self.used = self.last = self.streak = 0
+        self.built = self.used = self.streak = 0
+        self.last: Met | None = None
+        self.met: OrderedDict[int, Met] = OrderedDict()
+        self.structures: set[int] = set()
 
-    def varies(self, state: State) -> bool:
+    def meet(self, structure: int, shapes: int) -> Met:
+        """The trace of that structure and those shapes."""
+        if len(self.structures) < VERSIONS:
+            self.structures.add(structure)
+        found = self.met.get(shapes)
+        if found is None:
+            found = self.met[shapes] = Met()
+            while len(self.met) > KNOWN:
+                self.met.popitem(last=False)
+        return found
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the next of these traces is expected to be another one."""
+        few = len(self.met) > VERSIONS * self.used
+        return self.built >= VERSIONS or (few and (self.built >= 2 or len(self.structures) >= 3))
+
+    def varies(self, met: Met) -> bool:
         """Whether the lengths or shapes of these traces change all the time, so that the next will be another one."""
-        self.streak = self.streak + 1 if self.last == id(state) else 1
-        self.last = id(state)
-        return self.streak < HOT and (self.built >= VERSIONS or (self.built >= 2 and not self.used))
+        self.streak = self.streak + 1 if self.last is met else 1
+        self.last = met
+        return self.streak < HOT and self.dynamic
 
 
 class Profile(NamedTuple):
-    """What a trace looks like: number of calls, whether arrays are small, its family.
+    """What a trace looks like: number of calls, whether arrays are small, its family, what is known of it there.
 
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
+    long: many calls of few kinds, and a reverse pass.
+    repetitive: few kinds and no reverse pass, as the filling of parameters is: compiling those is quicker than
+    all, and it is hardly ever run again.
     """
 
     calls: int
     small: bool
     grows: bool
+    long: bool
+    repetitive: bool
     family: Family
+    met: Met
 
 
 _families: OrderedDict[frozenset, Family] = OrderedDict()
@@ -126,16 +185,29 @@ def _profile(state: State) -> Profile:
 def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
-    largest, reverse = 0, False
+    kinds: set[tuple] = set()
+    largest, walked, reverse = 0, 0, False
+    structure, sizes = [], []
     for e in state.entries():
         if type(e) is Reverse:
             reverse = True
         elif type(e) is Call:
-            uses[e.op] += 1
-            shapes.setdefault(e.op, set()).add(e.metas)
-            largest = max([largest, *[m.size for m in e.outs]])
+            op = e.op
+            if op.walk is not None:  # the way back through an executed trace, which is as long as that
+                reverse = True
+                walked += len(op.info.plan)
+                kinds.update([(c.kernel, c.metas) for c in op.info.plan])
+                op = op.name
+            uses[op] += 1
+            shapes.setdefault(op, set()).add(e.metas)
+            kinds.add((e.kernel, e.metas))
+            structure.append((e.kernel, e.slots))
+            sizes.append(e.metas)
+            for m in e.outs:
+                if m.size > largest:
+                    largest = m.size
     small = largest <= LARGE and getattr(state.place, "platform", None) == "cpu"
-    calls = uses.total()
+    calls = uses.total() + walked
     many = sum(n for op, n in uses.items() if len(shapes[op]) >= 2 * SHAPES)
     grows = small and not reverse and calls >= 100 and 2 * many > calls
     key = frozenset([*shapes, reverse])
@@ -144,7 +216,10 @@ def _look(state: State) -> Profile:
         family = _families[key] = Family()
         while len(_families) > config.max_kernels:
             _families.popitem(last=False)
-    return Profile(calls, small, grows, family)
+    graph = hash(tuple(structure))
+    met = family.meet(graph, hash((graph, *sizes)))
+    long = reverse and calls >= LONG and calls >= 6 * len(kinds)
+    return Profile(calls, small, grows, long, not reverse and calls >= 6 and 3 * len(kinds) <= calls, family, met)
 
 
 def compiled(state: State, program: Any) -> None:
@@ -171,17 +246,3 @@ def reset() -> None:
     _kernels.clear()
     _families.clear()
     causes.reset()
-
-
-def _repetitive(state: State) -> bool:
-    """Whether a trace without a reverse pass is made of few different operations, as the filling of parameters is:
-    compiling those is quicker than compiling all, and it is hardly ever run again."""
-    kernels = set()
-    calls = 0
-    for e in state.entries():
-        if type(e) is Reverse:
-            return False
-        if type(e) is Call:
-            calls += 1
-            kernels.add((e.kernel, e.metas))
-    return calls >= 6 and 3 * len(kernels) <= calls

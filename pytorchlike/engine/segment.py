@@ -100,7 +100,10 @@ def is_freed(graph: Graph, slot: int) -> bool:
 
 
 class SegmentReverse:
-    """A reverse pass over a segment, as an operation: saved arrays, numbers and cotangents in, cotangents out."""
+    """A reverse pass over a segment, as an operation: saved arrays, numbers and cotangents in, cotangents out.
+
+    metas: of the slots whose cotangents come out.
+    """
 
     __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas")
 
@@ -114,7 +117,8 @@ class SegmentReverse:
                     wides[(i.type, i.index)] = i
         self.plan, self.needs, self.wides = plan, tuple(needs), tuple(wides.values())
         self.roots, self.outs = roots, outs
-        self.op = Op("backward", self._fused, walk=self.walk)
+        self.metas = tuple([graph.metas[s] for s in outs])
+        self.op = Op("backward", self._fused, walk=self.walk, info=self)
 
     def _fused(self, static: Any, args: tuple) -> tuple:
         from .evaluators import Inline

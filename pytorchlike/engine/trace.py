@@ -133,16 +133,37 @@ class Trace:
             return _restart(self, op, static, ins, "too many pending operations")
         values = self.values
         metas = tuple([values[i].meta for i in ins if type(i) is int])
-        if (
-            not op.inplace
-            and not op.alias
-            and not self.nested
-            and any(type(i) is int and values[i].meta.grad == LEAF and values[i].trace is self for i in ins)
-        ):
-            # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
-            # the first time and every time only if what made the leaf is not part of it.
-            at.cut = True
-            return _restart(self, op, static, ins, "a new or updated leaf was used")
+        if not op.inplace and not op.alias and not self.nested:
+            taken = [i for i in ins if type(i) is int]
+            if any(m.grad == LEAF and values[i].trace is self for i, m in zip(taken, metas, strict=True)):
+                # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
+                # the first time and every time only if what made the leaf is not part of it.
+                at.cut = True
+                return _restart(self, op, static, ins, "a new or updated leaf was used")
+        n, mode = at.n, self.mode
+        pattern = [
+            ... if i.__class__ is int else i if i is None else i.type if i.__class__ is Wide
+            else (i[0], i[1] or repr(i[1])) for i in ins
+        ]  # fmt: skip
+        kind = (op, static, mode, metas, *pattern)
+        model = _models.get(kind)
+        if model is None:
+            call = _models[kind] = self._first(op, static, ins, metas)
+            while len(_models) > config.max_kernels:
+                _models.popitem(last=False)
+        else:
+            call = model.again(ins, n, mode, errors.user_location())
+        outs, place = call.outs, call.place
+        whole = place if at.place is None or at.place == place else _mixed(at.place, place)
+        state = _grow(at, key, call, outs[0] if len(outs) == 1 else outs, n + len(outs),
+                      sum(m.nbytes for m in outs), whole)  # fmt: skip
+        state.counts = (len(self.ints), len(self.floats), len(self.complexes))
+        if numbers and not any(type(i) is Wide for i in ins):
+            at.next[asked] = state
+        return self, state
+
+    def _first(self, op: Op, static: Any, ins: tuple, metas: tuple) -> Call:
+        """The first call of its kind: what it gives is inferred."""
         place = place_of(op, static, metas)
         kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
         outs = infer(kernel, metas, place, self.mode)
@@ -153,15 +174,7 @@ class Trace:
                         f"{op.name}: the result is {list(new.shape)} of {new.dtype}, which cannot replace "
                         f"{list(old.shape)} of {old.dtype} in place"
                     )
-        n = at.n
-        call = Call(op, static, ins, metas, n, outs, self.mode, errors.user_location(), kernel, place)
-        whole = place if at.place is None or at.place == place else _mixed(at.place, place)
-        state = _grow(at, key, call, outs[0] if len(outs) == 1 else outs, n + len(outs),
-                      sum(m.nbytes for m in outs), whole)  # fmt: skip
-        state.counts = (len(self.ints), len(self.floats), len(self.complexes))
-        if numbers and not any(type(i) is Wide for i in ins):
-            at.next[asked] = state
-        return self, state
+        return Call(op, static, ins, metas, self.state.n, outs, self.mode, errors.user_location(), kernel, place)
 
     def _widen(self, key: tuple, op: Op, static: Any, ins: tuple, numbers: list[int]) -> tuple[tuple, tuple]:
         """Specialise numbers at first; those that differ at a second visit become run-time inputs for good."""
@@ -254,6 +267,8 @@ class _Local(threading.local):
 
 
 _specs: OrderedDict[tuple, tuple[Meta, ...]] = OrderedDict()
+#: The first call of each kind, from which others of that kind are made wherever they are recorded.
+_models: OrderedDict[tuple, Call] = OrderedDict()
 
 
 def _root(mode: Mode, nested: bool = False) -> State:
@@ -304,6 +319,21 @@ def _prune(keep: State) -> None:
         s.next = {k: c for k, c in s.next.items() if type(c) is State and c in kept}
         stack.extend(s.following())
     _n_states = len(kept)
+
+
+def forget(state: State) -> None:
+    """Take a trace that will not come again out of the trie, as far as no other shares it."""
+    global _n_states
+    while state.parent is not None and not state.next and not state.stamp:
+        parent = state.parent
+        following = parent.next
+        if len(following) == 1 or not any(type(c) is State and c is not state for c in following.values()):
+            following.clear()
+        else:
+            for k in [k for k, c in following.items() if c is state]:
+                del following[k]
+        _n_states -= 1
+        state = parent
 
 
 class Places(frozenset):
@@ -388,6 +418,8 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, .
     op = kernel.op
     if op.alias:
         shapes: list = [(m.shape, m.dtype) for m in metas[:1]]
+    elif op.walk is not None:
+        shapes = [(m.shape, m.dtype) for m in op.info.metas]
     else:
         specs, k = [], 0
         from .op import ARRAY, Lifted

@@ -20,7 +20,7 @@ class Call:
     """
 
     __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
-                 "out_slots", "wrt_slots", "tracked", "run", "pulls")  # fmt: skip
+                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
                  location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
@@ -36,6 +36,20 @@ class Call:
         #: compiled kernels, once the call has run by itself: forward, and reverse by which cotangents are present
         self.run: Any = None
         self.pulls: Any = None
+        #: the first call of its kind, which shares what does not depend on slots
+        self.model = self
+
+    def again(self, ins: tuple, first: int, mode: Mode, location: tuple[str, int]) -> Call:
+        """Another call of the same kind: the same operation on arguments with the same metas."""
+        c = object.__new__(Call)
+        c.op, c.static, c.metas, c.outs, c.kernel, c.place = (
+            self.op, self.static, self.metas, self.outs, self.kernel, self.place)  # fmt: skip
+        c.wrt, c.tracked, c.run, c.pulls, c.model = self.wrt, self.tracked, self.run, self.pulls, self
+        c.ins, c.first, c.mode, c.location = ins, first, mode, location
+        c.slots = slots = tuple([i for i in ins if i.__class__ is int])
+        c.wrt_slots = tuple([s for s, m in zip(slots, self.metas, strict=True) if m.grad]) if self.wrt else ()
+        c.out_slots = range(first, first + len(self.outs))
+        return c
 
     @property
     def cut(self) -> bool:
@@ -129,14 +143,15 @@ class State:
     meta: of the result when the entry has one, else a tuple of metas.
     counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
     n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.
-    seen, spent, profile: how often it was executed without one, in how many seconds, and what ``policy`` saw in it.
+    profile: what ``policy`` saw in it.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "history", "stamp",
-                 "cut", "graph_", "key", "seen", "spent", "profile", "counts")  # fmt: skip
+                 "cut", "graph_", "key", "profile", "counts")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
-        self.next: dict = _next_of(parent, entry)
+        plain = parent is not None and entry.__class__ is not Mode and parent.next.__class__ is dict
+        self.next: dict = {} if plain else _next_of(parent, entry)
         self.parent, self.key, self.entry, self.meta, self.n, self.nbytes, self.place = (
             parent, key, entry, meta, n, nbytes, place)  # fmt: skip
         self.depth = 0 if parent is None else parent.depth + 1
@@ -144,8 +159,6 @@ class State:
         self.history: Any = None
         self.stamp = 0
         self.cut = False
-        self.seen = 0
-        self.spent = 0.0
         self.profile: Any = None
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None

@@ -134,13 +134,32 @@ def test_the_trie_forgets(monkeypatch):
 
 
 def test_forgetting_looks_at_each_state_once():
+    """Two keys lead to a call with a number, its own and a short cut: a walk over both would never end."""
     from pytorchlike.engine import trace as t
 
     y = value(np.ones(1))
-    for j in range(60):  # each number is a short cut to the same next state: 2 ** 60 ways through the trie
+    for j in range(60):
         y = record(ADD, (), (y, float(j)))
     t._prune(local.trace.state)
     np.testing.assert_allclose(get(y), [1 + sum(range(60))])
+
+
+def test_graphs_that_never_come_again_leave_nothing_behind():
+    from pytorchlike.engine import trace as t
+
+    rng = np.random.default_rng(0)
+    before = 0
+    for k in range(60):
+        if k == 20:
+            before = t._n_states
+        leaf = value([0.5, -0.2], leaf=True)
+        have = [leaf]
+        for i in rng.integers(0, 1000, 30):
+            have.append(record(TANH, (), (have[i % len(have)],)) if i % 2 else
+                        record(ADD, (), (have[-1], have[i % len(have)])))  # fmt: skip
+        [(_, grad)], _ = backward([record(SUM, (), (have[-1],))], [None])
+        assert np.isfinite(get(grad)).all()
+    assert t._n_states - before < 40 * 15
 
 
 STEPS = st.lists(
