@@ -175,6 +175,7 @@ def install_as_torch() -> None:
             "install the hook before anything imports torch"
         )
     sys.meta_path.insert(0, _finder)
+    package.__name__ = "torch"  # libraries that patch functions by their full names ask the module for its own
     for root, target in ROOTS.items():
         if root == "torch":
             sys.modules[root] = package
@@ -192,6 +193,7 @@ def uninstall_as_torch() -> None:
     if not is_installed():
         return
     sys.meta_path.remove(_finder)
+    sys.modules[_PACKAGE].__name__ = _PACKAGE
     multiprocessing.spawn.get_preparation_data = _prepared
     for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS]:
         module, target = sys.modules[name], ours(name)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from ..futures import Future as Future
+from ..nn.modules.module import Module
 
 __all__ = [
     "Attribute", "Error", "Future", "annotate", "enable_onednn_fusion", "export", "fork", "freeze", "ignore",
@@ -232,26 +233,33 @@ def optimized_execution(should_optimize: bool) -> Iterator[None]:
     yield
 
 
-class ScriptModule:
-    """Nothing is one: ``torch.jit.script`` returns the module itself."""
+class ScriptModule(Module):
+    """A Module: programs that derive theirs from it, and mark methods with :func:`script_method`, run as Python.
+
+    Modules that ``script`` and ``trace`` return are none, since they are the user's own.
+    """
+
+
+class _Refused:
+    """What only TorchScript's compiler makes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"torch.jit.ScriptModule: {_NO_SCRIPT}")
+        raise NotImplementedError(f"torch.jit.{type(self).__name__}: {_NO_SCRIPT}")
 
 
-class ScriptFunction(ScriptModule):
+class ScriptFunction(_Refused):
     """Nothing is one: ``torch.jit.script`` returns the function itself."""
 
 
-class RecursiveScriptModule(ScriptModule):
+class RecursiveScriptModule(_Refused):
     """Nothing is one."""
 
 
-class TopLevelTracedModule(ScriptModule):
+class TopLevelTracedModule(_Refused):
     """Nothing is one."""
 
 
-class CompilationUnit(ScriptModule):
+class CompilationUnit(_Refused):
     """Refused: there is no TorchScript."""
 
 

@@ -349,12 +349,23 @@ def _one_hot_precheck(bound: dict) -> None:
         )
 
 
-@op(namespace="nn.functional", out=False, differentiable=False, precheck=_one_hot_precheck)
+def _parse_one_hot(*args, **kwargs):
+    """Without ``num_classes`` the largest class is read."""
+    tensor = args[0] if args else kwargs.get("tensor", kwargs.get("input"))
+    told = args[1] if len(args) > 1 else kwargs.get("num_classes", -1)
+    if told != -1 or tensor is None or "int64" not in str(tensor.dtype):
+        return None, args, kwargs
+    if not tensor.numel():
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    return None, args[:1], {**kwargs, "num_classes": int(tensor.max()) + 1}
+
+
+@op(namespace="nn.functional", out=False, differentiable=False, precheck=_one_hot_precheck, parse=_parse_one_hot)
 def one_hot(tensor: Array, num_classes: int = -1):
     """Unit vectors: 1 at the given class, 0 elsewhere.
 
-    Shapes: tensor (*) of int64 -> (*, num_classes) of int64.  num_classes = -1 needs the values (one more than the
-    largest class), so it is resolved before this function.
+    Shapes: tensor (*) of int64 -> (*, num_classes) of int64.  num_classes = -1 means one more than the largest class,
+    which is read.
     Raises: RuntimeError for another dtype or a class outside [0, num_classes).
     """
     if tensor.dtype != jnp.int64:

@@ -8,13 +8,15 @@ then apply to the dims of that view through ``_index``.  Writing goes through th
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 import numpy as np
 
-from ..engine import make_value, meta_of
+from ..engine import Value, local, make_value, meta_of
 from ..ops._table import METHODS
 from ._tensor import Tensor, host_tensor
+from .device import place_for
 from .storage import Step
 
 _INT = ("i",)
@@ -81,13 +83,57 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
 
 
 def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
-    """The elements under a mask: it is read, and its dims are indexed as one."""
+    """The elements under a mask: it is read, and its dims are indexed as one.
+
+    What has been computed on the CPU and needs no gradient is selected by NumPy: an operation whose result has
+    another size each time would lead to other programs, and what follows to others still.
+    """
     count = mask.ndim
-    (places,) = np.nonzero(_host_of(mask).reshape(-1))
+    host = _host_of(mask)
+    value = base._value if base._alias is None else base._fresh()
+    meta = value.meta
+    plain = not meta.grad and meta.place == place_for("cpu") and not local.scopes and not local.trace.nested
+    if value.data is not None and plain:
+        selected = host_tensor(_host_of(base)[(slice(None),) * at + (host,)])
+        if count == len(meta.shape):
+            _Selection.last = _Selection(selected, value, mask._value)
+        return selected
+    (places,) = np.nonzero(host.reshape(-1))
     if count != 1:
         shape = base.shape
         base = base.reshape((*shape[:at], mask.numel(), *shape[at + count :]))
     return base._index((host_tensor(places, base.device),), (0,) * at + (1,), False)
+
+
+class _Selection:
+    """The last ``b[mask]`` that NumPy made, so that ``a[mask] = b[mask]`` is known to be a ``where``.
+
+    As that it is the same operation whatever the number of true elements.
+    """
+
+    last: _Selection | None = None
+
+    def __init__(self, selected: Tensor, base: Value, mask: Value) -> None:
+        self.selected = weakref.ref(selected, self._forget)
+        self.values = selected._value, base, mask
+
+    @classmethod
+    def _forget(cls, dead: Any) -> None:
+        if cls.last is not None and cls.last.selected is dead:
+            cls.last = None
+
+    @classmethod
+    def source(cls, to: Tensor, mask: Tensor, given: Any) -> Tensor | None:
+        """The tensor of ``to``'s shape from which ``given`` was selected by that very mask, if that is known."""
+        last = cls.last
+        if last is None or given is not last.selected() or given._alias is not None:
+            return None
+        selected, base, by = last.values
+        if given._value is not selected or mask._value is not by or mask._alias is not None:
+            return None
+        meta = to._value.meta
+        same = base.meta.shape == meta.shape and base.meta.dtype == meta.dtype and base.meta.place == meta.place
+        return Tensor._of(base) if same else None
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -119,6 +165,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         value = _beside(self, value)
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         at, mask = advanced[0]
+        source = _Selection.source(base, mask, value)
+        if source is not None:
+            base.copy_(source.where(mask, base))
+            return
         base._masked_put_(_beside(self, mask), value, at)
         return
     indices, kinds, safe = _tensors(base, advanced)

@@ -263,3 +263,24 @@ def test_what_programs_import_without_using():
     flat = _flatten_dense_tensors(parts)
     assert flat.tolist() == [1, 1, 1, 1, 0, 0, 0]
     assert [p.shape for p in _unflatten_dense_tensors(flat, parts)] == [(2, 2), (3,)]
+
+
+def test_modules_derived_from_script_modules_are_modules():
+    class Cell(torch.jit.ScriptModule):
+        __constants__ = ["size"]
+
+        def __init__(self, size):
+            super().__init__()
+            self.size = size
+            self.weight = torch.nn.Parameter(torch.ones(size, size))
+
+        @torch.jit.script_method
+        def forward(self, x):
+            return x @ self.weight
+
+    cell = Cell(2)
+    cell(torch.ones(1, 2)).sum().backward()
+    assert cell.weight.grad.tolist() == [[1, 1]] * 2 and list(cell.state_dict()) == ["weight"]
+    assert not isinstance(torch.jit.script(torch.nn.Linear(1, 1)), torch.jit.ScriptModule)
+    with pytest.raises(NotImplementedError, match="CompilationUnit"):
+        torch.jit.CompilationUnit("def f(): pass")

@@ -202,3 +202,10 @@ def test_losses_of_classes_take_size_average_and_reduce():
         assert loss(scores, classes, None, False) == total
         assert loss(scores, classes, None, None, -100, None, "sum") == total  # size_average, ignore_index, reduce
         assert loss(scores, classes, None, True, 1, False).tolist()[0] == 0
+
+
+def test_one_hot_reads_the_number_of_classes():
+    one_hot, labels = nn.functional.one_hot, torch.tensor([1, 0])
+    assert one_hot(labels).tolist() == [[0, 1], [1, 0]] and one_hot(labels + 1, num_classes=-1).shape == (2, 3)
+    with pytest.raises(RuntimeError, match="empty"):
+        one_hot(labels[:0])

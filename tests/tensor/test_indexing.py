@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pytorchlike as torch
+from pytorchlike import compiler
 
 SHAPE = (2, 3, 4)
 
@@ -173,3 +174,60 @@ def test_warnings_stay_away():
         warnings.simplefilter("error")
         x = torch.arange(6).view(2, 3)
         assert x[(0, 1)] == x[0][1] == 1
+
+
+def test_selections_of_other_sizes_are_the_same_program():
+    """``a[mask] = b[mask]`` in a loop, each time with another number of true elements, records nothing new."""
+    def step(k):
+        drive = torch.arange(6.0) * k
+        mask = (drive > 6) & (drive < 20)
+        reset = torch.zeros(6)
+        reset[mask] = torch.ones_like(drive)[mask] * 1
+        held = (drive + 1)[mask]
+        reset[mask] = held
+        other = drive * 1
+        chosen = other[mask]
+        other.zero_()  # what was chosen stays
+        reset2 = torch.zeros(6)
+        reset2[mask] = chosen
+        chosen += 1  # what is written now is no selection any more
+        reset[mask] = chosen
+        return mask, drive, reset, reset2
+
+    for k in range(1, 8):
+        mask, drive, reset, reset2 = step(k)
+        assert reset.tolist() == torch.where(mask, drive + 1, torch.zeros(())).tolist()
+        assert reset2.tolist() == torch.where(mask, drive, torch.zeros(())).tolist()
+
+    def only(k):
+        drive = torch.arange(6.0) * k
+        mask = drive > 6
+        reset = torch.zeros(6)
+        reset[mask] = torch.ones_like(drive)[mask]
+        return reset + drive
+
+    for k in (2.5, 3.5, 4.5):
+        only(k).tolist()
+    before = compiler.stats()
+    for k in (9.5, 1.25, 0.5, 1.75):
+        assert only(k).tolist() == [v * k + (v * k > 6) for v in range(6)]
+    after = compiler.stats()
+    assert (after["misses"], after["kernels"]) == (before["misses"], before["kernels"])
+
+
+def test_selections_keep_shape_dtype_and_gradients():
+    x = torch.arange(12.0).reshape(3, 4) * 1
+    rows, columns = x.sum(1) > 10, torch.tensor([True, False, False, True])
+    assert x[rows].tolist() == x.tolist()[1:]
+    assert x[:, columns].tolist() == [[r[0], r[3]] for r in x.tolist()]
+    assert x.half()[rows].dtype is torch.float16
+    leaf = torch.zeros(3, 4, requires_grad=True)
+    y = leaf * 2
+    y[x > 5] = x[x > 5]
+    mask = x > 5
+    z = y + 0
+    z[mask] = x[mask]
+    z.sum().backward()
+    assert leaf.grad.tolist() == (2 * (x <= 5)).tolist()
+    with pytest.raises(RuntimeError, match="dtypes"):
+        torch.zeros(3, 4, dtype=torch.float64)[mask] = x[mask]

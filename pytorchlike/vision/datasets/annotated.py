@@ -75,7 +75,8 @@ class VOCSegmentation(_VOCBase):
         return self.targets
 
     def _target(self, path: str) -> Any:
-        return pillow().open(path)
+        with pillow().open(path) as mask:
+            return mask.copy()
 
 
 class VOCDetection(_VOCBase):

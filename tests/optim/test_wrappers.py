@@ -1,0 +1,36 @@
+"""Optimizers that only pass steps on to another one, as libraries make them."""
+
+import pytorchlike as torch
+
+
+class Passing(torch.optim.Optimizer):
+    """Never initialised as an optimizer itself."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @property
+    def param_groups(self):
+        return self.inner.param_groups
+
+    def step(self, closure=None):
+        return self.inner.step(closure)
+
+
+def test_a_wrapper_steps_and_its_hooks_are_those_of_the_inner_one():
+    p = torch.nn.Parameter(torch.ones(2))
+    inner = torch.optim.SGD([p], lr=0.5)
+    seen = []
+    inner.register_step_post_hook(lambda *args: seen.append("inner"))
+    handle = torch.optim.optimizer.register_optimizer_step_post_hook(lambda o, *args: seen.append(type(o).__name__))
+    outer = Passing(inner)
+    schedule = torch.optim.lr_scheduler.StepLR(inner, 1)
+    try:
+        p.sum().backward()
+        outer.step()
+        schedule.step()
+        outer.step()
+    finally:
+        handle.remove()
+    assert seen == ["inner", "SGD"] * 2
+    torch.testing.assert_close(p.detach(), torch.full((2,), 1 - 0.5 - 0.05))
