@@ -62,7 +62,7 @@ def _check_tensor_all_with(error_type: type[Exception], cond: Tensor, message: M
     """Raise ``error_type(message())`` unless all elements of ``cond``, a bool tensor, are true: they are read."""
     if not isinstance(cond, Tensor):
         raise TypeError(f"cond must be a tensor, but got {type(cond)}")
-    if cond.dtype.numpy != bool:
+    if cond.dtype.numpy.kind != "b":
         raise TypeError(f"cond tensor must have dtype torch.bool, but got {cond.dtype}")
     if not cond.all().item():
         _fail(error_type, message)

@@ -7,13 +7,14 @@ After :func:`install_as_torch`, ``torch`` and every ``torch.x.y`` are the same m
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import multiprocessing.spawn
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -91,21 +92,21 @@ def _published(name: str, path: Sequence[str] | None, target: ModuleType | None)
         if spec is None:
             continue
         if spec.loader is not None:
-            load = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                _publish(module)
-                try:
-                    load(module)
-                except BaseException:
-                    for alias in _theirs(name):
-                        if sys.modules.get(alias) is module:
-                            del sys.modules[alias]
-                    raise
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+            load = functools.partial(_load_published, spec.loader.exec_module)
+            spec.loader.exec_module = load  # type: ignore[method-assign]
         return spec
     return None
+
+
+def _load_published(load: Callable[[ModuleType], None], module: ModuleType) -> None:
+    _publish(module)
+    try:
+        load(module)
+    except BaseException:
+        for alias in _theirs(module.__name__):
+            if sys.modules.get(alias) is module:
+                del sys.modules[alias]
+        raise
 
 
 class _Finder(importlib.metadata.DistributionFinder):

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._order import stable_sort
 from ._table import Array, Operand, Scalar, Sizes, op, result_type, to_float
 
 Dims = int | tuple[int, ...] | None
@@ -744,9 +745,9 @@ def renorm(input: Array, p: float, dim: int, maxnorm: float):
 
 
 def ordered(x: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """Ascending values and their int32 positions, equal elements in order, NaN last; values carry no gradient."""
-    x = lax.stop_gradient(x)
-    return lax.sort((x, lax.broadcasted_iota(np.int32, x.shape, axis)), dimension=axis, is_stable=True, num_keys=1)
+    """Ascending values and their positions, equal elements in order, NaN last; values carry no gradient."""
+    values, order = stable_sort(lax.stop_gradient(x), axis, False)
+    return values, order.astype(np.int32)
 
 
 def _middle(name: str, input: jax.Array, dim: int | None, keepdim: bool, skip_nan: bool):
@@ -858,7 +859,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
         kept = () if dim is None else tuple(n for a, n in enumerate(input.shape) if a != axis)
     x = jnp.moveaxis(x, axis, -1)
     # Sorting here with its gradient: values from several ranks flow back through one permutation.
-    s, _ = lax.sort((x, lax.broadcasted_iota(np.int32, x.shape, x.ndim - 1)), dimension=-1, is_stable=True, num_keys=1)
+    s, _ = stable_sort(x, x.ndim - 1, False)
     numbers = jnp.sum(~jnp.isnan(s), -1, keepdims=True, dtype=np.int32)
     n = s.shape[-1]
     last = jnp.maximum(numbers - 1, 0).astype(x.dtype) if skip_nan else jnp.asarray(n - 1, x.dtype)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._order import stable_sort
 from ._table import Array, Operand, op
 from .reduce import is_complex, is_float, one_axis, type_name
 
@@ -17,19 +18,6 @@ def _check_order(name: str, x: jax.Array) -> None:
         raise RuntimeError(
             f"{name}: complex numbers have no order; Sort does not support complex dtypes, got {type_name(x.dtype)}"
         )
-
-
-def stable_sort(x: jax.Array, axis: int, descending: bool) -> tuple[jax.Array, jax.Array]:
-    """Sorted values and int64 positions, equal elements in their order; NaN counts as largest."""
-    if x.ndim == 0:
-        return x, jnp.zeros((), np.int64)
-    position = lax.broadcasted_iota(np.int32, x.shape, axis)
-    if descending:  # flipped before and after, so that equal elements keep their order
-        x, position = jnp.flip(x, axis), jnp.flip(position, axis)
-    values, order = lax.sort((x, position), dimension=axis, is_stable=True, num_keys=1)
-    if descending:
-        values, order = jnp.flip(values, axis), jnp.flip(order, axis)
-    return values, order.astype(np.int64)
 
 
 @op(returns=("values", "indices"))

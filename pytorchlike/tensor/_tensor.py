@@ -1510,8 +1510,8 @@ def from_jax(array: Any) -> Tensor:
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory where that is possible; a storage as a vector of its bytes.
 
-    The bytes of a private map of a file (``UntypedStorage.from_file``) are read when they are used. Writes to the tensor
-    stay its own, so that it is an ordinary tensor, not one that looks at its memory each time.
+    The bytes of a private map of a file (``UntypedStorage.from_file``) are read when they are used. Writes to the
+    tensor stay its own, so that it is an ordinary tensor, not one that looks at its memory each time.
     """
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)

@@ -98,7 +98,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         body += [
             "if named: raise Unusual",
             f"if len({varargs.name}) == 1 and {varargs.name}[0].__class__ is not int: "
-            f"{varargs.name} = sizes({varargs.name}[0])",
+            f"{varargs.name} = sizes({varargs.name}[0], trace)",
             f"for _n in {varargs.name}:",
             "    if _n.__class__ is not int: raise Unusual",
         ]
@@ -127,7 +127,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             static.append(n)
         elif p.kind is Sizes:
             if p is not varargs:
-                body.append(f"{n} = sizes({n})")
+                body.append(f"{n} = sizes({n}, trace)")
             static.append(n)
         elif p.kind is Array or p.kind is Operand:
             take = [
@@ -373,17 +373,28 @@ def form(entry: OpDef, inplace: bool = False, switch: bool = False, dunder: bool
 # ---- helpers of the generated code -----------------------------------------------------------------------------
 
 
-def sizes(given: Any) -> tuple[int, ...]:
-    """A tuple of ints out of what callers pass as sizes."""
+def sizes(given: Any, trace: Any = None) -> tuple[int, ...]:
+    """A tuple of ints out of what callers pass as sizes.
+
+    trace: the trace that the caller goes on recording in; Moved is raised if reading a size had it executed.
+    """
     if given.__class__ is int:
         return (given,)
     if isinstance(given, (list, tuple)):
         out = tuple(given)
         for n in out:
             if n.__class__ is not int:
-                return tuple(_integer(n) for n in out)
-        return out
-    return (_integer(given),)
+                out = tuple(_integer(n) for n in out)
+                break
+        else:
+            return out
+    else:
+        out = (_integer(given),)
+    if trace is not None and local.trace is not trace:
+        from ._tensor import Moved
+
+        raise Moved
+    return out
 
 
 def _integer(n: Any) -> int:
@@ -534,6 +545,9 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     static: list[Any] = []
     dynamic: list[Any] = []
     held: dict[str, Any] = {}
+    for p in entry.params:
+        if p.kind is Sizes:  # before the tensors: a size that is one has to be read, which may execute what is pending
+            bound[p.name] = sizes(bound[p.name])
     for k, p in enumerate(entry.params):
         if p.kind is Key:
             continue
@@ -545,7 +559,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
                 raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) has an unsupported type "
                                 f"{type(x).__name__}") from None  # fmt: skip
         elif p.kind is Sizes:
-            static.append(sizes(x))
+            static.append(x)
         elif p.kind is Arrays:
             if x is None and p.optional:
                 static.append(None)
@@ -585,7 +599,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
                         "among them")  # fmt: skip
     op = entry.op_inplace if inplace else entry.op
     if entry.name == "view":
-        bound["input"]._check_view(sizes(bound["size"]))
+        bound["input"]._check_view(bound["size"])
     if entry.precheck is not None:
         plain = {p.name: bound[p.name] for p in entry.params if p.kind in (None, Sizes, Scalar, Scalars)}
         op = _precheck(entry, held, plain, op, entry.op_inplace_safe if inplace else entry.op_safe)

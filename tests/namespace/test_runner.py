@@ -52,7 +52,7 @@ PROGRAM = """
             return torch.full((3,), float(i)), i % 2
 
     def child(rank, base):
-        assert torch.__name__ == "pytorchlike"
+        assert torch.__name__ == "torch" and torch.version.pytorchlike
         print("child", rank + base, flush=True)
 
     def failing(rank):
@@ -186,3 +186,25 @@ def test_missing_names_say_so():
                          (pytorchlike.multiprocessing, "no_such")):  # fmt: skip
         with pytest.raises(AttributeError, match="no_such.*differences.md"):
             getattr(module, name)
+
+
+def test_modules_are_known_under_their_names_in_torch(tmp_path):
+    """Libraries look into ``sys.modules``, for example for ``torch.nn.init``, to replace functions there."""
+    program = write(tmp_path / "program.py", """
+        import importlib.util, pathlib, sys
+        import torch
+        torch.nn
+        assert sys.modules["torch.nn.init"] is torch.nn.init
+        assert sys.modules["torch.nn.modules.activation"] is torch.nn.modules.activation
+        plain = torch.nn.init.xavier_uniform_
+        sys.modules["torch.nn.init"].xavier_uniform_ = lambda tensor, *args: tensor.fill_(3)
+        with torch.no_grad():
+            assert torch.nn.MultiheadAttention(2, 1).in_proj_weight.eq(3).all()
+        empty = pathlib.Path("torchless/empty")
+        empty.mkdir(parents=True)
+        torch.utils.__path__.append("torchless")
+        assert importlib.util.find_spec("torch.utils.empty") is None
+        print("done")
+    """)
+    (result,) = run_all([program], cwd=tmp_path)
+    assert result[:2] == (0, "done\n"), result[2]

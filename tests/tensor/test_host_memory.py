@@ -109,3 +109,21 @@ def test_stated_conditions():
         torch._check_tensor_all_with(KeyError, torch.tensor([True, False]), lambda: "why")
     with pytest.raises(TypeError, match="torch.bool"):
         torch._check_tensor_all(torch.ones(2))
+
+
+@pytest.mark.parametrize("make", [
+    lambda d, n: torch.zeros((2, n)), lambda d, n: torch.full((2, n), 1.0), lambda d, n: d.new_full((2, n), 1.0),
+    lambda d, n: d[:1].expand(2, n) * 1, lambda d, n: d.new_zeros((2, n)), lambda d, n: d.view(3, n)[:2] * 1,
+    lambda d, n: d.reshape(3, n)[:2] + 0, lambda d, n: torch.zeros(2, n), lambda d, n: d.new_empty(2, n),
+])  # fmt: skip
+def test_sizes_may_be_tensors_that_are_yet_to_be_computed(make, tier):
+    tier("interpret")
+    for _ in range(2):
+        w = torch.ones(3, 4, requires_grad=True)
+        n = torch.tensor(5) - 1
+        d = w * 2
+        y = make(d, n)
+        assert y.shape == (2, 4)
+        y[:, :] = d[:2]
+        y.sum().backward()
+        assert w.grad.tolist() == [[2] * 4, [2] * 4, [0] * 4]

@@ -10,7 +10,7 @@ import pytest
 
 PROGRAMS = {
     "timm": """
-        import timm, torch
+        import timm, timm.loss, timm.optim, torch
         model = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=3, img_size=32, depth=1)
         optimizer = timm.optim.create_optimizer_v2(model, opt="adamw", lr=1e-2, weight_decay=0.01)
         x, y = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 0])

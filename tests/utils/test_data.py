@@ -274,3 +274,10 @@ def test_more_errors_of_the_loader():
         loader.batch_size = 3
     with pytest.raises(NotImplementedError, match="pickled"):
         iter(loader).__getstate__()
+
+
+def test_samplers_without_end_draw_as_they_go():
+    sampler = data.RandomSampler(range(5), replacement=True, num_samples=int(1e10))
+    loader = data.DataLoader(torch.arange(5), batch_size=3, sampler=sampler)
+    assert len(sampler) == int(1e10) and next(iter(loader)).shape == (3,)
+    assert len(list(data.RandomSampler(range(5), replacement=True, num_samples=70_000))) == 70_000

@@ -23,7 +23,9 @@ def detector():
     )  # fmt: skip
 
 
-def test_training_and_results():
+@pytest.mark.slow
+def test_training_and_results(tier):
+    tier("fused")  # fewer compilations than one kernel for each operation
     torch.manual_seed(0)
     model = detector()
     images = [torch.rand(3, 32, 48), torch.rand(3, 40, 32)]
@@ -31,7 +33,7 @@ def test_training_and_results():
                {"boxes": torch.tensor([[8.0, 8.0, 24.0, 30.0]]), "labels": torch.tensor([2])}]  # fmt: skip
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
     totals = []
-    for _ in range(6):
+    for _ in range(8):
         losses = model(images, targets)
         total = sum(losses.values())
         optimizer.zero_grad()

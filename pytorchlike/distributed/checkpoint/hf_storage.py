@@ -11,8 +11,8 @@ __all__ = ["HuggingFaceStorageReader", "HuggingFaceStorageWriter"]
 
 def _refuse(name: str) -> NoReturn:
     raise NotImplementedError(
-        f"{name} is not there: use FileSystemReader and FileSystemWriter for sharded state, or safetensors.torch for one "
-        "file of safetensors"
+        f"{name} is not there: use FileSystemReader and FileSystemWriter for sharded state, or safetensors.torch for "
+        "one file of safetensors"
     )
 
 

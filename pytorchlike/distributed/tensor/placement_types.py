@@ -43,7 +43,7 @@ class Shard(Placement):
 
     @staticmethod
     def local_shard_size_and_offset(curr_local_size: int, num_chunks: int, rank: int) -> tuple[int, int]:
-        """The length of the part of member ``rank`` of ``num_chunks``, and where it begins (the end, if it is empty)."""
+        """Length of the part of member ``rank`` of ``num_chunks``, and where it begins (the end, if it is empty)."""
         each = -(-curr_local_size // num_chunks)
         begin = min(each * rank, curr_local_size)
         return min(each, curr_local_size - begin), begin

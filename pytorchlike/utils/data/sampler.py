@@ -65,6 +65,10 @@ class SequentialSampler(Sampler[int]):
         return len(self.data_source)
 
 
+#: How many indices are drawn at once with replacement.
+_PORTION = 1 << 16
+
+
 class RandomSampler(_Seeded):
     """A new permutation at each iteration, or ``num_samples`` draws with ``replacement``.
 
@@ -91,7 +95,10 @@ class RandomSampler(_Seeded):
     def __iter__(self) -> Iterator[int]:
         numbers, n, wanted = self._numbers(), len(self.data_source), self.num_samples
         if self.replacement:
-            yield from numbers.integers(n, size=wanted).tolist()
+            while wanted > 0:  # in portions: loaders without end ask for 1e10 samples
+                portion = min(wanted, _PORTION)
+                yield from numbers.integers(n, size=portion).tolist()
+                wanted -= portion
             return
         while wanted > 0:
             yield from numbers.permutation(n)[:wanted].tolist()
