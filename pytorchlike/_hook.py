@@ -122,7 +122,7 @@ class _Finder(importlib.metadata.DistributionFinder):
             found = importlib.util.find_spec(name)
         except ModuleNotFoundError:
             found = None
-        if found is None or found.loader is None:  # nothing, or a directory without modules
+        if found is None:
             return None
         package = found.submodule_search_locations is not None
         return ModuleSpec(fullname, _Alias(name), origin=found.origin, is_package=package)
