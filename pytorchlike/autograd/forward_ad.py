@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from ..engine import Value, get_mode, local, record, set_mode
 from ..engine.forward import _jvp_op
-from ..engine.grad import _plain, step_info
+from ..engine.grad import DETACH, _plain, step_info
 from ..engine.op import Wide
 from ..engine.scope import Scope, settle
 from ..engine.trace import _VECTORS
 from ..engine.trie import Call
 from ..tensor import Tensor
-from ..tensor._tensor import DETACH, SAME
+from ..tensor._tensor import SAME
 from .nodes import CUSTOM
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]

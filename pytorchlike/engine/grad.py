@@ -213,6 +213,9 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
     return tuple(plan), tuple(outs)
 
 
+#: The same value without its history.
+DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
+
 _ADD = Op("add", lambda static, args: args[0] + args[1], saves=False)
 _ROW = Op("row", lambda static, args: args[0][static], saves=False)
 
@@ -606,6 +609,8 @@ def pulled(call: Call, args: list[Value], cotangents: list[Value | None], source
     numbers = tuple(
         _plain(i.type, getattr(source, _VECTORS[i.type])[i.index]) for i in call.ins if type(i) is Wide
     )  # fmt: skip
+    if not call.op.saves:  # the result does not depend on these, so no second derivative goes through them
+        args = [record(DETACH, (), (v,)) if v.meta.grad else v for v in args]
     op = _vjp_op(call.kernel, call.wrt, tuple(g is not None for g in cotangents), step_info(call, here), batched)
     grads = record(op, (), (*args, *[g for g in cotangents if g is not None]), numbers)
     return grads if type(grads) is tuple else (grads,)

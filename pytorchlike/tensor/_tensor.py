@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
-from ..engine.grad import watch
+from ..engine.grad import DETACH, watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown, home_of
 from ..engine.segment import FREED
@@ -38,7 +38,6 @@ from .storage import (
 from .untyped import UntypedStorage
 
 # Aliases known to the engine: the result is the argument itself.
-DETACH = Op("detach", lambda static, args: args[0], differentiable=False, alias=True, saves=False)
 AS_LEAF = Op("leaf", lambda static, args: args[0], alias=True, leaf=True, saves=False)
 SAME = Op("alias", lambda static, args: args[0], alias=True, saves=False)
 

@@ -123,7 +123,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
                 body.append("if dtype is not None: dtype = to_dtype(dtype)")
             else:
                 if n != "spec":  # made by our own code, hashable already
-                    body.append(f"if {n}.__class__ not in ATOMS: {n} = freeze({n})")
+                    body.append(f"if {n}.__class__ not in ATOMS: {n} = frozen({n}, trace)")
             static.append(n)
         elif p.kind is Sizes:
             if p is not varargs:
@@ -308,7 +308,7 @@ def build(
         "INPLACE": inplace, "in_place": form(entry, True) if switch else None,
         "OP": entry.op_inplace if inplace else entry.op,
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
-        "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "freeze": freeze, "to_dtype": to_dtype,
+        "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
@@ -390,11 +390,23 @@ def sizes(given: Any, trace: Any = None) -> tuple[int, ...]:
             return out
     else:
         out = (_integer(given),)
-    if trace is not None and local.trace is not trace:
+    if trace is not None:
+        _stay(trace)
+    return out
+
+
+def frozen(x: Any, trace: Any) -> Any:
+    """As :func:`freeze`; Moved is raised if reading a tensor had the trace executed."""
+    out = freeze(x)
+    _stay(trace)
+    return out
+
+
+def _stay(trace: Any) -> None:
+    if local.trace is not trace:
         from ._tensor import Moved
 
         raise Moved
-    return out
 
 
 def _integer(n: Any) -> int:
