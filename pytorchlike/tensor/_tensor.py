@@ -254,6 +254,20 @@ class Tensor(_Base, metaclass=_LazyMethods):
             self._value = value
         alias.seen = storage.version
 
+    def _set_base(self, base: Value) -> None:
+        """Replace the value of the whole storage, which is not on the tape, or the tensor's own if it shares none."""
+        alias = self._alias
+        if alias is None:
+            self._set(base)
+            return
+        storage, trace = alias.storage, local.trace
+        old = storage.value
+        slot = _slot_before(trace, old) if old.trace is not trace else None
+        if slot is not None:
+            trace.journal.append((storage, slot))
+        storage.value = base
+        self._count_write(alias)
+
     @staticmethod
     def _count_write(alias: Alias) -> None:
         alias.storage.version += 1

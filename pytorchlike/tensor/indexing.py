@@ -15,6 +15,7 @@ import numpy as np
 
 from ..engine import Value, local, make_value, meta_of
 from ..ops._table import METHODS
+from . import host_writes
 from ._tensor import Tensor, host_tensor
 from .device import place_for
 from .storage import Step
@@ -148,6 +149,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """
     if value.__class__ not in _NUMBERS and not isinstance(value, Tensor):
         value = _value(self, value)
+    if value.__class__ is complex and value.imag and self._value.meta.dtype.kind != "c":
+        raise RuntimeError(f"value cannot be converted to type {self.dtype} without overflow: {value} is not real")
     kind = index.__class__
     if kind is int:
         starts, spec, advanced = (_position(index, 0, self._value.meta.shape),), _INT, None
@@ -158,7 +161,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
             if _is_itself(self, value, starts, spec):
                 return
             value = _beside(self, value)
-        self._setitem_(value, starts, spec)
+        if not host_writes.write(self, starts, spec, value):
+            self._setitem_(value, starts, spec)
         return
     base = self._getitem(starts, spec) if starts or None in spec else self
     if isinstance(value, Tensor):

@@ -1,0 +1,100 @@
+"""Writes to small tensors in host memory, made by NumPy at once.
+
+Programs fill tensors element by element, ``x[i][0][letter] = 1`` or ``batch[i, :n] = row``.  Recorded, each write would
+be a step of the program, and another number of writes another program to compile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import Value, concrete, local
+from ..engine.trie import Call
+from ..ops._table import METHODS
+from ._tensor import Tensor
+from .device import place_for
+
+#: Bytes up to which a copy of the memory costs less than a recorded operation and what becomes of it.
+SMALL = 1 << 18
+#: Steps back to the factory that made a tensor nobody has computed yet.
+NEAR = 64
+_FILLS = {"zeros": 0, "empty": 0, "ones": 1}
+_GETITEM = METHODS["_getitem"]
+
+
+def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
+    """``t[…] = value``, with the index taken to pieces as for ``_getitem``; False if that has to be recorded.
+
+    value: a number or a tensor.  Bad ones are left to the operation, which tells what is wrong with them.
+    """
+    alias = t._alias
+    if alias is None:
+        base, chain = t._value, ()
+    elif alias.storage.host is None and alias.leaf is None and not alias.detached:
+        base, chain = alias.storage.value, alias.chain
+    else:
+        return False
+    meta = base.meta
+    if meta.guarded or meta.size * meta.dtype.itemsize > SMALL or meta.place is not place_for("cpu"):
+        return False
+    trace = local.trace
+    if trace.nested or local.scopes or local.transforms:
+        return False
+    if isinstance(value, Tensor):
+        value = _host_value(value)
+        if value is None:
+            return False
+    elif value.__class__ is float and meta.dtype.kind in "iu" and not abs(value) < 2**31:
+        return False
+    if base.data.__class__ is np.ndarray:
+        data = base.data.copy()
+    else:
+        fill = _filled(base)
+        if fill is None:
+            return False
+        data = np.full(meta.shape, fill, meta.dtype)
+    view = data
+    for step in chain:
+        if step.entry.op_put is None:
+            return False
+        view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+    view = _GETITEM.fn(**_GETITEM.bind((len(starts), spec), (view, *starts)))
+    if not np.may_share_memory(view, data):
+        return False
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            view[...] = value
+    except (OverflowError, TypeError, ValueError):
+        return False
+    t._set_base(concrete(data, meta.place))
+    return True
+
+
+def _host_value(given: Tensor) -> np.ndarray | None:
+    """The array of a tensor that has been on the host all the time and is not on the tape."""
+    value = given._get()
+    data = value.data
+    if data.__class__ is not np.ndarray or value.meta.guarded or data.dtype.kind == "c":
+        return None
+    return data
+
+
+def _filled(base: Value) -> int | None:
+    """What a tensor that is still to be made is filled with, if a factory makes it."""
+    trace = local.trace
+    if base.trace is not trace:
+        return None
+    state = trace.state
+    for _ in range(NEAR):
+        parent = state.parent
+        if parent is None:
+            return None
+        if parent.n <= base.slot:
+            entry = state.entry
+            if entry.__class__ is Call and entry.first == base.slot and entry.op.info is not None:
+                return _FILLS.get(getattr(entry.op.info, "name", None))  # type: ignore[arg-type]
+            return None
+        state = parent
+    return None
