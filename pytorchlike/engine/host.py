@@ -86,5 +86,6 @@ def take_over() -> None:
     trace._Local.evaluator = trace.local.evaluator = _Strict
     evaluators._forward.clear()
     trace._roots.clear()
+    trace._models.clear()
     trace.local.trace = trace.Trace(trace.mode_of())
     trace.local.checks.clear()

@@ -367,6 +367,19 @@ def test_forked_workers_compute():
         np.testing.assert_allclose(got.numpy(), here.numpy(), rtol=2e-5, atol=1e-5, err_msg=name)
 
 
+def test_kernels_of_the_main_process_are_not_used_in_forked_workers(tier):
+    """They would wait for ever for threads that were not forked."""
+    tier("ops")
+
+    def make(i):
+        return F.conv1d(torch.arange(4000.0)[None, None], torch.ones(8, 1, 80) / 80, stride=2)
+
+    here = make(0)
+    assert here.shape == (1, 8, 1961) and float(here[0, 0, 0]) == 39.5
+    (there,) = DataLoader(Numbers(make, 1), batch_size=None, num_workers=1, timeout=20)
+    np.testing.assert_allclose(there.numpy(), here.numpy(), rtol=1e-5)
+
+
 def test_what_forked_workers_cannot_do_is_said():
     cases = (lambda i: torch.linalg.eigvals(torch.eye(2)), NotImplementedError, "primitive eig .*forkserver"), (
         lambda i: torch.tensor([1.0, 2.0])[torch.tensor(5)], IndexError, "out of (range|bounds)"), (
