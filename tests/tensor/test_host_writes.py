@@ -1,4 +1,4 @@
-"""Element-wise filling of small tensors is done by NumPy at once: the same results as recorded, and nothing recorded."""
+"""Filling small tensors element by element is done by NumPy at once: the same results, and nothing recorded."""
 
 import numpy as np
 import pytest
