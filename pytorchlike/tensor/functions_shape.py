@@ -24,9 +24,11 @@ def _ints(x: Any) -> tuple[int, ...]:
 
 def _part(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """``input[start : start + length]`` along ``dim``, as a view."""
+    if length.__class__ is not int:
+        length = length.__index__()
     if length == input._value.meta.shape[dim]:
         return input._getitem((), ())
-    return input._getitem((start,), (*_WHOLE * dim, (length, 1)))
+    return input._getitem((start.__index__(),), (*_WHOLE * dim, (length, 1)))
 
 
 # --------------------------------------------------------------------------------------------------- as another tensor

@@ -114,6 +114,7 @@ def test_stated_conditions():
 @pytest.mark.parametrize("make", [
     lambda d, n: torch.zeros((2, n)), lambda d, n: torch.full((2, n), 1.0), lambda d, n: d.new_full((2, n), 1.0),
     lambda d, n: d[:1].expand(2, n) * 1, lambda d, n: d.new_zeros((2, n)), lambda d, n: d.view(3, n)[:2] * 1,
+    lambda d, n: d.narrow(0, 0, n // 2) * 1, lambda d, n: d.split(n // 2)[0] + 0, lambda d, n: d[: n // 2] + 0,
     lambda d, n: d.reshape(3, n)[:2] + 0, lambda d, n: torch.zeros(2, n), lambda d, n: d.new_empty(2, n),
 ])  # fmt: skip
 def test_sizes_may_be_tensors_that_are_yet_to_be_computed(make, tier):
