@@ -316,7 +316,7 @@ def _prune(keep: State) -> None:
     while stack:
         s = stack.pop()
         # a pruned state keeps no children, so that traces recorded on it by other threads stay valid
-        s.next = {k: c for k, c in s.next.items() if type(c) is State and c in kept}
+        s.next = type(s.next)({k: c for k, c in s.next.items() if type(c) is State and c in kept})
         stack.extend(s.following())
     _n_states = len(kept)
 
