@@ -31,7 +31,7 @@ def main(args: list[str]) -> int:
         print(f"pytorchlike {pytorchlike} (follows PyTorch {torch})")
         return 0
     if first == "check":
-        from ._check import check_files
+        from ._names_used import check_files
 
         return check_files(args[1:])
     from . import _run

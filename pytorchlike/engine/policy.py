@@ -40,6 +40,9 @@ COMPILATION = 0.008
 
 _kernels: dict[Any, int] = {}
 
+#: By operation, the values that each of its numbers has had so far, see ``trace``.
+variety: dict[tuple, list[set]] = {}
+
 
 def interprets(kind: Any, place: Any, size: int) -> bool:
     """Whether a kernel met for the first time is left to NumPy.
@@ -245,4 +248,5 @@ def reset() -> None:
     _built = _reused = 0
     _kernels.clear()
     _families.clear()
+    variety.clear()
     causes.reset()

@@ -225,20 +225,18 @@ class Trace:
         return v
 
 
-_variety: dict[tuple, list[set]] = {}
-
-
 def _varied(op: Op, static: Any, numbers: list[int], exact: tuple) -> frozenset[int]:
     """Which numbers of an operation have had so many values, wherever it was recorded, that another is likely.
 
     Graphs that differ at every step never come back to a place of the trie, but their kernels should be the same.
     """
     key = (op, static, tuple(numbers))
-    seen = _variety.get(key)
+    variety = policy.variety
+    seen = variety.get(key)
     if seen is None:
-        if len(_variety) > 20_000:
-            _variety.clear()
-        seen = _variety[key] = [set() for _ in numbers]
+        if len(variety) > 20_000:
+            variety.clear()
+        seen = variety[key] = [set() for _ in numbers]
     wide = []
     for k, values, e in zip(numbers, seen, exact, strict=True):
         if len(values) < 6:
