@@ -34,3 +34,13 @@ def tier():
     yield switch
     flush("a test ends")
     config.tier = before
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """Nothing has been recorded so far: which numbers are constants of a program does not depend on other tests."""
+    from pytorchlike.engine import flush, trace
+
+    flush("a test begins anew")
+    monkeypatch.setattr(trace, "_roots", {})
+    trace.local.trace = trace.Trace(trace.local.trace.mode)

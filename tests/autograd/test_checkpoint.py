@@ -38,7 +38,7 @@ def gradients(around, read=False):
 
 
 @pytest.mark.parametrize("read", [False, True])
-def test_same_bits(read):
+def test_same_bits(read, untouched):
     """Results in nested structures, random masks; also when a read cuts the region into programs of another kind."""
     plain, after = gradients(lambda f, *a: f(*a), read)
     again, after_again = gradients(lambda f, *a: checkpoint(f, *a, use_reentrant=False), read)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import pytest
 
 import pytorchlike as torch
-from pytorchlike.engine import causes, fused, policy, stats, trace
+from pytorchlike.engine import causes, fused, stats
 
 HERE = os.path.basename(__file__)
 
@@ -20,13 +20,10 @@ def line() -> int:
 
 
 @pytest.fixture
-def whole(tier, monkeypatch):
+def whole(tier, monkeypatch, untouched):
     """Whole traces are compiled, whatever the policy would say, and none has been so far."""
     tier("fused")
     monkeypatch.setattr(fused, "_pieces", OrderedDict())
-    monkeypatch.setattr(trace, "_roots", {})
-    monkeypatch.setattr(policy, "variety", {})
-    trace.local.trace = trace.Trace(trace.local.trace.mode)
 
 
 def last_cause(*calls):
