@@ -45,7 +45,8 @@ def number_as(name: str, value, dtype):
         if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
             raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow: {value}")
         value = int(value)
-    return jnp.asarray(value).astype(dtype)
+    with np.errstate(over="ignore"):  # 1e6 is inf in float16
+        return jnp.asarray(value).astype(dtype)
 
 
 @op(method=False, saves=False)
