@@ -132,9 +132,9 @@ class Trace:
             at.cut = True
             return _restart(self, op, static, ins, "too many pending operations")
         values = self.values
-        metas = tuple([values[i].meta for i in ins if type(i) is int])
+        taken = [i for i in ins if type(i) is int]
+        metas = tuple([values[i].meta for i in taken])
         if not op.inplace and not op.alias and not self.nested:
-            taken = [i for i in ins if type(i) is int]
             if any(m.grad == LEAF and values[i].trace is self for i, m in zip(taken, metas, strict=True)):
                 # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
                 # the first time and every time only if what made the leaf is not part of it.

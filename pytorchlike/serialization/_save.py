@@ -17,6 +17,7 @@ import numpy as np
 from ..tensor import Size, Tensor
 from ..tensor import dtype as _dtypes
 from ..tensor.device import device
+from ..tensor.storage import through_array
 from ..tensor.untyped import UntypedStorage
 from . import _rebuild
 from ._atomic import replacing
@@ -119,9 +120,8 @@ def place_of(t: Tensor) -> _Place:
     # Views run on memory that is never touched: only addresses and strides are looked at. NumPy's types stand in
     # for those of ml_dtypes, on which some of its stride functions fail.
     stand_in = root_dtype if root_dtype.isbuiltin == 1 else np.dtype(f"u{root_dtype.itemsize}")
-    dummy = view = np.empty(root_shape, stand_in)
-    for step in alias.chain:
-        view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+    dummy = np.empty(root_shape, stand_in)
+    view = through_array(dummy, alias.chain)
     size = dtype.itemsize
     shown = (
         not any(step.entry.name == "conj" for step in alias.chain)  # which shows other values than the memory has

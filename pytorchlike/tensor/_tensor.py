@@ -32,6 +32,7 @@ from .storage import (
     layout,
     strides_of,
     through,
+    through_array,
     view_strides,
     write_through,
 )
@@ -194,10 +195,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return value
 
     def _host_view(self, depth: int | None = None) -> np.ndarray:
-        view = self._alias.storage.host
-        for step in self._alias.chain[:depth]:
-            view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
-        return view
+        return through_array(self._alias.storage.host, self._alias.chain[:depth])
 
     def _shared(self) -> Alias:
         """The tensor's alias, made if it had its value to itself."""
@@ -213,12 +211,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """Replace the value: the tensor's own, or the part of the storage that it shows."""
         alias = self._alias
         if alias is None:
-            old = self._value
-            trace = local.trace
-            if old.trace is not trace:
-                slot = _slot_before(trace, old)
-                if slot is not None:
-                    trace.journal.append((self, slot))
+            _note_write(self, self._value)
             self._bumps += 1
             self._value = value
             return
@@ -241,10 +234,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             base = value
         if behind:
             base = _straightened(_plain(base), old)
-        trace = local.trace
-        slot = _slot_before(trace, old) if old.trace is not trace else None
-        if slot is not None:
-            trace.journal.append((storage, slot))
+        _note_write(storage, old)
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached else base
         self._count_write(alias)
@@ -260,11 +250,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if alias is None:
             self._set(base)
             return
-        storage, trace = alias.storage, local.trace
-        old = storage.value
-        slot = _slot_before(trace, old) if old.trace is not trace else None
-        if slot is not None:
-            trace.journal.append((storage, slot))
+        storage = alias.storage
+        _note_write(storage, storage.value)
         storage.value = base
         self._count_write(alias)
 
@@ -318,9 +305,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
         base = alias.storage.value
         if base.data is None or not alias.chain or base.meta.place != place_for("cpu") or local.trace.nested:
             return None
-        view = np.asarray(read(base))
-        for step in alias.chain:
-            view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+        view = through_array(np.asarray(read(base)), alias.chain)
         return view
 
     # ---- what it is --------------------------------------------------------------------------------------------
@@ -1135,6 +1120,15 @@ def _device_of(place: Any) -> device:
     if hasattr(place, "device_set"):
         place = min(place.device_set, key=lambda d: d.id)
     return from_jax_device(place)
+
+
+def _note_write(owner: Any, old: Value) -> None:
+    """Have the pending trace remember what ``owner`` held before it is replaced, if need be, to undo a failure."""
+    trace = local.trace
+    if old.trace is not trace:
+        slot = _slot_before(trace, old)
+        if slot is not None:
+            trace.journal.append((owner, slot))
 
 
 def _slot_before(trace: Any, old: Value) -> int | None:

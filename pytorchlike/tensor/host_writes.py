@@ -15,6 +15,7 @@ from ..engine.trie import Call
 from ..ops._table import METHODS
 from ._tensor import Tensor
 from .device import place_for
+from .storage import through_array
 
 #: Bytes up to which a copy of the memory costs less than a recorded operation and what becomes of it.
 SMALL = 1 << 18
@@ -55,11 +56,9 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
         if fill is None:
             return False
         data = np.full(meta.shape, fill, meta.dtype)
-    view = data
-    for step in chain:
-        if step.entry.op_put is None:
-            return False
-        view = step.entry.fn(**step.entry.bind(step.static, (view, *step.numbers)))
+    if any(step.entry.op_put is None for step in chain):
+        return False
+    view = through_array(data, chain)
     view = _GETITEM.fn(**_GETITEM.bind((len(starts), spec), (view, *starts)))
     if not np.may_share_memory(view, data):
         return False

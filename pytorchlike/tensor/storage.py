@@ -69,6 +69,13 @@ def through(value: Value, chain: tuple[Step, ...]) -> Value:
     return value
 
 
+def through_array(array: np.ndarray, chain: tuple[Step, ...]) -> np.ndarray:
+    """The view of a NumPy array that a chain of views shows."""
+    for step in chain:
+        array = step.entry.fn(**step.entry.bind(step.static, (array, *step.numbers)))
+    return array
+
+
 def apply_view(step: Step, value: Value) -> Value:
     return record(step.entry.op, step.static, (value, *step.numbers))
 

@@ -79,6 +79,15 @@ class TwoMLPHead(nn.Module):
         return F.relu(self.fc7(F.relu(self.fc6(x.flatten(1)))))
 
 
+def init_convolutions(module: nn.Module) -> None:
+    """The weights that convolutions of heads begin with."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
 class FastRCNNConvFCHead(nn.Sequential):
     """Convolutions, then linear layers."""
 
@@ -97,11 +106,7 @@ class FastRCNNConvFCHead(nn.Sequential):
             blocks += [nn.Linear(channels, out), nn.ReLU(inplace=True)]
             channels = out
         super().__init__(*blocks)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        init_convolutions(self)
 
 
 class FastRCNNPredictor(nn.Module):

@@ -12,7 +12,7 @@ from pytorchlike import Tensor, nn
 
 from ...ops.misc import Conv2dNormActivation
 from ...ops.roi import MultiScaleRoIAlign
-from .faster_rcnn import FasterRCNN, detector, resnet50_pyramid, second_heads
+from .faster_rcnn import FasterRCNN, detector, init_convolutions, resnet50_pyramid, second_heads
 
 __all__ = ["MaskRCNN", "MaskRCNN_ResNet50_FPN_V2_Weights", "MaskRCNN_ResNet50_FPN_Weights", "maskrcnn_resnet50_fpn",
            "maskrcnn_resnet50_fpn_v2"]  # fmt: skip
@@ -29,11 +29,7 @@ class MaskRCNNHeads(nn.Sequential):
             blocks.append(Conv2dNormActivation(in_channels, out, dilation=dilation, norm_layer=norm_layer))
             in_channels = out
         super().__init__(*blocks)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        init_convolutions(self)
 
 
 class MaskRCNNPredictor(nn.Sequential):
