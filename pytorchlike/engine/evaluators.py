@@ -140,8 +140,12 @@ class OpByOp(Evaluator):
         """Whether a kernel that was not met so far is to be interpreted; ``sizes``: of its largest array."""
         return policy.interprets((op, kind), place, sizes)
 
+    def whole(self, call: Call) -> bool:
+        """Whether a reverse pass over an executed trace is to be one kernel."""
+        return self.compiles and policy.whole(call.op.info, call.place)
+
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
-        if call.op.walk is not None:
+        if call.op.walk is not None and not self.whole(call):
             return call.op.walk(arrays, self), ()
         run = call.run
         if run is None:
@@ -151,7 +155,9 @@ class OpByOp(Evaluator):
                 return compile_at(call.kernel.evaluate, call.place, (self._specs(call),))
 
             def interpreted() -> Any:
-                if self.interprets(call.op, "forward", call.place, _largest(call.metas, call.outs)):
+                if call.op.walk is None and self.interprets(
+                    call.op, "forward", call.place, _largest(call.metas, call.outs)
+                ):
                     return self._interpreted(None, (), compile, lambda: jaxpr_of(call.kernel, shapes),
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None

@@ -345,6 +345,12 @@ class _Pass:
 
     def region(self, where: Any, cotangents: dict[int, Value]) -> None:
         """Go through the trace or a segment from its end, stopping for watches."""
+        if type(where) is Segment and self.targets is None and not (
+            self.create or where.freed or where.watched or self.wanted or self.batch is not None
+            or inspector is not None or _stepwise()
+        ):  # fmt: skip
+            self._segment(where, cotangents)
+            return
         ran: set[Watch] = set()
         inner = tuple(s for w, s in self.wanted if w is where)
         n, values, targets = 0, None, None
@@ -400,6 +406,59 @@ class _Pass:
                     where, n = self._go_on_after_execution(where, values), 0
             for s, c in self.regions.pop(where, {}).items():
                 self._join(cotangents, s, c)
+
+    def _segment(self, where: Segment, cotangents: dict[int, Value]) -> None:
+        """Go through a whole segment that nobody wants to look into, adding to what has come elsewhere before."""
+        graph = where.graph
+        roots = tuple(sorted(cotangents))
+        found = graph.cache.get(roots)
+        if found is None:
+            found = graph.cache[roots] = plan_reverse(graph, set(), roots, None, 0, ())
+        plan, outs = found
+        if not self.retain:
+            self.free.append((where, plan))
+        targets: list = []
+        onto, before = [], []
+        for k, s in enumerate(outs):
+            v = where.inputs.get(s)
+            spot, name = (where.leaves.get(s), 0) if v is None else self.point(v)
+            if type(spot) is Leaf:
+                into, name = self.leaves, spot
+            elif type(spot) in (Segment, Trace):
+                into = self.regions.setdefault(spot, {})
+            else:
+                into = {}
+            old = into.get(name)
+            if old is not None and not any(name == n and into is t for t, n in targets):
+                onto.append(k)
+                before.append(old)
+            targets.append((into, name))
+        reverse = self._reverse_of(graph, plan, roots, outs, tuple(onto))
+        got = self._record_segment(where, reverse, cotangents, before)
+        taken = set(onto)
+        for k, ((into, name), c) in enumerate(zip(targets, got, strict=True)):
+            old = None if k in taken else into.get(name)
+            into[name] = c if old is None else self.plus(old, c)
+
+    @staticmethod
+    def _reverse_of(graph: Graph, plan: tuple, roots: tuple, outs: tuple, onto: tuple = ()) -> SegmentReverse:
+        key = (plan, roots, outs, onto)
+        found = graph.cache.get(key)
+        if found is None:
+            found = graph.cache[key] = SegmentReverse(graph, plan, roots, outs, onto)
+        return found
+
+    def _record_segment(self, where: Segment, reverse: SegmentReverse, first: dict[int, Value], more: list) -> tuple:
+        """The cotangents that come out of a reverse pass over a segment, recorded as one operation."""
+        args = (*[self._saved(where, s) for s in reverse.needs], *[first[r] for r in reverse.roots], *more)
+        trace = local.trace
+        slots = trace.slots
+        new = [v for v in dict.fromkeys(args) if v.data is not None and v not in slots]
+        if len(new) > 1:
+            trace.enter_all(new)
+        numbers = tuple([_plain(w.type, where.numbers[w]) for w in reverse.wides])
+        got = record(reverse.op, (), args, numbers)
+        return got if type(got) is tuple else (got,)
 
     def _ends(self, where: Any, graph: Graph, values: Any, s: int, c: Value) -> bool:
         """Whether a cotangent has arrived where this region begins; it is handed on then."""
@@ -553,17 +612,8 @@ class _Pass:
         if not self.retain:
             self.free.append((where, plan))
         roots = tuple(sorted(first))
-        cache = graph.cache
-        key = (plan, roots, outs)
-        reverse = cache.get(key)
-        if reverse is None:
-            reverse = cache[key] = SegmentReverse(graph, plan, roots, outs)
-        args = tuple(self._saved(where, s) for s in reverse.needs) + tuple(first[r] for r in roots)
-        numbers = tuple(where.numbers[w] for w in reverse.wides)
-        got = record(
-            reverse.op, (), args, tuple(_plain(w.type, n) for w, n in zip(reverse.wides, numbers, strict=True))
-        )
-        return dict(zip(outs, got if type(got) is tuple else (got,), strict=True))
+        reverse = self._reverse_of(graph, plan, roots, outs)
+        return dict(zip(outs, self._record_segment(where, reverse, first, []), strict=True))
 
     def _saved(self, where: Segment, slot: int) -> Value:
         found = where.inputs.get(slot)

@@ -63,11 +63,13 @@ class Op:
     alias: result is the input itself (``detach``).
     leaf: an alias that is a fresh leaf, or, with ``inplace``, results that are leaves where what they replace is one.
     heavy: worth beginning a new piece at (products, convolutions), see ``regions``.
+    joins: takes a sequence of values, and so often begins what follows, see ``policy.ends``.
     walk: evaluates it through an evaluator, for operations made of recorded calls.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     """
 
-    __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "walk", "info", "vjps")
+    __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
+                 "vjps")  # fmt: skip
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class Op:
         leaf: bool = False,
         inplace: int = 0,
         heavy: bool = False,
+        joins: bool = False,
         info: Any = None,
         walk: Any = None,
     ) -> None:
@@ -91,7 +94,7 @@ class Op:
             leaf,
             inplace,
         )
-        self.heavy = heavy
+        self.heavy, self.joins = heavy, joins
         self.info = info
         self.walk = walk
         self.vjps: dict = {}

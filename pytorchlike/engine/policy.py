@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from . import causes
 from .config import config
+from .meta import LEAF
 from .trie import Call, Reverse, State
 
 #: Fused programs compiled, and how many of them were used again.
@@ -24,6 +25,11 @@ VERSIONS = 4
 KNOWN = 256
 #: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
 LONG = 300
+
+#: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
+PIECE = 12
+#: A piece is compiled when it has been executed so often that it is this many calls in all; its reverse too.
+WORTH = 1500
 
 #: An operation is interpreted for new shapes when so many kernels of it exist already.
 SHAPES = 4
@@ -72,6 +78,18 @@ def varies(op: Any, place: Any) -> bool:
     return count > 2 * SHAPES
 
 
+def whole(reverse: Any, place: Any) -> bool:
+    """Whether a reverse pass over an executed trace, which is part of one run operation by operation, is compiled."""
+    if config.tier == "interpret" or (config.tier == "ops"):
+        return False
+    reverse.met += 1
+    return _worth(reverse.met, len(reverse.plan))
+
+
+def _worth(met: int, calls: int) -> bool:
+    return met > HOT and met * calls > WORTH
+
+
 def choose(state: State, reason: str) -> str:
     """'fused' or 'ops' for a trace without a program."""
     if config.tier in ("fused", "ops"):
@@ -84,13 +102,65 @@ def choose(state: State, reason: str) -> str:
     if met.seen == 1 and profile.repetitive:
         return "ops"
     if not state.programs:
-        if profile.grows or (profile.small and family.varies(met)):
+        if state.content & UNEVEN:
+            return "ops"
+        if state.content:
+            return "fused" if _worth(met.seen, profile.calls) else "ops"
+        varies = profile.small and family.varies(met)
+        if varies and len(family.structures) >= 3:
+            divide(state)
+        if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
         if profile.long and met.seen == 1:
             return "ops"
     if _built - _reused >= PATIENCE + _reused and met.seen < HOT:
         return "ops"
     return "fused"
+
+
+#: Whether any graphs are executed piece by piece.
+dividing = False
+#: What a piece has in it: an operation at which pieces begin, and one whose shapes change all the time.
+HEAVY, UNEVEN = 1, 2
+#: By operation and line, the shapes that it has had there.
+_lines: dict[tuple, set] = {}
+
+
+def divide(state: State) -> None:
+    """Have graphs like this one executed piece by piece from now on.
+
+    Trees and loops of unknown length never come again, but they are made of the same pieces: a trace that ends where
+    the next one begins is found again, and runs as one program, forward and backward.
+    """
+    global dividing
+    dividing = True
+    for e in state.entries():
+        if type(e) is Call and e.op.heavy:
+            e.model.divides = True
+
+
+def content(op: Any, static: Any, metas: tuple, model: Call | None, location: tuple) -> int:
+    """What a call adds to the piece that it is recorded in."""
+    if len(_lines) > 20_000:
+        _lines.clear()
+    key = (op, static, location, *[m for m in metas if m.grad == LEAF])
+    seen = _lines.get(key)
+    if seen is None:
+        seen = _lines[key] = set()
+    if len(seen) <= SHAPES:
+        seen.add(metas)
+        if len(seen) <= SHAPES:
+            return HEAVY if model is not None and model.divides else 0
+    return UNEVEN
+
+
+def ends(at: State, op: Any, adds: int, pending: bool) -> bool:
+    """Whether a piece ends before a call that adds this; ``pending``: whether the call rests on something in it."""
+    if at.content & UNEVEN:
+        return adds == HEAVY or (op.joins and not adds)
+    if at.content & HEAVY:
+        return adds == UNEVEN or (at.depth >= PIECE and (adds == HEAVY or op.joins or not pending))
+    return False
 
 
 def ran(state: State, seconds: float) -> bool:
@@ -101,7 +171,7 @@ def ran(state: State, seconds: float) -> bool:
     met = profile.met
     if met.seen > 1:  # the first time much is prepared
         met.spent += seconds
-    return met.seen == 1 and profile.family.dynamic
+    return met.seen == 1 and profile.family.dynamic and not state.cut
 
 
 class Met:
@@ -244,8 +314,10 @@ def used_again(program: Any) -> None:
 
 def reset() -> None:
     """Forget what was seen: the next traces are judged as in a new process."""
-    global _built, _reused
+    global _built, _reused, dividing
     _built = _reused = 0
+    dividing = False
+    _lines.clear()
     _kernels.clear()
     _families.clear()
     variety.clear()

@@ -102,12 +102,14 @@ def is_freed(graph: Graph, slot: int) -> bool:
 class SegmentReverse:
     """A reverse pass over a segment, as an operation: saved arrays, numbers and cotangents in, cotangents out.
 
-    metas: of the slots whose cotangents come out.
+    metas: of the slots whose cotangents come out.  onto: positions among ``outs`` where more has come before, to which
+    the cotangent is added: the last arguments.  met: how often it was executed by itself.
     """
 
-    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas")
+    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met")
 
-    def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...]) -> None:
+    def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...],
+                 onto: tuple[int, ...] = ()) -> None:  # fmt: skip
         needs: dict[int, None] = {}
         wides: dict[tuple, Wide] = {}
         for call in plan:
@@ -116,8 +118,9 @@ class SegmentReverse:
                 if type(i) is Wide:
                     wides[(i.type, i.index)] = i
         self.plan, self.needs, self.wides = plan, tuple(needs), tuple(wides.values())
-        self.roots, self.outs = roots, outs
+        self.roots, self.outs, self.onto = roots, outs, onto
         self.metas = tuple([graph.metas[s] for s in outs])
+        self.met = 0
         self.op = Op("backward", self._fused, walk=self.walk, info=self)
 
     def _fused(self, static: Any, args: tuple) -> tuple:
@@ -127,11 +130,11 @@ class SegmentReverse:
 
     def walk(self, args: tuple, how: Any) -> tuple:
         n, m = len(self.needs), len(self.roots)
+        more = n + m + len(self.onto)
         env = dict(zip(self.needs, args, strict=False))
         cotangents = dict(zip(self.roots, args[n : n + m], strict=True))
         lifted = {
-            (w.type, w.index): a.array if type(a) is Lifted else a
-            for w, a in zip(self.wides, args[n + m :], strict=True)
+            (w.type, w.index): a.array if type(a) is Lifted else a for w, a in zip(self.wides, args[more:], strict=True)
         }
 
         def pull(call: Call, given: tuple) -> tuple:
@@ -149,4 +152,7 @@ class SegmentReverse:
             return how.vjp(call, tuple(arrays), given)
 
         walk(self.plan, cotangents, frozenset(self.outs), pull, how.add)
-        return tuple(cotangents[s] for s in self.outs)
+        found = [cotangents[s] for s in self.outs]
+        for k, before in zip(self.onto, args[n + m : more], strict=True):
+            found[k] = how.add(before, found[k])
+        return tuple(found)

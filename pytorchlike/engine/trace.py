@@ -40,6 +40,8 @@ class Trace:
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
+    #: whether calls are evaluated when they are made, see ``host``
+    at_once = False
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
@@ -95,6 +97,17 @@ class Trace:
         self.slots.update(zip(values, range(n, n + len(values)), strict=True))
         self.values += values
 
+    def leave(self) -> None:
+        """Take out the inputs that came last: what was to use them will not be recorded here."""
+        state = self.state
+        while type(state.entry) is Input or (type(state.entry) is tuple and state.entry):
+            state = state.parent  # type: ignore[assignment]
+        if state.n < len(self.values) and type(self.values) is list:
+            for value in self.values[state.n :]:
+                del self.slots[value]
+            del self.values[state.n :]
+            self.state = state
+
     def number(self, kind: type, value: Any) -> Wide:
         """Make a Python number a run-time input."""
         vector = getattr(self, _VECTORS[kind])
@@ -147,6 +160,13 @@ class Trace:
         ]  # fmt: skip
         kind = (op, static, mode, metas, *pattern)
         model = _models.get(kind)
+        content = 0
+        if policy.dividing and not self.nested:
+            pending = any(values[i].trace is self for i in taken)
+            content = policy.content(op, static, metas, model, errors.user_location())
+            if policy.ends(at, op, content, pending):
+                at.cut = True
+                return _restart(self, op, static, ins, "graphs of this kind are executed piece by piece")
         if model is None:
             call = _models[kind] = self._first(op, static, ins, metas)
             while len(_models) > config.max_kernels:
@@ -157,6 +177,7 @@ class Trace:
         whole = place if at.place is None or at.place == place else _mixed(at.place, place)
         state = _grow(at, key, call, outs[0] if len(outs) == 1 else outs, n + len(outs),
                       sum(m.nbytes for m in outs), whole)  # fmt: skip
+        state.content |= content
         state.counts = (len(self.ints), len(self.floats), len(self.complexes))
         if numbers and not any(type(i) is Wide for i in ins):
             at.next[asked] = state
@@ -252,13 +273,14 @@ class _Local(threading.local):
     trace: the pending trace.   checks: the data checks not yet looked at.   scopes: who looks at what is recorded,
     innermost last, see ``scope``.
     transforms: names of the function transformations whose function is running, outermost first.
-    evaluator: runs everything, call by call, instead of XLA's programs, see ``host``; or None.
+    evaluator: runs everything, call by call, instead of XLA's programs, see ``host``; or None.   kind: of its traces.
     """
 
     evaluator: Any = None
+    kind: type[Trace] = Trace
 
     def __init__(self) -> None:
-        self.trace = Trace(mode_of())
+        self.trace = self.kind(mode_of())
         self.checks: list = []
         self.scopes: list = []
         self.transforms: list[str] = []
@@ -405,8 +427,8 @@ def default_place() -> Any:
     return _cpu
 
 
-def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, ...]:
-    """Metas of the outputs; raises what the operation's body raises for such inputs."""
+def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode, traced: bool = False) -> tuple[Meta, ...]:
+    """Metas of the outputs; raises what the operation's body raises for such inputs.  traced: its jaxpr is wanted."""
     key = (kernel, metas, place)
     found = _specs.get(key)
     if found is not None:
@@ -428,7 +450,7 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode) -> tuple[Meta, .
                 k += 1
             elif type(item) is tuple and item[0] is Lifted:
                 specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
-        if policy.varies(op, place):  # the jaxpr is wanted for NumPy, and makes the shapes known more quickly
+        if traced or policy.varies(op, place):  # the jaxpr is wanted for NumPy, and makes the shapes known more quickly
             from .interpret import jaxpr_of
 
             _, (outs, _) = jaxpr_of(kernel, tuple([(m.shape, m.dtype) for m in metas]))
@@ -468,6 +490,7 @@ def _restart(
 ) -> tuple[Trace, State]:
     """Execute what is pending, then find the call's state in a fresh trace."""
     held = [trace.values[i] if type(i) is int else i for i in ins]
+    trace.leave()
     flush(why)
     fresh = local.trace
     again = tuple(
@@ -545,7 +568,7 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
         trace = local.trace  # a scope may have read a value
         if len(trace.values) == 1:
             return
-    fresh = Trace(trace.mode)
+    fresh = local.kind(trace.mode)
     local.trace = fresh
     stats.flushes += 1
     if stats.observers:

@@ -20,7 +20,7 @@ class Call:
     """
 
     __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
-                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model")  # fmt: skip
+                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
                  location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
@@ -38,6 +38,8 @@ class Call:
         self.pulls: Any = None
         #: the first call of its kind, which shares what does not depend on slots
         self.model = self
+        #: of models: whether graphs that never come again are executed piece by piece at such calls
+        self.divides = False
 
     def again(self, ins: tuple, first: int, mode: Mode, location: tuple[str, int]) -> Call:
         """Another call of the same kind: the same operation on arguments with the same metas."""
@@ -143,11 +145,13 @@ class State:
     meta: of the result when the entry has one, else a tuple of metas.
     counts: numbers of the trace that are run-time inputs (ints, floats, complexes).
     n: number of slots used so far.  programs: executables of the trace that ends here, by live slots.
+    endings: which slots were live, by the handles' reference counts.
     profile: what ``policy`` saw in it.
+    cut: whether what is not known to follow begins another trace.  content: of what ``policy`` divides by.
     """
 
-    __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "history", "stamp",
-                 "cut", "graph_", "key", "profile", "counts")  # fmt: skip
+    __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "endings", "history",
+                 "stamp", "cut", "content", "graph_", "key", "profile", "counts")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
         plain = parent is not None and entry.__class__ is not Mode and parent.next.__class__ is dict
@@ -156,9 +160,11 @@ class State:
             parent, key, entry, meta, n, nbytes, place)  # fmt: skip
         self.depth = 0 if parent is None else parent.depth + 1
         self.programs: dict | None = None
+        self.endings: dict | None = None
         self.history: Any = None
         self.stamp = 0
         self.cut = False
+        self.content = 0 if parent is None else parent.content
         self.profile: Any = None
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None

@@ -117,6 +117,7 @@ class OpDef:
             "saves": told["saves"] and told["view"] is None,
             "info": self,
             "heavy": told["heavy"],
+            "joins": any(p.kind is Arrays for p in self.params),
         }
         self.op = Op(self.name, self._call, **flags)
         self.op_inplace = None
