@@ -116,10 +116,16 @@ def _sharding(place: Any) -> dict:
     return {"sharding": jax.sharding.SingleDeviceSharding(place) if isinstance(place, jax.Device) else place}
 
 
+#: How many programs and kernels were compiled, or loaded from the cache.
+made = 0
+
+
 def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     """``fn`` compiled for arguments like ``specs``, with the results at ``place``; ``options``: of ``jax.jit``."""
     import jax
 
+    global made
+    made += 1
     config.prepare_cache()
     s = _sharding(place)
     jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))

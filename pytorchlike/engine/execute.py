@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import operator
 import sys
 import threading
@@ -11,45 +13,75 @@ from typing import Any
 
 import numpy as np
 
-from . import policy, regions
+from . import evaluators, mappings, policy, regions
 from .config import config
 from .debug import AT_ONCE
 from .errors import late, translated
 from .evaluators import Inline, OpByOp
+from .memory import aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import stats
-from .trace import Places, Trace, forget, local
+from .trace import Places, Trace, forget, forget_all, local
 from .trie import Input, State
 
 _lock = threading.RLock()
 
 
-def _baseline() -> tuple[int, int]:
-    """Reference counts, as `map` sees them, of a handle that only a trace's list holds, and of one it owns as input."""
+def _baseline() -> tuple[int, int, int]:
+    """Reference counts, as `map` sees them: of a handle that only a trace's list holds, of one that is its input, and
+    of an array that only its handle and a list hold."""
     v = [Value()]
-    alone = list(map(sys.getrefcount, v))[0]
+    alone = _counts(v)[0]
     d = {v[0]: 1}
-    return alone, list(map(sys.getrefcount, v))[0] if d else 0
+    v[0].data = object()
+    return alone, _counts(v)[0] if d else 0, _counts([v[0].data])[0]
 
 
-_ALONE, _INPUT_ALONE = _baseline()
+def _counts(values: list, first: int = 0) -> tuple[int, ...]:
+    return tuple(map(sys.getrefcount, itertools.islice(values, first, None)))
+
+
+_ALONE, _INPUT_ALONE, _GIVEN = _baseline()
+
+
+class Ending:
+    """What a trace is executed for: slots that somebody refers to, inputs that nobody does; program: once it is known.
+
+    Found by the reference counts alone when a trace comes again, since a step has hundreds of values.
+    """
+
+    __slots__ = ("live", "dead", "program")
+
+    def __init__(self, live: tuple[int, ...], dead: tuple[int, ...]) -> None:
+        self.live, self.dead, self.program = live, dead, None
+
+    @staticmethod
+    def of(trace: Trace) -> Ending:
+        state = trace.state
+        counts = _counts(trace.values, 1)
+        known = state.endings
+        found = known.get(counts) if known is not None else None
+        if found is None:
+            inputs = trace.slots.values()
+            dead = tuple([s for s in inputs if counts[s - 1] == _INPUT_ALONE])
+            entered = set(inputs)
+            found = Ending(tuple([s for s, c in enumerate(counts, 1) if c > _ALONE and s not in entered]), dead)
+            if state.stamp:  # it was executed before
+                if known is None or len(known) >= 16:
+                    known = state.endings = {}
+                known[counts] = found
+        return found
 
 
 def run(trace: Trace, reason: str) -> None:
     """Execute a trace.  On failure everything that existed before it is put back and the error is raised."""
-    values = trace.values
-    counts = list(map(sys.getrefcount, values))
-    inputs = trace.slots.values()
-    dead = [s for s in inputs if counts[s] == _INPUT_ALONE]
-    counts[0] = 0
-    for s in inputs:
-        counts[s] = 0
-    live = tuple([s for s, c in enumerate(counts) if c > _ALONE])
-    state = trace.state
+    if evaluators.made - _looked >= mappings.EVERY:
+        _make_room()
+    ending = Ending.of(trace)
     try:
-        _run(trace, state, live, tuple(dead), reason)
+        _run(trace, trace.state, ending, reason)
     except BaseException as error:
         _restore(trace, error)
         shown = translated(error)
@@ -59,6 +91,30 @@ def run(trace: Trace, reason: str) -> None:
     finally:
         trace.journal.clear()
         trace.watched.clear()
+
+
+#: Compilations when it was last looked whether there is room for more.
+_looked = 0
+
+
+def _make_room() -> None:
+    """Give up all compiled code if the system would soon refuse more; what is needed comes from the disk again."""
+    global _looked
+    _looked = evaluators.made
+    if mappings.full():
+        forget_compiled()
+        gc.collect()
+
+
+def forget_compiled() -> None:
+    """Begin anew: nothing that was compiled, and nothing that was recorded, is known any more."""
+    from . import fused
+
+    with _lock:
+        evaluators._forward.clear()
+        fused._pieces.clear()
+        _built.clear()
+        forget_all()
 
 
 def _restore(trace: Trace, error: BaseException) -> None:
@@ -74,10 +130,10 @@ def _undo(trace: Trace) -> None:
             owner._restore_value(old)
 
 
-def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...], reason: str) -> None:
+def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     import jax
 
-    values = trace.values
+    values, live = trace.values, ending.live
     state.touch()
     place = state.place
     if place is TRACED or config.tier == "inline":
@@ -86,7 +142,7 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
         _assign(trace, state, live, outs)
         return
     with jax.enable_x64(True):
-        program = None if local.evaluator is not None else _find(state, live, dead, trace, reason)
+        program = None if local.evaluator is not None else _find(state, ending, trace, reason)
         if program is None:  # op by op
             begin = time.perf_counter()
             _run_op_by_op(trace, state, live)
@@ -105,15 +161,15 @@ def _run(trace: Trace, state: State, live: tuple[int, ...], dead: tuple[int, ...
 
 
 def _call(part: Any, trace: Trace, values: list) -> Any:
-    kept = [_input(values[s]) for s in part.kept]
-    given = []
-    for s in part.given:
-        data = values[s].data
-        if sys.getrefcount(data) > 3:  # somebody holds the array itself
-            import jax.numpy as jnp
+    kept = [values[s].data for s in part.kept]
+    if np.ndarray in map(type, kept):
+        kept = [_input(values[s]) for s in part.kept]
+    given = [values[s].data for s in part.given]
+    counts = _counts(given)
+    if counts and max(counts) > _GIVEN:  # somebody holds an array itself
+        import jax.numpy as jnp
 
-            data = jnp.array(data, copy=True)
-        given.append(data)
+        given = [jnp.array(a, copy=True) if n > _GIVEN else a for n, a in zip(counts, given, strict=True)]
     return part.run(kept, given, *_vectors(part, trace))
 
 
@@ -140,6 +196,8 @@ def _input(value: Value) -> Any:
         return data
     # the slot counts the uses: to copy a small array costs more than to pass it
     if value.slot < (1 if data.nbytes > _SMALL else 4):
+        if not value.slot:  # part of a mapped file, perhaps
+            data = value.data = aligned(data)
         value.slot += 1
         return data
     try:
@@ -151,11 +209,22 @@ def _input(value: Value) -> Any:
         return value.copy
 
 
-def _find(state: State, live: tuple, dead: tuple, trace: Trace, reason: str) -> Any:
+def _find(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
     if config.tier in ("ops", "interpret") or reason is AT_ONCE:
         return None
-    key = (live, dead)
+    program = ending.program
+    if program is None:
+        program = ending.program = _found(state, ending, trace, reason)
+        return program
+    program.uses += 1
+    if program.uses == 1:
+        policy.used_again(program)
+    return program
+
+
+def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
+    live, dead = key = (ending.live, ending.dead)
     programs = state.programs
     if programs is None:
         programs = state.programs = {}
@@ -207,6 +276,7 @@ def _remember(state: State, key: tuple, program: Any) -> None:
             _built[name] = (owner, where, old)
         elif owner.programs is not None:
             owner.programs = {k: p for k, p in owner.programs.items() if p is not old} or None
+            owner.endings = None
 
 
 def _assign_program(trace: Trace, state: State, program: Any, results: list) -> None:

@@ -1,19 +1,31 @@
 """Evaluation by NumPy: for forked processes, where XLA's threads are missing, and for the loading of data.
 
-An operation is traced by JAX as always, which is Python only, and the jaxpr that results is interpreted, see
-``interpret``.  So operations need no second body, and random numbers are the same.
+An operation is traced by JAX as always, which is Python only, and the jaxpr that results is evaluated by NumPy, see
+``straight`` and ``interpret``.  So operations need no second body, and random numbers are the same.
+
+What a dataset computes differs with every sample, so there is nothing to gain from recording it: an
+:class:`AtOnce` trace evaluates each operation when it is called.  Operations that it leaves alone, above all those on
+the tape, are recorded as ever, and evaluated by :class:`Host`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from . import evaluators, trace
-from .evaluators import OpByOp
+from . import debug, evaluators, policy, trace
+from .config import config
+from .evaluators import OpByOp, compile_at
+from .interpret import jaxpr_of, specs_of
+from .meta import Meta, Mode, Value, make_value
+from .op import Op, Wide, kernel_for
+from .straight import Missing, Straight
+from .trace import Trace, local
+from .trie import State
 
 
 class Host(OpByOp):
@@ -64,28 +76,321 @@ def as_numpy(data: Any) -> np.ndarray:
     return np.asarray(data)
 
 
+# ---- at once ---------------------------------------------------------------------------------------------------
+
+
+class _Ready(State):
+    """Where a call leads to that is evaluated at once: what :attr:`State.meta` says comes out of ``run``.
+
+    arrays, numbers: how many arrays ``run`` takes, and after them run-time integers, unless they are given with the
+    call.  checks: its data checks, whose flags ``run`` returns after the results.  call: what to compile if NumPy turns
+    out to be slow at it, or None;  spent: seconds that this would have saved so far.
+    """
+
+    __slots__ = ("run", "arrays", "numbers", "checks", "spent", "call")
+
+    def __init__(
+        self, meta: Any, run: Any, arrays: int, numbers: int = 0, checks: tuple = (), call: Any = None
+    ) -> None:
+        self.meta, self.run, self.arrays, self.numbers, self.checks = meta, run, arrays, numbers, checks
+        self.call, self.spent = call, 0.0
+
+
+class _Landing(list):
+    """The values of an :class:`AtOnce` trace: whoever appends the handle of a result is given the result."""
+
+    __slots__ = ("results",)
+
+    def append(self, value: Value) -> None:
+        value.data = self.results.pop()
+        value.trace, value.slot = None, 0
+
+
+_homes: dict[Mode, State] = {}  # by mode, what follows (a Ready) by recording key
+_numbers: dict[Meta, int] = {}  # stands in a recording key for the slot of a value with such a meta
+_ready: dict[tuple, _Ready] = {}
+#: Nanoseconds of what XLA might do more quickly from which on it is found out what a compilation would save.
+_SLOW = 1e5
+#: Nanoseconds that a product or convolution may take here.
+_HEAVY = 2e6
+#: What a compiled kernel needs for a call, in seconds, and for a byte.
+_CALL, _BYTE = 50e-6, 2e-10
+
+
+class AtOnce(Trace):
+    """A trace in which nothing is ever pending: the results of a call are there when it returns.
+
+    Callers see an ordinary trace.  What they take for the slot of an argument stands for its meta, so that the key of
+    a call leads from a root (there is one per mode) straight to the :class:`_Ready` that evaluates it; the arguments
+    wait in ``taken``.  A call that is not for NumPy goes to an ordinary trace, which takes the place of this one.
+    """
+
+    __slots__ = ("taken", "given")
+
+    at_once = True
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
+        self.values = _Landing([None])
+        self.slots = {}
+        self.ints, self.floats, self.complexes, self.journal = [], [], [], []
+        self.watched = {}
+        self.derived = 0
+        self.failed = None
+        self.taken: list[Value] = []
+        self.given: list | None = None
+
+    @property
+    def state(self) -> State:  # type: ignore[override]
+        """The root; setting it to a :class:`_Ready` evaluates that."""
+        if local.scopes or local.transforms:  # they want to see what is recorded
+            return State(None, None, self.mode, (), 1, 0, None)
+        home = _homes.get(self.mode)
+        if home is None:
+            home = _homes[self.mode] = State(None, None, self.mode, (), 1, 0, None)
+        return home
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if state.__class__ is _Ready:
+            self._evaluate(state)  # type: ignore[arg-type]
+
+    # ---- arguments --------------------------------------------------------------------------------------------
+
+    def slot_of(self, value: Value) -> int:
+        return self.add_input(value)
+
+    def add_input(self, value: Value) -> int:
+        if value.data is None:
+            trace.peek(value)
+        self.taken.append(value)
+        return _numbers.get(value.meta) or _number(value.meta)
+
+    def enter_all(self, values: list[Value]) -> None:
+        """They are taken one by one."""
+
+    # ---- calls ------------------------------------------------------------------------------------------------
+
+    def miss(self, key: tuple, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
+        count = len([i for i in ins if i.__class__ is int])
+        taken = self.taken[len(self.taken) - count :]
+        try:
+            found = self._known(key, op, static, ins, taken)
+            if found is not None:
+                return self, found
+            return self._leave(op, static, ins, taken)
+        finally:
+            if self.given is None:  # there is nothing to wait for
+                self._clear()
+
+    def _clear(self) -> None:
+        self.taken.clear()
+        self.ints.clear()
+        self.floats.clear()
+        self.complexes.clear()
+        self.given = None
+
+    def _known(self, key: tuple, op: Op, static: Any, ins: tuple, taken: list[Value]) -> _Ready | None:
+        """What evaluates a call; None if it must be recorded. :attr:`given` are then its arguments."""
+        mode = self.mode
+        if local.scopes or local.transforms or mode.located or mode.scoped or op.walk is not None or op.inplace > 1:
+            return None
+        metas = tuple([v.meta for v in taken])
+        if mode.grad and any(m.grad for m in metas):
+            return None
+        place = trace.place_of(op, static, metas)
+        if place is not trace.default_place() or any(m.place is not place for m in metas):
+            return None
+        constants = [k for k, i in enumerate(ins) if i.__class__ is tuple]
+        lifted = ()
+        if constants:  # those that vary are arguments, as in a recording
+            exact = tuple((ins[k][0], repr(ins[k][1])) for k in constants)
+            lifted = trace._varied(op, static, constants, exact)
+        numbers = {k: ins[k] if k in lifted else (i.type, getattr(self, trace._VECTORS[i.type])[i.index])
+                   for k, i in enumerate(ins) if k in lifted or i.__class__ is Wide}  # fmt: skip
+        pattern = [
+            ... if i.__class__ is int else i if i is None else numbers[k][0] if k in numbers
+            else (i[0], i[1] or repr(i[1])) for k, i in enumerate(ins)
+        ]  # fmt: skip
+        kind = (op, static, mode, metas, *pattern)
+        ready = _ready.get(kind)
+        if ready is None:
+            shown = tuple([Wide(numbers[k][0], 0) if k in numbers else i for k, i in enumerate(ins)])
+            ready = self._made(op, static, shown, metas, place)
+            if ready is None:
+                return None
+            if len(_ready) >= config.max_kernels:
+                _ready.clear()
+            _ready[kind] = ready
+        arrays = iter(taken)
+        self.given = [
+            _host(next(arrays)) if i.__class__ is int else trace._lifted_dtype(numbers[k][0]).type(numbers[k][1])
+            for k, i in enumerate(ins) if i.__class__ is int or k in numbers
+        ]  # fmt: skip
+        last = len(ins) - len(numbers)
+        if not lifted and all(k >= last and n[0] is int for k, n in numbers.items()):
+            home = self.state.next
+            if len(home) >= config.max_kernels:
+                home.clear()
+            home[key] = ready
+        return ready
+
+    def _made(self, op: Op, static: Any, ins: tuple, metas: tuple, place: Any) -> _Ready | None:
+        kernel = kernel_for(op, static, ins, self.mode, "cpu")
+        if not op.alias:
+            shapes = tuple([(m.shape, m.dtype) for m in metas])
+            jaxpr_of(kernel, shapes)  # which makes the metas known, too
+        outs = trace.infer(kernel, metas, place, self.mode, traced=True)
+        if any(m.grad for m in outs):
+            return None
+        arrays, numbers = len(metas), sum(i.__class__ is Wide for i in ins)
+        meta = outs[0] if len(outs) == 1 else outs
+        if op.alias:
+            return _Ready(meta, lambda x: (x,), arrays)
+        strict = local.evaluator is _Strict
+        try:
+            straight = Straight(jaxpr_of(kernel, shapes)[0])
+        except Missing:
+            if strict:
+                raise
+            return None
+        if straight.cost > (_HEAVY if op.heavy else policy.SLOW) and not strict:
+            return None
+        call = (kernel, shapes, place) if straight.slow > _SLOW and not strict else None
+        return _Ready(meta, straight.run, arrays, numbers, kernel.checks, call)
+
+    def _evaluate(self, ready: _Ready) -> None:
+        given = self.given
+        if given is None:
+            taken = self.taken
+            given = [v.data if v.data.__class__ is np.ndarray else _host(v) for v in taken[len(taken) - ready.arrays :]]
+            if ready.numbers:
+                given += [np.int64(n) for n in self.ints[len(self.ints) - ready.numbers :]]
+        self._clear()
+        found = ready.run(*given) if ready.call is None else _timed(ready, given)
+        if ready.checks:
+            n = len(found) - len(ready.checks)
+            for ok, error in zip(found[n:], ready.checks, strict=True):
+                if not ok.all():
+                    raise error.exception(error.message)
+            found = found[:n]
+        self.values.results = list(found[::-1])
+
+    def push(self, state: State) -> Any:
+        if state.__class__ is not _Ready:
+            return super().push(state)
+        self.state = state
+        metas = state.meta
+        out = []
+        for m in metas if metas.__class__ is tuple else (metas,):
+            v = Value()
+            v.meta, v.node = m, None
+            self.values.append(v)
+            out.append(v)
+        return tuple(out) if metas.__class__ is tuple else out[0]
+
+    def _leave(self, op: Op, static: Any, ins: tuple, taken: list[Value]) -> tuple[Trace, State]:
+        """The call's state in an ordinary trace, which is the thread's from now on until it is executed."""
+        fresh = local.trace = Trace(self.mode)
+        values = iter([_kept(v) for v in taken])
+        again = tuple(
+            fresh.slot_of(next(values)) if i.__class__ is int
+            else fresh.number(i.type, getattr(self, trace._VECTORS[i.type])[i.index]) if i.__class__ is Wide else i
+            for i in ins
+        )  # fmt: skip
+        key = trace.key_of(op, static, list(again))
+        found = fresh.state.next.get(key)
+        return (fresh, found) if type(found) is State else fresh.miss(key, op, static, again)
+
+
+def borrowed(meta: Meta, data: np.ndarray) -> Value:
+    """Memory that its owner may write to again, as an argument of a call that is evaluated before."""
+    value = make_value(meta, data)
+    value.slot = -1
+    return value
+
+
+def _kept(value: Value) -> Value:
+    """The value, for later."""
+    return make_value(value.meta, np.array(value.data, order="C")) if value.slot < 0 else value
+
+
+def _number(meta: Meta) -> int:
+    if len(_numbers) > 100_000:
+        _numbers.clear()
+        for home in _homes.values():
+            home.next.clear()
+    return _numbers.setdefault(meta, len(_numbers) + 1)
+
+
+def _host(value: Value) -> np.ndarray:
+    """The array of a value on the CPU."""
+    data = trace.peek(value)
+    if data.__class__ is np.ndarray:
+        return data
+    return as_numpy(data) if local.evaluator is _Strict else np.asarray(data)
+
+
+def _timed(ready: _Ready, given: list) -> tuple:
+    """The results; from the next call on by XLA, once that would have saved what its compilation costs."""
+    begin = time.thread_time()
+    found = ready.run(*given)
+    nbytes = sum([x.nbytes for x in given]) + sum([x.nbytes for x in found])
+    ready.spent += max(time.thread_time() - begin - _CALL - _BYTE * nbytes, 0.0)
+    if ready.spent > policy.RENT:
+        ready.run, ready.call = _compiled(*ready.call), None
+    return found
+
+
+def _compiled(kernel: Any, shapes: tuple, place: Any) -> Any:
+    """A kernel that NumPy is too slow for, as the function that XLA makes of it."""
+    import jax
+
+    with jax.enable_x64(True):
+        compiled = compile_at(kernel.evaluate, place, (specs_of(kernel, shapes),))
+
+    def run(*given: Any) -> tuple:
+        with jax.enable_x64(True):
+            outs, flags = compiled(tuple([np.asarray(x) for x in given]))
+        return tuple([np.asarray(x) for x in (*outs, *flags)])
+
+    return run
+
+
+def _kind() -> type[Trace]:
+    """The kind of the traces of threads that compute by NumPy."""
+    return Trace if debug.debug.eager else AtOnce
+
+
+# ---- who computes by NumPy -------------------------------------------------------------------------------------
+
+
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Evaluate by NumPy what the block records, and at its end; what was pending before stays so.
+    """Evaluate by NumPy what the block computes, all of it by its end; what was pending before stays so.
 
     For the many small and ever-changing operations of data loading, which would have to be compiled otherwise.
     """
-    outer, before = trace.local.trace, trace.local.evaluator
-    trace.local.trace, trace.local.evaluator = trace.Trace(outer.mode), before if before is _Strict else Host
+    outer, before, kind = local.trace, local.evaluator, local.kind
+    local.kind, local.evaluator = _kind(), before if before is _Strict else Host
+    local.trace = local.kind(outer.mode)
     try:
         yield
         trace.flush("data was loaded")
     finally:
-        mode = trace.local.trace.mode
-        trace.local.trace, trace.local.evaluator = outer, before
+        mode = local.trace.mode
+        local.trace, local.evaluator, local.kind = outer, before, kind
         trace.set_mode(mode)
 
 
 def take_over() -> None:
     """Have this process, freshly forked, evaluate everything here; what it had compiled and recorded is not used."""
-    trace._Local.evaluator = trace.local.evaluator = _Strict
+    trace._Local.evaluator = local.evaluator = _Strict
+    trace._Local.kind = local.kind = _kind()
     evaluators._forward.clear()
     trace._roots.clear()
     trace._models.clear()
-    trace.local.trace = trace.Trace(trace.mode_of())
-    trace.local.checks.clear()
+    _homes.clear()
+    _ready.clear()
+    local.trace = local.kind(trace.mode_of())
+    local.checks.clear()

@@ -26,13 +26,19 @@ KNOWN = 256
 #: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
 LONG = 300
 
+#: Traces of a family that are looked at before they are taken to be without end.
+VISITS = 24
 #: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
 PIECE = 12
+#: A piece is made longer, up to so many entries, when the same call came after it so often, and never another one.
+SURE, LONGEST = 8, 48
 #: A piece is compiled when it has been executed so often that it is this many calls in all; its reverse too.
 WORTH = 1500
 
 #: An operation is interpreted for new shapes when so many kernels of it exist already.
 SHAPES = 4
+#: Elements of the largest array up to which NumPy is tried first.
+SMALL = 40_000
 #: Elements of an array above which XLA's threads and fusion are worth their compilation.
 LARGE = 2_000_000
 #: Nanoseconds that one interpretation may take.
@@ -62,7 +68,7 @@ def interprets(kind: Any, place: Any, size: int) -> bool:
     if len(_kernels) > 50_000:
         _kernels.clear()
     count = _kernels[kind] = _kernels.get(kind, 0) + 1
-    return count > SHAPES
+    return count > SHAPES or size <= SMALL
 
 
 def many(kind: Any) -> bool:
@@ -106,8 +112,9 @@ def choose(state: State, reason: str) -> str:
             return "ops"
         if state.content:
             return "fused" if _worth(met.seen, profile.calls) else "ops"
+        family.visits += 1
         varies = profile.small and family.varies(met)
-        if varies and len(family.structures) >= 3:
+        if varies and family.endless:
             divide(state)
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
@@ -163,6 +170,25 @@ def ends(at: State, op: Any, adds: int, pending: bool) -> bool:
     return False
 
 
+def goes_on(at: State, op: Any, static: Any, ins: tuple) -> bool:
+    """Whether a trace may go on where a piece ended before, since this call always comes then; takes note of it."""
+    base = at.before_inputs()
+    if at.cut and base.follows is None:  # the trace was cut for another reason
+        return False
+    call = (op, static, tuple([i if i.__class__ is int else i.__class__ for i in ins]))
+    if base.follows is None:
+        base.follows = [call, 0]
+    follows = base.follows
+    if follows[0] != call:
+        base.follows = [None, 0]
+        return False
+    follows[1] += 1
+    if follows[1] < SURE or at.depth > LONGEST:
+        return False
+    at.cut = False
+    return True
+
+
 def ran(state: State, seconds: float) -> bool:
     """Take note of an execution operation by operation; whether the trace need not be remembered."""
     profile = state.profile
@@ -191,14 +217,15 @@ class Family:
     """Traces made of the same operations.
 
     built: how many programs were compiled for them;  used: how many of those were used again.
+    visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
     last, streak: the trace that was executed last, and how often in a row, of those without a program.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
     """
 
-    __slots__ = ("built", "used", "last", "streak", "met", "structures")
+    __slots__ = ("built", "used", "visits", "fresh", "last", "streak", "met", "structures")
 
     def __init__(self) -> None:
-        self.built = self.used = self.streak = 0
+        self.built = self.used = self.visits = self.fresh = self.streak = 0
         self.last: Met | None = None
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
@@ -210,6 +237,7 @@ class Family:
         found = self.met.get(shapes)
         if found is None:
             found = self.met[shapes] = Met()
+            self.fresh += 1
             while len(self.met) > KNOWN:
                 self.met.popitem(last=False)
         return found
@@ -219,6 +247,11 @@ class Family:
         """Whether the next of these traces is expected to be another one."""
         few = len(self.met) > VERSIONS * self.used
         return self.built >= VERSIONS or (few and (self.built >= 2 or len(self.structures) >= 3))
+
+    @property
+    def endless(self) -> bool:
+        """Whether hardly any of these traces has come a second time."""
+        return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.structures) >= VERSIONS
 
     def varies(self, met: Met) -> bool:
         """Whether the lengths or shapes of these traces change all the time, so that the next will be another one."""

@@ -82,7 +82,12 @@ class Trace:
         return n
 
     def enter_all(self, values: list[Value]) -> None:
-        """Give several different concrete values their slots in one step of the trie."""
+        """Give several concrete values their slots in one step of the trie."""
+        n = len(self.values)
+        slots = dict(zip(values, range(n, n + len(values)), strict=True))
+        if len(slots) < len(values):  # some occur more than once
+            values = list(slots)
+            slots = dict(zip(values, range(n, n + len(values)), strict=True))
         metas = tuple([v.meta for v in values])
         at = self.state
         state = at.next.get(metas)
@@ -93,15 +98,12 @@ class Trace:
             inputs = tuple([Input(m, at.n + k) for k, m in enumerate(metas)])
             state = _grow(at, metas, inputs, (), at.n + len(metas), 0, place)
         self.state = state
-        n = len(self.values)
-        self.slots.update(zip(values, range(n, n + len(values)), strict=True))
+        self.slots.update(slots)
         self.values += values
 
     def leave(self) -> None:
         """Take out the inputs that came last: what was to use them will not be recorded here."""
-        state = self.state
-        while type(state.entry) is Input or (type(state.entry) is tuple and state.entry):
-            state = state.parent  # type: ignore[assignment]
+        state = self.state.before_inputs()
         if state.n < len(self.values) and type(self.values) is list:
             for value in self.values[state.n :]:
                 del self.slots[value]
@@ -130,7 +132,7 @@ class Trace:
             raise
 
     def _miss(self, key: tuple, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
-        if self.state.cut:
+        if self.state.cut and not policy.goes_on(self.state, op, static, ins):
             return _restart(self, op, static, ins)
         numbers = [k for k, i in enumerate(ins) if type(i) is tuple]
         asked = key
@@ -164,7 +166,7 @@ class Trace:
         if policy.dividing and not self.nested:
             pending = any(values[i].trace is self for i in taken)
             content = policy.content(op, static, metas, model, errors.user_location())
-            if policy.ends(at, op, content, pending):
+            if policy.ends(at, op, content, pending) and not policy.goes_on(at, op, static, ins):
                 at.cut = True
                 return _restart(self, op, static, ins, "graphs of this kind are executed piece by piece")
         if model is None:
@@ -354,6 +356,16 @@ def forget(state: State) -> None:
                 del following[k]
         _n_states -= 1
         state = parent
+
+
+def forget_all() -> None:
+    """Begin anew: no recording and no kernel is known any more.  What is pending stays valid."""
+    global _n_states
+    _roots.clear()
+    _models.clear()
+    _n_states = 0
+    if len(local.trace.values) == 1 and not local.trace.nested:
+        local.trace.state = _root(local.trace.mode)
 
 
 class Places(frozenset):

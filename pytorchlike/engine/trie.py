@@ -148,10 +148,11 @@ class State:
     endings: which slots were live, by the handles' reference counts.
     profile: what ``policy`` saw in it.
     cut: whether what is not known to follow begins another trace.  content: of what ``policy`` divides by.
+    follows: where a piece ended, what came next and how often in a row, see ``policy.goes_on``.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "endings", "history",
-                 "stamp", "cut", "content", "graph_", "key", "profile", "counts")  # fmt: skip
+                 "stamp", "cut", "content", "follows", "graph_", "key", "profile", "counts")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
         plain = parent is not None and entry.__class__ is not Mode and parent.next.__class__ is dict
@@ -164,10 +165,18 @@ class State:
         self.history: Any = None
         self.stamp = 0
         self.cut = False
+        self.follows: list | None = None
         self.content = 0 if parent is None else parent.content
         self.profile: Any = None
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None
+
+    def before_inputs(self) -> State:
+        """The state before the inputs that came last."""
+        state = self
+        while type(state.entry) is Input or (type(state.entry) is tuple and state.entry):
+            state = state.parent  # type: ignore[assignment]
+        return state
 
     def following(self) -> set[State]:
         """The next states, each once: short cuts lead to the same state under another key."""

@@ -1,5 +1,7 @@
 """Programs whose graph differs from call to call, on both executors."""
 
+import random
+
 import pytest
 
 import pytorchlike as torch
@@ -191,3 +193,129 @@ def test_detach_inside_of_what_repeats(monkeypatch):
         again = [gradient(n) for n in (3, 4)]
     for a, b in zip(first, again, strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def random_tree(rng, leaves):
+    if leaves == 1:
+        return rng.randrange(10)
+    left = rng.randrange(1, leaves)
+    return random_tree(rng, left), random_tree(rng, leaves - left)
+
+
+class Encoder(torch.nn.Module):
+    """A cell over random binary trees; words come from a table that has another size for each tree."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = torch.nn.Embedding(10, width)
+        self.join = torch.nn.Linear(2 * width, 2 * width)
+        self.out = torch.nn.Linear(width, 2)
+
+    def node(self, tree, rows, names):
+        if isinstance(tree, int):
+            k = names.pop()
+            return rows[k : k + 1]
+        left, right = self.node(tree[0], rows, names), self.node(tree[1], rows, names)
+        gate, new = self.join(torch.cat([left, right], dim=1)).chunk(2, dim=1)
+        gate = torch.sigmoid(gate)
+        return gate * torch.tanh(new) + (1 - gate) * left * right
+
+    def forward(self, tree, leaves):
+        rows = self.words(torch.arange(leaves) % 10)
+        return self.out(self.node(tree, rows, list(range(leaves))))
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Graphs that differ are divided after a few, and their pieces are compiled at once."""
+    from pytorchlike.engine import policy
+
+    monkeypatch.setattr(policy, "VISITS", 4)
+    monkeypatch.setattr(policy, "WORTH", 0)
+    policy.reset()
+    yield policy
+    policy.reset()
+
+
+def train_on_trees(count, step):
+    rng = random.Random(0)
+    net = Encoder()
+    found = []
+    for _ in range(count):
+        leaves = rng.randrange(3, 9)
+        found += step(net, random_tree(rng, leaves), leaves)
+    return net, found
+
+
+def sgd(net, tree, leaves):
+    for p in net.parameters():
+        p.grad = None
+    loss = torch.nn.functional.cross_entropy(net(tree, leaves), torch.tensor([leaves % 2]))
+    loss.backward()
+    with torch.no_grad():
+        for p in net.parameters():
+            p -= 0.1 * p.grad
+    return [loss.item()]
+
+
+def test_graphs_that_never_come_again_run_in_pieces(pieces, tier):
+    """The same numbers as operation by operation; and in the end hardly anything of a tree is recorded anew."""
+    from pytorchlike.engine import stats
+
+    tier("ops")
+    expected, losses = train_on_trees(40, sgd)
+    tier("auto")
+    before = []
+
+    def counted(net, tree, leaves):
+        before.append((stats.misses, stats.flushes))
+        return sgd(net, tree, leaves)
+
+    net, found = train_on_trees(40, counted)
+    assert pieces.dividing
+    assert found == pytest.approx(losses, rel=1e-4, abs=1e-5)
+    for p, q in zip(net.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
+    (m0, f0), (m1, f1) = before[-11], before[-1]
+    assert f1 - f0 > 30  # about one execution for each inner node
+    assert m1 - m0 < 10 * 25  # a tree has a hundred operations
+
+
+def second_order(net, tree, leaves):
+    x = net(tree, leaves)
+    (g,) = torch.autograd.grad(x.square().sum(), net.join.weight, create_graph=True)
+    penalty = g.square().sum()
+    penalty.backward(retain_graph=True)
+    once = net.join.bias.grad.sum().item()
+    penalty.backward()
+    twice = net.join.bias.grad.sum().item()
+    net.zero_grad()
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        penalty.backward()
+    return [penalty.item(), once, twice]
+
+
+def with_hooks(net, tree, leaves):
+    seen = []
+    handle = net.join.register_full_backward_hook(lambda m, given, got: seen.append(got[0].abs().sum().item()))
+    x = net(tree, leaves)
+    x.register_hook(lambda g: 2 * g)
+    x.sum().backward()
+    handle.remove()
+    (inner,) = torch.autograd.grad(net(tree, leaves).sum(), [net.words.weight])
+    found = [len(seen), sum(seen), net.words.weight.grad.sum().item(), inner.sum().item()]
+    net.zero_grad()
+    return found
+
+
+@pytest.mark.parametrize("step", [second_order, with_hooks])
+def test_pieces_keep_the_tape_whole(pieces, tier, step):
+    """Second derivatives, retained and freed graphs, and hooks go through pieces as through one graph."""
+    tier("ops")
+    _, expected = train_on_trees(2, step)
+    tier("auto")
+    train_on_trees(24, sgd)  # divides
+    assert pieces.dividing
+    _, found = train_on_trees(2, step)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
