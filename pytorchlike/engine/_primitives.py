@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .forms import bound, is_bound
+
 Rule = Callable[..., Any]
 _rules: dict[str, Rule] = {}
 #: For primitives with jaxprs of their own: ``maker(params) -> (function of the arrays, its cost)``.
@@ -51,7 +53,7 @@ class Plan:
         self.given = [place(v) for v in jaxpr.invars]
         self.steps: list[tuple] = []
         for eqn in jaxpr.eqns:
-            name, params = eqn.primitive.name, eqn.params
+            name, params = eqn.primitive.name, bound(eqn.params)
             if name in _makers:
                 run, cost = _makers[name](params)
             elif name in _rules:
@@ -80,13 +82,14 @@ class Plan:
 
 def _cost(name: str, eqn: Any) -> float:
     """Roughly the nanoseconds that a primitive takes."""
-    sizes = [math.prod(v.aval.shape) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
+    shapes = [bound(v.aval.shape) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
+    sizes = [math.prod(shape) for shape in shapes]
     if name == "dot_general":
         (left, _), _ = eqn.params["dimension_numbers"]
-        taps = math.prod(eqn.invars[0].aval.shape[d] for d in left)
+        taps = math.prod(shapes[0][d] for d in left)
         return 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
     if name == "conv_general_dilated":
-        channels = eqn.outvars[0].aval.shape[eqn.params["dimension_numbers"].out_spec[1]]
+        channels = shapes[-1][eqn.params["dimension_numbers"].out_spec[1]]
         return 20_000 + 2 * sizes[-1] * sizes[1] / max(channels, 1)
     return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2)
 
@@ -97,6 +100,8 @@ _inner = functools.lru_cache(2048)(Plan)  # jaxprs within jaxprs are often the s
 
 
 def _plan_of(closed: Any) -> Plan:
+    if is_bound():
+        return Plan(getattr(closed, "jaxpr", closed), getattr(closed, "consts", ()))
     if not hasattr(closed, "consts"):
         return _inner(closed)
     return Plan(closed.jaxpr, closed.consts) if closed.consts else _inner(closed.jaxpr)
@@ -126,7 +131,7 @@ def _plain(names: str, function: Callable[..., Any]) -> None:
         _rules[name] = lambda params, *xs: function(*xs)
 
 
-for _name in ("sin cos tan sinh cosh tanh exp exp2 log log1p expm1 sqrt cbrt floor ceil square real imag conj "
+for _name in ("sin cos tan sinh cosh tanh exp exp2 log log2 log1p expm1 sqrt cbrt floor ceil square real imag conj "
               "atan2 nextafter").split():  # fmt: skip
     _plain(_name, getattr(np, {"atan2": "arctan2"}.get(_name, _name)))
 for _name in "asin acos atan asinh acosh atanh".split():
@@ -137,6 +142,8 @@ _plain("abs", np.abs)
 _plain("not", np.invert)
 _plain("is_finite", np.isfinite)
 _plain("rsqrt", lambda x: 1 / np.sqrt(x))
+_plain("one_minus_square", lambda x: 1 - x * x)
+_plain("polynomial", lambda x, *cs: functools.reduce(lambda y, c: y * x + c, cs[::-1]))  # from the constant upwards
 _plain("add add_any", np.add)
 _plain("sub", np.subtract)
 _plain("mul", np.multiply)
@@ -333,6 +340,7 @@ _rules["rev"] = lambda params, x: np.flip(x, tuple(params["dimensions"]))
 _rules["empty"] = lambda params: np.zeros(params["shape"], params["dtype"])
 _rules["empty2"] = lambda params: np.zeros((), params["dtype"])
 _rules["unstack"] = lambda params, x: list(np.moveaxis(x, params["axis"], 0))
+_rules["dim_as_value"] = lambda params: np.asarray(params["dim"])
 _rules["tile"] = lambda params, x: np.tile(x, params["reps"])
 _rules["stack"] = lambda params, *xs: np.stack(xs, params["axis"])
 _rules["device_put"] = _rules["optimization_barrier"] = lambda params, *xs: xs
@@ -657,13 +665,17 @@ def _while(params: dict) -> tuple[Rule, float]:
 
 @_maker("scan")
 def _scan(params: dict) -> tuple[Rule, float]:
-    nc, nk, n = params["num_consts"], params["num_carry"], params["length"]
-    avals, plan = params["jaxpr"].out_avals[nk:], _plan_of(params["jaxpr"])
+    if "ft_in" in params:  # JAX 0.12: constants, carry, and what is scanned
+        nc, nk = [len(part) for part in params["ft_in"].unpack()][:2]
+    else:
+        nc, nk = params["num_consts"], params["num_carry"]
+    n = params["length"]
+    stacked, plan = [(bound(a.shape), a.dtype) for a in params["jaxpr"].out_avals[nk:]], _plan_of(params["jaxpr"])
     order = range(n - 1, -1, -1) if params["reverse"] else range(n)
 
     def run(*args: np.ndarray) -> Any:
         constants, carry, xs = args[:nc], args[nc : nc + nk], args[nc + nk :]
-        ys = [np.empty((n, *a.shape), a.dtype) for a in avals]
+        ys = [np.empty((n, *shape), dtype) for shape, dtype in stacked]
         for i in order:
             outs = plan.run([*constants, *carry, *[x[i] for x in xs]])
             carry = outs[:nk]

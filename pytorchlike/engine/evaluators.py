@@ -12,7 +12,7 @@ import numpy as np
 from . import causes, errors, policy
 from .config import config
 from .errors import late
-from .interpret import Interpreted, Missing, jaxpr_of, specs_of
+from .interpret import Interpreted, Missing, _trace, specs_of, traced_kernel, traced_of
 from .op import _apply_vjp
 from .schedule import Evaluator
 from .stats import Event, stats
@@ -164,7 +164,7 @@ class OpByOp(Evaluator):
                 if call.op.walk is None and self.interprets(
                     call.op, "forward", call.place, _largest(call.metas, call.outs)
                 ):
-                    return self._interpreted(None, (), compile, lambda: jaxpr_of(call.kernel, shapes),
+                    return self._interpreted(None, (), compile, lambda: traced_of(call.kernel, shapes),
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None
 
@@ -206,7 +206,7 @@ class OpByOp(Evaluator):
         kernel, wrt = call.kernel, call.wrt
         layout = (_shapes(call.outs), present)
 
-        def vjp(arrays: tuple, given: tuple) -> tuple:
+        def vjp(arrays: tuple, given: tuple, kernel: Any = kernel, layout: tuple = layout) -> tuple:
             _, _, pull = kernel._forward_vjp(arrays, wrt)
             return _apply_vjp(pull, given, layout)
 
@@ -219,8 +219,21 @@ class OpByOp(Evaluator):
 
         def interpreted() -> Any:
             if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs)):
-                return self._interpreted(vjp, specs(), compile)
+                shapes = _shapes(call.metas)
+                return self._interpreted(
+                    None, (), compile, lambda: traced_kernel(kernel, ("backward", wrt, present), shapes, traced)
+                )
             return None
+
+        def traced(kernel: Any, shapes: tuple) -> tuple:
+            import jax
+
+            arrays = specs_of(kernel, shapes)
+            with jax.enable_x64(True):
+                outs, _ = jax.eval_shape(kernel.evaluate, arrays)
+            layout = tuple([(o.shape, np.dtype(o.dtype)) for o in outs]), present
+            given = tuple([o for o, p in zip(outs, present, strict=True) if p])
+            return _trace(lambda arrays, given: vjp(arrays, given, kernel, layout), (arrays, given))
 
         return compile, interpreted
 

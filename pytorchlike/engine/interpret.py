@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from . import policy
 from ._primitives import Missing, Plan
 from .config import config
-from .op import ARRAY, Lifted
+from .forms import Form, form_of, note
+from .op import ARRAY, Kernel, Lifted
 from .stats import stats
 
-__all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "specs_of"]
+__all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "specs_of",
+           "traced_kernel", "traced_of"]  # fmt: skip
 
 
 def interpret(closed: Any, arrays: Any) -> list[np.ndarray]:
@@ -60,11 +62,10 @@ class Interpreted:
     __slots__ = ("plan", "tree", "compile", "compiled", "spent")
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
-                 traced: tuple | None = None, exactly: bool = False) -> None:  # fmt: skip
+                 traced: Traced | None = None, exactly: bool = False) -> None:  # fmt: skip
         import jax
 
-        closed, shape = traced if traced is not None else _trace(fn, specs)
-        self.plan = Plan(closed.jaxpr, closed.consts)
+        closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts()
         if compile is not None and config.tier != "interpret" and self.plan.cost > policy.SLOW:
             raise Missing(f"interpretation would take about {self.plan.cost / 1e6:.0f} ms")
         if exactly and config.tier != "interpret" and _rounds(closed):
@@ -124,6 +125,132 @@ def _trace(fn: Callable[..., Any], specs: tuple) -> tuple:
 
     with jax.enable_x64(True):
         return jax.make_jaxpr(fn, return_shape=True)(*specs)
+
+
+class Traced(NamedTuple):
+    """A function traced for arrays: its jaxpr, and the tree of what comes out.
+
+    form, sizes: if the jaxpr is one for many sizes, see ``forms``; ``outs`` tells of these.
+    """
+
+    closed: Any
+    outs: Any
+    form: Form | None = None
+    sizes: dict | None = None
+
+    def parts(self) -> tuple:
+        """Jaxpr, tree of what comes out, and the plan to evaluate it."""
+
+        def make() -> Plan:
+            return Plan(self.closed.jaxpr, self.closed.consts)
+
+        return self.closed, self.outs, self.form.fill(self.sizes, make) if self.form is not None else make()
+
+
+def traced_for(name: Any, shapes: tuple, trace: Callable[[tuple], tuple]) -> Traced:
+    """What ``trace`` gives for (shape, dtype)s, without tracing if a form of that name fits."""
+    found = form_of(name, shapes, trace, _agree)
+    if found is None:
+        closed, outs = trace(shapes)
+        note(name, shapes, closed)
+        return Traced(closed, outs)
+    form, sizes = found
+    return Traced(form.closed, form.out_specs(sizes), form, sizes)
+
+
+def _agree(form: Form, sizes: dict[str, int], closed: Any) -> bool:
+    """Whether a form gives for these sizes what a jaxpr traced for them does, on some values."""
+    given = [_some(v.aval.shape, v.aval.dtype, k) for k, v in enumerate(closed.jaxpr.invars)]
+    try:
+        plan = form.fill(sizes, lambda: Plan(form.closed.jaxpr, form.closed.consts))
+        with np.errstate(all="ignore"):
+            mine, theirs = plan.run(given), Plan(closed.jaxpr, closed.consts).run(given)
+    except Exception:  # no such primitive in NumPy, or no such sizes
+        return False
+    return all(_alike(a, b) for a, b in zip(mine, theirs, strict=True))
+
+
+def _some(shape: tuple, dtype: Any, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind in "biu":
+        return rng.integers(0, 2, shape).astype(dtype)
+    return np.asarray(rng.uniform(0.25, 1, shape)).astype(dtype)
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind in "biu":
+        return bool(np.array_equal(a, b))
+    wide = np.complex128 if a.dtype.kind == "c" else np.float64
+    close = 1e-2 if a.dtype.itemsize < 4 else 1e-4
+    return bool(np.allclose(a.astype(wide), b.astype(wide), rtol=close, equal_nan=True))
+
+
+_known: OrderedDict[tuple, Traced] = OrderedDict()
+
+
+def traced_of(kernel: Any, shapes: tuple) -> Traced:
+    """A kernel traced for arrays of these (shape, dtype)s; ``outs``: (outs, flags)."""
+    key = (kernel, shapes)
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = traced_kernel(kernel, (), shapes, lambda k, s: _trace(k.evaluate, (specs_of(k, s),)))
+        while len(_known) > config.max_kernels:
+            _known.popitem(last=False)
+    return found
+
+
+def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any, tuple], tuple]) -> Traced:
+    """As :func:`traced_for`; sizes among the kernel's static arguments count as sizes too.
+
+    more: what else tells the function apart, if it is not the kernel itself.  trace: takes the kernel, perhaps one for
+    symbols, and the shapes.
+    """
+    numbers: list[int] = []
+    skeleton = _without_numbers(kernel.static, numbers)
+    checks: list[tuple] = []
+
+    def traced(shapes: tuple) -> tuple:
+        k, first, rest = kernel, tuple(numbers), shapes
+        if numbers:
+            first, rest = shapes[0][0], shapes[1:]
+        if first != tuple(numbers):
+            static = _with_numbers(skeleton, iter(first))
+            k = Kernel(kernel.op, static, kernel.pattern, kernel.mode, kernel.platform)
+        before = kernel.checks
+        found = trace(k, rest)
+        if any(type(n) is not int for s, _ in shapes for n in s):
+            checks.append(k.checks)
+            kernel.checks = before
+        return found
+
+    if numbers:  # the pattern's numbers by their repr too, which tells 0.0 from -0.0
+        name = (kernel.op, skeleton, kernel.pattern, repr(kernel.pattern), kernel.mode, kernel.platform, more)
+        out = traced_for(name, ((tuple(numbers), None), *shapes), traced)
+    else:
+        out = traced_for((kernel, more), shapes, traced)
+    if out.form is not None and not more:
+        if checks:
+            out.form.checks = checks[-1]
+        kernel.checks = out.form.data_checks(out.sizes)
+    return out
+
+
+def _without_numbers(static: Any, numbers: list[int]) -> Any:
+    """``static`` with marks in place of whole numbers, which go into the list."""
+    if type(static) is tuple:
+        return tuple([_without_numbers(x, numbers) for x in static])
+    if type(static) is int:
+        numbers.append(static)
+        return ...
+    return static
+
+
+def _with_numbers(skeleton: Any, numbers: Iterator) -> Any:
+    if type(skeleton) is tuple:
+        return tuple([_with_numbers(x, numbers) for x in skeleton])
+    return next(numbers) if skeleton is ... else skeleton
 
 
 _traced: OrderedDict[tuple, tuple] = OrderedDict()

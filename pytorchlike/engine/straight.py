@@ -86,8 +86,9 @@ class Straight:
         self._scope[name] = value
         return name
 
-    def _constant(self, value: np.ndarray) -> _Code:
-        return _Code(self._bind(value if value.ndim else value[()]), True)
+    def _constant(self, value: np.ndarray, scalar: bool = True) -> _Code:
+        """scalar: among numbers, where NumPy's scalars are the quickest; among arrays those of no dimensions are."""
+        return _Code(self._bind(value[()] if scalar and not value.ndim else value), True)
 
     def _assign(self, code: _Code) -> _Code:
         """The same as a variable."""
@@ -97,10 +98,10 @@ class Straight:
         self._lines.append(f"{name} = {code.text}")
         return _Code(name, True, code.thin, code.own)
 
-    def _read(self, atom: Any, full: bool = True) -> _Code:
-        """An argument; ``full``: it must have its shape."""
+    def _read(self, atom: Any, full: bool = True, scalar: bool = True) -> _Code:
+        """An argument; ``full``: it must have its shape.  scalar: see :meth:`_constant`."""
         if hasattr(atom, "val"):
-            return self._constant(np.asarray(atom.val, atom.aval.dtype))
+            return self._constant(np.asarray(atom.val, atom.aval.dtype), scalar)
         code = self._env[atom]
         if full and code.thin:
             code = _Code(f"spread({code.text}, {tuple(atom.aval.shape)})", deep=code.deep + 1)
@@ -197,8 +198,8 @@ class Straight:
 
     def _elementwise(self, pattern: str, eqn: Any) -> _Code:
         """NumPy may do the broadcasting if some argument has the result's shape."""
-        codes = [self._read(a, full=False) for a in eqn.invars]
         shape = eqn.outvars[0].aval.shape
+        codes = [self._read(a, full=False, scalar=not shape) for a in eqn.invars]
         if all(c.thin or a.aval.shape != shape for c, a in zip(codes, eqn.invars, strict=True)):
             codes = [self._read(a) for a in eqn.invars]
         return _Code(pattern.format(*[c.text for c in codes]), own=True, deep=1 + max(c.deep for c in codes))
@@ -215,7 +216,7 @@ class Straight:
 
     def _spread(self, params: dict, atom: Any) -> _Code | None:
         shape, dims = params["shape"], params["broadcast_dimensions"]
-        code = self._read(atom)
+        code = self._read(atom, scalar=not shape)
         if not shape:
             return code
         given = atom.aval.shape

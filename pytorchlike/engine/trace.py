@@ -463,9 +463,9 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode, traced: bool = F
             elif type(item) is tuple and item[0] is Lifted:
                 specs.append(jax.ShapeDtypeStruct((), _lifted_dtype(item[1])))
         if traced or policy.varies(op, place):  # the jaxpr is wanted for NumPy, and makes the shapes known more quickly
-            from .interpret import jaxpr_of
+            from .interpret import traced_of
 
-            _, (outs, _) = jaxpr_of(kernel, tuple([(m.shape, m.dtype) for m in metas]))
+            outs, _ = traced_of(kernel, tuple([(m.shape, m.dtype) for m in metas])).outs
         else:
             with jax.enable_x64(True):
                 outs, _ = jax.eval_shape(kernel.forward, tuple(specs))

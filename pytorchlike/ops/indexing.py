@@ -36,9 +36,9 @@ _SET = {"mode": "drop", "wrap_negative_indices": False}
 # Dims that are not mentioned are kept whole.  Starts are not negative and in range: the caller has seen to it.
 
 
-def _offset(start, n: int):
-    """A start as an index for lax: int32 wherever the dim allows, which is cheaper on every backend."""
-    return jnp.asarray(start, np.int32 if n < 2**31 else np.int64)
+def _offset(start, shape):
+    """A start as an index for lax: int32 wherever the dims allow, which is cheaper on every backend."""
+    return jnp.asarray(start, np.int32 if all(n < 2**31 for n in shape) else np.int64)
 
 
 def _windows(shape, starts, spec):
@@ -85,7 +85,7 @@ def _read(input, starts, spec):
         x = lax.slice(input, [w[0] for w in windows], limits, [w[2] for w in windows])
     else:
         sizes = [_span(length, step) for _, length, step in windows]
-        x = lax.dynamic_slice(input, [_offset(w[0], max(input.shape)) for w in windows], sizes)
+        x = lax.dynamic_slice(input, [_offset(w[0], input.shape) for w in windows], sizes)
         if any(step != 1 for _, _, step in windows):
             x = lax.slice(x, [0] * x.ndim, sizes, [w[2] for w in windows])
     return x.reshape(shape)
@@ -96,7 +96,7 @@ def _write(base, new, *, starts, spec):
     new = new.reshape([length for _, length, _ in windows])
     if not new.size:
         return base
-    at = [_offset(w[0], max(base.shape, default=1)) for w in windows]
+    at = [_offset(w[0], base.shape) for w in windows]
     if any(step != 1 for _, _, step in windows):
         # The new elements with gaps between them, laid over what stands there.
         sizes = [_span(length, step) for _, length, step in windows]
@@ -260,7 +260,7 @@ def _index(input: Array, indices: Arrays, spec: tuple, bounds: bool = True):
         # A dynamic slice; its gradient is an update in place rather than a scatter.
         starts = [0 if isinstance(i, slice) else i for i in index] + [0] * (input.ndim - len(index))
         sizes = [n if d >= len(spec) or not spec[d] else 1 for d, n in enumerate(input.shape)]
-        return lax.dynamic_slice(input, [_offset(s, max(input.shape)) for s in starts], sizes).reshape(shape)
+        return lax.dynamic_slice(input, [_offset(s, input.shape) for s in starts], sizes).reshape(shape)
     return _shifted(input.at[index].get(**_GET), move)
 
 
@@ -286,7 +286,7 @@ def _index_put(
     if all(i.ndim == 0 for i in indices) and not accumulate:
         starts = [0 if isinstance(i, slice) else i for i in index] + [0] * (input.ndim - len(index))
         sizes = [n if d >= len(spec) or not spec[d] else 1 for d, n in enumerate(input.shape)]
-        return lax.dynamic_update_slice(input, values.reshape(sizes), [_offset(s, max(input.shape)) for s in starts])
+        return lax.dynamic_update_slice(input, values.reshape(sizes), [_offset(s, input.shape) for s in starts])
     place = input.at[index]
     values = _shifted(values, move, back=True)
     if accumulate and input.dtype == bool:

@@ -119,8 +119,8 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     keep = None
     if rng is not None and dropout_p > 0:
         keep = uniform(rng, (q.shape[0], length, span), np.dtype(np.float32)) >= dropout_p
-    step = _block_size(length)
-    if is_causal and length > step and platform() == "cpu":
+    step = _block_size(length) if isinstance(length, int) else length  # else traced for any length
+    if is_causal and platform() == "cpu" and length > step:
         # Blocks of queries see only their prefix of the keys: half of the work.
         parts = []
         for low in range(0, length, step):

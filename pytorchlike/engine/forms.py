@@ -1,0 +1,250 @@
+"""Kernels traced once for all sizes that some of their dimensions may have.
+
+A text that grows by a word at a time, sentences of any length: each new size would be traced anew by JAX, in
+milliseconds per operation.  When a kernel has met a few sizes, those that varied become symbols (``jax.export``), it is
+traced once more, and every further size only puts numbers in their place.
+
+A body that decides by a size cannot be traced so, and is traced for each as before.  JAX raises then, but for
+``n == m``, which it takes to be false.  So a form must agree with what was traced for the sizes that were met, and it
+is not used where a size is the same as another one of the call.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from .config import config
+from .errors import DataError
+
+__all__ = ["Form", "bound", "form_of"]
+
+#: Sizes to have met before some are made symbols; how often that may fail for one kernel; forms that it may have.
+MET, FAILURES, FORMS = 4, 3, 32
+#: Sizes below that mean something of their own (what is spread, what is empty).
+LEAST = 2
+
+_names = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+_codes: dict[str, Any] = {}
+_local = threading.local()
+_symbol: list[type] = []
+
+
+def bound(x: Any) -> Any:
+    """``x`` with numbers for its symbols: a size, or what contains sizes.  Inside of :meth:`Form.fill` only."""
+    sizes = getattr(_local, "sizes", None)
+    return x if sizes is None else _fill(x, sizes)
+
+
+def is_bound() -> bool:
+    """Whether jaxprs are being filled, so that nothing made of them may be kept."""
+    return getattr(_local, "sizes", None) is not None
+
+
+def _fill(x: Any, sizes: dict[str, int]) -> Any:
+    kind = type(x)
+    if kind is tuple:
+        return tuple([_fill(v, sizes) for v in x])
+    if kind is _symbol[0]:
+        text = str(x)
+        code = _codes.get(text)
+        if code is None:
+            code = _codes[text] = compile(text.replace("^", "**"), "<size>", "eval")
+        return int(eval(code, {"__builtins__": {}, **_names}, sizes))  # our own symbols only
+    if kind is dict:
+        return {k: _fill(v, sizes) for k, v in x.items()}
+    if kind is list:
+        return [_fill(v, sizes) for v in x]
+    return x
+
+
+class Form:
+    """A jaxpr for arrays some of whose sizes are symbols.
+
+    closed: the jaxpr;  outs: what comes out, a tree of ``jax.ShapeDtypeStruct``.  pattern: of the arguments' sizes,
+    numbers and names;  most: what the named ones may be at most, so that more can be decided while tracing.
+    checks: its data checks, whose messages may tell of sizes by name.   samples: what it was compared with.
+    """
+
+    __slots__ = ("closed", "outs", "pattern", "most", "checks", "samples", "_fixed")
+
+    def __init__(self, closed: Any, outs: Any, pattern: tuple, most: dict[str, int]) -> None:
+        self.closed, self.outs, self.pattern, self.most = closed, outs, pattern, most
+        self.checks: tuple[DataError, ...] = ()
+        self.samples: list[tuple] = []
+        self._fixed = {d for dims in pattern for d in dims if type(d) is int}
+
+    def sizes(self, shapes: tuple) -> dict[str, int] | None:
+        """The numbers of the symbols for arrays of these (shape, dtype)s, also too large ones; None if none fit."""
+        found: dict[str, int] = {}
+        for pattern, (shape, _) in zip(self.pattern, shapes, strict=True):
+            for p, n in zip(pattern, shape, strict=True):
+                if type(p) is int:
+                    if p != n:
+                        return None
+                elif n < LEAST or found.setdefault(p, n) != n:
+                    return None
+        return found
+
+    def allows(self, sizes: dict[str, int]) -> bool:
+        """Whether none of the numbers is too large."""
+        return all(n <= self.most[p] for p, n in sizes.items())
+
+    def coincides(self, sizes: dict[str, int]) -> bool:
+        """Whether two different sizes are the same by chance."""
+        values = sizes.values()
+        return len(set(values)) < len(values) or not self._fixed.isdisjoint(values)
+
+    def fill(self, sizes: dict[str, int], make: Callable[[], Any]) -> Any:
+        """What ``make`` makes while :func:`bound` knows the numbers."""
+        before = getattr(_local, "sizes", None)
+        _local.sizes = sizes
+        try:
+            return make()
+        finally:
+            _local.sizes = before
+
+    def data_checks(self, sizes: dict[str, int]) -> tuple[DataError, ...]:
+        """The data checks with numbers for the names."""
+        return tuple([
+            DataError(c.exception, re.sub(r"\bsize\d+\b", lambda m: str(sizes.get(m[0], m[0])), c.message))
+            for c in self.checks
+        ])  # fmt: skip
+
+    def out_specs(self, sizes: dict[str, int]) -> Any:
+        """What comes out for these numbers."""
+        return _specs(self.outs, sizes)
+
+
+def _specs(x: Any, sizes: dict[str, int]) -> Any:
+    if type(x) is tuple:
+        return tuple([_specs(v, sizes) for v in x])
+    return type(x)(_fill(x.shape, sizes), x.dtype)
+
+
+class _Met:
+    """What a kernel was traced for of late, (shapes, jaxpr), and its forms, the last one first.
+
+    failures: how often none could be made.
+    """
+
+    __slots__ = ("samples", "forms", "failures")
+
+    def __init__(self) -> None:
+        self.samples: list[tuple] = []
+        self.forms: list[Form] = []
+        self.failures = 0
+
+
+_met: OrderedDict[tuple, _Met] = OrderedDict()
+#: ``agrees(form, sizes, jaxpr)``: whether a form gives for these sizes what a jaxpr traced for them does.
+Agrees = Callable[[Form, dict, Any], bool]
+
+
+def _known(name: Any, shapes: tuple) -> _Met:
+    key = (name, tuple([(len(s), d) for s, d in shapes]))
+    met = _met.get(key)
+    if met is None:
+        met = _met[key] = _Met()
+        while len(_met) > config.max_kernels:
+            _met.popitem(last=False)
+    return met
+
+
+def form_of(
+    name: Any, shapes: tuple, trace: Callable[[tuple], tuple], agrees: Agrees
+) -> tuple[Form, dict[str, int]] | None:
+    """The form of what is called ``name`` that fits arrays of these (shape, dtype)s, with its numbers; or None.
+
+    trace: gives (closed jaxpr, tree of what comes out) for (shape, dtype)s whose sizes may be symbols.
+    """
+    met = _known(name, shapes)
+    larger = None
+    for form in met.forms:
+        sizes = form.sizes(shapes)
+        if sizes is not None:
+            if form.coincides(sizes):
+                return None
+            if form.allows(sizes):
+                return form, sizes
+            larger = form
+    if met.failures >= FAILURES:
+        return None
+    if larger is not None:
+        sizes = larger.sizes(shapes) or {}
+        most = {p: max(m, _room(sizes[p])) for p, m in larger.most.items()}
+        found = _traced(larger.pattern, most, larger.samples, trace, agrees)
+        met.forms.remove(larger)
+    elif len(met.samples) >= MET:
+        found = _common(met.samples, trace, agrees)
+        met.samples.clear()
+        sizes = None if found is None else found.sizes(shapes)
+    else:
+        return None
+    if found is None:
+        met.failures += 1
+        return None
+    met.forms.insert(0, found)
+    del met.forms[FORMS:]
+    fits = sizes is not None and found.allows(sizes) and not found.coincides(sizes)
+    return (found, sizes) if fits else None  # type: ignore[return-value]
+
+
+def note(name: Any, shapes: tuple, closed: Any) -> None:
+    """Tell what was traced for a size, for a form to come."""
+    met = _known(name, shapes)
+    if met.failures < FAILURES and len(met.samples) < MET:
+        met.samples.append((shapes, closed))
+
+
+def _common(samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agrees) -> Form | None:
+    """The form of shapes that were met: what varied becomes a symbol, the same one for what varied alike."""
+    names: dict[tuple, str] = {}
+    pattern = []
+    for a, (shape, _) in enumerate(samples[0][0]):
+        dims: list[int | str] = []
+        for d in range(len(shape)):
+            seen = tuple([shapes[a][0][d] for shapes, _ in samples])
+            dims.append(shape[d] if len(set(seen)) == 1 else names.setdefault(seen, f"size{len(names)}"))
+        pattern.append(tuple(dims))
+    if not names:
+        return None
+    return _traced(tuple(pattern), {n: _room(max(seen)) for seen, n in names.items()}, list(samples), trace, agrees)
+
+
+def _room(n: int) -> int:
+    return 1 << max(n, 1).bit_length() + 1
+
+
+def _traced(
+    pattern: tuple, most: dict[str, int], samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agrees
+) -> Form | None:
+    from jax import export
+
+    bounds = [text for n, m in most.items() for text in (f"{n} >= {LEAST}", f"{n} <= {m}")]
+    symbolic = export.symbolic_shape(", ".join(most), scope=export.SymbolicScope(bounds))
+    symbols = dict(zip(most, symbolic, strict=True))
+    if not _symbol:
+        _symbol.append(type(symbolic[0]))
+    shapes = tuple([
+        (tuple([symbols[d] if type(d) is str else d for d in dims]), dtype)
+        for dims, (_, dtype) in zip(pattern, samples[0][0], strict=True)
+    ])  # fmt: skip
+    try:
+        closed, outs = trace(shapes)
+    except Exception:  # whatever it needs a number for, it is traced for each
+        return None
+    form = Form(closed, outs, pattern, most)
+    form.samples = samples
+    compared = 0
+    for seen, jaxpr in samples:
+        sizes = form.sizes(seen)
+        if sizes is not None:  # else so small that it means something else
+            if not agrees(form, sizes, jaxpr):
+                return None
+            compared += 1
+    return form if compared > 1 else None

@@ -1,0 +1,127 @@
+"""Kernels traced once for many sizes give what those traced for each size give, and save the tracing."""
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.engine import execute, flush, forms, interpret, trace
+
+F = torch.nn.functional
+
+
+@pytest.fixture(autouse=True)
+def _anew():
+    """No form is known yet, and nothing was traced."""
+    anew()
+
+
+def anew():
+    flush("a test begins")
+    execute.forget_compiled()
+    for known in (forms._met, interpret._known, trace._specs):
+        known.clear()
+
+
+@pytest.fixture(scope="module")
+def parts():
+    torch.manual_seed(0)
+    return {
+        "weight": torch.randn(7, 5, requires_grad=True),
+        "lstm": torch.nn.LSTM(5, 6, batch_first=True),
+        "conv": torch.nn.Conv1d(5, 3, 3, padding=1),
+    }
+
+
+PROGRAMS = {
+    "linear": lambda x, p: F.linear(x, p["weight"]).tanh(),
+    "softmax": lambda x, p: F.softmax(x, 1) * x,
+    "mean divides by a size": lambda x, p: x.mean(1),
+    "cat": lambda x, p: torch.cat([x, x[:, :1]], 1),
+    "two sizes that are alike": lambda x, p: (x @ x.transpose(1, 2)).tril(),
+    "attention": lambda x, p: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "lstm": lambda x, p: p["lstm"](x)[0],
+    "convolution": lambda x, p: p["conv"](x.transpose(1, 2)),
+    "sizes as arguments": lambda x, p: x.reshape(x.shape[0], -1).view(x.shape[0], x.shape[1], 5).expand(3, -1, -1, -1),
+    "arange": lambda x, p: x * torch.arange(x.shape[1]).view(-1, 1),
+    "slices": lambda x, p: x[:, -2:] + x[:, 1:2] + x.split([1, x.shape[1] - 1], 1)[1].sum(1, keepdim=True),
+}
+
+
+def results(program, parts, lengths):
+    found = []
+    for n in lengths:
+        x = torch.from_numpy(np.random.default_rng(n).normal(size=(2, n, 5)).astype("f")).requires_grad_()
+        y = program(x, parts)
+        (g,) = torch.autograd.grad((y * y.detach().cos()).sum() + x.sum() * 0, x)
+        found += [y.detach().numpy(), g.numpy()]
+    return found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_values_and_gradients_are_those_of_each_size(name, parts, tier, monkeypatch):
+    """Also for sizes far beyond those that the form was made for, and for small ones, which mean something else."""
+    from pytorchlike.engine import policy
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    lengths = [3, 4, 6, 7, 8, 40, 2]
+    found = results(PROGRAMS[name], parts, lengths)
+    assert any(m.forms for m in forms._met.values())
+    monkeypatch.setattr(forms, "MET", 10**9)
+    anew()
+    for a, b in zip(found, results(PROGRAMS[name], parts, lengths), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_form_is_traced_once_for_many_sizes(parts, tier, monkeypatch):
+    from pytorchlike.engine import policy
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    traces = []
+    before = interpret._trace
+    monkeypatch.setattr(interpret, "_trace", lambda *a: traces.append(a) or before(*a))
+    with torch.no_grad():
+        for n in range(53, 103):
+            F.linear(torch.ones(2, n, 5), parts["weight"].detach()).tanh().sum().item()
+    assert len(traces) < 40  # instead of three for each of fifty sizes
+
+
+def test_what_depends_on_a_size_is_traced_for_each(tier, monkeypatch):
+    """A body that decides by a size is never traced for symbols: it would take one of its ways for all."""
+    from pytorchlike.engine import policy, read, record
+    from pytorchlike.engine.op import Op
+
+    from .toys import value
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    odd = Op("odd", lambda static, args: args[0] + 1 if args[0].shape[0] % 2 else args[0] * 2)
+    for n in range(3, 12):
+        got = read(record(odd, (), (value(np.ones(n, np.float32)),)))
+        np.testing.assert_array_equal(got, np.full(n, 2.0))
+        got = read(record(odd, (), (value(np.full(n, 5, np.float32)),)))
+        np.testing.assert_array_equal(got, np.full(n, 6.0 if n % 2 else 10.0))
+
+
+def test_numbers_that_vary_otherwise_than_sizes_stay_numbers(tier, monkeypatch):
+    """A static argument that was the same as a size only by chance does not become that size."""
+    from pytorchlike.engine import policy
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    for n, shift in [(4, 4), (5, 5), (6, 6), (7, 7), (8, 3), (9, 2), (10, 11), (4, 9)]:
+        x = torch.arange(n * 2).view(n, 2)
+        assert torch.equal(x.roll(shift, 0), torch.tensor(np.roll(x.numpy(), shift, 0)))
+
+
+def test_a_failed_check_tells_the_size_that_it_was(tier, monkeypatch):
+    from pytorchlike.engine import policy
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    rows = torch.arange(6.0)
+    for n in range(3, 12):
+        assert rows[:3].repeat(n)[torch.arange(n)].tolist() == (rows[:3].tolist() * n)[:n]
+        with pytest.raises(IndexError, match=rf"out of bounds for dimension 0 with size {n} "):
+            torch.arange(float(n)).add(0)[torch.arange(n + 1).add(0)].tolist()
