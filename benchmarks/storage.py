@@ -1,7 +1,10 @@
 """Saving, loading and data loading beside PyTorch: ``python -m benchmarks.storage [--rounds N] [--mb N] [case ...]``.
 
 Each measurement is a process of its own; the libraries take turns, and the ratios within the rounds count. Without
-PyTorch only our own times are shown. Files are read from the page cache: the disk is not what is measured.
+PyTorch only our own times are shown. Files are read from the page cache: the disk is not what is measured (but ``save``
+waits for it, which PyTorch does not: choose a folder in memory by TMPDIR to compare the rest). The processor's time is
+shown, too: on a busy machine it says more. What a process does once, as importing, starting XLA's client and compiling
+the sum, has been done by a small file before the clock starts, unless ``--cold`` is given.
 
 save, load, mmap:   a state dict of ``--mb`` megabytes in 40 tensors; mmap: every tensor is summed after loading.
 safetensors:        load_file, every tensor summed.
@@ -13,10 +16,12 @@ tensors0 … tensors2: the same augmented with tensor operations in ``__getitem_
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import io
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,10 +44,26 @@ def _state(torch: Any, megabytes: int) -> dict[str, Any]:
     }
 
 
-def _seconds(run: Any) -> float:
-    start = time.perf_counter()
+def _seconds(run: Any) -> list[float]:
+    """Seconds by the clock, and of the processor; those of worker processes, too, if they have ended."""
+    start, used = time.perf_counter(), _used()
     run()
-    return time.perf_counter() - start
+    return [time.perf_counter() - start, _used() - used]
+
+
+def _used() -> float:
+    """Seconds of the processor that this process, and its children that have ended, have had."""
+    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(p.ru_utime + p.ru_stime for p in parts)
+
+
+def _warm(torch: Any, files: Any, path: str, megabytes: int, mmap: bool) -> None:
+    """Do once, with little data, what will be measured."""
+    part = next(iter(_state(torch, megabytes).values()))
+    small = f"{path}.small.safetensors" if files is not torch else f"{path}.small"
+    (files.save_file if files is not torch else torch.save)({"part": part}, small)
+    found = files.load_file(small) if files is not torch else torch.load(small, mmap=mmap)
+    _total(found.values())
 
 
 def _total(tensors: Any) -> float:
@@ -55,25 +76,30 @@ def _peak() -> int:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
 
 
-def _files(torch: Any, case: str, path: str, megabytes: int) -> list[float]:
+def _files(torch: Any, case: str, path: str, megabytes: int, cold: bool) -> list[float]:
     if case == "save":
         state = _state(torch, megabytes)
         _total(state.values())
         torch.save(state, path)
-        return [_seconds(lambda: torch.save(state, path))]
+        return _seconds(lambda: torch.save(state, path))
     if case == "safetensors":
         files = importlib.import_module(
             "safetensors.torch" if torch.__name__ == "torch" else "pytorchlike.utils.safetensors"
         )
         if not os.path.exists(path + ".safetensors"):
             files.save_file(_state(torch, megabytes), path + ".safetensors")
-        return [_seconds(lambda: _total(files.load_file(path + ".safetensors").values()))]
+        if not cold:
+            _warm(torch, files, path, megabytes, True)
+        return _seconds(lambda: _total(files.load_file(path + ".safetensors").values()))
     if not os.path.exists(path):
         torch.save(_state(torch, megabytes), path)
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.storage", *sys.argv[1:]])  # measured freshly
-    if case != "state_dict":
-        return [_seconds(lambda: _total(torch.load(path, mmap=case == "mmap").values()) if case == "mmap"
-                         else torch.load(path))]  # fmt: skip
+    if not cold:
+        _warm(torch, torch, path, megabytes, case != "load")
+    if case == "load":
+        return _seconds(lambda: torch.load(path))
+    if case == "mmap":
+        return _seconds(lambda: _total(torch.load(path, mmap=True).values()))
     module = torch.nn.Module()
     for i in range(_TENSORS):
         layer = torch.nn.Module()
@@ -88,7 +114,7 @@ def _files(torch: Any, case: str, path: str, megabytes: int) -> list[float]:
         module.load_state_dict(torch.load(path, mmap=True), assign=True)
         _total(p.detach() for p in module.parameters())
 
-    return [_seconds(run), (_peak() - before) / (megabytes << 20)]
+    return [*_seconds(run), (_peak() - before) / (megabytes << 20)]
 
 
 class _Pictures:
@@ -135,15 +161,20 @@ def _data(torch: Any, case: str) -> list[float]:
     loader = torch.utils.data.DataLoader(data, 32, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     for _ in loader:
         pass
-    return [_seconds(lambda: [float(x[0, 0, 0, 0]) for x, _ in loader])]
+    seconds, used = _seconds(lambda: [float(x[0, 0, 0, 0]) for x, _ in loader])
+    if workers:  # whose time is known once they have ended: that of all they did
+        del loader
+        gc.collect()
+        used = _used()
+    return [seconds, used]
 
 
-def _child(library: str, case: str, folder: str, megabytes: int) -> None:
+def _child(library: str, case: str, folder: str, megabytes: int, cold: bool) -> None:
     torch = importlib.import_module(library)
     importlib.import_module(f"{library}.utils.data")
     files = not case[-1].isdigit()
     path = os.path.join(folder, f"{library}.pt")
-    print(*(_files(torch, case, path, megabytes) if files else _data(torch, case)))
+    print(*(_files(torch, case, path, megabytes, cold) if files else _data(torch, case)))
 
 
 def main() -> None:
@@ -152,29 +183,37 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", default=CASES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mb", type=int, default=500)
+    parser.add_argument("--cold", action="store_true", help="measure the first use in a process")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         library, folder = options.child
-        _child(library, options.cases[0], folder, options.mb)
+        _child(library, options.cases[0], folder, options.mb, options.cold)
         return
     libraries = ["pytorchlike"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
     with tempfile.TemporaryDirectory() as folder:
+        # bytecode is kept, as it is for whoever installs a package
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environment.setdefault("PYTHONPYCACHEPREFIX", os.path.join(folder, "bytecode"))
+        for name in libraries:
+            subprocess.run([sys.executable, "-c", f"import {name}, {name}.nn, {name}.utils.data"], env=environment)
         for case in options.cases:
             taken: dict[str, list[list[float]]] = {name: [] for name in libraries}
             for k in range(options.rounds):
                 for name in libraries[:: 1 if k % 2 else -1]:
                     command = [sys.executable, "-m", "benchmarks.storage", case, "--mb", str(options.mb)]
-                    command += ["--child", name, folder]
-                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+                    command += ["--child", name, folder, *["--cold"] * options.cold]
+                    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
                     taken[name].append([float(x) for x in done.stdout.split()])
             times = {name: statistics.median(t[0] for t in runs) for name, runs in taken.items()}
             line = f"{case:12}" + "".join(f"{name} {t:8.3f} s   " for name, t in times.items())
             if len(libraries) > 1:
                 ratios = [a[0] / b[0] for a, b in zip(taken["pytorchlike"], taken["torch"], strict=True)]
                 line += f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                used = [a[1] / b[1] for a, b in zip(taken["pytorchlike"], taken["torch"], strict=True)]
+                line += f"   processor {statistics.median(used):.2f}"
             if case == "state_dict":
-                line += "   peak/file " + ", ".join(f"{max(t[1] for t in runs):.2f}" for runs in taken.values())
+                line += "   peak/file " + ", ".join(f"{max(t[2] for t in runs):.2f}" for runs in taken.values())
             print(line, flush=True)
 
 

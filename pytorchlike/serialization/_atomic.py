@@ -17,16 +17,9 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be removed anyhow
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["replacing", "replacing_path"]
+__all__ = ["replacing"]
 
 _STREAM = 64 << 20  # bytes between two times that the disk is told to write
-
-
-@contextlib.contextmanager
-def replacing_path(path: str) -> Iterator[str]:
-    """As :func:`replacing`, for writers that want a path: that of an empty file which they may write to."""
-    with _replacing(path) as (_, temporary):
-        yield temporary
 
 
 @contextlib.contextmanager
@@ -41,13 +34,6 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     Raises RuntimeError if the directory does not exist, IsADirectoryError if ``path`` is one, and OSError (with the
     errno of the failure) if the file cannot be written, for example because the disk is full.
     """
-    with _replacing(path) as (file, _):
-        yield file
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[tuple[BinaryIO, str]]:
-    """The file that will take the name, and its path until then."""
     target = os.path.realpath(path)
     directory, name = os.path.split(target)
     if not os.path.isdir(directory):
@@ -57,7 +43,7 @@ def _replacing(path: str) -> Iterator[tuple[BinaryIO, str]]:
         raise IsADirectoryError(21, "cannot save over a directory", path)
     if old is not None and not stat.S_ISREG(old.st_mode):
         with open(target, "wb", buffering=0) as file:
-            yield file, target
+            yield file
         return
     prefix = f".pytorchlike-save-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}-"
     with _explained(path):
@@ -66,12 +52,11 @@ def _replacing(path: str) -> Iterator[tuple[BinaryIO, str]]:
     try:
         with file:
             with _explained(path):
-                yield file, temporary
+                yield file
                 file.settle()
-                with _written(file, temporary) as fd:
-                    if old is not None:
-                        _like(fd, old)
-                    os.fsync(fd)
+                if old is not None:
+                    _like(file.fileno(), old)
+                os.fsync(file.fileno())
                 if fcntl is not None:
                     os.replace(temporary, target)
         if fcntl is None:
@@ -143,22 +128,6 @@ def _create(directory: str, prefix: str) -> tuple[_Streaming, str]:
         if os.fstat(file.fileno()).st_nlink:
             return file, temporary
         file.close()  # taken for a stale one in the instant before it was locked
-
-
-@contextlib.contextmanager
-def _written(file: BinaryIO, temporary: str) -> Iterator[int]:
-    """Descriptor of what is at the path now: a writer given the path may have put another file there."""
-    mine = os.fstat(file.fileno())
-    if os.path.samestat(mine, os.stat(temporary)):
-        yield file.fileno()
-        return
-    fd = os.open(temporary, os.O_RDWR)
-    try:
-        if hasattr(os, "fchmod"):
-            os.fchmod(fd, stat.S_IMODE(mine.st_mode))
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _remove_stale(directory: str, prefix: str) -> None:

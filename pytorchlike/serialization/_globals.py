@@ -83,20 +83,19 @@ class SafeNames:
     """The allow-list as it stands when a file is opened."""
 
     def __init__(self) -> None:
-        self._own = _rebuild.torch_name_table()
         self._user = _user_table(_added)
         self._types = {entry.value for entry in self._user.values() if isinstance(entry.value, type)}
 
     def allows(self, full: str) -> bool:
         """Whether ``module.name`` may be used."""
-        return full.split(".")[0] not in _BLOCKED and (full in self._own or full in self._user)
+        return full.split(".")[0] not in _BLOCKED and (full in self._user or _rebuild.torch_name(full) is not None)
 
     def find(self, module: str, name: str) -> Allowed:
         """What the name stands for. Raises UnpicklingError, with advice, if it is not allowed."""
         full = f"{module}.{name}"
         if module.split(".")[0] in _BLOCKED:
             raise UnpicklingError(f"Trying to load unsupported GLOBAL {full} whose module {module} is blocked.")
-        found = self._own.get(full) or self._user.get(full)
+        found = _rebuild.torch_name(full) or self._user.get(full)
         if found is None:
             shown = full.removeprefix("builtins.")
             raise UnpicklingError(
@@ -115,7 +114,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
     """A global for pickle's own unpickler: PyTorch's names mean ours, all others are looked up by ``otherwise``."""
     if module != "torch" and not module.startswith("torch."):
         return otherwise(module, name)
-    known = _rebuild.torch_name_table().get(f"{module}.{name}")
+    known = _rebuild.torch_name(f"{module}.{name}")
     if known is not None:
         return known.value
     ours = "pytorchlike" + module.removeprefix("torch")

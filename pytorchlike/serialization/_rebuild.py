@@ -482,12 +482,21 @@ _REBUILDERS = (
 )  # fmt: skip
 
 
-def torch_name_table() -> dict[str, Allowed]:
-    """Everything that a checkpoint may name unless the user adds to it, by its name in PyTorch."""
+def torch_name(full: str) -> Allowed | None:
+    """What a checkpoint means by a name of PyTorch's; None if it may not use it unless the user adds it."""
+    table = _torch_names()
+    found = table.get(full)
+    if found is None and full == "torch.nn.parameter.Parameter":
+        from ..nn.parameter import Parameter  # late: files of plain tensors do not need nn
+
+        found = table[full] = Allowed(Parameter, _make_parameter)
+    return found
+
+
+def _torch_names() -> dict[str, Allowed]:
     global _table
     if _table is not None:
         return _table
-    from ..nn.parameter import Parameter
     from ..tensor.random import _restore
 
     table = {f"torch.{name}": Allowed(value) for name, value in _dtypes._CANONICAL.items()}
@@ -513,7 +522,6 @@ def torch_name_table() -> dict[str, Allowed]:
         "torch.Tensor": Allowed(Tensor),
         "torch.Size": Allowed(Size, _size),
         "torch.device": Allowed(device, _device),
-        "torch.nn.parameter.Parameter": Allowed(Parameter, _make_parameter),
         "pytorchlike.tensor.random._restore": Allowed(_restore, _generator),
         "collections.OrderedDict": Allowed(OrderedDict, _ordered_dict),
         "collections.Counter": Allowed(Counter, _counter),

@@ -396,15 +396,16 @@ def _write_legacy(file: BinaryIO, data: bytes, storages: dict[str, _Memory], pro
     }
     head = b"".join(pickle.dumps(part, protocol) for part in (MAGIC_NUMBER, PROTOCOL_VERSION, info))
     keys = sorted(storages)
-    _write_all(file, head + data + pickle.dumps(keys, protocol))
+    write_all(file, head + data + pickle.dumps(keys, protocol))
     for key in keys:
         memory = storages[key]
         width = memory.dtype.itemsize if memory.dtype in _rebuild.STORAGE_NAMES else 1
-        _write_all(file, struct.pack("=q", memory.nbytes // width))
-        _write_all(file, bytes_of(memory))
+        write_all(file, struct.pack("=q", memory.nbytes // width))
+        write_all(file, bytes_of(memory))
 
 
-def _write_all(file: BinaryIO, data: Any) -> None:
+def write_all(file: BinaryIO, data: Any) -> None:
+    """Write a buffer to a file whose ``write`` may write less than it is given."""
     view = memoryview(data)
     while view.nbytes:
         done = file.write(view)

@@ -15,14 +15,12 @@ from typing import Any, NoReturn
 import ml_dtypes
 import numpy as np
 
+from ..engine.memory import ALIGN, ALIGN_FROM, aligned_empty
 from . import dtype as _dtype
 from .dtype import from_numpy_dtype, get_default_complex_dtype, promote_numpy
 
 __all__ = ["aligned_copy", "aligned_empty", "cast_host", "check_from_numpy", "host_copy", "infer_dtype"]
 
-_ALIGN = 64
-#: Below this many bytes a second copy costs less than finding an aligned address.
-_ALIGN_FROM = 4096
 _MAX_DIMS = 64  # NumPy's limit; PyTorch's is 128
 
 _BOOL = np.dtype(np.bool_)
@@ -40,24 +38,11 @@ _NUMBERS = frozenset({int, bool, float, complex})
 # -- memory ---------------------------------------------------------------------------------------------------------
 
 
-def aligned_empty(shape: Sequence[int], np_dtype: np.dtype) -> np.ndarray:
-    """A writable, C-contiguous, uninitialised array; from 4 KiB on it starts at a multiple of 64 bytes."""
-    np_dtype = np.dtype(np_dtype)
-    size = np_dtype.itemsize
-    for n in shape:
-        size *= n
-    if size < _ALIGN_FROM:
-        return np.empty(shape, np_dtype)
-    raw = np.empty(size + _ALIGN, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
-    return raw[start : start + size].view(np_dtype).reshape(shape)
-
-
 def aligned_copy(array: np.ndarray, np_dtype: np.dtype | None = None) -> np.ndarray:
     """A C-contiguous copy of ``array``, of its own type or cast to ``np_dtype`` (see ``cast_host``)."""
     if np_dtype is not None and np_dtype != array.dtype:
         array = cast_host(array, np_dtype)
-        if array.base is None and (array.nbytes < _ALIGN_FROM or array.ctypes.data % _ALIGN == 0):
+        if array.base is None and (array.nbytes < ALIGN_FROM or array.ctypes.data % ALIGN == 0):
             return array if array.flags.c_contiguous else np.ascontiguousarray(array)
     out = aligned_empty(array.shape, array.dtype)
     out[...] = array

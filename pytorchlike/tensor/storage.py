@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Value, record
+from ..engine import Value, concrete, record
 from ..ops._table import OpDef
 
 
@@ -24,14 +25,30 @@ class Storage:
     """A mutable cell that holds an immutable value; tensors that alias each other share one.
 
     value: of the base tensor.   version: raised by every write.   quiet: how many of them came through ``.data``.
-    host:  a NumPy array of the user's that the tensor shares memory with (``from_numpy``), or None.
+    host:  a NumPy array that the tensor shares memory with, or None: the user's (``from_numpy``), or
+    lent:  one made for the user (``.numpy()``), and shared only as long as somebody looks at it.
     owner: weak reference to the tensor that the storage was made for, or None.
     """
 
-    __slots__ = ("value", "version", "quiet", "host", "owner", "__weakref__")
+    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "__weakref__")
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
-        self.value, self.version, self.quiet, self.host, self.owner = value, 0, 0, host, None
+        self.value, self.version, self.quiet, self.host, self.lent, self.owner = value, 0, 0, host, False, None
+
+    def lend(self, host: np.ndarray) -> None:
+        """Share memory with the user, who may write to it."""
+        self.host, self.lent = host, True
+
+    def reclaim(self) -> None:
+        """End a loan if the array, and all views of it, are gone."""
+        if not self.lent or sys.getrefcount(self.host) > 2:  # the storage's, and the argument
+            return
+        host, self.host, self.lent = self.host, None, False
+        before = self.value.data
+        if before is None or np.asarray(before).tobytes() != host.tobytes():  # bytes: NaN is not equal to itself
+            self.value = concrete(host, self.value.meta.place)
+        self.version += 1  # no write, but what the tensors have seen last are snapshots of the array
+        self.quiet += 1
 
     def _restore_value(self, old: Value) -> None:
         self.value = old
@@ -45,9 +62,10 @@ class Alias:
     floor: how many steps of the chain belong to a tensor that is no view (it was detached there).
     writes: None, or a list of one number, the version of a ``.data`` tensor, which is told apart from the others'.
     of: (leaf, steps): the tensor is a view of that leaf, whose own chain has so many steps; or None.
+    shown: the user's memory, and the part of it that the chain shows, once that was asked for; or None.
     """
 
-    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes", "of")
+    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes", "of", "shown")
 
     def __init__(
         self, storage: Storage, chain: tuple[Step, ...] = (), leaf: Any = None, detached: bool = False, floor: int = 0,
@@ -55,6 +73,7 @@ class Alias:
     ) -> None:  # fmt: skip
         self.storage, self.seen, self.chain, self.leaf, self.detached = storage, storage.version, chain, leaf, detached
         self.floor, self.writes, self.of = floor, writes, of
+        self.shown: tuple[np.ndarray, np.ndarray] | None = None
 
     def beyond(self, step: Step) -> Alias:
         """The alias of a view of the tensor."""

@@ -11,13 +11,12 @@ from typing import Any, Self
 import ml_dtypes
 import numpy as np
 
-from ..serialization._atomic import replacing_path
-from ..serialization._reading import Source, Threads, open_raw
-from ..serialization._save import place_of
+from ..serialization._atomic import replacing
+from ..serialization._save import place_of, write_all
 from ..tensor import Tensor, host_tensor
 from ..tensor.device import device as _device
 from ..tensor.dtype import from_numpy_dtype
-from ..tensor.interop import aligned_copy, aligned_empty
+from ..tensor.interop import aligned_copy
 
 __all__ = ["load", "load_file", "safe_open", "save", "save_file"]
 
@@ -54,15 +53,51 @@ def save_file(tensors: dict[str, Tensor], filename: str | os.PathLike, metadata:
     Raises ValueError if ``tensors`` is not a dict of tensors, RuntimeError if several of them share memory (the format
     cannot say so), and the library's SafetensorError for dtypes it does not have (complex128).
     """
-    library = _library()
-    arrays = _arrays(tensors)
-    with replacing_path(os.fsdecode(filename)) as temporary:
-        library.numpy.save_file(arrays, temporary, metadata=metadata)
+    parts = _parts(tensors, metadata)
+    with replacing(os.fsdecode(filename)) as file:
+        for part in parts:
+            write_all(file, part)
 
 
 def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The bytes that ``save_file`` would write."""
-    return _library().numpy.save(_arrays(tensors), metadata=metadata)
+    return b"".join(_parts(tensors, metadata))
+
+
+def _parts(tensors: dict[str, Tensor], metadata: dict[str, str] | None) -> list[Any]:
+    """The file, piece by piece.
+
+    The library begins the data at a multiple of 8 bytes. Here it is one of 64, and tensors of as many bytes come first,
+    so that they can be used where the file is mapped.
+    """
+    library = _library()
+    arrays = _arrays(tensors)
+    for key, text in (metadata or {}).items():
+        if type(key) is not str or type(text) is not str:
+            raise TypeError(f"metadata of a safetensors file must be texts by their names, got {key!r}: {text!r}")
+    header: dict[str, Any] = {} if metadata is None else {"__metadata__": metadata}
+    data, end = [], 0
+    for name in sorted(arrays, key=lambda n: (arrays[n].nbytes % 64 != 0, -arrays[n].itemsize, n)):
+        array = arrays[name]
+        header[name] = {"dtype": _name_of(array.dtype, library), "shape": list(array.shape),
+                        "data_offsets": [end, end + array.nbytes]}  # fmt: skip
+        end += array.nbytes
+        data.append(array.reshape(-1).view(np.uint8).data)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-(8 + len(text)) % 64)
+    return [struct.pack("<Q", len(text)) + text, *data]
+
+
+def _name_of(np_dtype: np.dtype, library: Any) -> str:
+    for name, narrow in _NARROW.items():
+        if np_dtype == narrow:
+            return name
+    kind, bits = np_dtype.kind, 8 * np_dtype.itemsize
+    if kind == "b":
+        return "BOOL"
+    if kind not in "iufc" or bits > 64:
+        raise library.SafetensorError(f"safetensors files have no type for {np_dtype}")
+    return f"{kind.upper()}{bits}"
 
 
 def _arrays(tensors: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -103,23 +138,12 @@ def _overlapping(parts: list[tuple[int, int, str]]) -> list[str]:
 def load_file(filename: str | os.PathLike, device: Any = "cpu") -> dict[str, Tensor]:
     """The tensors of a safetensors file by their names, on ``device``.
 
-    Raises FileNotFoundError, and the library's SafetensorError if the file is damaged.
+    The file is mapped: on the CPU, tensors take their memory from it, unread until they are used, so it must not be
+    written to meanwhile (to replace it, as ``save_file`` does, or to remove it is harmless). Raises FileNotFoundError,
+    and the library's SafetensorError if the file is damaged.
     """
-    with safe_open(filename, device=device) as file, open_raw(file._path) as raw:
-        source, threads, begun = Source(raw, file._path), Threads(), {}
-        try:
-            for name in file.keys():
-                view = file._file.get_slice(name)
-                array = aligned_empty(view.get_shape(), _np_dtype(view.get_dtype()))
-                where = memoryview(array.reshape(-1).view(np.uint8))
-                begun[name] = array, threads.read(source, file._where(name)[0], where, summed=False)
-            found = {}
-            for name, (array, wait) in begun.items():
-                wait()
-                found[name] = host_tensor(array, file._device)
-            return found
-        finally:
-            threads.close()
+    with safe_open(filename, device=device) as file:
+        return {name: host_tensor(file._mapped(name), file._device) for name in file.keys()}
 
 
 def load(data: bytes) -> dict[str, Tensor]:
@@ -157,7 +181,7 @@ class safe_open:
         self._path = os.fsdecode(filename)
         self._device = _device(device)
         self._file = _library().safe_open(self._path, framework="np")
-        self._places: dict[str, tuple[int, int]] | None = None
+        self._map: np.ndarray | None = None
 
     def __enter__(self) -> Self:
         self._file.__enter__()
@@ -192,23 +216,24 @@ class safe_open:
         narrow = _NARROW.get(view.get_dtype())
         if narrow is None:
             return self._file.get_tensor(name)
-        # The library has checked the header: every tensor lies within the file.
-        first, last = self._where(name)
-        data = np.memmap(self._path, np.uint8, "r", first, (last - first,)) if last > first else np.empty(0, np.uint8)
-        return np.asarray(data).view(narrow).reshape(view.get_shape())
+        return self._mapped(name)
 
-    def _where(self, name: str) -> tuple[int, int]:
-        """Where in the file the bytes of a tensor are."""
-        if self._places is None:
-            with open(self._path, "rb") as file:
-                (size,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(size))
-            self._places = {
-                key: (8 + size + entry["data_offsets"][0], 8 + size + entry["data_offsets"][1])
-                for key, entry in header.items()
-                if key != "__metadata__"
-            }
-        return self._places[name]
+    def _mapped(self, name: str) -> np.ndarray:
+        """A tensor's elements, not to be written to, in the mapped file."""
+        if self._map is None:
+            self._map = np.asarray(np.memmap(self._path, np.uint8, "r"))
+            (size,) = struct.unpack("<Q", self._map[:8].tobytes())
+            self._start, self._entries = 8 + size, json.loads(self._map[8 : 8 + size].tobytes())
+        # The library has checked the header: every tensor lies within the file.
+        entry = self._entries[name]
+        first, last = entry["data_offsets"]
+        np_dtype = _np_dtype(entry["dtype"])
+        data = self._map[self._start + first : self._start + last]
+        if data.ctypes.data % np_dtype.itemsize:
+            data = aligned_copy(data)
+        if np_dtype.kind == "b" and data.size and data.max() > 1:
+            data = (data != 0).view(np.uint8)  # any other byte is no valid bool to XLA
+        return data.view(np_dtype).reshape(entry["shape"])
 
 
 class _Slice:

@@ -29,7 +29,7 @@ def array_of(tensor: Tensor) -> np.ndarray | None:
         return None
     alias = tensor._alias
     if alias is not None and alias.storage.host is not None:
-        return tensor.numpy()
+        return tensor._look()
     data = tensor._get().data
     return data if type(data) is np.ndarray and tensor.device.type == "cpu" else None
 

@@ -45,7 +45,7 @@ def _rows(tensor: Tensor, index: np.ndarray) -> Tensor:
     if tensor.requires_grad or tensor.device.type != "cpu":
         return tensor[T.as_tensor(index)]
     try:
-        host = tensor.numpy()
+        host = tensor._look()
     except TypeError:  # a dtype that NumPy lacks
         return tensor[T.as_tensor(index)]
     return host_tensor(np.take(host, index, axis=0), "cpu")

@@ -91,7 +91,7 @@ class MNIST(VisionDataset):
         self.data, self.targets = self._load_data()
         if len(self.data) != len(self.targets):
             raise ValueError(f"{self.raw_folder} has {len(self.data)} pictures, but {len(self.targets)} labels")
-        self._pixels = self.data.numpy()
+        self._pixels = self.data._look()
 
     def _stems(self) -> tuple[str, str]:
         kind = "train" if self.train else "t10k"
@@ -111,7 +111,7 @@ class MNIST(VisionDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         data = self.data
-        pixels = self._pixels if isinstance(index, int) else data.numpy()
+        pixels = self._pixels if isinstance(index, int) else data._look()
         return self._transformed(pillow().fromarray(pixels[index]), int(self.targets[index]))
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .collate import default_collate
+from .filling import Filling
 
 
 class MapFetcher:
@@ -26,8 +27,14 @@ class MapFetcher:
             if batch is not None:
                 return batch
             self.whole = None
-        samples = [self.dataset[i] for i in index] if self.many is None else self.many(index)
-        return self.collate_fn(samples)
+        if self.many is not None:
+            return self.collate_fn(self.many(index))
+        if self.collate_fn is not default_collate or type(index) is not list:
+            return self.collate_fn([self.dataset[i] for i in index])
+        batch = Filling(len(index))
+        for i in index:
+            batch.put(self.dataset[i])
+        return batch.done()
 
 
 class IterableFetcher:

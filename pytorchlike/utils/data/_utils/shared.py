@@ -27,10 +27,7 @@ _PAGE = 1 << 16
 
 def array_of(tensor: Tensor) -> np.ndarray:
     """The elements in host memory, without a copy where that is possible."""
-    alias = tensor._alias
-    if alias is not None and alias.storage.host is not None:
-        return tensor._host_view()
-    return tensor._host()
+    return tensor._look()
 
 
 def _in_memory_order(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
