@@ -33,7 +33,7 @@ class Task:
         self.callbacks: list[Any] = []
 
     def __enter__(self) -> Task:
-        self.outer = getattr(_running, "task", None)
+        self.outer = _running.task
         _running.task = self
         return self
 
@@ -46,13 +46,17 @@ class Task:
             _running.task = self.outer
 
 
+class _Running(threading.local):
+    task: Task | None = None
+
+
 _ids = itertools.count()
-_running = threading.local()
+_running = _Running()
 
 
 def current_task() -> Task | None:
     """The innermost reverse pass that runs in this thread."""
-    return getattr(_running, "task", None)
+    return _running.task
 
 
 def queue_callback(callback: Any) -> None:
@@ -160,13 +164,14 @@ def backward(
             pairs, _ = engine.backward(roots, seeds, None, retain, create_graph)
             del roots, seeds
             task.roots = []
-            task.leaves = {leaf for leaf, _ in pairs}
             for leaf, value in pairs:
                 if leaf.grad is None and not leaf.hooks and not leaf.post_hooks:
                     leaf.grad = t = object.__new__(Tensor)
                     t._value, t._alias = value, None
-                else:
-                    accumulate(leaf, value, create_graph)
+                    continue
+                if task.leaves is None:
+                    task.leaves = {leaf for leaf, _ in pairs}
+                accumulate(leaf, value, create_graph)
             return
         targets = [_value(x) for x in inputs]
         for i, v in enumerate(targets):

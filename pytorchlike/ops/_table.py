@@ -456,4 +456,5 @@ _UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
 
 def within(index: np.ndarray, size: int) -> bool:
     """Whether all of some host integers are in [0, size): one pass, since negative ones are large without a sign."""
-    return bool(index.view(_UNSIGNED.get(index.dtype, index.dtype)).max() < size)
+    unsigned = index.view(_UNSIGNED.get(index.dtype, index.dtype))
+    return unsigned.item(unsigned.argmax()) < size  # for the few of a batch half the time of ``max``

@@ -230,7 +230,7 @@ def _host(x: Tensor | None) -> np.ndarray | None:
     if x is None:
         return None
     x = x.detach().cpu()
-    return (x if x.element_size() >= 4 else x.float()).numpy()
+    return (x if x.element_size() >= 4 else x.float())._look()
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:

@@ -9,9 +9,18 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from ..autograd.mode import enable_grad, no_grad
+from ..engine import Value
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
-from ..tensor.recorded import concrete_zeros, drop_grads, record_update, step_boundary, with_grads
+from ..tensor.recorded import (
+    Plan,
+    concrete_zeros,
+    drop_grads,
+    record_planned,
+    share_value,
+    step_boundary,
+    with_grads,
+)
 from ..utils.hooks import RemovableHandle
 from ._rules import RuleKey, apply_rule
 
@@ -144,6 +153,7 @@ class Optimizer:
 
     def _make_hook_tables(self) -> None:
         self._in_step = False
+        self._plans: dict[tuple, Plan] = {}  # of the updates met so far
         for name in _HOOKS:
             self.__dict__.setdefault(f"_optimizer_{name}_hooks", OrderedDict())
 
@@ -316,7 +326,6 @@ class Optimizer:
             if self.counted:
                 counters = columns.pop()
 
-        key = (type(self).rule, self._options(group), self.hyper_names, slots, self.counted)
         scale, flag = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if scale is not None:
             hyper = [*hyper, scale]
@@ -328,14 +337,17 @@ class Optimizer:
         else:
             leaders, where = _distinct(counters)
             lists, rebind = [params, grads, *columns, leaders], [params, *columns, leaders]
-        record_update(f"optim.{type(self).__name__}", apply_rule,
-                      RuleKey(*key, where, scale is not None, flag is not None), lists, hyper, rebind,
-                      (self, group) if self._replayable(group) else None)
+        kind = (self._options(group), slots, where, scale is not None, flag is not None, len(params))
+        plan = self._plans.get(kind)
+        if plan is None:
+            key = RuleKey(type(self).rule, kind[0], self.hyper_names, slots, self.counted, *kind[2:5])
+            if len(self._plans) >= 64:  # groups whose parameters come and go
+                self._plans.clear()
+            plan = self._plans[kind] = Plan.of(f"optim.{type(self).__name__}", apply_rule, key, lists, rebind)
+        record_planned(plan, lists, hyper, rebind, (self, group) if self._replayable(group) else None)
         if counters is not None:
             if where is None:
-                leader = leaders[0]
-                for counter in counters[1:]:
-                    counter._share_value(leader)
+                share_value(counters[1:], leaders[0]._get())
             else:
                 for counter, i in zip(counters, where, strict=True):
                     if counter is not leaders[i]:
@@ -486,14 +498,13 @@ Optimizer.step = _with_hooks(Optimizer.step)
 
 def _distinct(counters: list[Tensor]) -> tuple[list[Tensor], tuple[int, ...] | None]:
     """One counter for each distinct value, and for each counter the index of its value (None if there is just one)."""
-    tokens = [id(c._get()) for c in counters]
-    first = tokens[0]
-    if tokens.count(first) == len(tokens):
+    values = [c._value if c._alias is None else c._fresh() for c in counters]
+    if values.count(values[0]) == len(values):
         return counters[:1], None
-    index: dict[int, int] = {}
+    index: dict[Value, int] = {}
     leaders, where = [], []
-    for counter, token in zip(counters, tokens, strict=True):
-        i = index.setdefault(token, len(leaders))
+    for counter, value in zip(counters, values, strict=True):
+        i = index.setdefault(value, len(leaders))
         if i == len(leaders):
             leaders.append(counter)
         where.append(i)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,9 @@ import numpy as np
 from ..engine import Leaf, Op, Value, concrete, flush, local
 from ..engine.meta import LEAF
 from ..engine.op import Lifted, Wide
+from ._register import KINDS
 from ._tensor import Tensor
+from .composed import Composed
 from .dtype import dtype as torch_dtype
 
 _ops: dict[tuple[str, Callable, int], Op] = {}
@@ -47,19 +51,35 @@ class _Told(tuple):
     __eq__ = object.__eq__
 
 
-_plans: dict[tuple, tuple[Op, _Told, tuple[int, ...]]] = {}
+_plans: dict[tuple, Plan] = {}
 
 
-def _plan(key: tuple) -> tuple[Op, _Told, tuple[int, ...]]:
-    """The operation, its static argument and the order of the lists for one kind of update."""
-    name, fn, static, lengths, first, pattern = key
-    order = (*first, *[k for k in range(len(lengths)) if k not in first])
-    n = sum(lengths[k] for k in first)
-    op = _op(name, fn, n) if pattern is None else _op_mixed(name, fn, n, pattern)
-    if len(_plans) > 10_000:
-        _plans.clear()
-    found = _plans[key] = (op, _Told((static, lengths, order)), order)
-    return found
+class Plan:
+    """One kind of update: its operation, the operation's static argument, and the order in which it takes the lists."""
+
+    __slots__ = ("name", "fn", "op", "told", "order", "rebound")
+
+    @staticmethod
+    def of(
+        name: str, fn: Callable[..., Any], static: Any, tensors: Sequence[Sequence[Tensor]],
+        rebind: Sequence[Sequence[Tensor]],
+    ) -> Plan:  # fmt: skip
+        """The plan of :func:`record_update` with these arguments, lists of the same lengths, the same ones rebound."""
+        ids = [id(c) for c in tensors]
+        first = tuple([ids.index(id(c)) for c in rebind])
+        lengths = tuple([len(c) for c in tensors])
+        key = (name, fn, static, lengths, first)
+        plan = _plans.get(key)
+        if plan is None:
+            if len(_plans) > 10_000:
+                _plans.clear()
+            plan = _plans[key] = Plan()
+            plan.name, plan.fn = name, fn
+            plan.order = (*first, *[k for k in range(len(lengths)) if k not in first])
+            plan.rebound = sum(lengths[k] for k in first)
+            plan.op = _op(name, fn, plan.rebound)
+            plan.told = _Told((static, lengths, plan.order))
+        return plan
 
 
 def record_update(
@@ -72,12 +92,17 @@ def record_update(
     outside autograd, and leaves stay leaves.  ``hyper`` are run-time inputs (numbers, or 0-dim tensors); ``source``:
     the optimizer and its group that give them anew at each step, for recordings that are replayed.
     """
+    record_planned(Plan.of(name, fn, static, tensors, rebind), tensors, hyper, rebind, source)
+
+
+def record_planned(
+    plan: Plan, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any], rebind: Sequence[Sequence[Tensor]],
+    source: Any = None,
+) -> None:  # fmt: skip
+    """:func:`record_update` for a plan that is known."""
     # once per step of every training loop: the recording is written out here
-    ids = [id(c) for c in tensors]
-    first = tuple([ids.index(id(c)) for c in rebind])
     numbers: list[float] = []
     held: list[Tensor] = []
-    pattern = None
     for h in hyper:
         if h.__class__ is float:
             numbers.append(h)
@@ -85,20 +110,23 @@ def record_update(
             held.append(h)
         else:
             numbers.append(float(h))
+    op, told = plan.op, plan.told
+    args = [t._value if t._alias is None else t._fresh() for k in plan.order for t in tensors[k]]
     if held:
-        pattern = tuple([isinstance(h, Tensor) for h in hyper])
-    key = (name, fn, static, tuple([len(c) for c in tensors]), first, pattern)
-    op, told, order = _plans.get(key) or _plan(key)
-    args = [t._value if t._alias is None else t._fresh() for k in order for t in tensors[k]]
-    if held:
+        op = _op_mixed(plan.name, plan.fn, plan.rebound, tuple([isinstance(h, Tensor) for h in hyper]))
         args += [h._get() for h in held]
     trace = local.trace
     slots = trace.slots
+    ins = None
     if not trace.nested:
         fresh = [v for v in args if v.trace is None and v not in slots]
         if len(fresh) > 8:
-            trace.enter_all(list(dict.fromkeys(fresh)))
-    ins = [v.slot if v.trace is trace else slots.get(v) or trace.add_input(v) for v in args]
+            n = len(trace.values)
+            trace.enter_all(fresh)
+            if len(fresh) == len(args) == len(trace.values) - n:
+                ins = list(range(n, n + len(args)))
+    if ins is None:
+        ins = [v.slot if v.trace is trace else slots.get(v) or trace.add_input(v) for v in args]
     spot = (op, told, *ins)
     floats = trace.floats
     at = len(floats)
@@ -111,44 +139,84 @@ def record_update(
         trace, state = trace.miss(spot, op, told, (*ins, *wide))
         ins = [trace.slot_of(v) for v in args]  # the pending work may have been executed first
     trace.state = state
-    values, journal = trace.values, trace.journal
     metas = state.meta
     if metas.__class__ is not tuple:
         metas = (metas,)
-    shared = []
+    values, journal = trace.values, trace.journal
+    made, shared = [], []
     slot = len(values)
-    k = 0
-    for column in rebind:
-        for t in column:
-            value = Value()
-            value.trace = trace
-            value.slot = slot + k
-            value.data = None
-            meta = value.meta = metas[k]
-            values.append(value)
-            old = t._value
-            value.node = old.node if meta.grad == LEAF else None
-            if t._alias is None:
-                if old.trace is not trace:
-                    journal.append((t, ins[k]))
-                t._value = value
-            else:
-                shared.append((t, value))
-            k += 1
+    rebound = [t for column in rebind for t in column]
+    for t, old, at, meta in zip(rebound, args, ins, metas, strict=False):  # what is rebound comes first in args
+        value = Value()
+        value.trace = trace
+        value.slot = slot
+        value.meta = meta
+        value.data = None
+        value.node = old.node if meta.grad == LEAF else None
+        slot += 1
+        made.append(value)
+        if t._alias is None:
+            if old.trace is not trace:
+                journal.append((t, at))
+            t._value = value
+        else:
+            shared.append((t, value))
+    values += made[:-1]
+    values.append(made[-1])  # by itself: the list may be one that looks whether all results are there
     for t, value in shared:
         t._set(value)
 
 
 def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that have a gradient, and the gradients."""
-    having, grads = [], []
+    nodes = [(t._value if t._alias is None else t._fresh()).node for t in tensors]
+    grads = [n.grad if n.__class__ is Leaf else t.grad for n, t in zip(nodes, tensors, strict=True)]
+    if all(map(operator.is_not, grads, itertools.repeat(None))):
+        return list(tensors), grads
+    having = [k for k, g in enumerate(grads) if g is not None]
+    return [tensors[k] for k in having], [grads[k] for k in having]
+
+
+def by_place(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors in groups that one operation can take: of one device each; composed ones (sparse, say) alone."""
+    groups: dict[Any, list[Tensor]] = {}
     for t in tensors:
-        node = (t._value if t._alias is None else t._fresh()).node
-        grad = node.grad if node.__class__ is Leaf else t.grad
-        if grad is not None:
-            having.append(t)
-            grads.append(grad)
-    return having, grads
+        alone = bool(KINDS) and isinstance(t, Composed)
+        groups.setdefault(id(t) if alone else t._value.meta.place, []).append(t)
+    return list(groups.values())
+
+
+def _scaled(static: None, lists: list[list[Any]], hyper: list[Any]) -> list[list[Any]]:
+    import jax.numpy as jnp
+
+    tensors, (factor,) = lists
+    factor, results = factor.reshape(()), []
+    for t in tensors:
+        kind = jnp.promote_types(t.dtype, factor.dtype)
+        results.append((t.astype(kind) * factor.astype(kind)).astype(t.dtype))
+    return [results]
+
+
+def scale_all(tensors: Sequence[Tensor], factor: Tensor) -> None:
+    """Multiply tensors of one device in place by a tensor (), outside autograd.
+
+    Recorded as one operation, but for those to whose history it matters that they are written to.
+    """
+    plain = []
+    for t in tensors:
+        if KINDS and isinstance(t, Composed) or t._get().meta.guarded:
+            t.mul_(factor)
+        else:
+            plain.append(t)
+    if plain:
+        record_update("scale_all", _scaled, None, [plain, [factor]], [], [plain])
+
+
+def share_value(tensors: Sequence[Tensor], value: Value) -> None:
+    """Give each tensor a value of its own that is ``value`` (values are immutable, so this shares no storage)."""
+    for t in tensors:
+        t._value = value
+        t._alias = None
 
 
 def drop_grads(tensors: Sequence[Tensor]) -> None:

@@ -53,6 +53,40 @@ def test_clip_grad_norm_of_bad_gradients():
     same(params[0].grad, [0.6, 0.8])
 
 
+def test_clip_grad_norm_records_the_same_few_operations_for_any_number_of_gradients():
+    from pytorchlike.engine import local
+    from pytorchlike.engine.trie import Call
+
+    def recorded(n):
+        params = with_grads(*[[3.0, 4.0]] * n)
+        torch.ones(1).add_(1).item()  # nothing is pending
+        nn.utils.clip_grad_norm_(params, 1.0)
+        calls = sum(type(e) is Call for e in local.trace.state.entries())
+        same(params[-1].grad, np.array([3, 4]) / (5 * n**0.5), rtol=1e-4)
+        return calls
+
+    assert recorded(3) == recorded(9)
+
+
+def test_clip_grad_norm_of_gradients_of_several_kinds():
+    table = nn.Embedding(5, 2, sparse=True)
+    table(torch.tensor([1, 3])).sum().backward()
+    half = nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    half.grad = torch.full((2,), 2.0, dtype=torch.bfloat16)
+    shared = torch.zeros(4)  # gradients that are views of one buffer
+    views = with_grads([0.0, 0.0], [0.0, 0.0])
+    for p, part in zip(views, shared.split(2), strict=True):
+        p.grad = part.fill_(2.0)
+    x = torch.ones(2, requires_grad=True)
+    (2 * x**3 / 3).sum().backward(create_graph=True)
+    same(nn.utils.clip_grad_norm_([table.weight, half, *views, x], 3.0), 6.0, rtol=1e-4)  # half's norm is rounded
+    same(table.weight.grad.to_dense()[1], [0.5, 0.5], rtol=1e-4)
+    same(half.grad.float(), [1, 1])
+    same(shared, [1, 1, 1, 1], rtol=1e-4)
+    same(x.grad, [1, 1], rtol=1e-4)
+    assert table.weight.grad.is_sparse and half.grad.dtype is torch.bfloat16 and x.grad.grad_fn is not None
+
+
 def test_clip_grad_value():
     params = with_grads([3.0, -4.0], [0.5])
     nn.utils.clip_grad_value_(params, 1.0)

@@ -134,6 +134,61 @@ def test_parameters_without_gradient_are_skipped():
     assert opt.state[a]["step"].item() == 2
 
 
+def test_which_parameters_have_gradients_may_change_from_step_to_step():
+    params = [torch.nn.Parameter(torch.full((2,), float(i))) for i in range(4)]
+    opt = torch.optim.Adam(params, lr=0.5)
+    seen = [0] * 4
+    for turn in range(9):
+        having = [i for i in range(4) if (turn + i) % 3]
+        for i, p in enumerate(params):
+            p.grad = torch.ones(2) if i in having else None
+            seen[i] += i in having
+        opt.step()
+    # a gradient that stays the same moves a parameter by the learning rate
+    assert [opt.state[p]["step"].item() for p in params] == seen
+    assert [p.tolist() for p in params] == [pytest.approx([i - 0.5 * n] * 2, abs=1e-4) for i, n in enumerate(seen)]
+    opt.state[params[0]]["step"].fill_(100)  # counters share a value, not a storage
+    assert [opt.state[p]["step"].item() for p in params] == [100, *seen[1:]]
+
+
+@pytest.mark.parametrize("part", ["narrow", "turned", "computed", "complex", "on the tape"])
+def test_parameters_that_are_views_of_other_tensors(part):
+    """They stay leaves that learn step by step, and what they are views of is seen to change."""
+    base = torch.arange(1.0, 5)
+    w = torch.ones(4, requires_grad=True)
+    if part == "computed":
+        base = base * 1
+    elif part == "complex":
+        base = torch.complex(base[::2], base[1::2])
+    elif part == "on the tape":
+        base = w * base
+    p = torch.nn.Parameter({"narrow": lambda: base[1:3], "turned": lambda: base.view(2, 2).t(),
+                            "complex": lambda: torch.view_as_real(base)}.get(part, lambda: base[:2])())  # fmt: skip
+    start = p.tolist()
+    opt = torch.optim.SGD([p], lr=0.25)
+    for _ in range(3):
+        opt.zero_grad()
+        p.pow(2).sum().backward()
+        assert p.is_leaf and p.grad is not None
+        opt.step()
+    np.testing.assert_allclose(p.detach().numpy(), np.array(start) / 8)
+    seen = torch.view_as_real(base.detach()) if part == "complex" else base.detach()
+    np.testing.assert_allclose(np.sort(seen.numpy().ravel())[: p.numel()], np.sort(p.detach().numpy().ravel()))
+    assert base.requires_grad is (part == "on the tape")
+    if part == "on the tape":
+        base.sum().backward()
+        assert w.grad.tolist() == [1, 2, 3, 4]  # the history is left as it was
+
+
+def test_gradients_handed_over_by_the_inner_name():
+    """Asynchronous training in several processes shares them as ``shared._grad = local.grad``."""
+    p = torch.ones(2, requires_grad=True)
+    p._grad = torch.tensor([1.0, 2.0])
+    assert p.grad is p._grad
+    torch.optim.SGD([p], lr=1.0).step()
+    assert p.tolist() == [0, -1]
+
+
 def test_zero_grad_in_place():
     a, _ = params()
     opt = optim.SGD([a], lr=1.0)

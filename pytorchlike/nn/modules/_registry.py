@@ -70,6 +70,13 @@ class Members(dict):
         for name, value in self.items():
             _show(module, name, value)
 
+    @classmethod
+    def none(cls, owner: Callable[[], Any]) -> Members:
+        """Those of a module that is being made."""
+        made = cls.__new__(cls)
+        made._owner = owner
+        return made
+
     def __setitem__(self, name: str, value: Any) -> None:
         dict.__setitem__(self, name, value)
         _changed()
@@ -140,6 +147,13 @@ class HookDict(OrderedDict):
         super().__init__()
         for key, hook in items:
             self[key] = hook
+
+    @classmethod
+    def none(cls, owner: Callable[[], Any]) -> HookDict:
+        """Those of a module that is being made."""
+        made = cls.__new__(cls)
+        made._owner = owner
+        return made
 
     def __setitem__(self, key: Any, hook: Any) -> None:
         OrderedDict.__setitem__(self, key, hook)

@@ -281,10 +281,10 @@ class Module:
         state = self.__dict__
         state["training"] = True
         for name in _MEMBERS:
-            state[name] = Members(owner)
+            state[name] = Members.none(owner)
         state["_non_persistent_buffers_set"] = set()
         for name in _HOOKS:
-            state[name] = HookDict(owner)
+            state[name] = HookDict.none(owner)
         state["_is_full_backward_hook"] = None
         state["_hooked"] = False
         if self.call_super_init:
@@ -297,7 +297,7 @@ class Module:
     def _check_name(self, kind: str, name: Any, members: dict) -> None:
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
-        taken = name not in members and hasattr(self, name)
+        taken = name not in members and self._has(name)
         if taken and kind == "module":
             raise KeyError(f"attribute '{name}' already exists")
         if "." in name:
@@ -306,6 +306,14 @@ class Module:
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if taken:
             raise KeyError(f"attribute '{name}' already exists")
+
+    def _has(self, name: str) -> bool:
+        """``hasattr(self, name)``, without the error that a class with the usual ``__getattr__`` would make."""
+        if type(self).__getattr__ is not Module.__getattr__:
+            return hasattr(self, name)
+        state = self.__dict__
+        return (name in state or hasattr(type(self), name) or name in state["_parameters"] or name in state["_buffers"]
+                or name in state["_modules"])
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a buffer: a tensor that belongs to the module's state but is no parameter.

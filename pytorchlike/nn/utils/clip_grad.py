@@ -10,8 +10,13 @@ from typing import Any
 from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor._names import find
+from ...tensor.recorded import by_place, scale_all, with_grads
 
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
+
+
+_norms = find("", "_foreach_norm")
 
 
 def _as_list(tensors: Any) -> list[Tensor]:
@@ -32,8 +37,11 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     norm_type = float(norm_type)
     if not tensors:
         return T.tensor(0.0)
-    device = tensors[0].device
-    norms = [T.norm(t, norm_type).to(device) for t in tensors]
+    norms: list[Tensor] = []
+    for group in by_place(tensors):
+        norms += _norms(group, norm_type) if len(group) > 1 else [T.norm(group[0], norm_type)]
+    if any(n._value.meta.place != norms[0]._value.meta.place for n in norms):
+        norms = [n.to(tensors[0].device) for n in norms]
     total = T.norm(T.stack(norms), norm_type)
     if error_if_nonfinite and bool(T.logical_or(total.isnan(), total.isinf())):
         raise RuntimeError(f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
@@ -46,13 +54,13 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
 def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor,
                           foreach: bool | None = None) -> None:
     """Multiply all gradients in place by ``min(1, max_norm / (total_norm + 1e-6))``."""
-    grads = [p.grad for p in _as_list(parameters) if p.grad is not None]
+    _, grads = with_grads(_as_list(parameters))
     if not grads:
         return
     factor = T.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
-    for grad in grads:
+    for group in by_place(grads):
         # Multiplied always: a decision would have to read the norm.
-        grad.mul_(factor.to(grad.device))
+        scale_all(group, factor.to(group[0].device))
 
 
 def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
@@ -65,7 +73,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     params = _as_list(parameters)
     if generator and not params:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
-    total = get_total_norm([p.grad for p in params if p.grad is not None], norm_type, error_if_nonfinite, foreach)
+    total = get_total_norm(with_grads(params)[1], norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(params, max_norm, total, foreach)
     return total
 
