@@ -35,8 +35,14 @@ from .tensor.dtype import iinfo as iinfo
 from .tensor.dtype import jagged as jagged
 from .tensor.dtype import layout as layout
 from .tensor.dtype import memory_format as memory_format
+from .tensor.dtype import per_channel_affine as per_channel_affine
+from .tensor.dtype import per_channel_affine_float_qparams as per_channel_affine_float_qparams
+from .tensor.dtype import per_channel_symmetric as per_channel_symmetric
+from .tensor.dtype import per_tensor_affine as per_tensor_affine
+from .tensor.dtype import per_tensor_symmetric as per_tensor_symmetric
 from .tensor.dtype import preserve_format as preserve_format
 from .tensor.dtype import promote_types as promote_types
+from .tensor.dtype import qscheme as qscheme
 from .tensor.dtype import set_default_dtype as set_default_dtype
 from .tensor.dtype import sparse_bsc as sparse_bsc
 from .tensor.dtype import sparse_bsr as sparse_bsr

@@ -13,7 +13,7 @@ __all__ = ["PRINT_OPTS", "printoptions", "set_printoptions"]
 
 def _tensor_str(self: Tensor, indent: int) -> str:
     """The elements in brackets, without the word ``tensor`` and what follows the elements."""
-    return "[]" if math.prod(self.shape) == 0 else printing.body(self.detach().cpu().numpy(), self.shape, indent)
+    return "[]" if math.prod(self.shape) == 0 else printing.body(self.detach().cpu()._look(), self.shape, indent)
 
 
 def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newline: bool = False) -> str:

@@ -28,3 +28,17 @@ def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[T
     """``flat`` cut into tensors of the shapes of ``tensors``."""
     parts = flat.split([t.numel() for t in tensors])
     return tuple(part.view(t.shape) for part, t in zip(parts, tensors, strict=True))
+
+
+def _take_tensors(tensors: Iterable[Tensor], size_limit: int) -> Iterable[list[Tensor]]:
+    """The tensors in lists of one dtype and about ``size_limit`` bytes, in order; what is left over comes last."""
+    lists: dict[Any, tuple[list[Tensor], int]] = {}
+    for t in tensors:
+        held, size = lists.get(t.dtype, ([], 0))
+        size += t.numel() * t.element_size()
+        if held and size > size_limit:
+            yield held
+            held, size = [], t.numel() * t.element_size()
+        lists[t.dtype] = ([*held, t], size)
+    for held, _ in lists.values():
+        yield held

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,7 +18,10 @@ __all__ = [
     "CustomOpDef",
     "Library",
     "custom_op",
+    "define",
+    "impl",
     "infer_schema",
+    "opcheck",
     "register_autograd",
     "register_fake",
     "register_kernel",
@@ -41,6 +46,7 @@ class CustomOpDef:
         self._fake: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
         self._context: Callable[..., Any] | None = None
+        self._through = False  # whether gradients go through the function's own operations
         self._signature = inspect.signature(fn)
         self._default = fn
         for device in _devices(device_types):
@@ -80,10 +86,10 @@ class CustomOpDef:
                 return self._kernels[kind]
         if None in self._kernels:
             return self._kernels[None]
+        some = ", ".join(map(str, self._kernels)) or "none"
         raise NotImplementedError(
             f"{self._qualname}: no function is registered for tensors on {', '.join(sorted(kinds)) or 'no device'}; "
-            f"there are "
-            f"some for {', '.join(str(k) for k in self._kernels)}"
+            f"there are some for: {some}"
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -91,6 +97,8 @@ class CustomOpDef:
         bound.apply_defaults()
         if self._backward is not None:
             return self._function.apply(*bound.args, *bound.kwargs.values())
+        if self._through:
+            return self._kernel(bound.args)(*bound.args, **bound.kwargs)
         needs = any(isinstance(x, Tensor) and x.requires_grad for x in (*bound.args, *bound.kwargs.values()))
         with no_grad():
             out = self._kernel(bound.args)(*bound.args, **bound.kwargs)
@@ -159,7 +167,7 @@ def _found(op: Any) -> CustomOpDef:
         return op
     if op not in CUSTOM:
         raise RuntimeError(
-            f"Could not find schema for {op}: no operator of that name was made by torch.library.custom_op"
+            f"Could not find schema for {op}: no operator of that name was made by torch.library.custom_op or define"
         )
     return CUSTOM[op]
 
@@ -220,11 +228,171 @@ def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any
     return f"{op_name or ''}({', '.join(parts)}) -> {result}"
 
 
+def define(qualname: str, schema: str, *, lib: Library | None = None, tags: Any = ()) -> None:
+    """Declare an operator ``namespace::name`` by the schema of its arguments, ``"(Tensor x, float k=1) -> Tensor"``.
+
+    :func:`impl` gives it functions. RuntimeError if it is there already.
+    """
+    if qualname in CUSTOM:
+        raise RuntimeError(f"{qualname}: an operator of that name was defined already")
+    found = CUSTOM[qualname] = CustomOpDef(qualname, _undefined(qualname, schema), (), ())
+    found._kernels.clear()
+
+
+def _undefined(qualname: str, schema: str) -> Callable[..., Any]:
+    """A function of the parameters of a schema, which says that the operator has no function yet."""
+    match = re.fullmatch(r"\s*[\w:.]*\s*\((.*)\)\s*->\s*(.+)", schema, re.DOTALL)
+    if match is None:
+        raise RuntimeError(f"{qualname}: expected a schema such as '(Tensor x, int n=0) -> Tensor', got {schema!r}")
+    parameters, kind = [], inspect.Parameter.POSITIONAL_OR_KEYWORD
+    for part in re.split(r",(?![^\[(]*[\])])", match[1]):
+        if not part.strip():
+            continue
+        if part.strip() == "*":
+            kind = inspect.Parameter.KEYWORD_ONLY
+            continue
+        told, _, default = part.strip().partition("=")
+        name = told.split()[-1]
+        value = inspect.Parameter.empty if not default else _literal(default.strip())
+        parameters.append(inspect.Parameter(name, kind, default=value))
+
+    def missing(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{qualname}: no function was given to this operator; use torch.library.impl")
+
+    missing.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return missing
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None if text == "None" else text
+
+
+#: Names of dispatch keys for the devices that functions are for; None: any.
+_KEYS = {
+    "CPU": "cpu", "CUDA": "cuda", "XLA": "xla", "MPS": "mps", "XPU": "xpu", "CompositeExplicitAutograd": None,
+    "CompositeImplicitAutograd": None, "": None, "default": None,
+}  # fmt: skip
+
+
+def impl(qualname: str, types: Any, func: Callable[..., Any] | None = None, *, lib: Library | None = None) -> Any:
+    """Give an operator its function for some device types ("cpu", "cuda", "default"); a decorator without ``func``.
+
+    With the dispatch key CompositeImplicitAutograd the function's own operations are differentiated; "Meta" is
+    :func:`register_fake`; "Autograd" and others raise NotImplementedError (use :func:`register_autograd`).
+    """
+
+    def enter(func: Callable[..., Any]) -> Callable[..., Any]:
+        op = _found(qualname)
+        for key in [types] if isinstance(types, str) else types:
+            if key in ("Meta", "meta"):
+                op.register_fake(func)
+            elif key in _KEYS or key.islower():
+                op._through |= key == "CompositeImplicitAutograd"
+                op.register_kernel(_KEYS.get(key, key), func)
+            else:
+                raise NotImplementedError(f"torch.library.impl({qualname!r}, {key!r}): there is no dispatcher; "
+                                          "functions are for devices, gradients by register_autograd")  # fmt: skip
+        return func
+
+    return enter if func is None else enter(func)
+
+
 class Library:
-    """Refused: PyTorch's own operators cannot be defined or replaced; :func:`custom_op` makes new ones."""
+    """Operators of one namespace: ``Library("mine", "DEF")``, then :meth:`define` and :meth:`impl`.
+
+    NotImplementedError for PyTorch's own namespaces, whose operators cannot be replaced.
+    """
 
     def __init__(self, ns: str, kind: str, dispatch_key: str = "") -> None:
-        raise NotImplementedError(
-            f"torch.library.Library({ns!r}, {kind!r}): there is no dispatcher to register with; use "
-            f"torch.library.custom_op"
-        )
+        if kind not in ("DEF", "IMPL", "FRAGMENT"):
+            raise ValueError(f"Unsupported kind: {kind}")
+        if ns in ("aten", "prim", "prims"):
+            raise NotImplementedError(f"torch.library.Library({ns!r}, {kind!r}): PyTorch's own operators cannot be "
+                                      "defined or replaced; use a namespace of your own")  # fmt: skip
+        self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+
+    def define(self, schema: str, alias_analysis: str = "", *, tags: Any = ()) -> str:
+        """Declare ``name(arguments) -> results``; returns the name."""
+        name = schema.partition("(")[0].strip()
+        define(f"{self.ns}::{name}", schema)
+        return name
+
+    def impl(self, op_name: Any, fn: Callable[..., Any], dispatch_key: str = "", *, with_keyset: bool = False,
+             allow_override: bool = False) -> None:  # fmt: skip
+        """Give an operator its function, for a dispatch key such as "CPU" or "CompositeImplicitAutograd"."""
+        name = (op_name if isinstance(op_name, str) else op_name._name).rpartition("::")[2]
+        impl(f"{self.ns}::{name}", dispatch_key or self.dispatch_key, fn)
+
+    def fallback(self, fn: Callable[..., Any], dispatch_key: str = "", *, with_keyset: bool = False) -> None:
+        """NotImplementedError: there is no dispatcher."""
+        raise NotImplementedError("Library.fallback: there is no dispatcher")
+
+    def _destroy(self) -> None:
+        """Forget the operators of the namespace."""
+        for name in [n for n in CUSTOM if n.startswith(f"{self.ns}::")]:
+            del CUSTOM[name]
+
+
+def opcheck(
+    op: Any, args: tuple, kwargs: dict[str, Any] | None = None, *, test_utils: Any = None,
+    raise_exception: bool = True, atol: float | None = None, rtol: float | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """Try an operator on example arguments: its function, its fake function's shapes, its gradient.
+
+    Returns {"test_schema", "test_faketensor", "test_autograd_registration": "SUCCESS" or what is wrong}; raises the
+    error unless ``raise_exception`` is False. ``test_utils``: the names of those to run; all if None.
+    """
+    found, kwargs = _found(op), kwargs or {}
+    checks = {"test_schema": _check_schema, "test_faketensor": _check_fake, "test_autograd_registration": _check_grad}
+    wanted = checks if test_utils is None else [test_utils] if isinstance(test_utils, str) else test_utils
+    results = {}
+    for name in wanted:
+        try:
+            if name in checks:
+                checks[name](found, args, kwargs)
+            results[name] = "SUCCESS"
+        except Exception as error:
+            if raise_exception:
+                raise RuntimeError(f"opcheck(op, ...): {name} failed with {error}") from error
+            results[name] = f"{type(error).__name__}: {error}"
+    return results
+
+
+def _tensors(out: Any) -> list[Tensor]:
+    return [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, Tensor)]
+
+
+def _check_schema(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
+    before = [(x, x._version) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+    out = op(*args, **kwargs)
+    told = list(op._signature.bind(*args, **kwargs).arguments.items())
+    for x, version in before:
+        name = next(n for n, a in told if a is x)
+        if x._version != version and name not in (op._mutates or ()):
+            raise RuntimeError(f"the argument '{name}' was written to, but is not among mutates_args")
+        if any(y is x for y in _tensors(out)):
+            raise RuntimeError(f"the argument '{name}' is returned as a result; return a new tensor")
+
+
+def _check_fake(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
+    if op._fake is None:
+        return
+    real = _tensors(op(*args, **kwargs))
+    fake = _tensors(op._fake(*args, **kwargs))
+    for a, b in zip(real, fake, strict=True):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise RuntimeError(f"the operator gives {tuple(a.shape)}, {a.dtype}, its fake function {tuple(b.shape)}, "
+                               f"{b.dtype}")  # fmt: skip
+
+
+def _check_grad(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
+    leaves = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.requires_grad]
+    if op._backward is None or not leaves:
+        return
+    from .autograd import grad
+
+    total = sum(x.sum() for x in _tensors(op(*args, **kwargs)) if x.requires_grad)
+    grad(total, leaves, allow_unused=True)

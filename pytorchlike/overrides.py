@@ -1,73 +1,47 @@
-"""``torch.overrides``: the ``__torch_function__`` protocol for functions that are written in Python.
+"""``torch.overrides``: the ``__torch_function__`` protocol.
 
-A function calls :func:`has_torch_function` with the arguments that may be tensors, and :func:`handle_torch_function` if
-one of their classes wants to be asked.
+A class among the arguments of a public function, or a mode, is asked to compute it. Subclasses of Tensor are asked by
+default, too: their answer is the function's result, of their own type. Calls are offered from the moment when the first
+class or mode exists that wants to know of them (`tensor/asking.py`); until then nobody pays for it. Attributes such as
+``shape`` and ``dtype`` are not offered.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-import threading
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from .tensor import Tensor
+from .tensor import asking as _asking
+from .tensor.asking import Asked as _Asked
+from .tensor.asking import Disabled as DisableTorchFunctionSubclass
+from .tensor.asking import DisabledAll as DisableTorchFunction
 
 __all__ = [
-    "DisableTorchFunction", "DisableTorchFunctionSubclass", "TorchFunctionMode", "get_ignored_functions",
-    "get_overridable_functions", "handle_torch_function", "has_torch_function", "has_torch_function_unary",
-    "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property", "resolve_name",
-    "wrap_torch_function",
+    "BaseTorchFunctionMode", "DisableTorchFunction", "DisableTorchFunctionSubclass", "TorchFunctionMode",
+    "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions",
+    "handle_torch_function", "has_torch_function", "has_torch_function_unary",
+    "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
+    "redispatch_function", "resolve_name", "wrap_torch_function",
 ]  # fmt: skip
 
-
-class _State(threading.local):
-    disabled = 0
-
-
-_state = _State()
-
-
-class DisableTorchFunctionSubclass:
-    """Within it no class is asked."""
-
-    def __enter__(self) -> None:
-        _state.disabled += 1
-
-    def __exit__(self, *error: Any) -> None:
-        _state.disabled -= 1
-
-
-class DisableTorchFunction(DisableTorchFunctionSubclass):
-    """The same: there are no modes that would be switched off, too."""
-
-
-def _disabled_torch_function_impl(func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-    """As ``__torch_function__``: call the function, and ask nobody."""
-    with DisableTorchFunctionSubclass():
-        return func(*args, **(kwargs or {}))
-
-
-def _wants(x: Any) -> bool:
-    kind = type(x)
-    if kind is Tensor:
-        return False
-    method = getattr(kind, "__torch_function__", None)
-    own = getattr(method, "__func__", method)
-    return (
-        own is not None and own is not Tensor.__torch_function__.__func__ and own is not _disabled_torch_function_impl
-    )
+#: ``__torch_function__`` of a class that does not want to be asked.
+_disabled_torch_function_impl = _asking.disabled
 
 
 def has_torch_function(relevant_args: Iterable[Any]) -> bool:
-    """Whether the class of an argument defines ``__torch_function__`` (other than Tensor's own)."""
-    return not _state.disabled and any(_wants(x) for x in relevant_args)
+    """Whether a mode is active, or the class of an argument wants to be asked (see the module's text)."""
+    if _asking.state.modes:
+        return True
+    return not _asking.state.disabled and any(_asking.wants(x.__class__) for x in relevant_args)
 
 
 def has_torch_function_unary(arg: Any) -> bool:
     """:func:`has_torch_function` of one argument."""
-    return not _state.disabled and _wants(arg)
+    return has_torch_function((arg,))
 
 
 def has_torch_function_variadic(*args: Any) -> bool:
@@ -75,32 +49,13 @@ def has_torch_function_variadic(*args: Any) -> bool:
     return has_torch_function(args)
 
 
-def _overloaded(relevant_args: Iterable[Any]) -> list[Any]:
-    """One argument of each class that wants to be asked; subclasses before their bases, else from the left."""
-    out: list[Any] = []
-    for x in relevant_args:
-        if _wants(x) and type(x) not in map(type, out):
-            at = next((i for i, y in enumerate(out) if issubclass(type(x), type(y))), len(out))
-            out.insert(at, x)
-    return out
-
-
 def handle_torch_function(public_api: Callable, relevant_args: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
-    """Ask the classes of the arguments, in turn, to compute ``public_api(*args, **kwargs)``.
+    """Ask the innermost mode, then the classes of the arguments in turn, to compute ``public_api(*args, **kwargs)``.
 
     Raises TypeError if all of them answer NotImplemented.
     """
-    asked = _overloaded(relevant_args)
-    types = tuple(type(x) for x in asked)
-    for x in asked:
-        result = x.__torch_function__(public_api, types, args, kwargs)
-        if result is not NotImplemented:
-            return result
-    name = f"{public_api.__module__}.{public_api.__name__}"
-    raise TypeError(
-        f"no implementation found for '{name}' on types that implement __torch_function__: "
-        f"{[t.__name__ for t in types]}"
-    )
+    asked = [] if _asking.state.disabled else _asking.relevant(tuple(relevant_args))
+    return _asking.handle(public_api, asked, args, kwargs)
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[[Callable], Callable]:
@@ -121,6 +76,43 @@ def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[[C
     return decorate
 
 
+class TorchFunctionMode:
+    """Within ``with mode:``, its ``__torch_function__(func, types, args, kwargs)`` is asked about every call.
+
+    While it answers, the modes around it are the ones that are asked, so that ``func(*args, **kwargs)`` in it goes on
+    outwards. Factories are offered as well. Functions that were bound to names of the program's own before the first
+    mode or class existed are not.
+    """
+
+    inner: TorchFunctionMode
+
+    def __init__(self) -> None:
+        pass
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        _asking.install()
+        _asking.state.modes += (self,)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        _asking.state.modes = _asking.state.modes[:-1]
+
+    @classmethod
+    def push(cls, *args: Any, **kwargs: Any) -> Any:
+        """``cls(*args, **kwargs)``."""
+        return cls(*args, **kwargs)
+
+
+class BaseTorchFunctionMode(TorchFunctionMode):
+    """A mode that lets every call pass."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
 def is_tensor_like(inp: Any) -> bool:
     """Whether it is a tensor, or its class defines ``__torch_function__``."""
     return isinstance(inp, Tensor) or hasattr(type(inp), "__torch_function__")
@@ -131,12 +123,16 @@ def is_tensor_method_or_property(func: Callable) -> bool:
     name = getattr(func, "__name__", "")
     if name == "__get__":
         return True
+    if isinstance(func, _Asked):
+        return func._at[0] == "Tensor"
     found = inspect.getattr_static(Tensor, name, None) or getattr(Tensor, name, None)
     return found is func or (isinstance(found, property) and found.fget is func)
 
 
 def resolve_name(f: Callable) -> str | None:
     """The name under which a function of torch's is called; None if it is not one."""
+    if isinstance(f, _Asked):
+        return ".".join(part for part in ("torch", *f._at) if part)
     for space, functions in get_overridable_functions().items():
         for each in functions:
             if each is f:
@@ -150,19 +146,30 @@ _names: dict[Any, str] = {}
 @functools.lru_cache(None)
 def get_overridable_functions() -> dict[Any, list[Callable]]:
     """Functions by the module or class that holds them."""
-    import importlib
-
     package = importlib.import_module(__package__)
     out: dict[Any, list[Callable]] = {}
-    for name in ("", "nn.functional", "linalg", "fft", "special"):
+    for name in _asking.SPACES:
         module = package if not name else importlib.import_module(f"{__package__}.{name}")
         _names[module] = f"torch.{name}".rstrip(".")
-        found = (getattr(module, each, None) for each in dir(module) if not each.startswith("_"))
-        out[module] = [each for each in found if inspect.isfunction(each)]
+        out[module] = _functions_of(module)
     _names[Tensor] = "torch.Tensor"
-    found = (getattr(Tensor, each, None) for each in dir(Tensor))
-    out[Tensor] = [each for each in found if inspect.isfunction(each)]
+    out[Tensor] = _functions_of(Tensor)
     return out
+
+
+def _functions_of(place: Any) -> list[Callable]:
+    found = (getattr(place, each, None) for each in dir(place) if not each.startswith("_"))
+    return [each for each in found if inspect.isfunction(each) or isinstance(each, _Asked)]
+
+
+def redispatch_function(func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    """Call the function without asking about this call; what it calls itself is asked about."""
+    return (func._fn if isinstance(func, _Asked) else func)(*args, **(kwargs or {}))
+
+
+def get_default_nowrap_functions() -> set[Callable]:
+    """Functions whose results keep their type by default: none, since attributes are not offered."""
+    return set()
 
 
 def get_ignored_functions() -> set[Callable]:
@@ -173,13 +180,3 @@ def get_ignored_functions() -> set[Callable]:
              "logspace", "eye", "tensor", "from_numpy", "is_tensor", "is_storage", "set_num_threads",
              "get_num_threads")  # fmt: skip
     return {getattr(T, name) for name in names if hasattr(T, name)}
-
-
-class TorchFunctionMode:
-    """Refused: asking a mode about every operation would cost those who use none; use a subclass of Tensor."""
-
-    def __init__(self) -> NoReturn:
-        raise NotImplementedError(
-            "TorchFunctionMode: operations are not offered to modes, since that would slow every program down; define "
-            "__torch_function__ on a class of the arguments instead"
-        )

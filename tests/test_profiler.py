@@ -150,3 +150,12 @@ def test_errors_end_a_profile():
         profile().events()
     with pytest.raises(NotImplementedError, match="nvtx"):
         torch.autograd.profiler.emit_nvtx()
+
+
+def test_what_nobody_reads_is_profiled():
+    """A model that is called for its time only, with its result dropped, runs within its block."""
+    layer, x = torch.nn.Conv2d(1, 2, 3), torch.ones(1, 1, 8, 8)
+    with torch.profiler.profile() as prof, torch.profiler.record_function("inference"):
+        layer(x)
+    assert {"inference", "aten::conv2d"} <= {e.key for e in prof.key_averages()}
+    assert not torch.get_debug()

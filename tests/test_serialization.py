@@ -785,3 +785,19 @@ def test_modules_take_mapped_memory_without_a_copy(tmp_path):
     while base is not None and not isinstance(base, np.memmap):
         base = base.base
     assert base is not None and address % 64 == 0
+
+
+def test_functions_are_pickled_by_pytorchs_names():
+    """A model that keeps functions of nn.functional, as a Transformer does, loads with PyTorch's names allowed."""
+    F = torch.nn.functional
+    for function in (F.relu, F.gelu, F.tanh, torch.relu, F.conv2d):
+        assert pickle.loads(pickle.dumps(function)) is function
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 8)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    modules = torch.nn.modules
+    allowed = [torch.nn.TransformerEncoderLayer, torch.nn.MultiheadAttention, torch.nn.Linear, torch.nn.LayerNorm,
+               torch.nn.Dropout, modules.linear.NonDynamicallyQuantizableLinear, F.relu]  # fmt: skip
+    with torch.serialization.safe_globals(allowed):
+        assert torch.load(file).activation is F.relu

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from ..engine import flush, local
 from ..engine.cost import flops_of
+from ..engine.debug import debug
 from ..engine.evaluators import OpByOp
 from ..engine.trace import platform_of
 from .profiler_util import EventList, FunctionEvent, FunctionEventAvg
@@ -46,12 +47,17 @@ class Session:
         self.thread = threading.get_ident()
         self._before, local.evaluator = local.evaluator, functools.partial(_Timed, self)
         local.session = self  # type: ignore[attr-defined]
+        self._eager = debug.eager
+        if not self._eager:  # what nobody reads is run, too, and inside the block that asks for it
+            debug.set(True, False, False)
 
     def stop(self) -> None:
         """Run what is pending, and end."""
         try:
             flush("a profile ends")
         finally:
+            if not self._eager:
+                debug.set(False, False, False)
             local.evaluator = self._before
             local.session = None  # type: ignore[attr-defined]
 

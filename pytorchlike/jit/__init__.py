@@ -1,15 +1,18 @@
 """``torch.jit``: there is no TorchScript; programs are recorded and compiled without it.
 
-``script`` and ``trace`` return what they are given, so that programs which call them for speed run as fast as without;
-what needs TorchScript itself (saving, loading, graphs) raises NotImplementedError. The decorators and predicates for
+``script`` and ``trace`` return what they are given, so that programs which call them for speed run as fast as without.
+What was traced can be saved and loaded as a program of :mod:`torch.export`; what needs TorchScript itself raises
+NotImplementedError. The decorators and predicates for
 TorchScript's compiler are there and do what they do in Python.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..futures import Future as Future
 from ..nn.modules.module import Module
@@ -24,10 +27,11 @@ __all__ = [
 T = TypeVar("T")
 _isinstance = isinstance
 _NO_SCRIPT = (
-    "there is no TorchScript: programs are compiled without it. Save the state_dict with torch.save and make the "
-    "module "
-    "again in Python"
+    "there is no TorchScript: programs are compiled without it. torch.jit.trace with example inputs makes a module "
+    "that can be saved; or save the state_dict with torch.save and make the module again in Python"
 )
+#: The example inputs of what was traced, which saving needs.
+_examples: weakref.WeakKeyDictionary[Any, tuple[tuple, dict[str, Any]]] = weakref.WeakKeyDictionary()
 
 
 class Error(RuntimeError):
@@ -48,6 +52,13 @@ def script(
     """The module, function or class itself. ``example_inputs`` would tell types to TorchScript, which needs none
     here.
     """
+    return _with_save(obj)
+
+
+def _with_save(obj: T) -> T:
+    """The module itself, with a method ``save`` unless its class has one."""
+    if _isinstance(obj, Module) and not hasattr(obj, "save"):
+        object.__setattr__(obj, "save", functools.partial(save, obj))
     return obj
 
 
@@ -62,12 +73,15 @@ def trace(
     """
     from ..autograd.mode import no_grad
 
+    args: tuple = ()
+    if example_inputs is not None and example_kwarg_inputs is None:
+        args = tuple(example_inputs) if _isinstance(example_inputs, (tuple, list)) else (example_inputs,)
     with no_grad():
-        if example_kwarg_inputs is not None:
-            func(**example_kwarg_inputs)  # type: ignore[operator]
-        elif example_inputs is not None:
-            func(*(example_inputs if _isinstance(example_inputs, (tuple, list)) else (example_inputs,)))  # type: ignore[operator]
-    return func
+        if args or example_kwarg_inputs is not None:
+            func(*args, **(example_kwarg_inputs or {}))  # type: ignore[operator]
+    if _isinstance(func, Module):
+        _examples[func] = args, dict(example_kwarg_inputs or {})
+    return _with_save(func)
 
 
 def trace_module(mod: T, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> T:
@@ -181,14 +195,27 @@ def wait(future: Future) -> Any:
     return future.wait()
 
 
-def save(m: Any, f: Any, _extra_files: dict | None = None) -> NoReturn:
-    """Refused: there is no TorchScript."""
-    raise NotImplementedError(f"torch.jit.save: {_NO_SCRIPT}")
+def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
+    """Write a module that :func:`trace` was given as a program for the shapes of its example inputs.
+
+    The file is :func:`torch.export.save`'s. NotImplementedError for modules that were not traced (``script`` has no
+    example inputs), and for functions.
+    """
+    from .. import export
+
+    found = _examples.get(m) if _isinstance(m, Module) else None
+    if found is None:
+        raise NotImplementedError(f"torch.jit.save: {_NO_SCRIPT}")
+    export.save(export.export(m, *found), f, extra_files=_extra_files)
 
 
-def load(f: Any, map_location: Any = None, _extra_files: dict | None = None, _restore_shapes: bool = False) -> NoReturn:
-    """Refused: there is no TorchScript."""
-    raise NotImplementedError(f"torch.jit.load: {_NO_SCRIPT}")
+def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False,
+         ) -> Module:  # fmt: skip
+    """A module of what :func:`save` (or ``torch.export.save``) wrote. RuntimeError for PyTorch's TorchScript files."""
+    from .. import export
+
+    loaded = export.load(f, extra_files=_extra_files).module()
+    return loaded if map_location is None else loaded.to(map_location)
 
 
 def set_fusion_strategy(strategy: list[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from . import attention, common_types, functional, grad, init, modules, parallel, parameter, utils
@@ -34,3 +35,9 @@ def factory_kwargs(kwargs: dict[str, Any] | None) -> dict[str, Any]:
             raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
         result[name] = kwargs[name]
     return result
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("quantized", "qat", "intrinsic"):  # built on the whole package
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'torch.nn' has no attribute '{name}' (see docs/differences.md)")

@@ -8,6 +8,7 @@ from typing import Any
 from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor.asking import disabled
 
 __all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin",
            "is_lazy"]
@@ -30,6 +31,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
     Raises:  RuntimeError if requires_grad is asked of an integer or bool tensor.
     """
+
+    __torch_function__ = disabled  # type: ignore[assignment]
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         if data is None:
@@ -158,6 +161,8 @@ class Buffer(Tensor, metaclass=_BufferMeta):
     storage and carries a mark; ``isinstance(x, Buffer)`` looks for it.
     """
 
+    __torch_function__ = disabled  # type: ignore[assignment]
+
     def __new__(cls, data: Tensor | None = None, *, persistent: bool = True) -> Tensor:
         if data is None:
             data = T.empty(0)
@@ -173,6 +178,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
 class UninitializedBuffer(UninitializedTensorMixin, Tensor):
     """A buffer whose shape the first forward call will settle (see LazyModuleMixin)."""
 
+    __torch_function__ = disabled  # type: ignore[assignment]
     cls_to_become = Tensor
 
     def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None,

@@ -15,7 +15,7 @@ from jax import lax
 
 from ..engine import check
 from ._order import stable_sort
-from ._table import Array, Operand, Scalar, Sizes, op, result_type, to_float
+from ._table import Array, Arrays, Operand, Scalar, Sizes, op, result_type, to_float
 
 Dims = int | tuple[int, ...] | None
 
@@ -713,6 +713,12 @@ def norm(
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"norm: p must be a number, 'fro' or 'nuc', but got {p!r}")
     return vector_norm(input, 2.0 if p in ("fro", None) else float(p), axes, keepdim, dtype)
+
+
+@op(namespace="", out=False)
+def _foreach_norm(tensors: Arrays, ord: float = 2):
+    """The norm of order ``ord`` of all elements of each tensor, 0-d: many norms as one operation."""
+    return tuple(vector_norm(t, float(ord), tuple(range(t.ndim)), False) for t in tensors)
 
 
 @op(promote="common")

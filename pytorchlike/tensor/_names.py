@@ -79,5 +79,6 @@ def method_names() -> list[str]:
 #: Names that come late and are functions only.
 _FUNCTIONS_ONLY = {
     "dsmm", "hsmm", "hspmm", "saddmm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
-    "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm",
+    "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm", "quantize_per_tensor",
+    "quantize_per_channel", "quantize_per_tensor_dynamic", "int_repr",
 }  # fmt: skip

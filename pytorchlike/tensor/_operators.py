@@ -93,19 +93,48 @@ def copy_from(input: Array, src: Array):
     return jnp.broadcast_to(src.astype(input.dtype), input.shape)
 
 
+def _made(name: str, target: str) -> Any:
+    """The method behind one of Python's operators."""
+    made = find_method(target) or find("torch", target)
+    if name in _BINARY and hasattr(made, "entry"):
+        from ._wrap import form
+
+        made = form(made.entry, target == made.entry.name + "_", False, True)
+    return made
+
+
+def operator_names() -> tuple[str, ...]:
+    """Python's names of the operators that tensors have."""
+    return (*_BINARY, *_UNARY)
+
+
+def make_all(cls: type) -> None:
+    """Build the methods behind all operators now."""
+    for name, target in {**_BINARY, **_UNARY}.items():
+        if getattr(vars(cls).get(name), "_late", False):
+            setattr(cls, name, _made(name, target))
+
+
+def _keep(name: str, found: Any) -> Any:
+    return found
+
+
+def on_method_found(change: Any) -> None:
+    """Have ``change(name, method)`` tell what is kept of each method that is found from now on."""
+    global _keep
+    _keep = change
+
+
 def _lazy(cls: type, name: str, target: str) -> Any:
     """A method that builds its form at the first call and puts it in its own place."""
 
     def first(self: Any, *args: Any) -> Any:
-        made = find_method(target) or find("torch", target)
-        if name in _BINARY and hasattr(made, "entry"):
-            from ._wrap import form
-
-            made = form(made.entry, target == made.entry.name + "_", False, True)
+        made = _made(name, target)
         setattr(cls, name, made)
         return made(self, *args)
 
     first.__name__ = name
+    first._late = True  # type: ignore[attr-defined]
     return first
 
 
@@ -118,7 +147,7 @@ class _LazyMethods(type):
             raise AttributeError(f"type object '{cls.__name__}' has no attribute '{name}'")
         from ._tensor import Tensor
 
-        setattr(Tensor, name, found)
+        setattr(Tensor, name, _keep(name, found))
         return getattr(cls, name)
 
     def __dir__(cls) -> list[str]:
@@ -132,7 +161,7 @@ def missing(self: Any, name: str) -> Any:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
     from ._tensor import Tensor
 
-    setattr(Tensor, name, found)
+    setattr(Tensor, name, _keep(name, found))
     return getattr(self, name)
 
 

@@ -21,6 +21,8 @@ _SPARSE = """_nnz _indices _values _coalesced_ ccol_indices coalesce col_indices
     to_sparse_csc to_sparse_csr values"""
 LATE.update(dict.fromkeys(_SPARSE.split(), "sparse"))
 LATE["to_padded_tensor"] = "nested"
+LATE.update(dict.fromkeys(("quantize_per_tensor", "quantize_per_channel", "quantize_per_tensor_dynamic", "dequantize",
+                           "int_repr"), "tensor.quantized"))  # fmt: skip
 #: Composite functions that some kind of composed tensor has a version of.
 BY_KIND = frozenset(
     """empty_like zeros_like ones_like full_like rand_like randn_like select unbind narrow chunk split

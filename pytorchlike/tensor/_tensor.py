@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
+from ..engine import host as at_once
 from ..engine.grad import DETACH, watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown, home_of
@@ -42,6 +43,9 @@ from .untyped import UntypedStorage
 AS_LEAF = Op("leaf", lambda static, args: args[0], alias=True, leaf=True, saves=False)
 SAME = Op("alias", lambda static, args: args[0], alias=True, saves=False)
 
+#: Elements up to which an array for a part of a tensor shares memory, for which the whole tensor has to be copied.
+_LENT_WITH_ALL = 1 << 14
+
 
 def _straight(static: Any, args: tuple) -> Any:
     import jax
@@ -56,6 +60,9 @@ def _straight(static: Any, args: tuple) -> Any:
 
 #: The new data of a tensor, written where gradients are off, with the history of the old.
 STRAIGHT = Op("written without gradient", _straight, saves=False)
+
+#: The package above this one, once it is needed.
+_autograd: Any = None
 
 #: `sys.getrefcount` of a tensor inside :func:`link` when nobody but the running expression refers to it.
 _TEMPORARY = 3 if sys.version_info < (3, 14) else -1
@@ -109,8 +116,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """Every tensor class is a JAX pytree of one leaf."""
         super().__init_subclass__(**kwargs)
         from . import register_pytree
+        from .asking import new_class
 
         register_pytree(cls)
+        new_class(cls)
 
     @staticmethod
     def _of(value: Value) -> Tensor:
@@ -158,7 +167,11 @@ class Tensor(_Base, metaclass=_LazyMethods):
         if alias is None:
             return self._value
         storage = alias.storage
+        if storage.lent:
+            storage.reclaim()
         if storage.host is not None:
+            if trace is not None and trace.at_once and alias.leaf is None and alias.of is None:
+                return at_once.borrowed(self._value.meta, self._host_view())
             value = self._from_host()
             if trace is not None and local.trace is not trace:
                 raise Moved
@@ -195,7 +208,15 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return value
 
     def _host_view(self, depth: int | None = None) -> np.ndarray:
-        return through_array(self._alias.storage.host, self._alias.chain[:depth])
+        """The part of the user's memory that the tensor shows, or that its chain's first ``depth`` steps do."""
+        alias = self._alias
+        host = alias.storage.host
+        if depth is not None or alias.storage.lent:  # a loan ends when the array is gone, so that nobody keeps it
+            return through_array(host, alias.chain[:depth])
+        shown = alias.shown
+        if shown is None or shown[0] is not host:
+            shown = alias.shown = (host, through_array(host, alias.chain))
+        return shown[1]
 
     def _shared(self) -> Alias:
         """The tensor's alias, made if it had its value to itself."""
@@ -216,6 +237,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
             self._value = value
             return
         storage = alias.storage
+        if storage.lent:
+            storage.reclaim()
         if storage.host is not None:
             taped = value.meta.grad and alias.leaf is None and alias.of is None
             if taped:  # only values can be on the tape, so the memory is shared no longer
@@ -224,21 +247,25 @@ class Tensor(_Base, metaclass=_LazyMethods):
             if not taped:
                 self._count_write(alias)
                 return
-            storage.host = None
+            storage.host, storage.lent = None, False
         old = storage.value
-        # what is written behind the tape's back, through .data or without gradients, leaves the history as it is
-        behind = old.meta.grad == INTERIOR and (alias.detached and alias.leaf is None or not local.trace.mode.grad)
+        # what is written behind the tape's back, through .data, without gradients or by an optimizer, leaves the
+        # history as it is
+        leaf = alias.leaf is not None and value.node is alias.leaf
+        behind = old.meta.grad == INTERIOR and (
+            leaf or alias.detached and alias.leaf is None or not local.trace.mode.grad
+        )
         if alias.chain:
-            base = write_through(_plain(old) if behind else old, alias.chain, value)
+            base = write_through(_plain(old) if behind else old, alias.chain, _plain(value) if leaf else value)
         else:
             base = value
         if behind:
             base = _straightened(_plain(base), old)
         _note_write(storage, old)
         # a leaf over somebody else's storage is a leaf for itself only
-        storage.value = _plain(base) if alias.leaf is not None and alias.detached else base
+        storage.value = _plain(base) if alias.leaf is not None and alias.detached and not behind else base
         self._count_write(alias)
-        if alias.chain and base.meta.grad and not (behind and alias.detached):
+        if alias.chain and base.meta.grad and not leaf and not (behind and alias.detached):
             self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)
         else:
             self._value = value
@@ -647,6 +674,8 @@ class Tensor(_Base, metaclass=_LazyMethods):
     def grad(self) -> None:
         self.grad = None
 
+    _grad = grad  # the name by which training in several processes hands gradients over
+
     @property
     def grad_fn(self) -> Any:
         """The node of the backward graph that made the tensor; None for a leaf."""
@@ -669,9 +698,11 @@ class Tensor(_Base, metaclass=_LazyMethods):
         Raises RuntimeError if the tensor does not require gradients, is not a scalar and no ``gradient`` is given, or
         if the graph was already given up by an earlier backward pass without ``retain_graph=True``.
         """
-        from ..autograd import backward
-
-        backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs=inputs)
+        global _autograd
+        if _autograd is None:
+            from .. import autograd as _autograd
+        weights = None if gradient is None else (gradient,)
+        _autograd.backward((self,), weights, retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:
         """The same data, in the same storage, cut off from the graph."""
@@ -835,12 +866,29 @@ class Tensor(_Base, metaclass=_LazyMethods):
         return self._host().tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
-        """The data as a NumPy array that shares memory with the tensor.
+        """The data as a NumPy array that shares memory with the tensor: writes to either are seen by the other.
 
-        It is read-only where the memory is JAX's, which never changes: a later in-place operation on the tensor is not
-        seen by the array.  A tensor made by ``from_numpy`` gives its own, writable memory.
+        As JAX's memory never changes, the array is a copy that the tensor looks at as long as the array exists.  A copy
+        for itself is given of what the tape knows, whose values stay what they were, and of a part of a large tensor.
+        A tensor made by ``from_numpy`` gives its own memory.
         Raises RuntimeError if the tensor requires gradients, TypeError if it is not on the CPU (unless ``force``).
         """
+        self._check_numpy(force)
+        alias = self._alias
+        if alias is not None and alias.storage.host is not None:
+            return self._host_view()
+        data = self._host()
+        value = self._value
+        if value.meta.grad == INTERIOR or value.meta.place is not place_for("cpu"):
+            return data.copy()
+        storage = self._shared().storage
+        base = storage.value
+        if base.meta.grad == INTERIOR or base.meta.size > max(data.size, _LENT_WITH_ALL):
+            return data.copy()
+        storage.lend(np.array(read(base), order="C"))
+        return self._host_view()
+
+    def _check_numpy(self, force: bool) -> None:
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device.type != "cpu" and not (force and self.device.type != "meta"):
@@ -848,20 +896,17 @@ class Tensor(_Base, metaclass=_LazyMethods):
                 f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                 "memory first."
             )
+
+    def _look(self) -> np.ndarray:
+        """The elements on the host, to be looked at only: without a copy on the CPU."""
         alias = self._alias
-        if alias is not None and alias.storage.host is not None:
-            return self._host_view()
-        data = self._host()
-        if data.flags.writeable:
-            data = data.view()
-            data.flags.writeable = False
-        return data
+        return self._host() if alias is None or alias.storage.host is None else self._host_view()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        data = self.numpy()
-        if dtype is not None and np.dtype(dtype) != data.dtype:
-            return data.astype(dtype)
-        return data.copy() if copy else data
+        if not copy and (dtype is None or np.dtype(dtype) == self._value.meta.dtype):
+            return self.numpy()
+        self._check_numpy(False)
+        return self._look().astype(dtype or self._value.meta.dtype)
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
         return tensor(array)
@@ -1106,7 +1151,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        return func(*args, **(kwargs or {}))
+        """Compute ``func(*args, **kwargs)``; tensors among the results become of this class, see `torch.overrides`."""
+        from .asking import by_default
+
+        return by_default(cls, func, types, args, kwargs)
 
 
 _devices: dict[Any, device] = {}

@@ -319,7 +319,7 @@ def build(
     exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)
     made = scope[name]
     made.__doc__ = entry.doc
-    made.__module__ = "pytorchlike"
+    made.__module__ = _module(entry, switch)
     made.__qualname__ = name
     if "*old" in signature:
         told = inspect.signature(made)
@@ -359,6 +359,14 @@ def _parsed(entry: OpDef, fast: Callable[..., Any], inplace: bool) -> Callable[.
 
 
 _forms: dict[tuple[OpDef, bool, bool, bool], Callable[..., Any]] = {}
+
+
+def _module(entry: OpDef, switch: bool) -> str:
+    """The module where pickles find a form."""
+    if switch:
+        return "pytorchlike.nn.functional"
+    spaces = entry.namespaces
+    return "pytorchlike" if not entry.function or "torch" in spaces else f"pytorchlike.{spaces[0]}"
 
 
 def form(entry: OpDef, inplace: bool = False, switch: bool = False, dunder: bool = False) -> Callable[..., Any]:
@@ -465,6 +473,9 @@ def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tu
     data = entry.fn(**entry.bind(static, (value.data, *plain)))
     result = Tensor._of(own(concrete(data, value.meta.place)))
     link_step(base, result, entry, static, plain)
+    alias = result._alias
+    if value.slot < 0 and alias is not None and not alias.storage.lent:  # a part of the user's memory itself
+        alias.shown = (alias.storage.host, data)
     return result
 
 
@@ -538,6 +549,9 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
         if kind is not None:
             return composed.call_operator(kind, entry, inplace, args, kwargs)
     name = entry.name + ("_" if inplace else "")
+    answer = _ask(entry, name, args, kwargs)
+    if answer is not NOT_GIVEN:
+        return answer
     _strided(entry, kwargs.pop("layout", None))
     kwargs.pop("pin_memory", None)
     if kwargs.pop("inplace", False):
@@ -633,6 +647,20 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
         if requires_grad:
             result.requires_grad_(True)
     return result if out is None else _write_out(out, result, entry)
+
+
+def _ask(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """What an argument that is no tensor, but has a ``__torch_function__``, answers; NOT_GIVEN if there is none."""
+    from . import asking
+
+    asked = [a for a in asking.relevant((*args, *kwargs.values())) if not hasattr(type(a), "_value")]
+    if not asked or asking.state.disabled:
+        return NOT_GIVEN
+    asking.install()
+    space = next((s for s in entry.namespaces if s in ("torch", *asking.SPACES)), "Tensor")
+    func = asking.offered("" if space == "torch" else space, name)
+    given = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN and v is not None}
+    return asking.handle(func, asked, args, given)
 
 
 def _strided(entry: OpDef, layout: Any) -> None:

@@ -20,6 +20,7 @@ from ..ops._table import OpDef
 from . import _wrap
 from ._register import KINDS
 from ._tensor import Tensor, _parse_to, write_out
+from .asking import disabled
 from .size import Size
 
 
@@ -54,6 +55,7 @@ def refusal(name: str, kind: str) -> str:
 class Composed(Tensor):
     """A tensor that is made of other tensors; see the module's text."""
 
+    __torch_function__ = disabled  # type: ignore[assignment]
     _alias: ClassVar[Any] = ()  # neither None nor an alias: see the module's text
     #: Operator or function name -> what is called instead with its arguments.
     _handlers: ClassVar[dict[str, Callable[..., Any]]]

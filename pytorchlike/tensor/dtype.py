@@ -83,8 +83,11 @@ _CANONICAL: dict[str, dtype] = {}
 _FROM_NUMPY: dict[np.dtype, dtype] = {}
 
 
-def _make(name: str, numpy: object, c10: str) -> dtype:
-    """Create the singleton; ``c10`` is the name that PyTorch's messages use (Float, Byte, …)."""
+def _make(name: str, numpy: object, c10: str, plain: bool = True) -> dtype:
+    """Create the singleton; ``c10`` is the name that PyTorch's messages use (Float, Byte, …).
+
+    plain: whether arrays of the NumPy type have it.
+    """
     self = object.__new__(dtype)
     np_dtype = np.dtype(numpy)  # type: ignore[call-overload]
     is_float = name.startswith(("float", "bfloat"))
@@ -94,13 +97,14 @@ def _make(name: str, numpy: object, c10: str) -> dtype:
         "numpy": np_dtype,
         "is_floating_point": is_float,
         "is_complex": name.startswith("complex"),
-        "is_signed": not name.startswith(("uint", "bool")) and name != "float8_e8m0fnu",
+        "is_signed": not name.startswith(("uint", "quint", "bool")) and name != "float8_e8m0fnu",
         "itemsize": np_dtype.itemsize,
     }
     for key, value in fields.items():
         object.__setattr__(self, key, value)
     _CANONICAL[name] = self
-    _FROM_NUMPY[np_dtype] = self
+    if plain:
+        _FROM_NUMPY[np_dtype] = self
     return self
 
 
@@ -124,6 +128,11 @@ int64 = long = _make("int64", np.int64, "Long")
 bool_ = _make("bool", np.bool_, "Bool")
 complex64 = cfloat = _make("complex64", np.complex64, "ComplexFloat")
 complex128 = cdouble = _make("complex128", np.complex128, "ComplexDouble")
+
+#: Integers with a scale and a zero point (`tensor/quantized.py`); the NumPy type is the integers'.
+qint8 = _make("qint8", np.int8, "QInt8", False)
+quint8 = _make("quint8", np.uint8, "QUInt8", False)
+qint32 = _make("qint32", np.int32, "QInt32", False)
 
 #: Every public dtype name, aliases included, as it appears in the ``torch`` namespace.
 NAMES: dict[str, dtype] = {
@@ -381,8 +390,15 @@ class layout(_Named):
     _known: ClassVar[dict[str, Any]] = {}
 
 
+class qscheme(_Named):
+    """How a quantised tensor's scales belong to its elements."""
+
+    __slots__ = ()
+    _known: ClassVar[dict[str, Any]] = {}
+
+
 def _named(kind: str, name: str) -> Any:
-    return {"memory_format": memory_format, "layout": layout}[kind]._known[name]
+    return {"memory_format": memory_format, "layout": layout, "qscheme": qscheme}[kind]._known[name]
 
 
 contiguous_format = memory_format._create("contiguous_format")
@@ -397,6 +413,12 @@ sparse_csc = layout._create("sparse_csc")
 sparse_bsr = layout._create("sparse_bsr")
 sparse_bsc = layout._create("sparse_bsc")
 jagged = layout._create("jagged")
+
+per_tensor_affine = qscheme._create("per_tensor_affine")
+per_tensor_symmetric = qscheme._create("per_tensor_symmetric")
+per_channel_affine = qscheme._create("per_channel_affine")
+per_channel_symmetric = qscheme._create("per_channel_symmetric")
+per_channel_affine_float_qparams = qscheme._create("per_channel_affine_float_qparams")
 
 
 # -- promotion ------------------------------------------------------------------------------------------------------
@@ -451,8 +473,8 @@ def _refuse_unsigned(a: dtype, b: dtype) -> NoReturn:
 
 
 _PROMOTED: dict[tuple[np.dtype, np.dtype], np.dtype] = {}
-for _a in _CANONICAL.values():
-    for _b in _CANONICAL.values():
+for _a in _FROM_NUMPY.values():
+    for _b in _FROM_NUMPY.values():
         try:
             _PROMOTED[_a.numpy, _b.numpy] = _promote(_a, _b).numpy
         except RuntimeError:

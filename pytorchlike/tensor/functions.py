@@ -8,6 +8,7 @@ from . import functions_amp as functions_amp
 from . import functions_copy as functions_copy
 from . import functions_create as functions_create
 from . import functions_extra as functions_extra
+from . import functions_foreach as functions_foreach
 from . import functions_index as functions_index
 from . import functions_linalg as functions_linalg
 from . import functions_masked as functions_masked

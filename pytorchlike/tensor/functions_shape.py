@@ -189,8 +189,8 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
     return tuple(out)
 
 
-@function(method=True, aliases=("unsafe_split",))
-def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+@function
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views along ``dim`` of one size each (the last may be smaller), or of the sizes in a list.
 
     >>> [len(part) for part in torch.arange(5).split(2)]
@@ -199,9 +199,9 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     if not hasattr(split_size_or_sections, "__index__") or (
         isinstance(split_size_or_sections, Tensor) and split_size_or_sections.ndim
     ):
-        return split_with_sizes(input, split_size_or_sections, dim)
+        return split_with_sizes(tensor, split_size_or_sections, dim)
     size = split_size_or_sections.__index__()
-    shape = input._value.meta.shape
+    shape = tensor._value.meta.shape
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     dim = wrap_dim(dim, len(shape))
@@ -211,8 +211,18 @@ def split(input: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Ten
     if size == 0 and n:
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
     if n <= size:
-        return (_part(input, dim, 0, n),)
-    return tuple([_part(input, dim, at, min(size, n - at)) for at in range(0, n, size)])
+        return (_part(tensor, dim, 0, n),)
+    return tuple([_part(tensor, dim, at, min(size, n - at)) for at in range(0, n, size)])
+
+
+@function(method=True, namespace=None, name="split")
+@function(method=True, name="unsafe_split")
+def _split_by(input: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """:func:`split`, under the names that the method's parameters have."""
+    return split(input, split_size, dim)
+
+
+_split_by.__name__ = _split_by.__qualname__ = "split"
 
 
 @function(method=True, aliases=("unsafe_chunk",))
@@ -231,8 +241,17 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 
 @function(method=True)
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views along ``dim``: so many of nearly one size, or cut before each of the given indices."""
+def tensor_split(
+    input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+) -> tuple[Tensor, ...]:
+    """Views along ``dim``: so many of nearly one size, or cut before each of the given indices.
+
+    Either way by position, or under its own name.
+    """
+    given = [v for v in (indices_or_sections, indices, sections) if v is not None]
+    if len(given) != 1:
+        raise TypeError("tensor_split() takes one of indices_or_sections, indices and sections")
+    (indices_or_sections,) = given
     shape = input._value.meta.shape
     if not shape:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")

@@ -112,3 +112,12 @@ def test_iterators_of_loaders_are_told_apart():
 
     iterator = iter(torch.utils.data.DataLoader(range(2)))
     assert isinstance(iterator, _BaseDataLoaderIter) and not isinstance(iterator, _MultiProcessingDataLoaderIter)
+
+
+def test_the_class_and_buckets_from_inner_modules():
+    import pytorchlike._tensor
+    from pytorchlike._utils import _take_tensors
+
+    assert pytorchlike._tensor.Tensor is torch.Tensor
+    a, b, c, d = torch.zeros(4), torch.zeros(2), torch.zeros(3, dtype=torch.int64), torch.zeros(5)
+    assert [[len(t) for t in part] for part in _take_tensors([a, b, c, d], 24)] == [[4, 2], [5], [3]]

@@ -150,9 +150,7 @@ def test_script_is_the_thing_itself():
         torch.jit.fork(lambda x: x + 1, 1).wait() == 2 and torch.jit.ignore(net) is net and not torch.jit.is_scripting()
     )
     with pytest.raises(NotImplementedError, match="TorchScript"):
-        torch.jit.save(net, "x")
-    with pytest.raises(NotImplementedError, match="recorded"):
-        torch.fx.symbolic_trace(net)
+        torch.jit.script(torch.nn.Linear(2, 2)).save("x")
 
 
 def test_futures():
@@ -188,6 +186,33 @@ def test_custom_operators():
         torch.ops.no_such_namespace.f  # noqa: B018
     with pytest.raises(ValueError, match="namespace::name"):
         torch.library.custom_op("bare", lambda x: x)
+
+
+def test_operators_by_schema_and_their_checks():
+    library = torch.library.Library("tests_schema", "DEF")
+    library.define("scaled(Tensor x, float k=2.0, *, int[] shift=[1, 2]) -> Tensor")
+    with pytest.raises(NotImplementedError, match="no function is registered"):
+        torch.ops.tests_schema.scaled(torch.ones(1))
+    library.impl("scaled", lambda x, k, shift: x * k + shift[1], "CPU")
+    assert torch.ops.tests_schema.scaled(torch.ones(1)).item() == 4
+    assert torch.ops.tests_schema.scaled(torch.ones(1), 3.0, shift=[0, 0]).item() == 3
+    torch.library.define("tests_schema::square", "(Tensor x) -> Tensor")
+    torch.library.impl("tests_schema::square", "CompositeImplicitAutograd", lambda x: x * x)
+    x = torch.tensor([3.0], requires_grad=True)
+    torch.ops.tests_schema.square(x).backward()
+    assert x.grad.item() == 6
+    with pytest.raises(RuntimeError, match="already"):
+        torch.library.define("tests_schema::square", "(Tensor x) -> Tensor")
+    with pytest.raises(NotImplementedError, match="cannot be"):
+        torch.library.Library("aten", "IMPL", "CPU")
+
+    @torch.library.custom_op("tests_schema::halved", mutates_args=())
+    def halved(x: torch.Tensor) -> torch.Tensor:
+        return x[::2].clone()
+
+    halved.register_fake(lambda x: torch.empty_like(x))
+    found = torch.library.opcheck(halved, (torch.ones(4),), raise_exception=False)
+    assert found["test_schema"] == "SUCCESS" and "(2,)" in found["test_faketensor"]
 
 
 def test_torch_function_protocol():

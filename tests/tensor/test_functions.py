@@ -182,3 +182,15 @@ def test_typed_constructors_take_sizes():
 def test_sparse_leads_back_to_torch():
     # one-hot vectors, as programs of old make them
     assert torch.sparse.torch.eye(3)[[2, 0]].tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_split_under_the_names_of_its_parameters():
+    x = torch.arange(6.0)
+    for parts in (torch.split(tensor=x, split_size_or_sections=[2, 4]), x.split(split_size=[2, 4], dim=-1),
+                  x.tensor_split(indices=[2]), torch.split(x, (2, 4))):  # fmt: skip
+        assert [p.tolist() for p in parts] == [[0, 1], [2, 3, 4, 5]]
+    assert [len(p) for p in torch.tensor_split(x, sections=4)] == [2, 2, 1, 1]
+    with pytest.raises(TypeError, match="split_size_or_sections"):
+        x.split(split_size_or_sections=2)
+    with pytest.raises(TypeError, match="one of"):
+        x.tensor_split()

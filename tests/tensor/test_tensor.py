@@ -108,11 +108,11 @@ def test_operators_with_other_types():
 def test_numpy():
     x = torch.arange(3.0)
     a = x.numpy()
-    assert a.dtype == np.float32 and not a.flags.writeable
+    assert a.dtype == np.float32 and a.flags.writeable
     assert np.asarray(x).tolist() == [0, 1, 2] and np.array(x, dtype=np.float64).dtype == np.float64
     assert np.stack([x, x]).shape == (2, 3) and isinstance(np.sin(x), torch.Tensor)
     x.add_(1)
-    assert a.tolist() == [0, 1, 2]
+    assert a.tolist() == [1, 2, 3]
     grad = torch.ones(2, requires_grad=True)
     for read in (grad.numpy, lambda: np.asarray(grad)):
         with pytest.raises(RuntimeError, match="requires grad"):
@@ -122,6 +122,49 @@ def test_numpy():
         torch.from_numpy(np.arange(3)[::-1])
     with pytest.raises(TypeError):
         torch.from_numpy([1])
+
+
+def test_numpy_is_written_to():
+    """An array shares memory with its tensor for as long as it exists; afterwards the tensor is as fast as ever."""
+    x = torch.ones(5)
+    a = x.numpy()
+    a[0] = 9
+    x.mul_(2)
+    assert x.tolist() == a.tolist() == [18, 2, 2, 2, 2] and (x + 1).tolist()[0] == 19 and x._version == 1
+    view = a[1:]
+    del a
+    view += 1
+    assert x.tolist() == [18, 3, 3, 3, 3]
+    del view
+    assert (x * 1).tolist() == [18, 3, 3, 3, 3] and x._alias.storage.host is None
+
+    base = torch.zeros(2, 3)
+    part = base.t()[1:].numpy()
+    part[0, 1] = 5
+    assert base.tolist() == [[0, 0, 0], [0, 5, 0]] and base.clone().numpy().base is None
+    big = torch.zeros(100, 1000)
+    row = big[0].numpy()
+    row += 1
+    assert row.sum() == 1000  # a part of a large tensor: a copy
+
+
+def test_numpy_of_parameters_and_of_the_tape():
+    p = torch.nn.Parameter(torch.ones(3))
+    array = p.detach().numpy()
+    optimizer = torch.optim.SGD([p], lr=0.25)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (p**2).sum().backward()
+        optimizer.step()
+    assert array.tolist() == p.tolist() == [0.25] * 3
+    array *= 4
+    y = p * 3
+    y.detach().numpy()[:] = 0  # what backward needs does not change
+    optimizer.zero_grad()
+    (y * y).sum().backward()
+    del array
+    optimizer.step()
+    assert p.tolist() == [1 - 0.25 * 9 * 2] * 3
 
 
 def test_jax():

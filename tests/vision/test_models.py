@@ -34,12 +34,30 @@ PUBLISHED = {
     "fasterrcnn_resnet50_fpn": (41_808_406, 348),
     "maskrcnn_resnet50_fpn_v2": (46_359_409, 432),
     "fasterrcnn_mobilenet_v3_large_fpn": (19_410_754, 330),
+    "retinanet_resnet50_fpn": (34_068_119, 354),
+    "retinanet_resnet50_fpn_v2": (38_198_935, 362),
+    "fcos_resnet50_fpn": (32_322_720, 372),
+    "keypointrcnn_resnet50_fpn": (59_190_378, 366),
+    "ssd300_vgg16": (35_641_826, 71),
+    "ssdlite320_mobilenet_v3_large": (3_440_060, 476),
+    "lraspp_mobilenet_v3_large": (3_221_538, 319),
+    "maxvit_t": (30_919_624, 582),
+    "r3d_18": (33_371_472, 122),
+    "mc3_18": (11_695_440, 122),
+    "r2plus1d_18": (31_505_325, 224),
+    "s3d": (8_320_048, 464),
+    "mvit_v1_b": (36_610_672, 313),
+    "mvit_v2_s": (34_537_744, 397),
+    "swin3d_t": (28_158_070, 185),
+    "raft_large": (5_257_536, 169),
+    "raft_small": (990_162, 106),
 }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_those_published(name):
-    whole = {"weights_backbone": None} if "rcnn" in name or "deeplab" in name else {}
+    pretrained = any(kind in name for kind in ("rcnn", "deeplab", "fpn", "ssd", "lraspp"))
+    whole = {"weights_backbone": None} if pretrained else {}
     with torch.device("meta"):
         model = models.get_model(name, **whole)
     assert (sum(p.numel() for p in model.parameters()), len(model.state_dict())) == PUBLISHED[name]

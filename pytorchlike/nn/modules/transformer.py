@@ -34,14 +34,6 @@ def _get_clones(module: Module, n: int) -> ModuleList:
     return ModuleList([copy.deepcopy(module) for _ in range(n)])
 
 
-def _relu(x: Tensor) -> Tensor:
-    return F.relu(x)
-
-
-def _gelu(x: Tensor) -> Tensor:
-    return F.gelu(x)
-
-
 def _get_activation_fn(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """The function of that name; functions are passed on.
 
@@ -51,7 +43,7 @@ def _get_activation_fn(activation: str | Callable[[Tensor], Tensor]) -> Callable
         return activation
     if activation not in ("relu", "gelu"):
         raise RuntimeError(f"activation should be relu/gelu, not {activation}")
-    return _relu if activation == "relu" else _gelu  # named functions of a module: they can be pickled
+    return F.relu if activation == "relu" else F.gelu
 
 
 def _detect_is_causal_mask(mask: Tensor | None, is_causal: bool | None = None, size: int | None = None) -> bool:
@@ -75,7 +67,7 @@ class Transformer(Module):
 
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
                  dim_feedforward: int = 2048, dropout: float = 0.1,
-                 activation: str | Callable[[Tensor], Tensor] = _relu, custom_encoder: Any = None,
+                 activation: str | Callable[[Tensor], Tensor] = F.relu, custom_encoder: Any = None,
                  custom_decoder: Any = None, layer_norm_eps: float = 1e-5, batch_first: bool = False,
                  norm_first: bool = False, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
@@ -187,7 +179,7 @@ class _Layer(Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "activation" not in self._modules:
-            self.__dict__.setdefault("activation", _relu)
+            self.__dict__.setdefault("activation", F.relu)
 
 
 class TransformerEncoderLayer(_Layer):
@@ -200,7 +192,7 @@ class TransformerEncoderLayer(_Layer):
     __constants__ = ["norm_first"]
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-                 activation: str | Callable[[Tensor], Tensor] = _relu, layer_norm_eps: float = 1e-5,
+                 activation: str | Callable[[Tensor], Tensor] = F.relu, layer_norm_eps: float = 1e-5,
                  batch_first: bool = False, norm_first: bool = False, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:
         super().__init__()
@@ -249,7 +241,7 @@ class TransformerDecoderLayer(_Layer):
     __constants__ = ["norm_first"]
 
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-                 activation: str | Callable[[Tensor], Tensor] = _relu, layer_norm_eps: float = 1e-5,
+                 activation: str | Callable[[Tensor], Tensor] = F.relu, layer_norm_eps: float = 1e-5,
                  batch_first: bool = False, norm_first: bool = False, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:
         super().__init__()

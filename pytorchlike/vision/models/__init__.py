@@ -2,7 +2,9 @@
 
 from . import detection as detection
 from . import feature_extraction as feature_extraction
+from . import optical_flow as optical_flow
 from . import segmentation as segmentation
+from . import video as video
 from ._api import *  # noqa: F403
 from .alexnet import *  # noqa: F403
 from .convnext import *  # noqa: F403
@@ -10,6 +12,7 @@ from .densenet import *  # noqa: F403
 from .efficientnet import *  # noqa: F403
 from .googlenet import *  # noqa: F403
 from .inception import *  # noqa: F403
+from .maxvit import *  # noqa: F403
 from .mnasnet import *  # noqa: F403
 from .mobilenet import *  # noqa: F403
 from .regnet import *  # noqa: F403

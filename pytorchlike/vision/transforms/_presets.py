@@ -9,7 +9,7 @@ from pytorchlike import Tensor, nn
 from . import functional as F
 from .functional import InterpolationMode
 
-__all__ = ["ImageClassification", "ObjectDetection", "SemanticSegmentation"]
+__all__ = ["ImageClassification", "ObjectDetection", "OpticalFlow", "SemanticSegmentation", "VideoClassification"]
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -55,3 +55,33 @@ class SemanticSegmentation(nn.Module):
             img = F.resize(img, self.resize_size, self.interpolation, antialias=self.antialias)
         img = img if isinstance(img, Tensor) else F.pil_to_tensor(img)
         return F.normalize(F.convert_image_dtype(img), self.mean, self.std)
+
+
+class VideoClassification(nn.Module):
+    """Resize the frames, cut out the middle, scale to [0, 1], normalize: (..., T, C, H, W) -> (..., C, T, H, W)."""
+
+    def __init__(
+        self, *, crop_size: tuple[int, int], resize_size: tuple[int, int] | tuple[int],
+        mean: tuple[float, ...] = (0.43216, 0.394666, 0.37645), std: tuple[float, ...] = (0.22803, 0.22145, 0.216989),
+        interpolation: Any = InterpolationMode.BILINEAR,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.crop_size, self.resize_size = [*crop_size], [*resize_size]
+        self.mean, self.std, self.interpolation = [*mean], [*std], interpolation
+
+    def forward(self, vid: Tensor) -> Tensor:
+        frames = vid if vid.ndim == 5 else vid[None]
+        n, t = frames.shape[:2]
+        flat = F.resize(frames.flatten(0, 1), self.resize_size, self.interpolation, antialias=False)
+        flat = F.normalize(F.convert_image_dtype(F.center_crop(flat, self.crop_size)), self.mean, self.std)
+        made = flat.reshape(n, t, *flat.shape[1:]).permute(0, 2, 1, 3, 4)
+        return made if vid.ndim == 5 else made[0]
+
+
+class OpticalFlow(nn.Module):
+    """Two pictures, or batches of them, scaled to [-1, 1]."""
+
+    def forward(self, img1: Any, img2: Any) -> tuple[Tensor, Tensor]:
+        both = (img if isinstance(img, Tensor) else F.pil_to_tensor(img) for img in (img1, img2))
+        first, second = (F.normalize(F.convert_image_dtype(img), [0.5] * 3, [0.5] * 3) for img in both)
+        return first.contiguous(), second.contiguous()

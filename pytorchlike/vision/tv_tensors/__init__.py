@@ -26,6 +26,7 @@ class TVTensor(Tensor):
     """The base of these tensors; ``_about`` names the attributes that go with the elements."""
 
     _about: tuple[str, ...] = ()
+    __torch_function__ = torch._C._disabled_torch_function_impl
 
     @classmethod
     def _of(cls, data: Any, dtype: Any, device: Any, requires_grad: bool | None) -> Any:

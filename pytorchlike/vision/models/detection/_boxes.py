@@ -69,6 +69,14 @@ class BoxCoder:
         return np.concatenate([centre - 0.5 * size, centre + 0.5 * size], -1).astype(np.float32)
 
 
+def decode_tensor(codes: Tensor, anchors: Tensor) -> Tensor:
+    """``BoxCoder((1, 1, 1, 1)).decode`` on the device, with gradients: (..., 4) and (..., 4) -> (..., 4)."""
+    base = anchors[..., 2:] - anchors[..., :2]
+    centre = codes[..., :2] * base + anchors[..., :2] + 0.5 * base
+    half = codes[..., 2:].clamp(max=_MOST).exp() * base * 0.5
+    return torch.cat([centre - half, centre + half], -1)
+
+
 class Matcher:
     """The object that each anchor belongs to: -1 for none (best IoU below ``low``), -2 for neither (below ``high``).
 

@@ -67,6 +67,21 @@ def resnet_fpn_backbone(
     return resnet_extractor(backbone, trainable_layers, returned_layers, extra_blocks)
 
 
+def stages_of_mobilenet(features: Any) -> list[int]:
+    """The layers of a MobileNet at which the resolution changes, the first and the last one."""
+    return [0, *(i for i, b in enumerate(features) if getattr(b, "_is_cn", False)), len(features) - 1]
+
+
+def freeze_first(features: Any, stages: list[int], trainable_layers: int) -> None:
+    """Freeze all but the last ``trainable_layers`` stages, which begin at ``stages``. ValueError if there are fewer."""
+    if not 0 <= trainable_layers <= len(stages):
+        raise ValueError(f"Trainable layers should be in the range [0,{len(stages)}], got {trainable_layers}")
+    layers = [*features]
+    for layer in layers[: len(layers) if trainable_layers == 0 else stages[len(stages) - trainable_layers]]:
+        for parameter in layer.parameters():
+            parameter.requires_grad_(False)
+
+
 def mobilenet_backbone(
     *, backbone_name: str, weights: Any, fpn: bool, norm_layer: Callable[..., nn.Module] = FrozenBatchNorm2d,
     trainable_layers: int = 2, returned_layers: list[int] | None = None, extra_blocks: nn.Module | None = None,
@@ -76,12 +91,8 @@ def mobilenet_backbone(
         raise NotImplementedError("mobilenet_backbone makes MobileNets V3 with a feature pyramid (fpn=True) only")
     features = getattr(mobilenetv3, backbone_name)(weights=weights, norm_layer=norm_layer).features
     layers = [*features]
-    stages = [0, *(i for i, b in enumerate(layers) if getattr(b, "_is_cn", False)), len(layers) - 1]
-    if not 0 <= trainable_layers <= len(stages):
-        raise ValueError(f"Trainable layers should be in the range [0,{len(stages)}], got {trainable_layers}")
-    for layer in layers[: len(layers) if trainable_layers == 0 else stages[len(stages) - trainable_layers]]:
-        for parameter in layer.parameters():
-            parameter.requires_grad_(False)
+    stages = stages_of_mobilenet(layers)
+    freeze_first(layers, stages, trainable_layers)
     returned = [len(stages) - 2, len(stages) - 1] if returned_layers is None else returned_layers
     names = {str(stages[k]): str(v) for v, k in enumerate(returned)}
     channels = [layers[stages[k]].out_channels for k in returned]

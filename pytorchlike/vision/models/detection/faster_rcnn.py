@@ -179,11 +179,11 @@ def resnet50_pyramid(
 
 
 def detector(name: str, title: str, make: Callable[..., nn.Module], file: str, variants: dict[str, str] | None = None,
-             exact_eps: bool = True) -> tuple[Any, Any]:  # fmt: skip
-    """Weights of COCO's 91 classes, and the function that makes the model."""
+             exact_eps: bool = True, classes: int = 91) -> tuple[Any, Any]:  # fmt: skip
+    """Weights of COCO's 91 classes (or others), and the function that makes the model."""
     files = {"COCO_V1": file} if variants is None else variants
-    enum = weights_enum(f"{title}_Weights", make.__module__, files, num_classes=91, preset=ObjectDetection,
-                        default=[*files][-1])  # fmt: skip
+    enum = weights_enum(f"{title}_Weights", make.__module__, files, num_classes=classes,
+                        preset=ObjectDetection, default=[*files][-1])  # fmt: skip
 
     def whole(kwargs: dict[str, Any]) -> Callable[[nn.Module], None]:
         kwargs["weights_backbone"], kwargs["trained"] = None, True
@@ -195,11 +195,11 @@ def detector(name: str, title: str, make: Callable[..., nn.Module], file: str, v
 
         return after
 
-    return enum, builder(name, make.__module__, enum, partial(_made, make), title, before=whole)
+    return enum, builder(name, make.__module__, enum, partial(_made, make, classes), title, before=whole)
 
 
-def _made(make: Callable[..., nn.Module], num_classes: int | None = None, **kwargs: Any) -> nn.Module:
-    return make(91 if num_classes is None else num_classes, **kwargs)
+def _made(make: Callable[..., nn.Module], classes: int, num_classes: int | None = None, **kwargs: Any) -> nn.Module:
+    return make(classes if num_classes is None else num_classes, **kwargs)
 
 
 def _faster(

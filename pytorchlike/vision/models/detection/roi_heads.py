@@ -13,6 +13,7 @@ from pytorchlike.nn import functional as F
 from ..._host import hosted
 from ...ops.roi import roi_align
 from ._boxes import BoxCoder, Matcher, clip, host, keep_best, sample, to_device
+from ._keypoints import keypoints_of, places_in_boxes
 
 __all__ = ["RoIHeads"]
 
@@ -26,7 +27,7 @@ def _padded(boxes: list[np.ndarray], step: int) -> list[np.ndarray]:
 
 
 class RoIHeads(nn.Module):
-    """box_*: of Fast R-CNN.   mask_*: of Mask R-CNN, or None.
+    """box_*: of Fast R-CNN.   mask_*: of Mask R-CNN, or None.   keypoint_*: of Keypoint R-CNN, or None.
 
     forward(features, proposals, image_shapes, targets) -> (results for each picture, losses).
     """
@@ -36,7 +37,8 @@ class RoIHeads(nn.Module):
         bg_iou_thresh: float, batch_size_per_image: int, positive_fraction: float,
         bbox_reg_weights: tuple[float, float, float, float] | None, score_thresh: float, nms_thresh: float,
         detections_per_img: int, mask_roi_pool: nn.Module | None = None, mask_head: nn.Module | None = None,
-        mask_predictor: nn.Module | None = None,
+        mask_predictor: nn.Module | None = None, keypoint_roi_pool: nn.Module | None = None,
+        keypoint_head: nn.Module | None = None, keypoint_predictor: nn.Module | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.proposal_matcher = Matcher(fg_iou_thresh, bg_iou_thresh)
@@ -45,10 +47,16 @@ class RoIHeads(nn.Module):
         self.box_roi_pool, self.box_head, self.box_predictor = box_roi_pool, box_head, box_predictor
         self.score_thresh, self.nms_thresh, self.detections_per_img = score_thresh, nms_thresh, detections_per_img
         self.mask_roi_pool, self.mask_head, self.mask_predictor = mask_roi_pool, mask_head, mask_predictor
+        self.keypoint_roi_pool, self.keypoint_head = keypoint_roi_pool, keypoint_head
+        self.keypoint_predictor = keypoint_predictor
 
     def has_mask(self) -> bool:
         """Whether masks are found, too."""
         return None not in (self.mask_roi_pool, self.mask_head, self.mask_predictor)
+
+    def has_keypoint(self) -> bool:
+        """Whether key points are found, too."""
+        return None not in (self.keypoint_roi_pool, self.keypoint_head, self.keypoint_predictor)
 
     def _found(self, features: dict, boxes: list[np.ndarray], shapes: list[Any]) -> tuple[Tensor, Tensor]:
         like = next(iter(features.values()))
@@ -59,6 +67,11 @@ class RoIHeads(nn.Module):
         like = next(iter(features.values()))
         pooled = self.mask_roi_pool(features, [to_device(b, like) for b in boxes], shapes)  # type: ignore[misc]
         return self.mask_predictor(self.mask_head(pooled))  # type: ignore[misc]
+
+    def _keypoints(self, features: dict, boxes: list[np.ndarray], shapes: list[Any]) -> Tensor:
+        like = next(iter(features.values()))
+        pooled = self.keypoint_roi_pool(features, [to_device(b, like) for b in boxes], shapes)  # type: ignore[misc]
+        return self.keypoint_predictor(self.keypoint_head(pooled))  # type: ignore[misc]
 
     def forward(
         self, features: dict[str, Tensor], proposals: list[np.ndarray], image_shapes: list[Any], targets: Any = None
@@ -81,6 +94,13 @@ class RoIHeads(nn.Module):
             shown = host(shown.sigmoid()).reshape(len(boxes), -1, *shown.shape[1:])
             for result, (found, _, labels), mask in zip(results, picked, shown, strict=True):
                 result["masks"] = to_device(mask[np.arange(len(found)), labels][:, None], logits)
+        if self.has_keypoint():
+            boxes = _padded([p[0] for p in picked], 25)
+            maps = self._keypoints(features, boxes, image_shapes)
+            maps = host(maps).reshape(len(boxes), -1, *maps.shape[1:])
+            for result, (found, *_), its in zip(results, picked, maps, strict=True):
+                points, values = keypoints_of(its[: len(found)], found)
+                result["keypoints"], result["keypoints_scores"] = to_device(points, logits), to_device(values, logits)
         return results, {}
 
     def _pick(self, scores: np.ndarray, codes: np.ndarray, proposals: np.ndarray, size: Any) -> tuple[np.ndarray, ...]:
@@ -126,7 +146,24 @@ class RoIHeads(nn.Module):
         losses = {"loss_classifier": cls.sum() / number, "loss_box_reg": box.sum() / number}
         if self.has_mask():
             losses["loss_mask"] = self._mask_loss(features, boxes, labels, owners, shapes, targets)
+        if self.has_keypoint():
+            losses["loss_keypoint"] = self._keypoint_loss(features, boxes, owners, shapes, targets)
         return losses
+
+    def _keypoint_loss(self, features: dict, boxes: list, owners: list, shapes: Any, targets: Any) -> Tensor:
+        most = int(self.batch_size_per_image * self.positive_fraction)
+        logits = self._keypoints(features, [b[:most] for b in boxes], shapes)
+        side = logits.shape[-1]
+        place = np.zeros((len(boxes), most, logits.shape[1]), np.int64)
+        weight = np.zeros(place.shape, np.float32)
+        for i, (box, owner, target) in enumerate(zip(boxes, owners, targets, strict=True)):
+            if len(owner):
+                place[i, : len(owner)], weight[i, : len(owner)] = places_in_boxes(
+                    host(target["keypoints"])[owner], box[: len(owner)], side
+                )
+        flat = logits.reshape(-1, side * side)
+        loss = F.cross_entropy(flat, to_device(place.reshape(-1), logits), reduction="none")
+        return (loss * to_device(weight.reshape(-1), logits)).sum() / max(float(weight.sum()), 1.0)
 
     def _mask_loss(self, features: dict, boxes: list, labels: list, owners: list, shapes: Any, targets: Any) -> Tensor:
         most = int(self.batch_size_per_image * self.positive_fraction)

@@ -79,6 +79,8 @@ class GeneralizedRCNNTransform(nn.Module):
         target["boxes"] = target["boxes"] * torch.tensor(ratio * 2, device=target["boxes"].device)
         if "masks" in target:
             target["masks"] = _tensor.resize(target["masks"], new, "nearest", False)
+        if "keypoints" in target:
+            target["keypoints"] = target["keypoints"] * torch.tensor([*ratio, 1.0], device=target["keypoints"].device)
         return target
 
     def batch(self, images: list[Tensor]) -> ImageList:
@@ -95,6 +97,9 @@ class GeneralizedRCNNTransform(nn.Module):
         for found, (h, w), (oh, ow) in zip(result, image_shapes, original_image_sizes, strict=True):
             boxes = host(found["boxes"]) * np.array([ow / w, oh / h] * 2, np.float32)
             found["boxes"] = to_device(boxes, found["boxes"])
+            if "keypoints" in found:
+                scale = np.array([ow / w, oh / h, 1], np.float32)
+                found["keypoints"] = to_device(host(found["keypoints"]) * scale, found["keypoints"])
             if "masks" in found:
                 found["masks"] = to_device(paste_masks_in_image(host(found["masks"]), boxes, (oh, ow)), found["masks"])
         return result

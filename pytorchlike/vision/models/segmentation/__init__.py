@@ -1,4 +1,4 @@
-"""Segmentation: FCN (Long et al. 2014, arXiv:1411.4038) and DeepLab V3 (Chen et al. 2017, arXiv:1706.05587)."""
+"""Segmentation: FCN (Long et al. 2014, arXiv:1411.4038), DeepLab V3 (Chen et al. 2017, arXiv:1706.05587), LR-ASPP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
 from ...transforms._presets import SemanticSegmentation
-from .. import resnet
+from .. import mobilenetv3, resnet
 from .._api import builder, weights_enum
 from .._utils import IntermediateLayerGetter
+from ..detection.backbone_utils import stages_of_mobilenet
 
-__all__ = ["FCN", "DeepLabV3"]
+__all__ = ["FCN", "LRASPP", "DeepLabV3"]
 
 
 class _Segmentation(nn.Module):
@@ -87,10 +88,75 @@ class DeepLabHead(nn.Sequential):
         super().__init__(ASPP(in_channels, [*atrous_rates]), *_conv(256, 256, 3), nn.Conv2d(256, num_classes, 1))
 
 
-def _define(name: str, title: str, kind: Any, head: Any, depth: str, file: str) -> None:
-    enum = weights_enum(f"{title}_Weights", __name__, {"COCO_WITH_VOC_LABELS_V1": f"{name}_coco-{file}.pth"},
-                        num_classes=21, preset=partial(SemanticSegmentation, resize_size=520))  # fmt: skip
+class LRASPPHead(nn.Module):
+    """A map of high resolution and one of many channels, which is weighted by its own mean."""
 
+    def __init__(self, low_channels: int, high_channels: int, num_classes: int, inter_channels: int) -> None:
+        super().__init__()
+        self.cbr = nn.Sequential(*_conv(high_channels, inter_channels))
+        self.scale = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(high_channels, inter_channels, 1, bias=False),
+                                   nn.Sigmoid())  # fmt: skip
+        self.low_classifier = nn.Conv2d(low_channels, num_classes, 1)
+        self.high_classifier = nn.Conv2d(inter_channels, num_classes, 1)
+
+    def forward(self, input: dict[str, Tensor]) -> Tensor:
+        low, high = input["low"], input["high"]
+        x = self.cbr(high) * self.scale(high)
+        x = F.interpolate(x, size=low.shape[-2:], mode="bilinear", align_corners=False)
+        return self.low_classifier(low) + self.high_classifier(x)
+
+
+class LRASPP(nn.Module):
+    """Howard et al. 2019, arXiv:1905.02244, section 6.4. The backbone returns maps "low" and "high"."""
+
+    def __init__(self, backbone: nn.Module, low_channels: int, high_channels: int, num_classes: int,
+                 inter_channels: int = 128) -> None:  # fmt: skip
+        super().__init__()
+        self.backbone = backbone
+        self.classifier = LRASPPHead(low_channels, high_channels, num_classes, inter_channels)
+
+    def forward(self, input: Tensor) -> dict[str, Tensor]:
+        scores = self.classifier(self.backbone(input))
+        return OrderedDict(out=F.interpolate(scores, size=input.shape[-2:], mode="bilinear", align_corners=False))
+
+
+def _mobilenet(weights_backbone: Any, names: tuple[str, str]) -> tuple[nn.Module, int, int]:
+    """MobileNet V3's maps of an eighth of the size and of the last layer, and how many channels they have."""
+    features = mobilenetv3.mobilenet_v3_large(weights=weights_backbone, dilated=True).features
+    stages = stages_of_mobilenet(features)
+    early, late = stages[-4], stages[-1]
+    body = IntermediateLayerGetter(features, {str(late): names[1], **({str(early): names[0]} if names[0] else {})})
+    return body, features[early].out_channels, features[late].out_channels
+
+
+def _lraspp(num_classes: int | None = None, weights_backbone: Any = "IMAGENET1K_V1", **kwargs: Any) -> LRASPP:
+    body, low, high = _mobilenet(weights_backbone, ("low", "high"))
+    return LRASPP(body, low, high, 21 if num_classes is None else num_classes, **kwargs)
+
+
+def _deeplab_mobile(num_classes: int | None = None, aux_loss: bool | None = None,
+                    weights_backbone: Any = "IMAGENET1K_V1") -> DeepLabV3:  # fmt: skip
+    body, early, late = _mobilenet(weights_backbone, ("aux" if aux_loss else "", "out"))
+    classes = 21 if num_classes is None else num_classes
+    return DeepLabV3(body, DeepLabHead(late, classes), FCNHead(early, classes) if aux_loss else None)
+
+
+def _whole(kwargs: dict[str, Any]) -> None:
+    """The published weights have the auxiliary classifier, and a backbone of their own."""
+    if kwargs.setdefault("aux_loss", True) is not True:
+        raise ValueError(f"The parameter 'aux_loss' expected value True but got {kwargs['aux_loss']} instead.")
+    kwargs["weights_backbone"] = None
+
+
+def _enter(name: str, title: str, make: Any, file: str, before: Any) -> None:
+    enum = weights_enum(f"{title}_Weights", __name__, {"COCO_WITH_VOC_LABELS_V1": f"{name}{file}.pth"},
+                        num_classes=21, preset=partial(SemanticSegmentation, resize_size=520))  # fmt: skip
+    globals()[enum.__name__] = enum
+    globals()[name] = builder(name, __name__ + "." + name, enum, make, title, before=before)
+    __all__.extend([enum.__name__, name])
+
+
+def _define(name: str, title: str, kind: Any, head: Any, depth: str, file: str) -> None:
     def make(num_classes: int | None = None, aux_loss: bool | None = None, weights_backbone: Any = "IMAGENET1K_V1",
              **kw: Any) -> nn.Module:  # fmt: skip
         body = getattr(resnet, depth)(
@@ -101,18 +167,13 @@ def _define(name: str, title: str, kind: Any, head: Any, depth: str, file: str) 
         aux = FCNHead(1024, classes) if aux_loss else None
         return kind(IntermediateLayerGetter(body, layers), head(2048, classes), aux)
 
-    def whole(kwargs: dict[str, Any]) -> None:
-        """The published weights have the auxiliary classifier, and a backbone of their own."""
-        if kwargs.setdefault("aux_loss", True) is not True:
-            raise ValueError(f"The parameter 'aux_loss' expected value True but got {kwargs['aux_loss']} instead.")
-        kwargs["weights_backbone"] = None
-
-    globals()[enum.__name__] = enum
-    globals()[name] = builder(name, __name__ + "." + name, enum, make, title, before=whole)
-    __all__.extend([enum.__name__, name])
+    _enter(name, title, make, f"_coco-{file}", _whole)
 
 
 _define("fcn_resnet50", "FCN_ResNet50", FCN, FCNHead, "resnet50", "1167a1af")
 _define("fcn_resnet101", "FCN_ResNet101", FCN, FCNHead, "resnet101", "7ecb50ca")
 _define("deeplabv3_resnet50", "DeepLabV3_ResNet50", DeepLabV3, DeepLabHead, "resnet50", "cd0a2569")
 _define("deeplabv3_resnet101", "DeepLabV3_ResNet101", DeepLabV3, DeepLabHead, "resnet101", "586e9e4e")
+_enter("deeplabv3_mobilenet_v3_large", "DeepLabV3_MobileNet_V3_Large", _deeplab_mobile, "-fc3c493d", _whole)
+_enter("lraspp_mobilenet_v3_large", "LRASPP_MobileNet_V3_Large", _lraspp, "-d234d4ea",
+       lambda kwargs: kwargs.update(weights_backbone=None))

@@ -1,0 +1,286 @@
+"""``__torch_function__``: offering calls to modes and to the classes of their arguments before they are computed.
+
+Nobody pays for this who does not use it: the public functions are as they are until the first class or mode that wants
+to be asked exists. :func:`install` then puts an :class:`Asked` in front of each function of the public namespaces and
+each method of Tensor, for good. Functions that were bound to other names before go on to answer as before, except that
+the operators of the table still notice arguments that are no tensors and have a ``__torch_function__``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from types import MethodType
+from typing import Any
+
+from . import _operators
+from ._names import find
+from ._tensor import Tensor
+
+__all__ = ["Asked", "Disabled", "DisabledAll", "disabled", "handle", "install", "installed", "offered", "state"]
+
+_PACKAGE = __package__.partition(".")[0]
+#: Namespaces whose functions are offered, beside Tensor's methods.
+SPACES = ("", "nn.functional", "linalg", "fft", "special")
+#: Python's protocols that are offered like methods; operators come from `_operators`.
+_DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed__")
+#: Methods that look after the object itself.
+_NEVER = frozenset(("as_subclass", "jax", "to_jax"))
+#: Functions of the torch namespace that take no tensors and make none.
+_NO_TENSORS = frozenset(("is_tensor", "is_storage", "typename", "compiled_with_cxx11_abi", "is_warn_always_enabled"))
+_PROPERTIES = ("T", "mT", "H", "mH", "real", "imag", "data")
+
+
+class _State(threading.local):
+    """What a thread has switched off (``disabled``), and the modes that it is within, the innermost last."""
+
+    disabled = 0
+    modes: tuple = ()
+
+
+state = _State()
+installed = False
+_silent: set[type] = {Tensor, int, float, bool, str, complex, type(None)}
+
+
+class Disabled:
+    """Within it no class is asked."""
+
+    def __enter__(self) -> None:
+        state.disabled += 1
+
+    def __exit__(self, *error: Any) -> None:
+        state.disabled -= 1
+
+
+class DisabledAll(Disabled):
+    """Within it neither modes nor classes are asked."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._modes, state.modes = state.modes, ()
+
+    def __exit__(self, *error: Any) -> None:
+        state.modes = self._modes
+        super().__exit__(*error)
+
+
+def disabled(func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    """As a class's ``__torch_function__``: call the function; results keep the types that it gives them."""
+    with Disabled():
+        return func(*args, **(kwargs or {}))
+
+
+def wants(kind: type) -> bool:
+    """Whether objects of a class are asked about the functions that they are given to."""
+    if kind in _silent:
+        return False
+    method = getattr(kind, "__torch_function__", None)
+    if method is None or getattr(method, "__func__", method) is disabled:
+        if kind is not list and kind is not tuple:  # what is in them may want to be asked
+            if len(_silent) > 1000:
+                _silent.clear()
+            _silent.add(kind)
+        return False
+    return True
+
+
+def relevant(args: Iterable[Any]) -> list[Any]:
+    """The arguments of classes that want to be asked, sequences among them searched."""
+    out = []
+    for a in args:
+        kind = a.__class__
+        if kind in _silent:
+            continue
+        if kind is list or kind is tuple:
+            out += [b for b in a if wants(b.__class__)]
+        elif wants(kind):
+            out.append(a)
+    return out
+
+
+def overloaded(found: Iterable[Any]) -> list[Any]:
+    """One argument of each class; subclasses before their bases, else from the left."""
+    out: list[Any] = []
+    for x in found:
+        if type(x) not in map(type, out):
+            at = next((i for i, y in enumerate(out) if issubclass(type(x), type(y))), len(out))
+            out.insert(at, x)
+    return out
+
+
+class _Outer:
+    """The modes but the innermost one, while that one answers."""
+
+    def __enter__(self) -> Any:
+        self._modes = state.modes
+        state.modes = self._modes[:-1]
+        return self._modes[-1]
+
+    def __exit__(self, *error: Any) -> None:
+        state.modes = self._modes
+
+
+def handle(func: Callable[..., Any], asked: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    """The answer of the innermost mode, or of the first class that has one. TypeError if nobody answers."""
+    asked = overloaded(asked)
+    types = tuple(type(x) for x in asked)
+    if state.modes:
+        with _Outer() as mode:
+            result = mode.__torch_function__(func, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+    for x in asked:
+        result = x.__torch_function__(func, types, args, kwargs)
+        if result is not NotImplemented:
+            return result
+    where = getattr(func, "__module__", None) or "torch"
+    raise TypeError(
+        f"no implementation found for '{where}.{getattr(func, '__name__', func)}' on types that implement "
+        f"__torch_function__: {[t.__name__ for t in types]}"
+    )
+
+
+class Asked:
+    """A function of the public interface that offers its calls; equal to the function behind it."""
+
+    def __init__(self, fn: Callable[..., Any], space: str, name: str) -> None:
+        functools.update_wrapper(self, fn)
+        if name in _DUNDERS or (fn.__name__.startswith("_") and not name.startswith("_")):
+            self.__name__ = name
+        self._fn, self._at = fn, (space, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        here = state.__dict__
+        if not here.get("disabled"):
+            asked = None
+            for a in args:
+                if a.__class__ not in _silent:
+                    asked = relevant((*args, *kwargs.values()))
+                    break
+            else:
+                if kwargs:
+                    asked = relevant(kwargs.values())
+            if asked or here.get("modes"):
+                return handle(self, asked or [], args, kwargs)
+        elif here.get("modes"):
+            return handle(self, [], args, kwargs)
+        return self._fn(*args, **kwargs)
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __eq__(self, other: Any) -> bool:
+        return other is self or other is self._fn or (isinstance(other, Asked) and other._fn is self._fn)
+
+    def __hash__(self) -> int:
+        return hash(self._fn)
+
+    def __repr__(self) -> str:
+        return repr(self._fn)
+
+    def __reduce__(self) -> tuple:
+        return offered, self._at
+
+    def __copy__(self) -> Asked:
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Asked:
+        return self
+
+
+def offered(space: str, name: str) -> Callable[..., Any]:
+    """The public function of a namespace ("", "nn.functional", …, or "Tensor" for methods)."""
+    if space == "Tensor":
+        return getattr(Tensor, name)
+    return getattr(importlib.import_module(f"{_PACKAGE}.{space}".rstrip(".")), name)
+
+
+def _offer(space: str, name: str, value: Any) -> Any:
+    """What is found under a name of a namespace, asking if it is a function on tensors."""
+    if name.startswith("_") or not inspect.isfunction(value) or value.__module__ == find.__module__:
+        return value
+    if space == "" and name not in ("tensor", "as_tensor", "asarray", "from_numpy"):
+        if name in _NO_TENSORS or value.__module__.endswith("functions_settings") or find("torch", name) is not value:
+            return value
+    return Asked(value, space, name)
+
+
+def _offer_space(space: str) -> None:
+    module = importlib.import_module(f"{_PACKAGE}.{space}".rstrip("."))
+    here = module.__dict__
+    late = here["__getattr__"]
+    for name, value in list(here.items()):
+        here[name] = _offer(space, name, value)
+
+    def __getattr__(name: str) -> Any:
+        found = _offer(space, name, late(name))
+        if name in here:
+            here[name] = found
+        return found
+
+    here["__getattr__"] = __getattr__
+
+
+def install() -> None:
+    """Put the asking functions in front of the public ones; once, when the first that wants to be asked appears."""
+    global installed
+    if installed:
+        return
+    installed = True
+    _operators.make_all(Tensor)
+    names = {*_operators.operator_names(), *_DUNDERS}
+    for name, value in list(vars(Tensor).items()):
+        if inspect.isfunction(value) and (name in names or not name.startswith("_")) and name not in _NEVER:
+            setattr(Tensor, name, Asked(value, "Tensor", name))
+    _operators.on_method_found(lambda name, fn: fn if name.startswith("_") or name in _NEVER
+                               else Asked(fn, "Tensor", name))  # fmt: skip
+    if _PACKAGE in sys.modules and "__getattr__" in vars(sys.modules[_PACKAGE]):
+        for space in SPACES:
+            _offer_space(space)
+
+
+def new_class(kind: type) -> None:
+    """Look at a new subclass of Tensor: if it does not refuse to be asked, calls are offered from now on."""
+    if not wants(kind):
+        return
+    install()
+    for name in _PROPERTIES:
+        if getattr(kind, name) is getattr(Tensor, name):
+            setattr(kind, name, _asking_property(getattr(Tensor, name)))
+
+
+def _asking_property(plain: property) -> property:
+    def get(self: Any) -> Any:
+        if state.disabled and not state.modes:
+            return plain.fget(self)  # type: ignore[misc]
+        return handle(plain.__get__, relevant((self,)), (self,), {})
+
+    return property(get, plain.fset, plain.fdel, plain.__doc__)
+
+
+def convert(result: Any, kind: type) -> Any:
+    """A result, or results in tuples and lists, as tensors of a subclass."""
+    if isinstance(result, Tensor):
+        return result if isinstance(result, kind) else result.as_subclass(kind)
+    if isinstance(result, tuple) and hasattr(result, "_fields"):
+        return type(result)(*[convert(r, kind) for r in result])
+    if type(result) in (tuple, list):
+        return type(result)(convert(r, kind) for r in result)
+    return result
+
+
+def by_default(kind: type, func: Callable[..., Any], types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    """``Tensor.__torch_function__``: call the function; tensors among the results become of this class.
+
+    NotImplemented if another class among the arguments is no base of this one.
+    """
+    if not all(issubclass(kind, t) for t in types):
+        return NotImplemented
+    with Disabled():
+        result = func(*args, **(kwargs or {}))
+    return result if kind is Tensor else convert(result, kind)

@@ -1,0 +1,3 @@
+"""Optical flow (``torchvision.models.optical_flow``)."""
+
+from .raft import *  # noqa: F403

@@ -1,0 +1,129 @@
+"""Integers in place of floats: rounding as PyTorch 2.13 rounds, and models that go on working afterwards."""
+
+import copy
+
+import pytest
+
+import pytorchlike as torch
+from pytorchlike import nn
+from pytorchlike.ao import quantization as aq
+from pytorchlike.ao.nn.quantized import FloatFunctional
+
+
+def test_older_places():
+    from pytorchlike import quantization
+    from pytorchlike.nn.quantized import dynamic
+
+    assert torch.nn.quantized.FloatFunctional is FloatFunctional and quantization.QuantStub is aq.QuantStub
+    assert dynamic.Linear is torch.ao.nn.quantized.dynamic.Linear
+
+
+def test_quantised_tensors():
+    x = torch.tensor([[-1.0, 0.04, 0.15], [0.25, 1.0, 30.0]])
+    q = torch.quantize_per_tensor(x, 0.1, 10, torch.quint8)
+    assert q.int_repr().tolist() == [[0, 10, 12], [12, 20, 255]] and q.is_quantized and q.dtype is torch.quint8
+    assert (q.q_scale(), q.q_zero_point(), q.qscheme()) == (0.1, 10, torch.per_tensor_affine)
+    assert torch.allclose(q.dequantize(), torch.tensor([[-1.0, 0.0, 0.2], [0.2, 1.0, 24.5]]))
+    assert torch.relu(q).int_repr().tolist() == [[10, 10, 12], [12, 20, 255]]
+    assert q.reshape(3, 2)[1].int_repr().tolist() == [12, 12] and torch.cat([q, q]).shape == (4, 3)
+    c = torch.quantize_per_channel(x, torch.tensor([0.1, 0.5]), torch.tensor([0, 1]), 0, torch.qint8)
+    assert c.int_repr().tolist() == [[-10, 0, 2], [1, 3, 61]] and c.q_per_channel_axis() == 0
+    with pytest.raises(RuntimeError, match="per_tensor"):
+        c.q_scale()
+    with pytest.raises(NotImplementedError, match="quantised"):
+        torch.exp(q)
+    with pytest.raises(RuntimeError, match="Float"):
+        torch.quantize_per_tensor(torch.ones(1, dtype=torch.int32), 1.0, 0, torch.qint8)
+
+
+def test_observers():
+    x = torch.tensor([[-1.0, 2.0], [0.5, 4.0]])
+    scale, zero = _seen(aq.MinMaxObserver(), x).calculate_qparams()
+    assert scale.item() == pytest.approx(5 / 255) and zero.item() == 51
+    scale, zero = _seen(aq.default_per_channel_weight_observer(), x).calculate_qparams()
+    assert scale.tolist() == pytest.approx([2 / 127.5, 4 / 127.5]) and zero.tolist() == [0, 0]
+    moving = _seen(aq.MovingAverageMinMaxObserver(averaging_constant=0.5, reduce_range=True), x)
+    moving(x * 3)
+    assert (moving.min_val.item(), moving.max_val.item(), moving.quant_max) == (-2, 8, 127)
+    four_bits = {"quant_min": 0, "quant_max": 15}
+    outlier = torch.cat([torch.linspace(-1, 1, 2000), torch.tensor([3.0])])
+    cut, whole = (_seen(kind(**four_bits), outlier).calculate_qparams()[0] for kind in (aq.HistogramObserver,
+                                                                                       aq.MinMaxObserver))  # fmt: skip
+    assert cut < 0.6 * whole and whole.item() == pytest.approx(4 / 15)
+    with pytest.warns(UserWarning, match="must run observer"):
+        aq.MinMaxObserver().calculate_qparams()
+
+
+def _seen(observer, x):
+    observer(x)
+    return observer
+
+
+def test_dynamic_quantisation_of_linear_and_recurrent_layers(tmp_path):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))
+    small = aq.quantize_dynamic(net, {nn.Linear}, dtype=torch.qint8)
+    x = torch.randn(5, 8)
+    assert small[0].weight().dtype is torch.qint8 and type(net[0]) is nn.Linear and not hasattr(net[0], "qconfig")
+    assert (small(x) - net(x)).abs().max() < 0.05
+    torch.save(small.state_dict(), tmp_path / "small.pt")
+    again = aq.quantize_dynamic(nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3)), {nn.Linear})
+    again.load_state_dict(torch.load(tmp_path / "small.pt"))
+    assert torch.equal(again(x), small(x))
+    lstm = nn.Sequential(nn.LSTM(4, 5))
+    found = copy.deepcopy(aq.quantize_dynamic(lstm, {nn.LSTM}))(torch.ones(3, 2, 4))[0]
+    assert (found - lstm(torch.ones(3, 2, 4))[0]).abs().max() < 0.02
+    with pytest.raises(ValueError, match="Unknown dtype"):
+        aq.quantize_dynamic(net, dtype=torch.float32)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.quant, self.dequant, self.plus = aq.QuantStub(), aq.DeQuantStub(), FloatFunctional()
+        self.conv, self.bn, self.relu, self.fc = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.relu(self.bn(self.conv(self.quant(x)))).flatten(1)
+        return self.dequant(self.fc(self.plus.add(h, h)))
+
+
+def test_quantisation_after_training():
+    torch.manual_seed(0)
+    net, x = Net().eval(), torch.randn(16, 1, 4, 4)
+    fused = aq.fuse_modules(net, [["conv", "bn", "relu"]])
+    assert torch.allclose(fused(x), net(x), atol=1e-5)
+    fused.qconfig = aq.get_default_qconfig("x86")
+    ready = aq.prepare(fused)
+    ready(x)
+    done = aq.convert(ready)
+    found = done(x)
+    assert done.conv.weight().dtype is torch.qint8 and (found - net(x)).abs().max() < 0.1
+    levels = found / done.fc.scale
+    assert torch.allclose(levels, levels.round(), atol=1e-3)  # results are of one scale
+    with pytest.raises(RuntimeError, match="QuantStub"):
+        done.fc(torch.ones(1, 8))
+
+
+def test_training_with_rounding():
+    torch.manual_seed(0)
+    net, x = Net().train(), torch.randn(16, 1, 4, 4)
+    net.qconfig = aq.get_default_qat_qconfig("x86")
+    ready = aq.prepare_qat(aq.fuse_modules_qat(net, [["conv", "bn", "relu"]]))
+    opt = torch.optim.SGD(ready.parameters(), lr=0.1)
+    losses = []
+    for _ in range(4):
+        loss = (ready(x) - 1).square().mean()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        losses.append(loss)
+    assert losses[-1] < 0.8 * losses[0]
+    ready.apply(aq.disable_observer)
+    ready.eval()
+    state = ready.state_dict()
+    wanted = ready(x)
+    assert (aq.convert(ready)(x) - wanted).abs().max() < 0.03
+    assert "conv.weight_fake_quant.scale" in state and "conv.bn.running_mean" in state
+    with pytest.raises(AssertionError, match="training"):
+        aq.prepare_qat(Net().eval())

@@ -1,0 +1,131 @@
+"""Graphs of modules: what tracing notes, code that computes the same, and changes of graphs."""
+
+import copy
+import math
+import operator
+import pickle
+
+import pytest
+
+import pytorchlike as torch
+from pytorchlike import fx, nn
+from pytorchlike.fx.experimental.optimization import fuse
+from pytorchlike.fx.passes.shape_prop import ShapeProp
+from pytorchlike.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.seq = nn.Linear(4, 8), nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+        self.w = nn.Parameter(torch.full((8,), 0.5))
+        self.register_buffer("b", torch.ones(8))
+
+    def forward(self, x, y=None, *, scale=2.0):
+        h = F.relu(self.linear(x)) * self.w.abs() + self.b
+        first, second = h.chunk(2, dim=1)
+        h = torch.cat([first, second], 1) + h[:, :1]
+        h = h.view(h.shape[0], -1) / math.sqrt(8)
+        h += 1
+        h = self.seq(h)
+        return {"sum": h.sum(-1), "rest": 1 - h * scale}
+
+
+@pytest.fixture(scope="module")
+def traced():
+    net = Net()
+    return net, fx.symbolic_trace(net), torch.randn(3, 4)
+
+
+def test_the_graph_has_each_call_and_its_code_computes_the_same(traced):
+    net, module, x = traced
+    ops = [(n.op, n.name) for n in module.graph.nodes]
+    assert ops[:4] == [("placeholder", "x"), ("placeholder", "y"), ("placeholder", "scale"), ("call_module", "linear")]
+    for wanted in (("get_attr", "w"), ("call_method", "abs_1"), ("get_attr", "b"), ("call_method", "chunk"),
+                   ("call_function", "getitem_1"), ("call_module", "seq_0"), ("output", "output")):  # fmt: skip
+        assert wanted in ops
+    assert "seq_0 = getattr(self.seq, \"0\")" in module.code and "math" not in module.code
+    for found in (module, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(found(x)["rest"], net(x)["rest"]) and found.linear.weight.shape == (8, 4)
+    assert [n for n, _ in module.named_parameters()] == [n for n, _ in net.named_parameters()]
+    module(x)["sum"].sum().backward()
+    assert net.w.grad is not None  # parameters are shared with the module that was traced
+
+
+def test_nodes_can_be_replaced(traced):
+    net, _, x = traced
+    module = fx.symbolic_trace(net)
+    (node,) = module.graph.find_nodes(op="call_function", target=F.relu)
+    with module.graph.inserting_after(node):
+        new = module.graph.call_function(torch.sigmoid, (node.args[0],))
+    node.replace_all_uses_with(new)
+    with pytest.raises(RuntimeError, match="still had"):
+        module.graph.erase_node(new)
+    module.graph.erase_node(node)
+    module.graph.lint()
+    module.recompile()
+    h = torch.sigmoid(net.linear(x)) * net.w.abs() + net.b
+    h = net.seq((h + h[:, :1]) / math.sqrt(8) + 1)
+    assert torch.allclose(module(x)["sum"], h.sum(-1))
+
+
+def test_interpreter_transformer_and_shapes(traced):
+    _, module, x = traced
+
+    class Doubled(fx.Interpreter):
+        def call_module(self, target, args, kwargs):
+            return 0 * super().call_module(target, args, kwargs)
+
+    assert Doubled(module).run(x)["sum"].tolist() == [0, 0, 0]
+
+    class Negated(fx.Transformer):
+        def call_function(self, target, args, kwargs):
+            return super().call_function(torch.neg if target == F.relu else target, args, kwargs)
+
+    changed = Negated(module).transform()
+    assert "neg" in changed.code and "relu" not in changed.code and changed(x)["sum"].shape == (3,)
+    ShapeProp(module).propagate(x)
+    assert {n.name: n.meta["tensor_meta"].shape for n in module.graph.nodes if n.name == "cat"} == {"cat": (3, 8)}
+    with pytest.raises(RuntimeError, match="positional argument"):
+        fx.Interpreter(module).run()
+
+
+def test_patterns_are_replaced_also_one_behind_the_other():
+    module = fx.symbolic_trace(lambda x, y: torch.relu(torch.relu(x) + y) + y)
+    found = fx.replace_pattern(module, lambda a, b: torch.relu(a) + b, lambda a, b: torch.sigmoid(a) * b)
+    x, y = torch.tensor([0.5]), torch.tensor([2.0])
+    assert len(found) == 2 and torch.allclose(module(x, y), torch.sigmoid(torch.sigmoid(x) * y) * y)
+    leaking = fx.symbolic_trace(lambda x, y: (torch.relu(x) + y, torch.relu(x)))
+    assert len(fx.replace_pattern(leaking, lambda a, b: torch.relu(a) + b, lambda a, b: a)) == 1
+
+
+def test_what_cannot_be_traced_is_said():
+    with pytest.raises(ValueError, match="control flow"):
+        fx.symbolic_trace(lambda x: x if x.sum() > 0 else -x)
+    with pytest.raises(ValueError, match="iterated"):
+        fx.symbolic_trace(lambda x: list(x))
+    with pytest.raises(RuntimeError, match="'len'"):
+        fx.symbolic_trace(lambda x: len(x))
+    module = fx.symbolic_trace(lambda x, flag: x if flag else -x, concrete_args={"flag": True})
+    assert module(torch.ones(1), True).item() == 1
+    with pytest.raises(AssertionError, match="specialized"):
+        module(torch.ones(1), False)
+
+
+def test_a_graph_by_hand_and_dead_code():
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    graph.call_function(operator.mul, (x, 3))
+    graph.output(graph.call_method("add", (x, 1)))
+    assert graph.eliminate_dead_code() and len(graph.nodes) == 3
+    assert fx.GraphModule(nn.Module(), graph)(torch.ones(1)).item() == 2
+    with pytest.raises(RuntimeError, match="does not belong"):
+        fx.Graph().output(x).graph.lint()
+
+
+def test_batch_norm_is_taken_into_the_convolution():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU()).eval()
+    net[1].running_mean += 1
+    fused = fuse(net)
+    x = torch.randn(1, 1, 5, 5)
+    assert torch.allclose(fused(x), net(x), atol=1e-6) and "1" not in dict(fused.named_children())

@@ -1,0 +1,108 @@
+"""Who wants to be asked about a call is asked: subclasses, modes, and classes that are no tensors."""
+
+import pickle
+
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.nn import functional as F
+from pytorchlike.overrides import TorchFunctionMode, resolve_name
+
+early_add = torch.add
+
+
+class Plain(torch.Tensor):
+    """Keeps its type by default."""
+
+
+class Logged(torch.Tensor):
+    names: list = []
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        Logged.names.append(func.__name__)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Duck:
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func.__name__, types
+
+
+def test_results_of_a_subclass_are_of_the_subclass():
+    x = torch.ones(2, 3, requires_grad=True).as_subclass(Plain)
+    for result in (x + 1, 2 * x, x @ torch.ones(3, 1), x[0], x.T, x.max(1).values, torch.stack([x, x]), F.relu(x)):
+        assert type(result) is Plain
+    assert type(x.sum().item()) is float and type(x.detach()) is Plain
+    leaf = Plain([1.0, 2.0]).requires_grad_()
+    (leaf * leaf).sum().backward()
+    assert leaf.grad.tolist() == [2, 4]
+    same = torch.ones(2).as_subclass(Plain)
+    assert same.add_(1) is same and same.tolist() == [2, 2]
+    assert type(torch.nn.Parameter(torch.ones(2)) * 2) is torch.Tensor
+
+
+def test_a_class_sees_the_functions_it_is_given_to():
+    Logged.names = []
+    x = torch.ones(2, 2).as_subclass(Logged)
+    y = (torch.ones(2, 2) @ x).relu()
+    F.softmax(x[0], -1)
+    assert Logged.names == ["matmul", "relu", "__getitem__", "softmax"] and type(y) is Logged
+
+
+def test_objects_that_are_no_tensors():
+    duck = Duck()
+    assert torch.mean(duck) == ("mean", (Duck,)) and F.cross_entropy(duck, torch.tensor([1]))[0] == "cross_entropy"
+    assert torch.cat([torch.ones(1), duck])[0] == "cat" and torch.ones(1).mul(duck)[0] == "mul"
+    assert (torch.ones(1) + duck)[0] == "add"
+
+    class Silent(Duck):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    with pytest.raises(TypeError, match="no implementation found for .*mul.*Silent"):
+        torch.mul(Silent(), 1)
+    assert torch.mul(Silent(), duck)[1] == (Silent, Duck)  # subclasses first, then the next one
+
+
+def test_modes_see_every_call_and_can_replace_it():
+    class Log(TorchFunctionMode):
+        def __init__(self):
+            self.names = []
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.names.append(resolve_name(func))
+            return func(*args, **(kwargs or {}))
+
+    class Zeros(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return torch.zeros(*args) if func is torch.randn else func(*args, **(kwargs or {}))
+
+    with Zeros(), Log() as inner:
+        x = torch.randn(3)
+        torch.nn.Linear(3, 2)(x).sum()
+    assert x.tolist() == [0, 0, 0]
+    assert inner.names[0] == "torch.randn" and inner.names[-2:] == ["torch.nn.functional.linear", "torch.Tensor.sum"]
+    before = len(inner.names)
+    torch.randn(3)
+    assert len(inner.names) == before
+    with Log() as log, torch.overrides.DisableTorchFunction():
+        torch.ones(2)
+    assert log.names == []
+
+
+def test_functions_stay_what_they_are():
+    assert torch.add == early_add and {early_add: 1}[torch.add] == 1
+    assert pickle.loads(pickle.dumps(torch.relu)) is torch.relu and pickle.loads(pickle.dumps(F.gelu)) is F.gelu
+    with pytest.raises(RuntimeError):
+        torch.add(torch.ones(2), torch.ones(3))
+
+
+def test_there_are_no_modes_below_autograd():
+    from pytorchlike.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+
+    with pytest.raises(NotImplementedError, match="TorchFunctionMode"):
+        TorchDispatchMode()
+    assert not is_traceable_wrapper_subclass(torch.ones(1).as_subclass(Plain))
