@@ -23,7 +23,7 @@ from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import stats
-from .trace import Places, Trace, forget, forget_all, local
+from .trace import Places, Trace, forget, forget_all, is_spread, local
 from .trie import Input, State
 
 _lock = threading.RLock()
@@ -170,7 +170,13 @@ def _call(part: Any, trace: Trace, values: list) -> Any:
         import jax.numpy as jnp
 
         given = [jnp.array(a, copy=True) if n > _GIVEN else a for n, a in zip(counts, given, strict=True)]
+    if part.several:  # numbers may lie on one device
+        kept, given = _off_single_devices(kept), _off_single_devices(given)
     return part.run(kept, given, *_vectors(part, trace))
+
+
+def _off_single_devices(arrays: list) -> list:
+    return [a if is_spread(getattr(a, "sharding", None)) else np.asarray(a) for a in arrays]
 
 
 def _vectors(part: Any, trace: Trace) -> tuple:
@@ -386,7 +392,8 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     _, schedule, pieces = history
     values = trace.values
     if local.evaluator is None:
-        how = OpByOp()
+        how = OpByOp() if not is_spread(state.place) else Inline()
+        pieces = None if is_spread(state.place) else pieces
         env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
     else:
         how, pieces = local.evaluator(), None
@@ -407,10 +414,13 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
 
 
 def _to_device(env: dict[int, Any], slots: tuple[int, ...], graph: Any) -> None:
-    """Results that NumPy computed become arrays of JAX's, as all others are."""
+    """Results that NumPy computed become arrays of JAX's, as all others; those of several devices are put there."""
     import jax
 
-    host = [s for s in slots if type(env.get(s)) is np.ndarray and type(graph.producer[s]) is not Input]
+    host = [
+        s for s in slots
+        if (type(env.get(s)) is np.ndarray or is_spread(graph.metas[s].place)) and type(graph.producer[s]) is not Input
+    ]  # fmt: skip
     for s, a in zip(host, jax.device_put([env[s] for s in host], [graph.metas[s].place for s in host]), strict=True):
         env[s] = a
 
@@ -425,7 +435,8 @@ def evaluate_apart(trace: Trace, value: Value) -> Any:
     if value.slot >= state.n:  # recorded by another thread between two of our steps
         state = trace.state
     with jax.enable_x64(True):
-        return _apart_one(state, trace, value, Inline() if state.place is TRACED else (local.evaluator or OpByOp)())
+        inline = state.place is TRACED or is_spread(state.place)
+        return _apart_one(state, trace, value, Inline() if inline else (local.evaluator or OpByOp)())
 
 
 def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:

@@ -22,6 +22,7 @@ from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
+from .trace import is_spread
 from .trie import Call, Input, State
 
 #: A part with fewer steps than this is not worth a program of its own beside a bigger one.
@@ -35,9 +36,12 @@ class Piece:
 
 
 class Part:
-    """A piece in the slots of one trace.  ints, floats, complexes: which of the trace's numbers it takes."""
+    """A piece in the slots of one trace.
 
-    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes")
+    ints, floats, complexes: which of the trace's numbers it takes.  several: whether it runs on several devices.
+    """
+
+    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several")
 
 
 class Program:
@@ -203,6 +207,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     else:
         _pieces.move_to_end(whole)
     part = Part()
+    part.several = is_spread(place)
     part.run = piece.run
     part.kept = tuple([back[n] for n in piece.kept])
     part.given = tuple([back[n] for n in piece.given])
@@ -226,6 +231,11 @@ def _compile(
     gone = set(given)  # a result that is a donated input must come out as a result
     guards = _guards(steps.steps, wanted, {*kept, *given})
     told: dict[str, Any] = {}
+    several = is_spread(place)
+
+    def where(s: int) -> Any:
+        own = graph.metas[s].place
+        return own if is_spread(own) else place
 
     def program(keep: list, give: list, ints: Any, floats: Any, complexes: Any) -> list:
         env = dict(zip(kept, keep, strict=True))
@@ -247,7 +257,7 @@ def _compile(
             else:
                 source[id(a)] = s
                 outs.append(number[s])
-                results.append(a)
+                results.append(jax.lax.with_sharding_constraint(a, where(s)) if several else a)
         told["outs"], told["copies"] = tuple(outs), tuple(copies)
         if checks:
             results.append(bad)
@@ -266,7 +276,7 @@ def _compile(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-        compiled = compile_at(program, place, args, donate_argnums=(1,))
+        compiled = compile_at(program, None if several else place, args, donate_argnums=(1,))
     piece = Piece()
     piece.run = compiled
     piece.kept, piece.given = tuple(number[s] for s in kept), tuple(number[s] for s in given)

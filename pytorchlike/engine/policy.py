@@ -102,6 +102,8 @@ def choose(state: State, reason: str) -> str:
         return config.tier
     if config.tier == "interpret":
         return "ops"
+    if len(getattr(state.place, "device_set", ())) > 1:  # communication is XLA's to arrange
+        return "fused"
     profile = _profile(state)
     family, met = profile.family, profile.met
     met.seen += 1

@@ -73,7 +73,8 @@ class Trace:
         state = self.state.next.get(meta)
         if state is None:
             at = self.state
-            place = meta.place if at.place is None or at.place == meta.place else _mixed(at.place, meta.place)
+            place = spread(meta.place)
+            place = place if at.place is None or at.place == place else _mixed(at.place, place)
             state = _grow(at, meta, Input(meta, at.n), meta, at.n + 1, 0, place)
         self.state = state
         n = len(self.values)
@@ -93,8 +94,8 @@ class Trace:
         state = at.next.get(metas)
         if state is None:
             place = at.place
-            for m in dict.fromkeys(metas):
-                place = m.place if place is None or place == m.place else _mixed(place, m.place)
+            for p in dict.fromkeys([spread(m.place) for m in dict.fromkeys(metas)]):
+                place = p if place is None or place == p else _mixed(place, p)
             inputs = tuple([Input(m, at.n + k) for k, m in enumerate(metas)])
             state = _grow(at, metas, inputs, (), at.n + len(metas), 0, place)
         self.state = state
@@ -372,6 +373,31 @@ class Places(frozenset):
     """The places of a trace that uses several."""
 
 
+_spread: dict[Any, Any] = {}
+
+
+def spread(place: Any) -> Any:
+    """Of an array over several devices: that it is everywhere on them, whatever its layout; else the place itself.
+
+    Operations on differently laid out arrays run on all their devices; XLA decides how what is pending is laid out.
+    What a program returns is everywhere, except for what replaces an array in place, which keeps its layout.
+    """
+    if not is_spread(place):
+        return place
+    found = _spread.get(place)
+    if found is None:
+        from jax.sharding import NamedSharding, PartitionSpec
+
+        mesh = getattr(place, "mesh", None)
+        found = _spread[place] = place if mesh is None else NamedSharding(mesh, PartitionSpec())
+    return found
+
+
+def is_spread(place: Any) -> bool:
+    """Whether a place is several devices at once."""
+    return len(getattr(place, "device_set", ())) > 1
+
+
 def _mixed(a: Any, b: Any) -> Any:
     if a is TRACED or b is TRACED:
         return TRACED
@@ -379,6 +405,8 @@ def _mixed(a: Any, b: Any) -> Any:
         return b
     if b is SHAPE_ONLY or b is None:
         return a
+    if is_spread(a) != is_spread(b) and Places not in (type(a), type(b)):
+        return a if is_spread(a) else b  # a number on the host
     left = a if type(a) is Places else (a,)
     right = b if type(b) is Places else (b,)
     return Places([*left, *right])
@@ -395,14 +423,14 @@ def place_of(op: Op, static: Any, metas: tuple) -> Any:
     """Where a call runs: where its inputs are (0-dim ones on the CPU may join any), or where a factory is told."""
     place = None
     for m in metas:
-        p = m.place
+        p = spread(m.place)
         if place is None or place is p or place == p:
             place = p if place is None else place
         elif p is TRACED or place is TRACED:
             place = TRACED
         elif m.ndim == 0 and platform_of(p) == "cpu":
             pass
-        elif all(o.ndim == 0 and platform_of(o.place) == "cpu" for o in metas if o.place == place):
+        elif all(o.ndim == 0 and platform_of(o.place) == "cpu" for o in metas if spread(o.place) == place):
             place = p
         else:
             raise RuntimeError(
@@ -486,7 +514,8 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode, traced: bool = F
         else:
             grad = INTERIOR if tracked and inexact else NO_GRAD
         kept = i < op.inplace or follows  # views, also where they are written through, are what their base is
-        result.append(meta_of(tuple(shape), dtype, place, grad, metas[i].inference if kept else mode.inference))
+        where = metas[i].place if (i < op.inplace or op.alias) and is_spread(metas[i].place) else place
+        result.append(meta_of(tuple(shape), dtype, where, grad, metas[i].inference if kept else mode.inference))
     found = _specs[key] = tuple(result)
     while len(_specs) > 4 * config.max_kernels:
         _specs.popitem(last=False)

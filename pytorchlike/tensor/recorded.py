@@ -14,6 +14,7 @@ import numpy as np
 from ..engine import Leaf, Op, Value, concrete, flush, local
 from ..engine.meta import LEAF
 from ..engine.op import Lifted, Wide
+from ..engine.trace import spread
 from ._register import KINDS
 from ._tensor import Tensor
 from .composed import Composed
@@ -278,7 +279,7 @@ def concrete_zeros(like: Tensor, dtype: Any = None, shape: tuple[int, ...] | Non
     meta = like._value.meta
     kind = meta.dtype if dtype is None else dtype.numpy if isinstance(dtype, torch_dtype) else np.dtype(dtype)
     array = np.full(meta.shape if shape is None else tuple(shape), fill, kind)
-    place = meta.place
+    place = meta.place if shape is None else spread(meta.place)
     from .device import place_for
 
     if place != place_for("cpu") and not isinstance(place, str):
