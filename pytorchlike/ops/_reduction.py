@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
+from ..engine.errors import warn
 
 __all__ = ["get_enum", "legacy_get_enum", "legacy_get_string"]
+
 
 def get_enum(reduction: str) -> int:
     """0, 1 or 2 for none, mean and sum.
@@ -12,7 +13,7 @@ def get_enum(reduction: str) -> int:
     Raises:  ValueError for another name.
     """
     if reduction == "elementwise_mean":
-        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=2)
+        warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
         return 1
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction; use 'none', 'mean' or 'sum'")
@@ -24,8 +25,7 @@ def legacy_get_string(size_average: bool | None, reduce: bool | None, emit_warni
     averaged, reduced = size_average is None or size_average, reduce is None or reduce
     reduction = "none" if not reduced else "mean" if averaged else "sum"
     if emit_warning:
-        warnings.warn("size_average and reduce args will be deprecated, please use "
-                      f"reduction='{reduction}' instead.", stacklevel=3)
+        warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     return reduction
 
 

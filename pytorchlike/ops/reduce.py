@@ -716,9 +716,9 @@ def norm(
 
 
 @op(namespace="", out=False)
-def _foreach_norm(tensors: Arrays, ord: float = 2):
-    """The norm of order ``ord`` of all elements of each tensor, 0-d: many norms as one operation."""
-    return tuple(vector_norm(t, float(ord), tuple(range(t.ndim)), False) for t in tensors)
+def _vector_norms(tensors: Arrays, ord: float = 2, dtype: np.dtype | None = None):
+    """The norm of order ``ord`` of all elements of each of several tensors, 0-d: many norms as one operation."""
+    return tuple(vector_norm(t, float(ord), tuple(range(t.ndim)), False, dtype) for t in tensors)
 
 
 @op(promote="common")

@@ -499,7 +499,7 @@ def _torch_names() -> dict[str, Allowed]:
         return _table
     from ..tensor.random import _restore
 
-    table = {f"torch.{name}": Allowed(value) for name, value in _dtypes._CANONICAL.items()}
+    table = {f"torch.{name}": Allowed(value) for name, value in {**_dtypes._CANONICAL, **_dtypes._QUANTISED}.items()}
     for name in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d"):
         table[f"torch.{name}"] = Allowed(getattr(_dtypes, name))
     for name, kind in STORAGES.items():

@@ -10,12 +10,14 @@ import struct
 import sys
 import warnings
 from collections import OrderedDict
+from types import FunctionType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from ..tensor import Size, Tensor
 from ..tensor import dtype as _dtypes
+from ..tensor.asking import Asked
 from ..tensor.device import device
 from ..tensor.storage import through_array
 from ..tensor.untyped import UntypedStorage
@@ -222,6 +224,12 @@ def _named(full: str) -> _Named:
 _names: dict[str, _Named] = {}
 
 
+def _is_asked(fn: FunctionType) -> bool:
+    """Whether a public function has another one in front of it since it was handed out, see ``tensor.asking``."""
+    public = getattr(sys.modules.get(fn.__module__), fn.__qualname__, None)
+    return type(public) is Asked and public == fn
+
+
 class _TorchPickler:
     """Mixed into a pure Python pickler: writes tensors and their kin as PyTorch's pickles have them."""
 
@@ -254,6 +262,8 @@ class _TorchPickler:
             return _named("torch.device"), ((obj.type,) if obj.index is None else (obj.type, obj.index))
         if kind is Size:
             return _named("torch.Size"), (tuple(obj),)
+        if kind is FunctionType and _is_asked(obj):
+            return obj.__qualname__
         parent = getattr(super(), "reducer_override", None)
         return NotImplemented if parent is None else parent(obj)
 
@@ -265,6 +275,8 @@ class _TorchPickler:
             module = "torch"
         elif obj is Tensor or obj is Size or obj is device:
             module, name = "torch", obj.__name__
+        elif kind is FunctionType and _is_asked(obj):
+            module, name = obj.__module__, obj.__qualname__
         elif isinstance(obj, type) and issubclass(obj, Tensor) and obj.__module__ == "pytorchlike.nn.parameter":
             module, name = "torch.nn.parameter", obj.__name__
         else:

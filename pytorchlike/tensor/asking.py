@@ -183,7 +183,10 @@ class Asked:
     def __repr__(self) -> str:
         return repr(self._fn)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple | str:
+        name = self.__qualname__
+        if getattr(sys.modules.get(self.__module__), name, None) is self:
+            return name  # as functions are pickled
         return offered, self._at
 
     def __copy__(self) -> Asked:

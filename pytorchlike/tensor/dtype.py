@@ -76,10 +76,11 @@ class dtype:
 
 def _by_name(name: str) -> dtype:
     """Restore a pickled dtype as the singleton of that name."""
-    return _CANONICAL[name]
+    return _CANONICAL.get(name) or _QUANTISED[name]
 
 
 _CANONICAL: dict[str, dtype] = {}
+_QUANTISED: dict[str, dtype] = {}
 _FROM_NUMPY: dict[np.dtype, dtype] = {}
 
 
@@ -102,7 +103,7 @@ def _make(name: str, numpy: object, c10: str, plain: bool = True) -> dtype:
     }
     for key, value in fields.items():
         object.__setattr__(self, key, value)
-    _CANONICAL[name] = self
+    (_CANONICAL if plain else _QUANTISED)[name] = self
     if plain:
         _FROM_NUMPY[np_dtype] = self
     return self
@@ -137,6 +138,7 @@ qint32 = _make("qint32", np.int32, "QInt32", False)
 #: Every public dtype name, aliases included, as it appears in the ``torch`` namespace.
 NAMES: dict[str, dtype] = {
     **_CANONICAL,
+    **_QUANTISED,
     "half": float16,
     "float": float32,
     "double": float64,

@@ -109,8 +109,10 @@ def _foreach_copy_(self: Any, src: Any, non_blocking: bool = False) -> None:
 @function(namespace="")
 def _foreach_norm(self: Any, ord: Any = 2, dtype: Any = None) -> tuple[Tensor, ...]:
     """The vector norm of each tensor."""
-    norm = find("linalg", "vector_norm")
-    return tuple([norm(t, ord, dtype=dtype) for t in _checked(self, "_foreach_norm")])
+    tensors = _checked(self, "_foreach_norm")
+    if len(tensors) == 1:
+        return (find("linalg", "vector_norm")(tensors[0], ord, dtype=dtype),)
+    return find("", "_vector_norms")(tensors, ord, dtype)
 
 
 @function(namespace="")

@@ -16,7 +16,7 @@ from ...tensor.recorded import by_place, scale_all, with_grads
 __all__ = ["clip_grad_norm", "clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
 
-_norms = find("", "_foreach_norm")
+_norms = find("", "_vector_norms")
 
 
 def _as_list(tensors: Any) -> list[Tensor]:
