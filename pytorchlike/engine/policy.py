@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, OrderedDict
 from typing import Any, NamedTuple
 
@@ -27,11 +26,8 @@ KNOWN = 256
 #: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
 LONG = 300
 
-#: Traces of a family that are looked at before it is decided whether they are executed piece by piece, and different
-#: orders of their calls among these, if they come back.
-VISITS, ORDERS = 24, 8
-#: Pieces that are executed of graphs that do come back, before these are compiled one by one.
-PATIENT = 100_000
+#: Traces of a family that are looked at before it is taken to be without end.
+VISITS = 24
 #: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
 PIECE = 12
 #: A piece is made longer, up to so many entries, when the same call came after it so often, and never another one.
@@ -116,12 +112,12 @@ def choose(state: State, reason: str) -> str:
     if not state.programs:
         if state.content & UNEVEN:
             return "ops"
-        if state.content:
+        if state.content and not profile.reverse:
             return "fused" if _worth(met.seen, profile.calls) else "ops"
         family.visits += 1
         varies = profile.small and family.varies(met)
-        if varies and (family.endless or family.many):
-            divide(state, family)
+        if varies and family.endless:
+            divide(state)
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
         if profile.long and met.seen == 1:
@@ -139,20 +135,15 @@ HEAVY, UNEVEN = 1, 2
 _lines: dict[tuple, set] = {}
 
 
-#: Pieces that may still be executed before graphs are compiled whole again.
-_patience = 0.0
-
-
-def divide(state: State, family: Family) -> None:
+def divide(state: State) -> None:
     """Have graphs like this one executed piece by piece from now on.
 
     Trees and loops of unknown length never come again, but they are made of the same pieces: a trace that ends where
-    the next one begins is found again, and runs as one program, forward and backward.  What does come back, sentences
-    of twenty different lengths, is faster as a whole, but not before each has been compiled.
+    the next one begins is found again, and runs as one program, forward and backward.  (Twenty different lengths that do
+    come back were measured to be cheaper as a whole, each compiled when it has cost as much.)
     """
-    global dividing, _patience
-    dividing = family.divided = True
-    _patience = max(_patience, math.inf if family.endless else PATIENT)
+    global dividing
+    dividing = True
     for e in state.entries():
         if type(e) is Call and e.op.heavy:
             e.model.divides = True
@@ -184,16 +175,9 @@ def ends(at: State, op: Any, adds: int, pending: bool) -> bool:
 
 def goes_on(at: State, op: Any, static: Any, ins: tuple) -> bool:
     """Whether a trace may go on where a piece ended before, since this call always comes then; takes note of it."""
-    global dividing, _patience
-    _patience -= 1
-    if _patience < 0:
-        dividing = False
     base = at.before_inputs()
     if at.cut and base.follows is None:  # the trace was cut for another reason
         return False
-    if not dividing:
-        at.cut = False
-        return True
     call = (op, static, tuple([i if i.__class__ is int else i.__class__ for i in ins]))
     if base.follows is None:
         base.follows = [call, 0]
@@ -237,23 +221,21 @@ class Family:
 
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
-    divided: whether they have been executed piece by piece.
     last, streak: the trace that was executed last, and how often in a row, of those without a program.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "divided", "last", "streak", "met", "structures")
+    __slots__ = ("built", "used", "visits", "fresh", "last", "streak", "met", "structures")
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = self.streak = 0
-        self.divided = False
         self.last: Met | None = None
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
 
     def meet(self, structure: int, shapes: int) -> Met:
         """The trace of that structure and those shapes."""
-        if len(self.structures) < ORDERS:
+        if len(self.structures) < VERSIONS:
             self.structures.add(structure)
         found = self.met.get(shapes)
         if found is None:
@@ -274,11 +256,6 @@ class Family:
         """Whether hardly any of these traces has come a second time."""
         return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.structures) >= VERSIONS
 
-    @property
-    def many(self) -> bool:
-        """Whether there are so many different ones that compiling each would take long, though they come back."""
-        return self.visits >= VISITS and len(self.structures) >= ORDERS and not self.divided
-
     def varies(self, met: Met) -> bool:
         """Whether the lengths or shapes of these traces change all the time, so that the next will be another one."""
         self.streak = self.streak + 1 if self.last is met else 1
@@ -287,7 +264,8 @@ class Family:
 
 
 class Profile(NamedTuple):
-    """What a trace looks like: number of calls, whether arrays are small, its family, what is known of it there.
+    """What a trace looks like: number of calls, whether arrays are small and there is a reverse pass, its family, what
+    is known of it there.
 
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
     long: many calls of few kinds, and a reverse pass.
@@ -297,6 +275,7 @@ class Profile(NamedTuple):
 
     calls: int
     small: bool
+    reverse: bool
     grows: bool
     long: bool
     repetitive: bool
@@ -351,7 +330,8 @@ def _look(state: State) -> Profile:
     graph = hash(tuple(structure))
     met = family.meet(graph, hash((graph, *sizes)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
-    return Profile(calls, small, grows, long, not reverse and calls >= 6 and 3 * len(kinds) <= calls, family, met)
+    repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
+    return Profile(calls, small, reverse, grows, long, repetitive, family, met)
 
 
 def compiled(state: State, program: Any) -> None:
@@ -373,9 +353,9 @@ def used_again(program: Any) -> None:
 
 def reset() -> None:
     """Forget what was seen: the next traces are judged as in a new process."""
-    global _built, _reused, dividing, _patience
+    global _built, _reused, dividing
     _built = _reused = 0
-    dividing, _patience = False, 0.0
+    dividing = False
     _lines.clear()
     _kernels.clear()
     _families.clear()
