@@ -139,7 +139,7 @@ def divide(state: State) -> None:
     """Have graphs like this one executed piece by piece from now on.
 
     Trees and loops of unknown length never come again, but they are made of the same pieces: a trace that ends where
-    the next one begins is found again, and runs as one program, forward and backward.  (Twenty different lengths that do
+    the next one begins is found again, and runs as one program, forward and backward.  (Twenty different lengths which
     come back were measured to be cheaper as a whole, each compiled when it has cost as much.)
     """
     global dividing
