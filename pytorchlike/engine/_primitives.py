@@ -258,7 +258,8 @@ def _convert(params: dict, x: np.ndarray) -> Any:
         info = np.iinfo(dtype)
         x = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=info.max, neginf=info.min)
         inside = (x > info.min) & (x < info.max)
-        return np.where(inside, np.where(inside, x, 0).astype(dtype), np.where(x > 0, info.max, info.min).astype(dtype))
+        beyond = np.where(x > 0, dtype.type(info.max), dtype.type(info.min))
+        return np.where(inside, np.where(inside, x, 0).astype(dtype), beyond)
     if x.dtype.kind == "c" and dtype.kind != "c":
         x = x.real
     return x.astype(dtype)

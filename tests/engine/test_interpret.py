@@ -61,7 +61,7 @@ EXACT = {
     "clamp": (lambda x: lax.clamp(np.float32(-1), x, np.float32(1)), EDGE),
     "rem of floats": (lambda x: lax.rem(x, np.float32(0.75)), EDGE),
     "to bool": (lambda x: x.astype(bool), EDGE),
-    **{f"to {t}": (lambda x, t=t: lax.convert_element_type(x, t), EDGE) for t in ("int8", "uint8", "int32", "int64")},
+    **{f"to {t}": (lambda x, t=t: lax.convert_element_type(x, t), EDGE) for t in ("int8", "uint8", "int32", "int64", "uint64")},
     "to bfloat16": (lambda x: x.astype(jnp.bfloat16), ROWS),
     "int64 to int8": (lambda x: x.astype(np.int8), WHOLE.astype(np.int64) * 3),
     "bitcast": (lambda x: lax.bitcast_convert_type(x, np.uint8), EDGE),
