@@ -186,7 +186,7 @@ def goes_on(at: State, op: Any, static: Any, ins: tuple) -> bool:
         base.follows = [None, 0]
         return False
     follows[1] += 1
-    if follows[1] < SURE or at.depth > LONGEST:
+    if follows[1] < SURE or at.depth > LONGEST or at.content & UNEVEN:
         return False
     at.cut = False
     return True
