@@ -555,8 +555,8 @@ def _dot_general(params: dict, x: np.ndarray, y: np.ndarray) -> Any:
     fy = [d for d in range(y.ndim) if d not in (*cy, *by)]
     inner = math.prod(x.shape[d] for d in cx)
     batch = [x.shape[d] for d in bx]
-    left = x.transpose(*bx, *fx, *cx).reshape(*batch, -1 if inner else math.prod(x.shape[d] for d in fx), inner)
-    right = y.transpose(*by, *cy, *fy).reshape(*batch, inner, -1 if inner else math.prod(y.shape[d] for d in fy))
+    left = x.transpose(*bx, *fx, *cx).reshape(*batch, math.prod([x.shape[d] for d in fx]), inner)
+    right = y.transpose(*by, *cy, *fy).reshape(*batch, inner, math.prod([y.shape[d] for d in fy]))
     return _matmul(left, right).reshape((*batch, *(x.shape[d] for d in fx), *(y.shape[d] for d in fy)))
 
 
@@ -598,9 +598,9 @@ def _conv(params: dict, x: np.ndarray, w: np.ndarray) -> Any:
     k = w.ndim - 2
     n, places = view.shape[0], view.shape[2 : 2 + k]
     taps = math.prod(w.shape[1:])
-    view = view.reshape(n, groups, -1, *view.shape[2:])  # n, g, c/g, places, taps
+    view = view.reshape(n, groups, view.shape[1] // groups, *view.shape[2:])  # n, g, c/g, places, taps
     rows = np.moveaxis(view, 2, 2 + k).reshape(n, groups, math.prod(places), taps)
-    kernel = w.reshape(groups, -1, taps).transpose(0, 2, 1)
+    kernel = w.reshape(groups, w.shape[0] // groups, taps).transpose(0, 2, 1)
     out = np.moveaxis(rows @ kernel, 2, 3).reshape(n, w.shape[0], *places)
     return out.transpose(np.argsort(dn.out_spec))
 

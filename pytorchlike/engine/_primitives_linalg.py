@@ -28,6 +28,9 @@ def _linear_solve(params: dict) -> tuple[Rule, float]:
 def _lu(params: dict, x: np.ndarray) -> Any:
     import scipy.linalg
 
+    if not x.size:
+        pivots = np.zeros((*x.shape[:-2], min(x.shape[-2:])), np.int32)
+        return [x, pivots, _permutation({"permutation_size": x.shape[-2]}, pivots)]
     parts = [scipy.linalg.lu_factor(m, check_finite=False) for m in x.reshape(-1, *x.shape[-2:])]
     pivots = np.reshape([p for _, p in parts], (*x.shape[:-2], -1))
     whole = np.reshape([m for m, _ in parts], x.shape)
@@ -37,6 +40,8 @@ def _lu(params: dict, x: np.ndarray) -> Any:
 @_rule("lu_pivots_to_permutation")
 def _permutation(params: dict, pivots: np.ndarray) -> Any:
     n = params["permutation_size"]
+    if not pivots.size:
+        return np.broadcast_to(np.arange(n, dtype=np.int32), (*pivots.shape[:-1], n))
     flat = pivots.reshape(-1, pivots.shape[-1])
     orders = np.tile(np.arange(n, dtype=np.int32), (len(flat), 1))
     for order, row in zip(orders, flat, strict=True):
@@ -72,6 +77,8 @@ def _qr(params: dict, x: np.ndarray) -> Any:
 def _triangular_solve(params: dict, a: np.ndarray, b: np.ndarray) -> Any:
     import scipy.linalg
 
+    if not b.size:
+        return b
     turned = params["transpose_a"]
     if params["conjugate_a"]:
         a = a.conj()

@@ -313,3 +313,18 @@ def test_tensors_of_interpreted_results_are_like_others(tier):
     assert z.tolist() == [[0, 3], [1, 4], [2, 5]] and y.tolist() == [[6, 6], [2, 5], [3, 6]]
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert type(z._value.data) is type(jnp.ones(1)), "values hold JAX's arrays, whoever computed them"
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3)])
+def test_decompositions_of_nothing(shape, tier):
+    """Small arrays are left to NumPy, empty ones too."""
+    tier("interpret")
+    x = torch.zeros(shape, requires_grad=True)
+    linalg = torch.linalg
+    for f in (linalg.inv, linalg.det, lambda a: linalg.slogdet(a)[1], lambda a: linalg.lu_factor(a)[0],
+              lambda a: linalg.solve(a, a), linalg.cholesky, lambda a: linalg.qr(a)[1], linalg.eigvalsh,
+              lambda a: linalg.solve_triangular(a, a, upper=True)):  # fmt: skip
+        y = f(x)
+        assert y.sum().item() in (0, 1, 2)
+        y.sum().backward()
+        assert x.grad.shape == shape
