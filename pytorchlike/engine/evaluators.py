@@ -148,7 +148,7 @@ class OpByOp(Evaluator):
 
     def whole(self, call: Call) -> bool:
         """Whether a reverse pass over an executed trace is to be one kernel."""
-        return self.compiles and policy.whole(call.op.info, call.place)
+        return self.compiles and policy.whole(call.op.info)
 
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
         if call.op.walk is not None and not self.whole(call):
@@ -164,7 +164,7 @@ class OpByOp(Evaluator):
                 if call.op.walk is None and self.interprets(
                     call.op, "forward", call.place, _largest(call.metas, call.outs)
                 ):
-                    return self._interpreted(None, (), compile, lambda: traced_of(call.kernel, shapes),
+                    return self._interpreted(compile, lambda: traced_of(call.kernel, shapes),
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
                 return None
 
@@ -172,9 +172,9 @@ class OpByOp(Evaluator):
             run = call.run = call.model.run = _cached(key, compile, interpreted, (call,), "")
         return run(arrays)
 
-    def _interpreted(self, fn: Any, specs: tuple, compile: Any, traced: Any = None, exactly: bool = False) -> Any:
+    def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
         try:
-            return Interpreted(fn, specs, compile if self.compiles else None, traced and traced(), exactly)
+            return Interpreted(None, (), compile if self.compiles else None, traced(), exactly)
         except Missing:
             if not self.compiles:
                 raise
@@ -204,24 +204,26 @@ class OpByOp(Evaluator):
 
     def _vjp_makers(self, call: Call, present: tuple) -> tuple:
         kernel, wrt = call.kernel, call.wrt
-        layout = (_shapes(call.outs), present)
 
-        def vjp(arrays: tuple, given: tuple, kernel: Any = kernel, layout: tuple = layout) -> tuple:
-            _, _, pull = kernel._forward_vjp(arrays, wrt)
-            return _apply_vjp(pull, given, layout)
+        def vjp_of(kernel: Any, outs: tuple) -> Any:
+            def vjp(arrays: tuple, given: tuple) -> tuple:
+                _, _, pull = kernel._forward_vjp(arrays, wrt)
+                return _apply_vjp(pull, given, (outs, present))
+
+            return vjp
 
         def specs() -> tuple:
             given = tuple(_spec(m, call.place) for m, p in zip(call.outs, present, strict=True) if p)
             return self._specs(call), given
 
         def compile() -> Any:
-            return compile_at(vjp, call.place, specs())
+            return compile_at(vjp_of(kernel, _shapes(call.outs)), call.place, specs())
 
         def interpreted() -> Any:
             if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs)):
                 shapes = _shapes(call.metas)
                 return self._interpreted(
-                    None, (), compile, lambda: traced_kernel(kernel, ("backward", wrt, present), shapes, traced)
+                    compile, lambda: traced_kernel(kernel, ("backward", wrt, present), shapes, traced)
                 )
             return None
 
@@ -231,9 +233,8 @@ class OpByOp(Evaluator):
             arrays = specs_of(kernel, shapes)
             with jax.enable_x64(True):
                 outs, _ = jax.eval_shape(kernel.evaluate, arrays)
-            layout = tuple([(o.shape, np.dtype(o.dtype)) for o in outs]), present
             given = tuple([o for o, p in zip(outs, present, strict=True) if p])
-            return _trace(lambda arrays, given: vjp(arrays, given, kernel, layout), (arrays, given))
+            return _trace(vjp_of(kernel, tuple([(o.shape, np.dtype(o.dtype)) for o in outs])), (arrays, given))
 
         return compile, interpreted
 

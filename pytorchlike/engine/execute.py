@@ -19,11 +19,11 @@ from .debug import AT_ONCE
 from .errors import late, translated
 from .evaluators import Inline, OpByOp
 from .memory import aligned
-from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value
+from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import stats
-from .trace import Places, Trace, forget, forget_all, is_spread, local
+from .trace import Places, Trace, forget, forget_all, local
 from .trie import Input, State
 
 _lock = threading.RLock()

@@ -18,11 +18,11 @@ from . import causes
 from .config import config
 from .errors import describe, user_location
 from .evaluators import Inline, _sharding, compile_at
+from .meta import is_spread
 from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
-from .trace import is_spread
 from .trie import Call, Input, State
 
 #: A part with fewer steps than this is not worth a program of its own beside a bigger one.

@@ -388,8 +388,7 @@ def take_over() -> None:
     trace._Local.evaluator = local.evaluator = _Strict
     trace._Local.kind = local.kind = _kind()
     evaluators._forward.clear()
-    trace._roots.clear()
-    trace._models.clear()
+    trace.forget_all()
     _homes.clear()
     _ready.clear()
     local.trace = local.kind(trace.mode_of())

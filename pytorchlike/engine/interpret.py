@@ -192,13 +192,29 @@ _known: OrderedDict[tuple, Traced] = OrderedDict()
 
 def traced_of(kernel: Any, shapes: tuple) -> Traced:
     """A kernel traced for arrays of these (shape, dtype)s; ``outs``: (outs, flags)."""
-    key = (kernel, shapes)
-    found = _known.get(key)
+    found = _known.get((kernel, shapes))
     if found is None:
-        found = _known[key] = traced_kernel(kernel, (), shapes, lambda k, s: _trace(k.evaluate, (specs_of(k, s),)))
-        while len(_known) > config.max_kernels:
-            _known.popitem(last=False)
+        found = _keep(kernel, shapes, traced_kernel(kernel, (), shapes, _trace_kernel))
     return found
+
+
+def jaxpr_of(kernel: Any, shapes: tuple) -> tuple:
+    """(closed jaxpr, (outs, flags)) of a kernel for arrays of these (shape, dtype)s and no others."""
+    found = _known.get((kernel, shapes))
+    if found is None or found.form is not None:
+        found = _keep(kernel, shapes, Traced(*_trace_kernel(kernel, shapes)))
+    return found.closed, found.outs
+
+
+def _trace_kernel(kernel: Any, shapes: tuple) -> tuple:
+    return _trace(kernel.evaluate, (specs_of(kernel, shapes),))
+
+
+def _keep(kernel: Any, shapes: tuple, traced: Traced) -> Traced:
+    _known[kernel, shapes] = traced
+    while len(_known) > config.max_kernels:
+        _known.popitem(last=False)
+    return traced
 
 
 def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any, tuple], tuple]) -> Traced:
@@ -251,20 +267,6 @@ def _with_numbers(skeleton: Any, numbers: Iterator) -> Any:
     if type(skeleton) is tuple:
         return tuple([_with_numbers(x, numbers) for x in skeleton])
     return next(numbers) if skeleton is ... else skeleton
-
-
-_traced: OrderedDict[tuple, tuple] = OrderedDict()
-
-
-def jaxpr_of(kernel: Any, shapes: tuple) -> tuple:
-    """(closed jaxpr, shapes of (outs, flags)) of a kernel for arrays of these (shape, dtype)s."""
-    key = (kernel, shapes)
-    found = _traced.get(key)
-    if found is None:
-        found = _traced[key] = _trace(kernel.evaluate, (specs_of(kernel, shapes),))
-        while len(_traced) > config.max_kernels:
-            _traced.popitem(last=False)
-    return found
 
 
 def specs_of(kernel: Any, shapes: tuple, options: Callable[[int], dict] = lambda k: {}) -> tuple:

@@ -13,6 +13,11 @@ NO_GRAD, LEAF, INTERIOR = 0, 1, 2
 TRACED, SHAPE_ONLY = "traced", "meta"
 
 
+def is_spread(place: Any) -> bool:
+    """Whether a place is several devices at once."""
+    return len(getattr(place, "device_set", ())) > 1
+
+
 class Meta:
     """Shape, dtype, place and differentiability of a value.  Interned: equal ones are the same object.
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from . import causes
 from .config import config
-from .meta import LEAF
+from .meta import LEAF, is_spread
 from .trie import Call, Reverse, State
 
 #: Fused programs compiled, and how many of them were used again.
@@ -84,9 +84,9 @@ def varies(op: Any, place: Any) -> bool:
     return count > 2 * SHAPES
 
 
-def whole(reverse: Any, place: Any) -> bool:
+def whole(reverse: Any) -> bool:
     """Whether a reverse pass over an executed trace, which is part of one run operation by operation, is compiled."""
-    if config.tier == "interpret" or (config.tier == "ops"):
+    if config.tier in ("interpret", "ops"):
         return False
     reverse.met += 1
     return _worth(reverse.met, len(reverse.plan))
@@ -102,7 +102,7 @@ def choose(state: State, reason: str) -> str:
         return config.tier
     if config.tier == "interpret":
         return "ops"
-    if len(getattr(state.place, "device_set", ())) > 1:  # communication is XLA's to arrange
+    if is_spread(state.place):  # communication is XLA's to arrange
         return "fused"
     profile = _profile(state)
     family, met = profile.family, profile.met

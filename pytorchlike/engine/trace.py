@@ -11,7 +11,20 @@ import numpy as np
 
 from . import errors, policy
 from .config import config
-from .meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, TRACED, Meta, Mode, Value, make_value, meta_of, mode_of
+from .meta import (
+    INTERIOR,
+    LEAF,
+    NO_GRAD,
+    SHAPE_ONLY,
+    TRACED,
+    Meta,
+    Mode,
+    Value,
+    is_spread,
+    make_value,
+    meta_of,
+    mode_of,
+)
 from .op import Kernel, Op, Wide, kernel_for
 from .scope import settle
 from .stats import stats
@@ -391,11 +404,6 @@ def spread(place: Any) -> Any:
         mesh = getattr(place, "mesh", None)
         found = _spread[place] = place if mesh is None else NamedSharding(mesh, PartitionSpec())
     return found
-
-
-def is_spread(place: Any) -> bool:
-    """Whether a place is several devices at once."""
-    return len(getattr(place, "device_set", ())) > 1
 
 
 def _mixed(a: Any, b: Any) -> Any:

@@ -78,10 +78,7 @@ class _Static(Packed):
             folded = nn.utils.fusion.fuse_conv_bn_weights(mod.weight, mod.bias, mod.bn.running_mean, mod.bn.running_var,
                                                           mod.bn.eps, mod.bn.weight, mod.bn.bias)  # fmt: skip
             mod.weight, mod.bias = folded
-        made = cls.__new__(cls)
-        nn.Module.__init__(made)
-        made._prepare(mod)
-        return made
+        return super().from_float(mod)
 
     def forward(self, input: Tensor) -> Tensor:
         if not getattr(input, "is_quantized", False):
@@ -109,14 +106,6 @@ class LinearReLU(Linear):
 
 class Embedding(Packed):
     """An embedding of int8 rows; results are float32."""
-
-    @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Any:
-        """Of an ordinary layer."""
-        made = cls.__new__(cls)
-        nn.Module.__init__(made)
-        made._pack(mod)
-        return made
 
     def forward(self, indices: Tensor) -> Tensor:
         return F.embedding(indices, self.weight().dequantize())

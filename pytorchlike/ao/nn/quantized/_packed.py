@@ -38,6 +38,18 @@ class Packed(nn.Module):
 
     _told: dict[str, Any]
 
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Any:
+        """Of an ordinary layer with a qconfig."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made._prepare(mod)
+        return made
+
+    def _prepare(self, mod: nn.Module) -> None:
+        """Take over what the layer has."""
+        self._pack(mod)
+
     def _pack(self, mod: nn.Module) -> None:
         self._told = {k: getattr(mod, k) for k in _SETTINGS if hasattr(mod, k)}
         for name, value in self._told.items():

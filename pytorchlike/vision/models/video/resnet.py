@@ -51,6 +51,11 @@ class Conv2Plus1D(nn.Sequential):
     get_downsample_stride = staticmethod(Conv3DSimple.get_downsample_stride)
 
 
+def _midplanes(inplanes: int, planes: int) -> int:
+    """As many parameters in two convolutions as in one of 3 x 3 x 3."""
+    return inplanes * planes * 27 // (inplanes * 9 + 3 * planes)
+
+
 class BasicBlock(nn.Module):
     """Two convolutions and a way around them."""
 
@@ -59,8 +64,7 @@ class BasicBlock(nn.Module):
     def __init__(self, inplanes: int, planes: int, conv_builder: Callable[..., nn.Module], stride: int = 1,
                  downsample: nn.Module | None = None) -> None:  # fmt: skip
         super().__init__()
-        # as many parameters in two convolutions as in one of 3 x 3 x 3
-        inner = inplanes * planes * 27 // (inplanes * 9 + 3 * planes)
+        inner = _midplanes(inplanes, planes)
         self.conv1 = nn.Sequential(conv_builder(inplanes, planes, inner, stride), nn.BatchNorm3d(planes),
                                    nn.ReLU(inplace=True))  # fmt: skip
         self.conv2 = nn.Sequential(conv_builder(planes, planes, inner), nn.BatchNorm3d(planes))
@@ -80,7 +84,7 @@ class Bottleneck(nn.Module):
     def __init__(self, inplanes: int, planes: int, conv_builder: Callable[..., nn.Module], stride: int = 1,
                  downsample: nn.Module | None = None) -> None:  # fmt: skip
         super().__init__()
-        inner = inplanes * planes * 27 // (inplanes * 9 + 3 * planes)
+        inner = _midplanes(inplanes, planes)
         self.conv1 = nn.Sequential(nn.Conv3d(inplanes, planes, 1, bias=False), nn.BatchNorm3d(planes),
                                    nn.ReLU(inplace=True))  # fmt: skip
         self.conv2 = nn.Sequential(conv_builder(planes, planes, inner, stride), nn.BatchNorm3d(planes),

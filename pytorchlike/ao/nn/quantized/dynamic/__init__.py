@@ -16,14 +16,6 @@ __all__ = ["GRU", "LSTM", "GRUCell", "LSTMCell", "Linear", "RNNCell"]
 class Linear(Packed):
     """A linear layer. Inputs are rounded to 7 bits over their range, as PyTorch's x86 kernels do; float32 results."""
 
-    @classmethod
-    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Any:
-        """Of an ordinary layer with a qconfig."""
-        made = cls.__new__(cls)
-        nn.Module.__init__(made)
-        made._pack(mod)
-        return made
-
     def forward(self, x: Tensor) -> Tensor:
         rounded = torch.quantize_per_tensor_dynamic(x.to(torch.float32), torch.quint8, True).dequantize()
         return F.linear(rounded, self.weight().dequantize(), self.bias()).to(x.dtype)
