@@ -173,7 +173,7 @@ def test_iterable_dataset():
 
 def test_out_of_order():
     def slow_first(i):
-        time.sleep(0.4 if i == 0 else 0)
+        time.sleep(2 if i == 0 else 0)
         return i
 
     data = Numbers(slow_first, 8)
