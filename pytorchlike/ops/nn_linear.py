@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._product import by_rows
 from ._table import Array, op, within
 
 
@@ -52,7 +53,7 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
             )
     # Rows flattened: one 2-D product is about twice as quick on CPU as a batched one, forward and backward.
     flat = input.reshape(-1, features) if input.ndim != 2 else input
-    out = lax.dot_general(flat, weight, (((1,), (weight.ndim - 1,)), ((), ())))
+    out = by_rows(flat, weight) if weight.ndim == 2 else flat @ weight
     if bias is not None:
         out = out + bias
     return out.reshape(*batch, *weight.shape[:-1])

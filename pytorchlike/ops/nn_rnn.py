@@ -6,17 +6,37 @@ minutes and trains at half the speed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._product import by_rows
 from ._random import uniform
 from ._table import Array, Arrays, Key, autocast_dtype, castable, op
 
-# ---- cells: (state, input gates, hidden gates) -> new state; state[0] is h -------------------------------------------
+# ---- cells -----------------------------------------------------------------------------------------------------------
+
+
+class _Cell(NamedTuple):
+    """One kind of recurrence.
+
+    gates: rows of the weights for each hidden unit.
+    step: (state, input gates, hidden gates) -> new state; state[0] is h.
+    factors: (state before, input gates, hidden gates) of any leading shape -> what its derivative multiplies by.
+    tangent: (factors, tangents of state, of input gates, of hidden gates) -> tangents of the new state.
+    apart: hidden gates, counted from the end, that do not just add to the input gates.
+    """
+
+    gates: int
+    step: Callable
+    factors: Callable
+    tangent: Callable
+    apart: int = 0
 
 
 def _lstm_step(state, xg, hg):
@@ -24,6 +44,21 @@ def _lstm_step(state, xg, hg):
     i, f, g, o = jnp.split(xg + hg, 4, -1)
     c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
     return lax.logistic(o) * jnp.tanh(c), c
+
+
+def _lstm_factors(state, xg, hg):
+    _, c = state
+    i, f, g, o = jnp.split(xg + hg, 4, -1)
+    i, f, g, o = lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
+    t = jnp.tanh(f * c + i * g)
+    return g * i * (1 - i), c * f * (1 - f), i * (1 - g * g), f, t * o * (1 - o), o * (1 - t * t)
+
+
+def _lstm_tangent(factors, dstate, dxg, dhg):
+    ki, kf, kg, kc, ko, kt = factors
+    i, f, g, o = jnp.split(dxg + dhg, 4, -1)
+    c = kc * dstate[1] + (ki * i + kf * f + kg * g)
+    return ko * o + kt * c, c
 
 
 def _gru_step(state, xg, hg):
@@ -35,19 +70,54 @@ def _gru_step(state, xg, hg):
     return (n + z * (h - n),)
 
 
+def _gru_factors(state, xg, hg):
+    (h,) = state
+    xr, xz, xn = jnp.split(xg, 3, -1)
+    hr, hz, hn = jnp.split(hg, 3, -1)
+    r, z = lax.logistic(xr + hr), lax.logistic(xz + hz)
+    n = jnp.tanh(xn + r * hn)
+    kn = (1 - z) * (1 - n * n)
+    return kn * hn * r * (1 - r), (h - n) * z * (1 - z), kn, kn * r, z
+
+
+def _gru_tangent(factors, dstate, dxg, dhg):
+    kr, kz, kx, kh, z = factors
+    xr, xz, xn = jnp.split(dxg, 3, -1)
+    hr, hz, hn = jnp.split(dhg, 3, -1)
+    return (z * dstate[0] + (kr * (xr + hr) + kz * (xz + hz) + kx * xn + kh * hn),)
+
+
 def _tanh_step(state, xg, hg):
     return (jnp.tanh(xg + hg),)
+
+
+def _tanh_factors(state, xg, hg):
+    return (1 - jnp.square(jnp.tanh(xg + hg)),)
 
 
 def _relu_step(state, xg, hg):
     return (jax.nn.relu(xg + hg),)
 
 
+def _relu_factors(state, xg, hg):
+    return ((xg + hg > 0).astype(xg.dtype),)
+
+
+def _plain_tangent(factors, dstate, dxg, dhg):
+    return (factors[0] * (dxg + dhg),)
+
+
+_LSTM = _Cell(4, _lstm_step, _lstm_factors, _lstm_tangent)
+_GRU = _Cell(3, _gru_step, _gru_factors, _gru_tangent, apart=1)
+_TANH = _Cell(1, _tanh_step, _tanh_factors, _plain_tangent)
+_RELU = _Cell(1, _relu_step, _relu_factors, _plain_tangent)
+
+
 def _matmul_t(x, w):
     """x @ w.T over the last axis, rows flattened."""
     if x.dtype != w.dtype and w.dtype == autocast_dtype():  # the state, which keeps its precision, or another layer's
         x = x.astype(w.dtype)
-    out = lax.dot_general(x.reshape(-1, x.shape[-1]), w, (((1,), (1,)), ((), ())))
+    out = by_rows(x.reshape(-1, x.shape[-1]), w)
     return out.reshape(*x.shape[:-1], w.shape[0])
 
 
@@ -61,46 +131,54 @@ def _hold(keep, new, old):
     return new if keep is None else tuple(jnp.where(keep, a, b) for a, b in zip(new, old, strict=True))
 
 
-def _scan_forward(step, xg, state, w, b, keep):
+def _scan_forward(cell, xg, state, w, b, keep):
+    columns = w.T  # once: a product with rows contiguous in memory is a third quicker than one with columns
+
     def body(state, inputs):
         x, k = inputs
-        hg = _matmul_t(state[0], w)
+        h = state[0]
+        hg = (h if h.dtype == w.dtype or w.dtype != autocast_dtype() else h.astype(w.dtype)) @ columns
         if b is not None:
             hg = hg + b
-        state = _hold(k, step(state, x, hg), state)
+        state = _hold(k, cell.step(state, x, hg), state)
         return state, (state, hg)
 
     return lax.scan(body, state, (xg, keep))[1]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _recur(step, xg, state, w, b, keep):
+def _recur(cell, xg, state, w, b, keep):
     """All states (T, N, H) of a recurrence from input gates xg (T, N, G); where keep (T, N, 1) is False it stays.
 
-    The tangent takes the product with the weight's tangent out of the loop.  Transposed, that makes the gradient of the
-    weight one product over all steps, where the scan's own transpose would add up one small product for each step.
+    The tangent takes all that does not rest on the tangent before it out of the loop: the cell's derivatives, and the
+    product with the weight's tangent.  Transposed, that makes the gradient of the weight one product over all steps,
+    where the scan's own transpose would add up one small product for each step.
     """
-    return _scan_forward(step, xg, state, w, b, keep)[0]
+    return _scan_forward(cell, xg, state, w, b, keep)[0]
 
 
 @_recur.defjvp
-def _recur_jvp(step, primals, tangents):
+def _recur_jvp(cell, primals, tangents):
     xg, state, w, b, keep = primals
     dxg, dstate, dw, db, _ = tangents
-    states, hg = _scan_forward(step, xg, state, w, b, keep)
+    states, hg = _scan_forward(cell, xg, state, w, b, keep)
     before = tuple(jnp.concatenate([s[None], a[:-1]]) for s, a in zip(state, states, strict=True))
     outer = _matmul_t(before[0], dw)
     if b is not None:
         outer = outer + db
+    # What adds to the input's gates is one array: transposed, it is written once.
+    together = w.shape[0] * (cell.gates - cell.apart) // cell.gates
+    dxg = jnp.concatenate([dxg[..., :together] + outer[..., :together], dxg[..., together:]], -1)
+    outer = outer[..., together:]
 
     def body(dstate, inputs):
-        old, x, h, dx, u, k = inputs
-        dh = u + _matmul_t(dstate[0], w)
-        _, dnew = jax.jvp(step, (old, x, h), (dstate, dx, dh))
-        dnew = _hold(k, dnew, dstate)
+        factors, dx, u, k = inputs
+        dh = _matmul_t(dstate[0], w)
+        dh = jnp.concatenate([dh[..., :together], dh[..., together:] + u], -1)
+        dnew = _hold(k, cell.tangent(factors, dstate, dx, dh), dstate)
         return dnew, dnew
 
-    return states, lax.scan(body, dstate, (before, xg, hg, dxg, outer, keep))[1]
+    return states, lax.scan(body, dstate, (cell.factors(before, xg, hg), dxg, outer, keep))[1]
 
 
 def _recur_projected(xg, state, w, w_hr, keep):
@@ -119,7 +197,7 @@ def _recur_projected(xg, state, w, w_hr, keep):
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-def _layer(step, x, state, weights, has_biases, reverse, keep, projected):
+def _layer(cell, x, state, weights, has_biases, reverse, keep, projected):
     """One direction of one layer: outputs (T, N, H) and the last state."""
     w_ih, w_hh = weights[:2]
     b_ih, b_hh = weights[2:4] if has_biases else (None, None)
@@ -128,12 +206,12 @@ def _layer(step, x, state, weights, has_biases, reverse, keep, projected):
         keep = None if keep is None else jnp.flip(keep, 0)
     xg = _matmul_t(x, w_ih)
     if b_ih is not None:
-        # Only the GRU needs the hidden bias by itself, inside the reset gate.
-        xg = xg + (b_ih if step is _gru_step else b_ih + b_hh)
+        # The GRU needs the hidden bias by itself, inside the reset gate.
+        xg = xg + (b_ih if cell.apart else b_ih + b_hh)
     if projected:
         states = _recur_projected(xg, state, w_hh, weights[-1], keep)
     else:
-        states = _recur(step, xg, state, w_hh, b_hh if step is _gru_step else None, keep)
+        states = _recur(cell, xg, state, w_hh, b_hh if cell.apart else None, keep)
     last = tuple(s[-1] for s in states)
     out = states[0]
     if keep is not None:
@@ -141,9 +219,9 @@ def _layer(step, x, state, weights, has_biases, reverse, keep, projected):
     return (jnp.flip(out, 0) if reverse else out), last
 
 
-def _network(name, step, input, hx, weights, lengths, settings, rng):
+def _network(name, cell, input, hx, weights, lengths, settings, rng):
     has_biases, num_layers, dropout, bidirectional, batch_first = settings
-    n_state = 2 if step is _lstm_step else 1
+    n_state = 2 if cell is _LSTM else 1
     if input.ndim not in (2, 3):
         raise ValueError(f"{name}: Expected input to be 2D or 3D, got {input.ndim}D instead: {list(input.shape)}")
     batched = input.ndim == 3
@@ -160,8 +238,7 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
             f"{name}: got {len(weights)} weights for {num_layers} layers in {directions} directions, "
             f"where each has {plain}"
         )
-    gates = {_lstm_step: 4, _gru_step: 3}.get(step, 1)
-    hidden = weights[0].shape[0] // gates
+    hidden = weights[0].shape[0] // cell.gates
     proj_size = weights[each - 1].shape[0] if each > plain else 0
     if x.shape[-1] != weights[0].shape[1]:
         raise RuntimeError(
@@ -198,7 +275,7 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
         for d in range(directions):
             i = layer * directions + d
             out, last = _layer(
-                step, x, tuple(h[i] for h in hx), weights[i * each : (i + 1) * each], has_biases, d == 1, keep,
+                cell, x, tuple(h[i] for h in hx), weights[i * each : (i + 1) * each], has_biases, d == 1, keep,
                 bool(proj_size),
             )  # fmt: skip
             outs.append(out)
@@ -214,13 +291,13 @@ def _network(name, step, input, hx, weights, lengths, settings, rng):
     return (x, *last)
 
 
-_RNN_STEPS = {"tanh": _tanh_step, "relu": _relu_step}
+_RNN_CELLS = {"tanh": _TANH, "relu": _RELU}
 
 
 def _nonlinearity(name: str):
-    if name not in _RNN_STEPS:
+    if name not in _RNN_CELLS:
         raise ValueError(f"Unknown nonlinearity '{name}'. Select from 'tanh' or 'relu'.")
-    return _RNN_STEPS[name]
+    return _RNN_CELLS[name]
 
 
 def _route(name: str):
@@ -260,7 +337,7 @@ def _lstm(
     """
     state = None if h is None else (h, c)
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, None)
+    return _network("LSTM", _LSTM, input, state, weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, heavy=True)
@@ -282,7 +359,7 @@ def _lstm_dropout(
     """_lstm in training with dropout."""
     state = None if h is None else (h, c)
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    return _network("LSTM", _lstm_step, input, state, weights, lengths, settings, key)
+    return _network("LSTM", _LSTM, input, state, weights, lengths, settings, key)
 
 
 @op(namespace=None, out=False, heavy=True, parse=_route("_gru"))
@@ -304,7 +381,7 @@ def _gru(
     Source: Cho et al. 2014, arXiv:1406.1078, with the reset gate applied after the product, as cuDNN does.
     """
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, None)
+    return _network("GRU", _GRU, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, heavy=True)
@@ -324,7 +401,7 @@ def _gru_dropout(
 ):
     """_gru in training with dropout."""
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    return _network("GRU", _gru_step, input, None if h is None else (h,), weights, lengths, settings, key)
+    return _network("GRU", _GRU, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
 @op(namespace=None, out=False, heavy=True, parse=_route("_rnn"))
@@ -344,8 +421,8 @@ def _rnn(
 ):
     """A whole Elman network, ``h = tanh or relu (w_ih x + b_ih + w_hh h + b_hh)``: (outputs, h); see _lstm."""
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    step = _nonlinearity(nonlinearity)
-    return _network("RNN", step, input, None if h is None else (h,), weights, lengths, settings, None)
+    cell = _nonlinearity(nonlinearity)
+    return _network("RNN", cell, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
 @op(namespace=None, out=False, heavy=True)
@@ -366,8 +443,8 @@ def _rnn_dropout(
 ):
     """_rnn in training with dropout."""
     settings = (has_biases, num_layers, dropout, bidirectional, batch_first)
-    step = _nonlinearity(nonlinearity)
-    return _network("RNN", step, input, None if h is None else (h,), weights, lengths, settings, key)
+    cell = _nonlinearity(nonlinearity)
+    return _network("RNN", cell, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
 # ---- single steps ----------------------------------------------------------------------------------------------------
