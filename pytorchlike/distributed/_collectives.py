@@ -11,9 +11,13 @@ from datetime import timedelta
 from typing import Any
 
 from ..autograd.mode import no_grad
+from ..engine.meta import INTERIOR
+from ..nn.parameter import Parameter
 from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor.staged import write_back
 from ._group import ProcessGroup, Work
+from ._processes import Processes
 from ._reduce_op import ReduceOp, check_reduction
 from ._world import _group, _rank_not_in_group, _World, get_group_rank
 
@@ -51,6 +55,10 @@ def _write(name: str, out: Tensor, value: Tensor) -> None:
         return
     if out.shape != value.shape:
         raise RuntimeError(f"{name}: invalid tensor size (expected {tuple(value.shape)}, got {tuple(out.shape)})")
+    if type(out) in (Tensor, Parameter) and out.dtype == value.dtype and out._get().meta.grad != INTERIOR:
+        with no_grad():
+            write_back(out, value.detach()._get())  # records nothing
+        return
     with no_grad():
         out.copy_(value.detach())
 
@@ -72,8 +80,18 @@ def _root(group: ProcessGroup, name: str, in_world: int | None, in_group: int | 
     return in_group
 
 
-def _done(async_op: bool, result: Any = None) -> Work | None:
-    return Work(result) if async_op else None
+def _go(pg: ProcessGroup, async_op: bool, tensors: Sequence[Tensor], call: Callable[[Sequence[Tensor]], Any],
+        write: Callable[[Any], None], result: Any = None) -> Work | None:
+    """Let the group compute ``call(tensors)`` and `write` it to the caller's tensors, `result`."""
+    if not async_op:
+        write(call(tensors))
+        return None
+    return Work.of(pg.start(tensors, call), write, result)
+
+
+def _write_all(name: str, outs: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for out, value in zip(outs, values, strict=True):
+        _write(name, out, value)
 
 
 def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None,
@@ -84,8 +102,8 @@ def all_reduce(tensor: Tensor, op: ReduceOp = ReduceOp.SUM, group: ProcessGroup 
         return None
     pg = _group(group)
     check_reduction("all_reduce", op, tensor)
-    _write("all_reduce", tensor, pg.all_reduce(tensor, op))
-    return _done(async_op, [tensor])
+    return _go(pg, async_op, [tensor], lambda ts: pg.all_reduce(ts[0], op),
+               lambda value: _write("all_reduce", tensor, value), [tensor])
 
 
 def all_reduce_coalesced(tensors: Sequence[Tensor], op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None,
@@ -93,9 +111,17 @@ def all_reduce_coalesced(tensors: Sequence[Tensor], op: ReduceOp = ReduceOp.SUM,
     """``all_reduce`` of several tensors of one dtype."""
     tensors = [tensors] if isinstance(tensors, Tensor) else tensors
     _check_tensors("all_reduce_coalesced", tensors, "tensors")
-    for tensor in tensors:
-        all_reduce(tensor, op, group)
-    return None if _rank_not_in_group(group) else _done(async_op, list(tensors))
+    works = [all_reduce(tensor, op, group, async_op) for tensor in tensors]
+    return _together(works, list(tensors)) if async_op and not _rank_not_in_group(group) else None
+
+
+def _together(works: Sequence[Work | None], result: Any) -> Work:
+    def finish(timeout: float | None) -> None:
+        for work in works:
+            assert work is not None
+            work.wait(None if timeout is None else timedelta(seconds=timeout))
+
+    return Work(result, -1, lambda: all(work is not None and work.is_completed() for work in works), finish)
 
 
 def broadcast(tensor: Tensor, src: int | None = None, group: ProcessGroup | None = None, async_op: bool = False,
@@ -108,8 +134,9 @@ def broadcast(tensor: Tensor, src: int | None = None, group: ProcessGroup | None
     if _rank_not_in_group(group):
         return None
     pg = _group(group)
-    _write("broadcast", tensor, pg.broadcast(tensor, _root(pg, "broadcast", src, group_src)))
-    return _done(async_op, [tensor])
+    root = _root(pg, "broadcast", src, group_src)
+    return _go(pg, async_op, [tensor], lambda ts: pg.broadcast(ts[0], root),
+               lambda value: pg.rank() == root or _write("broadcast", tensor, value), [tensor])
 
 
 def reduce(tensor: Tensor, dst: int | None = None, op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None,
@@ -121,10 +148,8 @@ def reduce(tensor: Tensor, dst: int | None = None, op: ReduceOp = ReduceOp.SUM, 
     pg = _group(group)
     check_reduction("reduce", op, tensor)
     root = _root(pg, "reduce", dst, group_dst)
-    result = pg.reduce(tensor, op, root)
-    if pg.rank() == root:
-        _write("reduce", tensor, result)
-    return _done(async_op, [tensor])
+    return _go(pg, async_op, [tensor], lambda ts: pg.reduce(ts[0], op, root),
+               lambda value: pg.rank() != root or _write("reduce", tensor, value), [tensor])
 
 
 def all_gather(tensor_list: Sequence[Tensor], tensor: Tensor, group: ProcessGroup | None = None,
@@ -136,9 +161,8 @@ def all_gather(tensor_list: Sequence[Tensor], tensor: Tensor, group: ProcessGrou
         return None
     pg = _group(group)
     _check_count("all_gather", tensor_list, "tensor_list", pg)
-    for out, value in zip(tensor_list, pg.all_gather(tensor), strict=True):
-        _write("all_gather", out, value)
-    return _done(async_op, [list(tensor_list)])
+    return _go(pg, async_op, [tensor], lambda ts: pg.all_gather(ts[0]),
+               lambda values: _write_all("all_gather", tensor_list, values), [list(tensor_list)])
 
 
 def all_gather_into_tensor(output_tensor: Tensor, input_tensor: Tensor, group: ProcessGroup | None = None,
@@ -149,11 +173,13 @@ def all_gather_into_tensor(output_tensor: Tensor, input_tensor: Tensor, group: P
     _check_tensors(name, [input_tensor], "input_tensor", output_tensor)
     if _rank_not_in_group(group):
         return None
-    parts = _group(group).all_gather(input_tensor)
-    stacked = output_tensor.shape == (len(parts), *input_tensor.shape)
-    value = T.stack(parts) if stacked else parts[0] if len(parts) == 1 else T.cat(parts)
-    _write(name, output_tensor, value)
-    return _done(async_op, [output_tensor])
+    pg = _group(group)
+
+    def write(parts: Sequence[Tensor]) -> None:
+        stacked = output_tensor.shape == (len(parts), *input_tensor.shape)
+        _write(name, output_tensor, T.stack(parts) if stacked else parts[0] if len(parts) == 1 else T.cat(parts))
+
+    return _go(pg, async_op, [input_tensor], lambda ts: pg.all_gather(ts[0]), write, [output_tensor])
 
 
 def reduce_scatter(output: Tensor, input_list: Sequence[Tensor], op: ReduceOp = ReduceOp.SUM,
@@ -166,8 +192,8 @@ def reduce_scatter(output: Tensor, input_list: Sequence[Tensor], op: ReduceOp = 
     pg = _group(group)
     _check_count("reduce_scatter", input_list, "input_list", pg)
     check_reduction("reduce_scatter", op, output)
-    _write("reduce_scatter", output, pg.reduce_scatter(input_list, op))
-    return _done(async_op, [output])
+    return _go(pg, async_op, input_list, lambda ts: pg.reduce_scatter(ts, op),
+               lambda value: _write("reduce_scatter", output, value), [output])
 
 
 def reduce_scatter_tensor(output: Tensor, input: Tensor, op: ReduceOp = ReduceOp.SUM,
@@ -184,8 +210,8 @@ def reduce_scatter_tensor(output: Tensor, input: Tensor, op: ReduceOp = ReduceOp
         raise RuntimeError(f"{name}: input must have {pg.size()} times the elements of output, but their shapes are "
                            f"{tuple(input.shape)} and {tuple(output.shape)}")
     parts = list(input.reshape(pg.size(), *output.shape).unbind(0))
-    _write(name, output, pg.reduce_scatter(parts, op))
-    return _done(async_op, [output])
+    return _go(pg, async_op, parts, lambda ts: pg.reduce_scatter(ts, op),
+               lambda value: _write(name, output, value), [output])
 
 
 all_gather_single = all_gather_into_tensor
@@ -202,10 +228,8 @@ def all_to_all(output_tensor_list: Sequence[Tensor], input_tensor_list: Sequence
     pg = _group(group)
     _check_count("all_to_all", output_tensor_list, "output_tensor_list", pg)
     _check_count("all_to_all", input_tensor_list, "input_tensor_list", pg)
-    got = pg.all_to_all(input_tensor_list, output_tensor_list)
-    for out, value in zip(output_tensor_list, got, strict=True):
-        _write("all_to_all", out, value)
-    return _done(async_op, list(output_tensor_list))
+    return _go(pg, async_op, input_tensor_list, lambda ts: pg.all_to_all(ts, output_tensor_list),
+               lambda values: _write_all("all_to_all", output_tensor_list, values), list(output_tensor_list))
 
 
 def all_to_all_single(output: Tensor, input: Tensor, output_split_sizes: Sequence[int] | None = None,
@@ -220,9 +244,8 @@ def all_to_all_single(output: Tensor, input: Tensor, output_split_sizes: Sequenc
     pg = _group(group)
     inputs = _split(name, input, input_split_sizes, pg.size())
     outputs = _split(name, output, output_split_sizes, pg.size())
-    value = pg.all_to_all(inputs, outputs)
-    _write(name, output, value[0] if len(value) == 1 else T.cat(value))
-    return _done(async_op, [output])
+    return _go(pg, async_op, inputs, lambda ts: pg.all_to_all(ts, outputs),
+               lambda value: _write(name, output, value[0] if len(value) == 1 else T.cat(value)), [output])
 
 
 def _split(name: str, tensor: Tensor, sizes: Sequence[int] | None, count: int) -> list[Tensor]:
@@ -252,15 +275,13 @@ def gather(tensor: Tensor, gather_list: list[Tensor] | None = None, dst: int | N
     if pg.rank() != root:
         if gather_list:
             raise ValueError("Argument ``gather_list`` must NOT be specified on non-destination ranks.")
-        pg.gather(tensor, root)
-        return _done(async_op)
+        return _go(pg, async_op, [tensor], lambda ts: pg.gather(ts[0], root), lambda value: None)
     if not gather_list:
         raise ValueError("Argument ``gather_list`` must be specified on destination rank.")
     _check_tensors("gather", gather_list, "gather_list", tensor)
     _check_count("gather", gather_list, "gather_list", pg)
-    for out, value in zip(gather_list, pg.gather(tensor, root), strict=True):
-        _write("gather", out, value)
-    return _done(async_op, gather_list)
+    return _go(pg, async_op, [tensor], lambda ts: pg.gather(ts[0], root),
+               lambda values: _write_all("gather", gather_list, values), gather_list)
 
 
 def scatter(tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int | None = None,
@@ -278,8 +299,8 @@ def scatter(tensor: Tensor, scatter_list: list[Tensor] | None = None, src: int |
         _check_count("scatter", scatter_list, "scatter_list", pg)
     elif scatter_list:
         raise ValueError("Argument ``scatter_list`` must NOT be specified on non-source ranks.")
-    _write("scatter", tensor, pg.scatter(scatter_list, tensor, root))
-    return _done(async_op, [tensor])
+    return _go(pg, async_op, scatter_list or (), lambda ts: pg.scatter(ts if scatter_list else None, tensor, root),
+               lambda value: _write("scatter", tensor, value), [tensor])
 
 
 def barrier(group: ProcessGroup | None = None, async_op: bool = False, device_ids: Any = None,
@@ -287,14 +308,15 @@ def barrier(group: ProcessGroup | None = None, async_op: bool = False, device_id
     """Wait until all members are here. device_ids: accepted as PyTorch's hint for NCCL, with no effect."""
     if _rank_not_in_group(group):
         return None
-    _group(group).barrier(timeout)
-    return _done(async_op)
+    pg = _group(group)
+    return _go(pg, async_op, (), lambda ts: pg.barrier(timeout), lambda value: None)
 
 
 def monitored_barrier(group: ProcessGroup | None = None, timeout: timedelta | None = None,
                       wait_all_ranks: bool = False) -> None:
-    """``barrier`` whose backend says who does not come. wait_all_ranks: left to the backend."""
-    barrier(group, timeout=timeout)
+    """``barrier`` whose first member says who does not come within `timeout`: the first of them, or all."""
+    if not _rank_not_in_group(group):
+        _group(group).monitored_barrier(timeout, wait_all_ranks)
 
 
 # ---------------------------------------------------------------------------------------------------- point to point
@@ -341,9 +363,21 @@ def isend(tensor: Tensor, dst: int | None = None, group: ProcessGroup | None = N
 
 def irecv(tensor: Tensor, src: int | None = None, group: ProcessGroup | None = None, tag: int = 0,
           group_src: int | None = None) -> Work | None:
-    """``recv``, returning a Work."""
-    source = recv(tensor, src, group, tag, group_src)
-    return None if _rank_not_in_group(group) else Work([tensor], source)
+    """``recv``, returning a Work; the tensor is written to when that is waited for."""
+    _check_tensor("irecv", tensor)
+    if _rank_not_in_group(group):
+        return None
+    pg = _group(group)
+    if src is None and group_src is None or not isinstance(pg, Processes):
+        return Work([tensor], recv(tensor, src, group, tag, group_src))
+    source = _peer("irecv", pg, src, group_src, "source")
+    key = pg.expect(source, tag)
+
+    def finish(timeout: float | None) -> None:
+        limit = None if timeout is None else timedelta(seconds=timeout)
+        _write("recv", tensor, pg.received(tensor, source, key, limit))
+
+    return Work([tensor], pg.ranks[source], lambda: pg.arrived(source, key), finish)
 
 
 class P2POp:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as Promise
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from ..futures import Future
 from ..tensor import Tensor
 from ._reduce_op import ReduceOp
-from ._store import Store
+from ._store import DistBackendError, Store
 
 __all__ = ["Backend", "ProcessGroup", "SingleProcess", "Work"]
 
@@ -84,11 +85,22 @@ class ProcessGroup(abc.ABC):
         """Return when all members have called this."""
 
     @abc.abstractmethod
-    def subgroup(self, members: Sequence[int], backend: str, name: str, desc: str) -> ProcessGroup | None:
+    def subgroup(self, members: Sequence[int], backend: str, name: str, desc: str,
+                 timeout: timedelta | None = None) -> ProcessGroup | None:
         """The group of these members, by their ranks here; None in a process that is not among them.
 
-        Called by all members of this group in the same order.
+        name: the same for all members, and of no other group.   timeout: None stands for this group's.
         """
+
+    def start(self, tensors: Sequence[Tensor], call: Callable[[Sequence[Tensor]], Any]) -> Promise:
+        """What ``call(tensors)`` returns, a collective of this group, later: after what was started before."""
+        promise: Promise = Promise()
+        promise.set_result(call(tensors))
+        return promise
+
+    def monitored_barrier(self, timeout: timedelta | None, wait_all_ranks: bool) -> None:
+        """A barrier which says who does not come: the first of them, or all."""
+        self.barrier(timeout)
 
     def reduce(self, tensor: Tensor, op: ReduceOp, root: int) -> Tensor:
         """As `all_reduce`; only `root`'s result is meant."""
@@ -136,33 +148,74 @@ class SingleProcess(ProcessGroup):
     def barrier(self, timeout: timedelta | None = None) -> None:
         return None
 
-    def subgroup(self, members: Sequence[int], backend: str, name: str, desc: str) -> ProcessGroup | None:
+    def subgroup(self, members: Sequence[int], backend: str, name: str, desc: str,
+                 timeout: timedelta | None = None) -> ProcessGroup | None:
         return SingleProcess(self.ranks, 0, backend, name, desc) if list(members) == [0] else None
 
 
 class Work:
-    """What an asynchronous collective returns. Its results are recorded already: execution is asynchronous anyway."""
+    """What an asynchronous collective returns. The tensors have their new values after ``wait`` or ``is_completed``.
 
-    def __init__(self, result: Any = None, source: int = -1) -> None:
+    poll: whether the result has come.   finish: takes the result, waiting for it at most so many seconds (None: as
+    long as the group does), and writes it to the tensors.  Without them everything has been done already.
+    """
+
+    def __init__(self, result: Any = None, source: int = -1, poll: Callable[[], bool] | None = None,
+                 finish: Callable[[float | None], None] | None = None) -> None:
         self._result, self._source = result, source
+        self._poll, self._finish = poll, finish
+        self._error: BaseException | None = None
+        self._future: Future | None = None
+
+    @staticmethod
+    def of(promise: Promise, write: Callable[[Any], None], result: Any) -> Work:
+        """The Work that writes what is promised."""
+
+        def finish(timeout: float | None) -> None:
+            try:
+                value = promise.result(timeout)
+            except TimeoutError:
+                raise DistBackendError(f"Work.wait: timed out after {timeout:g} s") from None
+            write(value)
+
+        return Work(result, -1, promise.done, finish)
 
     def wait(self, timeout: timedelta | None = None) -> bool:
-        """True: whatever uses the results is ordered after them. timeout: never needed for that."""
+        """Wait for the result and write it to the tensors; True. Raises what went wrong, or after `timeout`."""
+        if self._finish is not None:
+            finish = self._finish
+            try:
+                finish(timeout.total_seconds() if timeout else None)
+            except BaseException as error:
+                self._error = error
+                raise
+            self._finish = None
+            if self._future is not None:
+                self._future.set_result(self._result)
         return True
 
     synchronize = wait
 
     def is_completed(self) -> bool:
-        """True."""
-        return True
+        """Whether the result is there; it is written to the tensors then."""
+        if self._finish is not None and self._poll is not None and self._poll():
+            try:
+                self.wait()
+            except Exception:  # kept for exception() and wait()
+                return True
+        return self._finish is None
 
-    is_success = is_completed
+    def is_success(self) -> bool:
+        """Whether the result is there and nothing went wrong."""
+        return self.is_completed() and self._error is None
 
-    def exception(self) -> None:
-        """None: errors were raised by the collective itself."""
+    def exception(self) -> BaseException | None:
+        """What went wrong, or None."""
+        return self._error
 
     def result(self) -> Any:
         """The tensors that were written to."""
+        self.wait()
         return self._result
 
     def source_rank(self) -> int:
@@ -170,10 +223,26 @@ class Work:
         return self._source
 
     def get_future(self) -> Future:
-        """A future that has the results."""
-        future = Future()
-        future.set_result(self._result)
-        return future
+        """A future of the tensors; its ``wait`` is that of this Work."""
+        if self._future is None:
+            self._future = _OfWork(self)
+            if self._finish is None:
+                self._future.set_result(self._result)
+        return self._future
+
+
+class _OfWork(Future):
+    def __init__(self, work: Work) -> None:
+        super().__init__()
+        self._work = work
+
+    def wait(self) -> Any:
+        self._work.wait()
+        return super().wait()
+
+    def done(self) -> bool:
+        self._work.is_completed()
+        return super().done()
 
 
 #: Makes the world: ``creator(store, rank, world_size, timeout)``.
@@ -181,7 +250,7 @@ Creator = Callable[[Store, int, int, timedelta], ProcessGroup]
 
 
 class Backend(str):
-    """The name of a backend, in lower case. The known ones all stand for XLA's collectives here.
+    """The name of a backend, in lower case. The known ones are the same here: see ``_processes.py``.
 
     Raises ValueError for what is no string.
     """

@@ -1,4 +1,4 @@
-"""Key-value stores by which processes find each other; within one process so far."""
+"""Key-value stores by which processes find each other. Those between processes are in ``_meeting.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-__all__ = ["DistBackendError", "DistError", "DistNetworkError", "DistStoreError", "FileStore", "HashStore",
-           "PrefixStore", "Store", "TCPStore"]
+__all__ = ["DistBackendError", "DistError", "DistNetworkError", "DistStoreError", "HashStore", "PrefixStore", "Store"]
 
 
 class DistError(RuntimeError):
@@ -155,36 +154,47 @@ class PrefixStore(Store):
     def __init__(self, prefix: str, store: Store) -> None:
         super().__init__()
         self.prefix, self.underlying_store = prefix, store
-        self.timeout, self._changed = store.timeout, store._changed
+        self.timeout = store.timeout
 
-    def _get(self, key: str) -> bytes | None:
-        return self.underlying_store._get(f"{self.prefix}/{key}")
+    def _key(self, key: str) -> str:
+        return f"{self.prefix}/{key}"
 
-    def _put(self, key: str, value: bytes) -> None:
-        self.underlying_store._put(f"{self.prefix}/{key}", value)
+    def set(self, key: str, value: str | bytes) -> None:
+        """Set the value of `key`."""
+        self.underlying_store.set(self._key(key), value)
 
-    def _delete(self, key: str) -> bool:
-        return self.underlying_store._delete(f"{self.prefix}/{key}")
+    def get(self, key: str) -> bytes:
+        """The value of `key`, waiting for it if need be; DistStoreError if it does not come in time."""
+        self.wait([key])
+        return self.underlying_store.get(self._key(key))
+
+    def wait(self, keys: Sequence[str], timeout: timedelta | None = None) -> None:
+        """Wait until all `keys` are there; DistStoreError after `timeout` (None: the store's)."""
+        self.underlying_store.wait([self._key(k) for k in keys], self.timeout if timeout is None else timeout)
+
+    def add(self, key: str, amount: int) -> int:
+        """Add to a counter, which starts at 0, and return it."""
+        return self.underlying_store.add(self._key(key), amount)
+
+    def append(self, key: str, value: str | bytes) -> None:
+        """Add to the end of the value of `key`."""
+        self.underlying_store.append(self._key(key), value)
+
+    def compare_set(self, key: str, expected_value: str | bytes, desired_value: str | bytes) -> bytes:
+        """As ``Store.compare_set``."""
+        return self.underlying_store.compare_set(self._key(key), expected_value, desired_value)
+
+    def check(self, keys: Sequence[str]) -> bool:
+        """Whether all `keys` are there."""
+        return self.underlying_store.check([self._key(k) for k in keys])
+
+    def delete_key(self, key: str) -> bool:
+        """Remove `key`; whether it was there."""
+        return self.underlying_store.delete_key(self._key(key))
 
     def num_keys(self) -> int:
         """How many keys the underlying store has."""
         return self.underlying_store.num_keys()
-
-
-class _BetweenProcesses(Store):
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        raise NotImplementedError(
-            f"{type(self).__name__} connects processes, and there is only the process group of one process; "
-            "HashStore is a store within one process"
-        )
-
-
-class TCPStore(_BetweenProcesses):
-    """A store that a server keeps: not there (NotImplementedError)."""
-
-
-class FileStore(_BetweenProcesses):
-    """A store in a file: not there (NotImplementedError)."""
 
 
 def _encoded(value: str | bytes) -> bytes:

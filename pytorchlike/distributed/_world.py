@@ -9,7 +9,7 @@ from typing import Any
 
 from ._group import Backend, ProcessGroup, SingleProcess
 from ._reduce_op import ReduceOp
-from ._rendezvous import world_of
+from ._rendezvous import address_of, world_of
 from ._store import PrefixStore, Store
 from .constants import default_pg_timeout
 
@@ -32,6 +32,8 @@ class _World:
     store: Store | None = None
     groups: dict[str, ProcessGroup] = {}
     made = 0
+    times = 0  # how many worlds there have been: their keys in a store that serves several are apart
+    locally: dict[tuple[int, ...], int] = {}
 
 
 class _GroupMember(type):
@@ -129,8 +131,9 @@ def init_process_group(backend: str | None = None, init_method: str | None = Non
     backend: 'gloo', 'nccl' or a registered one; None stands for whatever suits a device.
     init_method: ``env://`` (the default), ``tcp://host:port`` or ``file://path``; or give store, rank and world_size.
     Raises ValueError for a second call or missing arguments, AssertionError for an unknown backend, RuntimeError for
-    one that is not there, NotImplementedError for pg_options and for several processes. device_id and group_name have
-    no effect: XLA connects devices when a program needs it.
+    one that is not there, NotImplementedError for pg_options, DistStoreError or DistBackendError if the others do not
+    come within `timeout` (30 minutes), which is also how long collectives wait. device_id and group_name have no
+    effect: what travels between processes is in host memory.
     """
     if _World.default is not None:
         raise ValueError("trying to initialize the default process group twice!")
@@ -139,22 +142,29 @@ def init_process_group(backend: str | None = None, init_method: str | None = Non
         raise AssertionError("Cannot specify both init_method and store.")
     name = Backend(backend) if backend is not None else Backend(Backend.UNDEFINED)
     _check_backend(name)
-    store, rank, world_size = world_of(init_method, world_size, rank, store)
-    creator = Backend._creators.get(_backends(name)[0], _single)
-    _World.default = creator(PrefixStore("default_pg", store), rank, world_size, timeout or default_pg_timeout)
+    timeout = default_pg_timeout if timeout is None else timeout
+    if not isinstance(timeout, timedelta) or timeout <= timedelta():
+        raise ValueError(f"init_process_group: timeout must be a positive timedelta, but got {timeout!r}")
+    store, rank, world_size = world_of(init_method, world_size, rank, store, timeout)
+    creator = Backend._creators.get(_backends(name)[0], _connected)
+    _World.times += 1
+    _World.default = creator(PrefixStore(f"default_pg/{_World.times}", store), rank, world_size, timeout)
     _World.default._backend = str(name)
     _World.store = store
     _World.groups = {_World.default.group_name: _World.default}
-    _World.made = 1
+    _World.made, _World.locally = 1, {}
 
 
-def _single(store: Store, rank: int, world_size: int, timeout: timedelta) -> ProcessGroup:
-    if world_size != 1:
-        raise NotImplementedError(
-            f"torch.distributed: a world of {world_size} processes is not there, only one of one process, which drives "
-            "all its devices"
-        )
-    return SingleProcess([0], rank, "", "0", "default_pg")
+def _connected(store: Store, rank: int, world_size: int, timeout: timedelta) -> ProcessGroup:
+    if world_size == 1:
+        return SingleProcess([0], rank, "", "0", "default_pg")
+    from ._processes import World
+    from ._wire import Wire
+
+    made = World(Wire(store, rank, world_size, timeout, address_of(store)), range(world_size), "", timeout, "0",
+                 "default_pg")
+    made.barrier()  # nobody leaves, and takes the store along, before all are connected
+    return made
 
 
 def _check_backend(name: str) -> None:
@@ -279,7 +289,8 @@ def new_group(ranks: Sequence[int] | None = None, timeout: timedelta | None = No
               device_id: Any = None, sort_ranks: bool = True) -> Any:
     """A group of some members of the world, called by all of them in the same order; None for ranks means everybody.
 
-    Returns ``GroupMember.NON_GROUP_MEMBER`` in a process that is not among them. sort_ranks: the ranks in the group
+    Returns ``GroupMember.NON_GROUP_MEMBER`` in a process that is not among them. timeout: how long its collectives wait
+    (None: as the world's). use_local_synchronization: only the members call this. sort_ranks: the ranks in the group
     follow those in the world, else the order given. Raises ValueError for ranks that do not exist or come twice,
     RuntimeError for a backend that is not there, NotImplementedError for pg_options.
     """
@@ -300,8 +311,13 @@ def new_group(ranks: Sequence[int] | None = None, timeout: timedelta | None = No
                          f"{world.size()}, but got {members}")
     name = Backend(backend) if backend is not None else Backend(world.name())
     _check_backend(name)
-    made = world.subgroup(members, str(name), str(_World.made), group_desc or "undefined")
-    _World.made += 1
+    if use_local_synchronization:  # called by the members alone, who have made as many groups of themselves
+        same = tuple(members)
+        _World.locally[same] = number = _World.locally.get(same, 0) + 1
+        label = f"{same}:{number}"
+    else:
+        label, _World.made = str(_World.made), _World.made + 1
+    made = world.subgroup(members, str(name), label, group_desc or "undefined", timeout)
     if made is None:
         return GroupMember.NON_GROUP_MEMBER
     _World.groups[made.group_name] = made

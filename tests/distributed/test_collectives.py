@@ -57,7 +57,7 @@ class Pair(dist.ProcessGroup):
     def barrier(self, timeout=None):
         self.waited = timeout
 
-    def subgroup(self, members, backend, name, desc):
+    def subgroup(self, members, backend, name, desc, timeout=None):
         ranks = [self.ranks[m] for m in members]
         return Pair(ranks, ranks.index(1), backend, name, desc) if 1 in ranks else None
 
