@@ -116,6 +116,15 @@ def _getitem(input: Array, starts: Scalars, spec: tuple):
     return _read(input, starts, spec)
 
 
+@op(namespace=None, method=True, out=False, saves=False)
+def _split(input: Array, sizes: tuple, dim: int):
+    """Parts of the given sizes, one after the other, along ``dim``.
+
+    The gradient is one concatenation, where that of several slices is a sum of as many padded arrays.
+    """
+    return tuple(lax.split(input, sizes, dim))
+
+
 @op(namespace=None, method=True, inplace=True, out=False, saves=False)
 def _setitem(input: Array, src: Operand, starts: Scalars, spec: tuple):
     """``input`` with the elements that ``_getitem`` would take replaced by ``src``, broadcast."""

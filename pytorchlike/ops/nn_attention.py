@@ -115,7 +115,9 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
         return jnp.zeros((*batch, length, value.shape[-1]), query.dtype)
     if scale is None:
         scale = 1 / math.sqrt(features)
-    q = (q * scale).astype(query.dtype)
+    if platform() == "cpu":  # whose products of lower precision are float32's, after conversion
+        q, k, v = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k, v))
+    q = (q * scale).astype(q.dtype)
     keep = None
     if rng is not None and dropout_p > 0:
         keep = uniform(rng, (q.shape[0], length, span), np.dtype(np.float32)) >= dropout_p
@@ -131,7 +133,7 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
         out = jnp.concatenate(parts, 1)
     else:
         out = _apply(_weights(q, k, mask, 0 if is_causal else None, keep, dropout_p), v)
-    return out.reshape(*batch, length, value.shape[-1])
+    return out.reshape(*batch, length, value.shape[-1]).astype(value.dtype)
 
 
 def _route(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):

@@ -55,7 +55,11 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     flat = input.reshape(-1, features) if input.ndim != 2 else input
     out = by_rows(flat, weight) if weight.ndim == 2 else flat @ weight
     if bias is not None:
-        out = out + bias
+        if jnp.issubdtype(out.dtype, jnp.floating) and out.dtype.itemsize < 4:
+            # The bias's gradient is a sum over rows, which XLA forms in the dtype of the addition.
+            out = (out.astype(jnp.float32) + bias.astype(jnp.float32)).astype(out.dtype)
+        else:
+            out = out + bias
     return out.reshape(*batch, *weight.shape[:-1])
 
 

@@ -436,6 +436,17 @@ def upsample_bilinear(
 # ---- grids -----------------------------------------------------------------------------------------------------------
 
 
+def _affine_line(m: int, align: bool, dtype) -> np.ndarray:
+    """m positions from -1 to 1, rounded as PyTorch rounds them: see _unnormalized."""
+    work = dtype if dtype == np.float64 else np.dtype(np.float32)
+    if m == 1:
+        return np.zeros(1, work)
+    step, i = np.float64(work.type(2) / work.type(m - 1)), np.arange(m)
+    # From both ends towards the middle, each a product and a sum with one rounding.
+    line = np.where(i < m // 2, -1 + step * i, 1 - step * (m - 1 - i)).astype(work)
+    return line if align else line * work.type(m - 1) / work.type(m)
+
+
 @op(namespace="nn.functional", out=False)
 def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool | None = None):
     """Sampling positions of affine maps for grid_sample.
@@ -461,10 +472,7 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool | None 
         raise ValueError(f"Expected non-zero, positive output size. Got {size} (affine_grid)")
     if theta.shape[0] != size[0]:
         raise RuntimeError(f"affine_grid: theta has a batch of {theta.shape[0]}, but size {size} one of {size[0]}")
-    axes = []
-    for m in size[2:]:
-        line = np.linspace(-1, 1, m) if m > 1 else np.zeros(1)
-        axes.append(line if align_corners else line * (m - 1) / m)
+    axes = [_affine_line(m, bool(align_corners), theta.dtype) for m in size[2:]]
     mesh = np.meshgrid(*axes, indexing="ij")
     base = np.stack([*mesh[::-1], np.ones(size[2:])], -1).reshape(-1, n + 1)
     base = jnp.broadcast_to(jnp.asarray(base, theta.dtype), (size[0], *base.shape))
@@ -472,7 +480,17 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool | None 
 
 
 def _unnormalized(g, m: int, align: bool):
-    return (g + 1) / 2 * (m - 1) if align else ((g + 1) * m - 1) / 2
+    """Positions in pixels of positions in [-1, 1].
+
+    The gradient of a position on the centre of a pixel is that of one of the two sides, and the last bit says which. An
+    affine grid is there at the identity, where spatial transformers start. So product and sum are rounded once, as in
+    PyTorch's kernels; float64 makes that certain where XLA may fuse them or not, and where NumPy does not.
+    """
+    g = g + 1
+    if align:
+        return g / 2 * (m - 1)
+    wide = g.astype(np.float64) if g.dtype == np.float32 else g
+    return (wide * (m / 2) - 0.5).astype(g.dtype)
 
 
 def _clipped_position(x, m: int):

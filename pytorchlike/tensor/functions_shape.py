@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ..ops._table import METHODS
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
-from ._tensor import Tensor
+from ._tensor import Tensor, link_step
 from .dtype import bool_
 from .indexing import _slice
 from .size import Size
 
 _WHOLE = (":",)
+_GETITEM = METHODS["_getitem"]
+#: Parts up to which a tensor on the tape is split by one operation.
+_TOGETHER = 16
 
 
 def _ints(x: Any) -> tuple[int, ...]:
@@ -29,6 +33,21 @@ def _part(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if length == input._value.meta.shape[dim]:
         return input._getitem((), ())
     return input._getitem((start.__index__(),), (*_WHOLE * dim, (length, 1)))
+
+
+def _parts(input: Tensor, dim: int, sizes: list[int]) -> tuple[Tensor, ...]:
+    """Views of these sizes, one after the other, along ``dim``."""
+    together = 1 < len(sizes) <= _TOGETHER and input._value.meta.grad
+    values = input._split(tuple(sizes), dim) if together else None
+    out, start = [], 0
+    for i, n in enumerate(sizes):
+        if values is None:
+            out.append(_part(input, dim, start, n))
+        else:
+            link_step(input, values[i], _GETITEM, (1, (*_WHOLE * dim, (n, 1))), (start,))
+            out.append(values[i])
+        start += n
+    return tuple(out)
 
 
 # --------------------------------------------------------------------------------------------------- as another tensor
@@ -182,11 +201,7 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
             f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at dimension "
             f"{dim}), but got split_sizes={list(sizes)}"
         )
-    out, at = [], 0
-    for n in sizes:
-        out.append(_part(input, dim, at, n))
-        at += n
-    return tuple(out)
+    return _parts(input, dim, list(sizes))
 
 
 @function
@@ -212,7 +227,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
     if n <= size:
         return (_part(tensor, dim, 0, n),)
-    return tuple([_part(tensor, dim, at, min(size, n - at)) for at in range(0, n, size)])
+    return _parts(tensor, dim, [min(size, n - at) for at in range(0, n, size)])
 
 
 @function(method=True, namespace=None, name="split")
