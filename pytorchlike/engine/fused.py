@@ -128,10 +128,10 @@ def _split(schedule: Schedule, free: set[int]) -> list[list]:
 
 
 class _Steps:
-    """What ``evaluate`` needs of a schedule, for one part."""
+    """What ``evaluate`` needs of a schedule, for one part; and its steps before loops were rolled up."""
 
-    def __init__(self, steps: list, taped: set) -> None:
-        self.steps, self.taped = steps, taped
+    def __init__(self, steps: Any, taped: set, recorded: list) -> None:
+        self.steps, self.taped, self.recorded = steps, taped, recorded
 
 
 def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str) -> Part:
@@ -181,7 +181,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
             given.append(s)
     # JAX pairs donated inputs with results of the same shape in order: what is replaced in place goes first, so that a
     # weight's memory goes to the new weight and not to its gradient, for which XLA would have to copy the weight
-    replaced = _guards(steps, mine, set(given))
+    replaced = _guards(recorded, mine, set(given))
     pairs = {old: new for new, old in reversed(replaced.items())}
     given = [*(s for s in given if s in pairs), *(s for s in given if s not in pairs)]
     first = [pairs[s] for s in given if s in pairs]
@@ -194,7 +194,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     if piece is None:
         begin = time.perf_counter()
         kept = [s for s in inputs if s not in set(given)]
-        piece = _compile(graph, _Steps(steps, schedule.taped), kept, given, mine, vectors, index, number, place)
+        piece = _compile(graph, _Steps(steps, schedule.taped, recorded), kept, given, mine, vectors, index, number, place)
         _pieces[whole] = piece
         while len(_pieces) > config.max_programs:
             _pieces.popitem(last=False)
@@ -229,7 +229,7 @@ def _compile(
     import jax.numpy as jnp
 
     gone = set(given)  # a result that is a donated input must come out as a result
-    guards = _guards(steps.steps, wanted, {*kept, *given})
+    guards = _guards(steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
 

@@ -15,8 +15,9 @@ from .meta import LEAF, Meta
 from .op import Wide, kernel_for
 from .trie import Call, Reverse
 
-#: Fewer rounds are left as they are: unrolled they compile quickly, and run more quickly.
-ROUNDS = 8
+#: Fewer rounds are left as they are, unrolled they run more quickly; and fewer than that where there is a product in
+#: them, which takes longer to compile several times.
+ROUNDS, HEAVY_ROUNDS = 8, 5
 #: Calls of a round, at most.
 LONGEST = 256
 
@@ -43,17 +44,22 @@ class _Opaque:
 def _kind(call: Call) -> Any:
     """What calls have in common that may be rounds of one loop; None for those that must stand alone."""
     op = call.op
-    if op.leaf or op.inplace or op.walk is not None or isinstance(call.place, str):
+    if op.walk is not None or isinstance(call.place, str):
+        return None
+    if op.leaf and (op.alias or any(m.grad == LEAF for m in call.outs)):
         return None
     pattern = tuple(
         [int if type(i) is int else None if i is None else (i.type,) if type(i) is Wide else (i[0],) for i in call.ins]
     )
-    return (op, call.static, call.mode, pattern, call.metas, call.outs, call.place, call.tracked)
+    # Gradients aside: the state that the first round takes has none where the others' has, which is no difference to a
+    # loop, whose gradient is the scan's.
+    shapes = tuple([(m.shape, m.dtype, m.inference) for m in (*call.metas, *call.outs)])
+    return (op, call.static, call.mode, pattern, shapes, call.place)
 
 
 def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple[Any, ...]:
     """The steps with repeated runs as loops.  ``wanted``: slots that must come out."""
-    if len(steps) < 2 * ROUNDS:
+    if len(steps) < 2 * HEAVY_ROUNDS:
         return tuple(steps)
     interior: set[int] = set()
     for e in steps:
@@ -71,6 +77,8 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
     out: list[Any] = []
     at = 0
     for start, period, rounds in _repeats(kinds):
+        if rounds < ROUNDS and not any(e.op.heavy for e in steps[start : start + period]):
+            continue
         loop = _loop(steps, start, period, rounds, uses, set(wanted), interior, taped)
         if loop is None:
             continue
@@ -93,7 +101,7 @@ def _repeats(kinds: list[int]) -> list[tuple[int, int, int]]:
             last[kind] = k
     found: list[tuple[int, int, int]] = []
     for period in sorted(periods):
-        if periods[period] < ROUNDS - 1:
+        if periods[period] < HEAVY_ROUNDS - 1:
             continue
         k = 0
         while k + period < n:
@@ -101,7 +109,7 @@ def _repeats(kinds: list[int]) -> list[tuple[int, int, int]]:
             while k + run + period < n and kinds[k + run] == kinds[k + run + period] >= 0:
                 run += 1
             rounds = run // period + 1
-            if rounds >= ROUNDS:
+            if rounds >= HEAVY_ROUNDS:
                 found.append((k, period, rounds))
             k += run + 1
     # the more calls a loop replaces the better; of the same calls, rounds that are not several rounds
@@ -118,6 +126,10 @@ def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict
           interior: set[int], taped: set[Call]) -> Loop | None:  # fmt: skip
     """The loop made of these calls, or None if they do not depend on each other as rounds do."""
     grid: list[list[Call]] = [list(steps[start + r * period : start + (r + 1) * period]) for r in range(rounds)]
+    if any(c.tracked != second.tracked for row in grid[2:] for c, second in zip(row, grid[1], strict=True)) or any(
+        c.tracked and not second.tracked for c, second in zip(*grid[:2], strict=True)
+    ):
+        return None  # the second round, which stands for all, would stop gradients of others
     end = start + period * rounds
     made: dict[int, tuple[int, int]] = {}  # slot -> (round, position among the round's results)
     position = 0
