@@ -194,7 +194,8 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     if piece is None:
         begin = time.perf_counter()
         kept = [s for s in inputs if s not in set(given)]
-        piece = _compile(graph, _Steps(steps, schedule.taped, recorded), kept, given, mine, vectors, index, number, place)
+        told = _Steps(steps, schedule.taped, recorded)
+        piece = _compile(graph, told, kept, given, mine, vectors, index, number, place)
         _pieces[whole] = piece
         while len(_pieces) > config.max_programs:
             _pieces.popitem(last=False)
