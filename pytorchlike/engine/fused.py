@@ -18,6 +18,7 @@ from . import causes
 from .config import config
 from .errors import describe, user_location
 from .evaluators import Inline, _sharding, compile_at
+from .layout import ChannelsLast
 from .meta import is_spread
 from .op import Wide
 from .rolled import Loop, roll
@@ -233,6 +234,7 @@ def _compile(
     guards = _guards(steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
+    how = ChannelsLast() if not several and getattr(place, "platform", None) == "cpu" else Inline()
 
     def where(s: int) -> Any:
         own = graph.metas[s].place
@@ -244,7 +246,8 @@ def _compile(
         source = {id(a): s for s, a in env.items()}
         before = dict(env)
         numbers = _Renumbered(ints, floats, complexes, index)
-        checks = evaluate(steps, env, numbers, Inline(), drop=False)  # type: ignore[arg-type]
+        checks = evaluate(steps, env, numbers, how, drop=False)  # type: ignore[arg-type]
+        env.update((s, how.plain(env[s])) for s in wanted)
         if checks:
             bad = jnp.stack([jnp.logical_not(ok) for flags, _ in checks for ok in flags])
             failed = jnp.any(bad)

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,19 @@ class Wide:
         return f"Wide({self.type.__name__}[{self.index}])"
 
 
+class Moved(NamedTuple):
+    """An operation on images (N, H, W, C) in the place of (N, C, H, W).
+
+    op: what to evaluate.  each: whether it treats all elements alike, so that it is the operation itself, and all its
+    arguments are images or numbers; else the first one is.  starts: whether it is quicker so even if its image has to
+    be moved.
+    """
+
+    op: Op
+    each: bool
+    starts: bool
+
+
 class Op:
     """An operation that can be recorded.
 
@@ -66,10 +79,11 @@ class Op:
     joins: takes a sequence of values, and so often begins what follows, see ``policy.ends``.
     walk: evaluates it through an evaluator, for operations made of recorded calls.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
+    moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps")  # fmt: skip
+                 "vjps", "moved")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +112,7 @@ class Op:
         self.info = info
         self.walk = walk
         self.vjps: dict = {}
+        self.moved: Moved | None = None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

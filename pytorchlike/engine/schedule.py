@@ -87,6 +87,15 @@ def arrays_of(call: Call, env: dict[int, Any], numbers: Numbers) -> tuple:
 class Evaluator:
     """How single calls are evaluated.  Subclasses: inside a trace of JAX, or one compiled kernel after the other."""
 
+    @property
+    def inside(self) -> Evaluator:
+        """The evaluator for the rounds of a loop."""
+        return self
+
+    def plain(self, array: Any) -> Any:
+        """A result as others know it, where the evaluator has its own way to hold it."""
+        return array
+
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
         raise NotImplementedError
 
@@ -158,7 +167,7 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
                 if flags:
                     checks.append((flags, e))
         elif type(e) is Loop:
-            outs, flags, tapes[e] = run(e, env, numbers, how)
+            outs, flags, tapes[e] = run(e, {s: how.plain(env[s]) for s in e.slots}, numbers, how.inside)
             env.update(zip(e.out_slots, outs, strict=True))
             checks.extend(flags)
         else:
@@ -174,7 +183,9 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
 
             def pull(call: Any, given: tuple) -> tuple:
                 tape = tapes[call] if uses[call] else tapes.pop(call)
-                return pull_back(call, tape, given) if type(call) is Loop else how.pull(call, tape, given)
+                if type(call) is Loop:
+                    return pull_back(call, tape, tuple([how.plain(c) for c in given]))
+                return how.pull(call, tape, given)
 
             walk(plan, cotangents, wanted, pull, how.add)
             for s, (slot, _) in zip(e.out_slots, e.outs, strict=True):

@@ -6,7 +6,9 @@ functions, methods, in-place and ``out=`` forms (``tensor/_wrap.py``), the recor
 
 from __future__ import annotations
 
+import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ import numpy as np
 
 from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
-from ..engine.op import Lifted
+from ..engine.op import Lifted, Moved
 from ._autocast import FLOAT32, LOWER, PROMOTE, REFUSE, RESULT, policies
 
 
@@ -128,9 +130,19 @@ class OpDef:
         self.op_inplace_safe = self.op_inplace
         if self.inplace and self.precheck is not None:
             self.op_inplace_safe = Op(self.name + "_", self._call_inplace_safe, inplace=1, leaf=True, **flags)
+        if told["images"]:
+            for each in {self.op, self.op_safe}:
+                call = self._call if each is self.op else self._call_safe
+                moved = Op(self.name, functools.partial(_on_moved, call), **flags)
+                each.moved = Moved(moved, False, told["images"] == "start")
         self.op_put = None
         if self.view is not None and self.view.put is not None:
             self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
+
+    def elementwise(self) -> None:
+        """Declare that each element of the result comes of the same element of every argument."""
+        for each in {self.op, self.op_safe, self.op_inplace, self.op_inplace_safe} - {None}:
+            each.moved = Moved(each, True, False)
 
     @property
     def doc(self) -> str:
@@ -343,6 +355,33 @@ def autocast_dtype() -> np.dtype | None:
     return None if lower is None else np.dtype(lower)
 
 
+_formulation = threading.local()
+
+
+def channels_last() -> bool:
+    """Whether images come from, and go to, an operation that has their channels last.
+
+    The body gets them, and gives them back, with channels first as ever; but where it moves them to the end itself, the
+    moves cancel each other.
+    """
+    return getattr(_formulation, "last", False)
+
+
+def _on_moved(call: Callable[..., Any], static: Any, args: tuple) -> Any:
+    """An operator whose first argument, and results of as many axes, are images with their channels last."""
+    import jax.numpy as jnp
+
+    before = channels_last()
+    _formulation.last = True
+    try:
+        out = call(static, (jnp.moveaxis(args[0], -1, 1), *args[1:]))
+    finally:
+        _formulation.last = before
+    if type(out) is tuple:
+        return tuple(jnp.moveaxis(o, 1, -1) if o.ndim == 4 else o for o in out)
+    return jnp.moveaxis(out, 1, -1)
+
+
 def platform() -> str:
     """'cpu', 'gpu' or 'tpu': what the operation is being compiled for."""
     return current_platform()
@@ -420,6 +459,7 @@ def op(
     parse: Callable[..., Any] | None = None,
     precheck: Callable[[dict], None] | None = None,
     host: Callable[..., Any] | None = None,
+    images: str | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -427,7 +467,7 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            heavy=heavy, parse=parse, precheck=precheck, host=host,
+            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -499,3 +499,10 @@ def pairwise_distance(
         return _norm(difference.reshape(1), p, (0,)).reshape((1,) if keepdim else ())
     out = _norm(difference, p, (len(shape) - 1,))
     return out if keepdim else out[..., 0]
+
+
+for _entry in (
+    relu, relu6, hardtanh, leaky_relu, elu, selu, celu, threshold, gelu, silu, mish, softplus, logsigmoid, softsign,
+    tanhshrink, hardsigmoid, hardswish, hardshrink, softshrink,
+):  # fmt: skip
+    _entry.elementwise()

@@ -946,3 +946,10 @@ def lcm(input: Array, other: Array) -> jax.Array:
     """Least common multiple of integers, not negative; 0 if either is 0. NotImplementedError for other dtypes."""
     refuse("lcm", input, kinds="bfc")
     return jnp.lcm(*fit(input, other))
+
+
+for _entry in (
+    add, sub, rsub, mul, div, true_divide, pow, maximum, minimum, clamp, clamp_min, clamp_max, where, lerp, addcmul,
+    addcdiv,
+):  # fmt: skip
+    _entry.elementwise()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 from jax import lax
 
-from ._table import Array, op, platform
+from ._table import Array, channels_last, op, platform
 
 _AXES = {1: "W", 2: "HW", 3: "DHW"}
 
@@ -41,23 +41,34 @@ def _by(shape) -> str:
 
 def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
     axes = _AXES[x.ndim - 2]
-    return lax.conv_general_dilated(
+    data, moves = "NC" + axes, channels_last()
+    if moves:
+        x, data = _last(x), "N" + axes + "C"
+    y = lax.conv_general_dilated(
         x,
         w,
         stride,
         padding or [(0, 0)] * len(axes),
         lhs_dilation=lhs_dilation,
         rhs_dilation=dilation,
-        dimension_numbers=("NC" + axes, "OI" + axes, "NC" + axes),
+        dimension_numbers=(data, "OI" + axes, data),
         feature_group_count=groups,
     )
+    return _first(y) if moves else y
 
 
-def pad_space(x, padding, fill=0):
-    """x (N, C, *space) padded, or cropped where negative, by (low, high) for each axis of space."""
+def pad_space(x, padding, fill=0, first=2):
+    """x padded, or cropped where negative, by (low, high) for each axis of space, of which ``first`` is the first."""
     if all(p == (0, 0) for p in padding):
         return x
-    return lax.pad(x, jnp.asarray(fill, x.dtype), [(0, 0, 0), (0, 0, 0), *((lo, hi, 0) for lo, hi in padding)])
+    around = [(0, 0, 0)] * (x.ndim - len(padding) - first)
+    config = [*[(0, 0, 0)] * first, *((lo, hi, 0) for lo, hi in padding), *around]
+    return lax.pad(x, jnp.asarray(fill, x.dtype), config)
+
+
+def _padded(x, padding):
+    """:func:`pad_space`, where moving channels cancels."""
+    return _first(pad_space(_last(x), padding, first=1)) if channels_last() else pad_space(x, padding)
 
 
 def tap_slices(kernel, stride, dilation, out) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
@@ -89,9 +100,9 @@ def _dot(x, w):
 
 
 def _pointwise(x, w, stride, padding):
-    x = pad_space(x, padding)
-    x = x[(slice(None), slice(None), *(slice(None, None, s) for s in stride))]
-    return _first(_dot(_last(x), w.reshape(w.shape[:2])))
+    x = pad_space(_last(x), padding, first=1)
+    x = x[(slice(None), *(slice(None, None, s) for s in stride))]
+    return _first(_dot(x, w.reshape(w.shape[:2])))
 
 
 def _tap_reads_data(tap, size, padding, stride, dilation, out) -> bool:
@@ -104,7 +115,7 @@ def _tap_reads_data(tap, size, padding, stride, dilation, out) -> bool:
 def _shifted_dots(x, w, stride, padding, dilation, out):
     """One product for each tap of the kernel; taps that see nothing but padding are left out."""
     kernel, size = w.shape[2:], x.shape[2:]
-    x = _last(pad_space(x, padding))
+    x = pad_space(_last(x), padding, first=1)
     total = None
     for tap, window in tap_slices(kernel, stride, dilation, out):
         if _tap_reads_data(tap, size, padding, stride, dilation, out):
@@ -116,24 +127,33 @@ def _shifted_dots(x, w, stride, padding, dilation, out):
 
 
 def _im2col(x, w, stride, padding, dilation, out):
-    kernel = w.shape[2:]
-    x = _last(pad_space(x, padding))
-    columns = jnp.concatenate([x[(slice(None), *s)] for _, s in tap_slices(kernel, stride, dilation, out)], -1)
-    return _first(_dot(columns, _last(w).reshape(w.shape[0], -1)))
+    """One product with all that a place sees.
+
+    Axis by axis, which takes k + k slices instead of k * k: half of the time to run, and a third to compile.
+    """
+    x = pad_space(_last(x), padding, first=1)
+    for axis, (k, s, d, m) in enumerate(zip(w.shape[2:], stride, dilation, out, strict=True), 1):
+        taps = [lax.slice_in_dim(x, t * d, t * d + s * (m - 1) + 1, s, axis) for t in range(k)]
+        x = taps[0] if k == 1 else jnp.concatenate(taps, -1)
+    # now the last axis runs over the taps of the last spatial axis first, and over channels last
+    return _first(_dot(x, w.transpose(0, *range(w.ndim - 1, 1, -1), 1).reshape(w.shape[0], -1)))
 
 
 def _depthwise(x, w, stride, padding, dilation, out):
     """groups = C: shifted multiply-adds (the grouped convolution takes ten times as long)."""
     channels, outs, kernel = x.shape[1], w.shape[0], w.shape[2:]
-    x = pad_space(x, padding)
+    moves = channels_last()
+    axis = -1 if moves else 1
+    x = pad_space(_last(x), padding, first=1) if moves else pad_space(x, padding)
     if outs != channels:
-        x = jnp.repeat(x, outs // channels, 1)
+        x = jnp.repeat(x, outs // channels, axis)
     total = None
-    column = (slice(None), *(None for _ in kernel))
+    column = slice(None) if moves else (slice(None), *(None for _ in kernel))
     for tap, window in tap_slices(kernel, stride, dilation, out):
-        term = x[(slice(None), slice(None), *window)] * w[(slice(None), 0, *tap)][column]
+        seen = x[(slice(None), *window)] if moves else x[(slice(None), slice(None), *window)]
+        term = seen * w[(slice(None), 0, *tap)][column]
         total = term if total is None else total + term
-    return total
+    return _first(total) if moves else total
 
 
 def _by_group(x, w, stride, padding, dilation, groups, out):
@@ -166,12 +186,12 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
                     return _shifted_dots(x, w, stride, padding, dilation, out)
                 return _im2col(x, w, stride, padding, dilation, out)
             if more:
-                x, padding = pad_space(x, padding), [(0, 0)] * len(out)
+                x, padding = _padded(x, padding), [(0, 0)] * len(out)
             columns = channels * taps
             if channels <= 8 and (columns <= 64 or (columns <= 160 and places <= 196)):
                 return _im2col(x, w, stride, padding, dilation, out)
     if any(p < 0 for pair in padding for p in pair):
-        x, padding = pad_space(x, padding), [(0, 0)] * len(out)
+        x, padding = _padded(x, padding), [(0, 0)] * len(out)
     return _plain(x, w, stride, dilation, groups, padding)
 
 
@@ -259,7 +279,7 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
     out = tuple((m - k) // s + 1 for m, k, s in zip(padded, spans, stride, strict=True))
     y = _convolve(x, weight, stride, pads, dilation, groups, out)
     if bias is not None:
-        y = y + bias.reshape(-1, *(1,) * n)
+        y = _first(_last(y) + bias) if channels_last() else y + bias.reshape(-1, *(1,) * n)
     return y if batched else y[0]
 
 
@@ -391,7 +411,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images="start")
 def conv2d(
     input: Array,
     weight: Array,

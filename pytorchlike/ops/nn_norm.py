@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ._table import Array, Scalar, op, to_float
+from ._table import Array, Scalar, channels_last, op, to_float
 
 
 def _working(x):
@@ -87,7 +87,7 @@ def _running(old, new, momentum):
     return (old * (1 - momentum) + new.astype(old.dtype) * momentum).astype(old.dtype)
 
 
-@op(namespace=None, out=False)
+@op(namespace=None, out=False, images="follow")
 def _batch_norm(
     input: Array,
     weight: Array | None,
@@ -121,17 +121,30 @@ def _batch_norm(
         )
     _check_elements(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     _check_parameter_dtypes("batch_norm", input, weight, bias, running_mean, running_var)
-    shape = (channels, *(1,) * (input.ndim - 2))
-    x = _working(input)
+    shape, axes = (channels, *(1,) * (input.ndim - 2)), (0, *range(2, input.ndim))
+    x, back = _working(input), lambda y: y.astype(input.dtype)
+    if channels_last():
+        x, shape, axes = jnp.moveaxis(x, 1, -1), (channels,), tuple(range(input.ndim - 1))
+        back = lambda y: jnp.moveaxis(y, -1, 1).astype(input.dtype)  # noqa: E731
     if not training:
         scale = lax.rsqrt(running_var.astype(x.dtype) + eps)
         y = (x - running_mean.astype(x.dtype).reshape(shape)) * scale.reshape(shape)
-        return _affine(y, weight, bias, shape).astype(input.dtype)
+        return back(_affine(y, weight, bias, shape))
     if not input.size:
-        y = _affine(x, weight, bias, shape).astype(input.dtype)
+        y = back(_affine(x, weight, bias, shape))
         return y if running_mean is None else (y, running_mean, running_var)
-    y, mean, var = _standardize(x, (0, *range(2, input.ndim)), eps)
-    y = _affine(y, weight, bias, shape).astype(input.dtype)
+    # The mean of the squares less the square of the mean, of what differs from one element of each channel, so that a
+    # large mean does not cancel; and y as a line through x.  Between convolutions on the CPU that took 0.6 of the time
+    # of two passes, because the gradient reads x once.
+    one = lax.stop_gradient(x[tuple([slice(0, 1) if a in axes else slice(None) for a in range(x.ndim)])])
+    d = x - one
+    mean = d.mean(axes, keepdims=True)
+    var = jnp.maximum((d * d).mean(axes, keepdims=True) - mean * mean, 0)
+    mean = mean + one
+    slope = lax.rsqrt(var + eps)
+    if weight is not None:
+        slope = slope * weight.astype(x.dtype).reshape(shape)
+    y = back(x * slope + (-mean * slope if bias is None else bias.astype(x.dtype).reshape(shape) - mean * slope))
     if running_mean is None:
         return y
     mean, var = lax.stop_gradient(mean).reshape(channels), lax.stop_gradient(var).reshape(channels)

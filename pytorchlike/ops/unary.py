@@ -793,3 +793,9 @@ def to_dtype(input: Array, dtype: np.dtype) -> jax.Array:
         # XLA saturates; PyTorch on the CPU keeps the low bits of a wider integer.
         input = input.astype(np.int64 if target.itemsize == 4 and target.kind == "u" else np.int32)
     return input.astype(target)
+
+
+for _entry in (
+    abs, neg, exp, log, sqrt, rsqrt, sigmoid, tanh, square, reciprocal, sin, cos, erf, clone, to_dtype,
+):  # fmt: skip
+    _entry.elementwise()

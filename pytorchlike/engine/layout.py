@@ -1,0 +1,116 @@
+"""Images stay channels-last between operations that can take them so.
+
+XLA's convolutions on the CPU want channels last.  For images (N, C, H, W) it moves them there and back around each one,
+which took a third of the time of a residual network: it does not see that the operations in between could do without.
+While a program is built, those that can (``Op.moved``) are given images as they left the one before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .evaluators import Inline
+from .op import kernel_for
+from .trie import Call
+
+NDIM = 4
+
+
+class Last:
+    """An image whose channels are its last axis.  plain: the same with channels first, once that was asked for."""
+
+    __slots__ = ("array", "plain")
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.plain = array, None
+
+
+class _Tape:
+    """pull: of the moved operation.  call's arguments that moved, and its results' (shape, dtype) as they are then."""
+
+    __slots__ = ("pull", "kernel", "moved", "shapes")
+
+    def __init__(self, pull: Any, kernel: Any, moved: tuple[bool, ...], shapes: tuple) -> None:
+        self.pull, self.kernel, self.moved, self.shapes = pull, kernel, moved, shapes
+
+
+class ChannelsLast(Inline):
+    """Evaluates inside a trace of JAX; some of the arrays that it gives are :class:`Last`."""
+
+    @property
+    def inside(self) -> Inline:
+        return Inline()
+
+    def plain(self, array: Any) -> Any:
+        import jax.numpy as jnp
+
+        if type(array) is not Last:
+            return array
+        if array.plain is None:
+            array.plain = jnp.moveaxis(array.array, -1, 1)
+        return array.plain
+
+    def _moves(self, call: Call, arrays: tuple) -> tuple[bool, ...] | None:
+        """Which of its arguments a call takes channels-last; None for the call as it is."""
+        moved = call.op.moved
+        if moved is None or not arrays:
+            return None
+        if not moved.each:
+            image = arrays[0]
+            if type(image) is Last or (moved.starts and image.ndim == NDIM and 0 not in image.shape):
+                return (True, *[False] * (len(arrays) - 1))
+            return None
+        if not any(type(a) is Last for a in arrays):
+            return None
+        found = tuple([type(a) is Last or a.ndim == NDIM for a in arrays])
+        return found if all(f or a.ndim == 0 for f, a in zip(found, arrays, strict=True)) else None
+
+    def _moved(self, call: Call, arrays: tuple, which: tuple[bool, ...]) -> tuple[Any, tuple]:
+        op = call.op.moved.op
+        kernel = (
+            call.kernel if op is call.op else kernel_for(op, call.static, call.ins, call.mode, call.kernel.platform)
+        )
+        return kernel, tuple([_last(a) if m else self.plain(a) for a, m in zip(arrays, which, strict=True)])
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        which = self._moves(call, arrays)
+        if which is None:
+            return super().forward(call, tuple([self.plain(a) for a in arrays]))
+        kernel, arrays = self._moved(call, arrays, which)
+        outs, flags = kernel.forward(arrays)
+        return tuple([Last(o) if o.ndim == NDIM else o for o in outs]), flags
+
+    def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        which = self._moves(call, arrays)
+        if which is None:
+            return super().forward_taped(call, tuple([self.plain(a) for a in arrays]))
+        kernel, arrays = self._moved(call, arrays, which)
+        outs, flags, pull = kernel.forward_vjp(arrays, call.wrt)
+        tape = _Tape(pull, kernel, tuple([which[k] for k in call.wrt]), tuple([(o.shape, o.dtype) for o in outs]))
+        return tuple([Last(o) if o.ndim == NDIM else o for o in outs]), flags, tape
+
+    def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
+        if type(tape) is not _Tape:
+            return super().pull(call, tape, tuple([self.plain(c) for c in cotangents]))
+        given = tuple([
+            _last(c) if len(shape) == NDIM else self.plain(c)
+            for c, (shape, _) in zip(cotangents, tape.shapes, strict=True)
+            if c is not None
+        ])  # fmt: skip
+        present = tuple([c is not None for c in cotangents])
+        grads = tape.kernel.apply_vjp(tape.pull, given, (tape.shapes, present))
+        return tuple([Last(g) if m else g for g, m in zip(grads, tape.moved, strict=True)])
+
+    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
+        return super().vjp(call, tuple([self.plain(a) for a in arrays]), tuple([self.plain(c) for c in cotangents]))
+
+    def add(self, a: Any, b: Any) -> Any:
+        if type(a) is not Last and type(b) is not Last:
+            return super().add(a, b)
+        return Last(super().add(_last(a), _last(b)))
+
+
+def _last(array: Any) -> Any:
+    import jax.numpy as jnp
+
+    return array.array if type(array) is Last else jnp.moveaxis(array, 1, -1)
