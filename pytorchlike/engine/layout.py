@@ -57,7 +57,9 @@ class ChannelsLast(Inline):
             return None
         if not moved.each:
             image = arrays[0]
-            if type(image) is Last or (moved.starts and image.ndim == NDIM and 0 not in image.shape):
+            if type(image) is Last or (
+                moved.starts is not None and image.ndim == NDIM and image.size and moved.starts(*arrays)
+            ):
                 return (True, *[False] * (len(arrays) - 1))
             return None
         if not any(type(a) is Last for a in arrays):

@@ -134,7 +134,7 @@ class OpDef:
             for each in {self.op, self.op_safe}:
                 call = self._call if each is self.op else self._call_safe
                 moved = Op(self.name, functools.partial(_on_moved, call), **flags)
-                each.moved = Moved(moved, False, told["images"] == "start")
+                each.moved = Moved(moved, False, None if told["images"] is True else told["images"])
         self.op_put = None
         if self.view is not None and self.view.put is not None:
             self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
@@ -142,7 +142,7 @@ class OpDef:
     def elementwise(self) -> None:
         """Declare that each element of the result comes of the same element of every argument."""
         for each in {self.op, self.op_safe, self.op_inplace, self.op_inplace_safe} - {None}:
-            each.moved = Moved(each, True, False)
+            each.moved = Moved(each, True, None)
 
     @property
     def doc(self) -> str:
@@ -459,7 +459,7 @@ def op(
     parse: Callable[..., Any] | None = None,
     precheck: Callable[[dict], None] | None = None,
     host: Callable[..., Any] | None = None,
-    images: str | None = None,
+    images: bool | Callable[..., bool] = False,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 

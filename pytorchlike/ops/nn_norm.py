@@ -87,7 +87,7 @@ def _running(old, new, momentum):
     return (old * (1 - momentum) + new.astype(old.dtype) * momentum).astype(old.dtype)
 
 
-@op(namespace=None, out=False, images="follow")
+@op(namespace=None, out=False, images=True)
 def _batch_norm(
     input: Array,
     weight: Array | None,

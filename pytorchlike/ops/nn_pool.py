@@ -196,7 +196,7 @@ def max_pool1d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, images="follow")
+@op(namespace=("torch", "nn.functional"), method=False, out=False, images=True)
 def max_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -304,7 +304,7 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@op(namespace="nn.functional", out=False, images="follow")
+@op(namespace="nn.functional", out=False, images=True)
 def avg_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -399,7 +399,7 @@ def adaptive_avg_pool1d(input: Array, output_size: int | tuple[int, ...]):
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
 
-@op(namespace="nn.functional", out=False, images="follow")
+@op(namespace="nn.functional", out=False, images=True)
 def adaptive_avg_pool2d(input: Array, output_size: int | tuple[int | None, ...] | None):
     """Means of bins: (N, C, H, W) or (C, H, W) -> (N, C, *output_size); None keeps an axis.
 
@@ -441,7 +441,7 @@ def adaptive_max_pool1d(input: Array, output_size: int | tuple[int, ...], return
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
-@op(namespace="nn.functional", out=False, images="follow")
+@op(namespace="nn.functional", out=False, images=True)
 def adaptive_max_pool2d(
     input: Array, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
 ):
