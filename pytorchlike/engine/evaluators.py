@@ -13,6 +13,7 @@ from . import causes, errors, policy
 from .config import config
 from .errors import late
 from .interpret import Interpreted, Missing, _trace, specs_of, traced_kernel, traced_of
+from .memory import keep_large_blocks
 from .op import _apply_vjp
 from .schedule import Evaluator
 from .stats import Event, stats
@@ -127,6 +128,8 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     global made
     made += 1
     config.prepare_cache()
+    if getattr(place, "platform", "cpu") == "cpu":
+        keep_large_blocks()
     s = _sharding(place)
     jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
     done = jitted.lower(*specs).compile()

@@ -1,7 +1,13 @@
-"""Host memory as XLA wants it: at multiples of 64 bytes, where it takes arrays as they are instead of copying them."""
+"""Host memory as XLA wants it: aligned, where it takes arrays as they are instead of copying them; and kept between runs."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import functools
+import mmap
+import os
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +15,7 @@ import numpy as np
 ALIGN = 64
 #: Below this many bytes a second copy costs less than finding an aligned address.
 ALIGN_FROM = 4096
+_HUGE = 2 << 20  # the size of a huge page
 
 
 def aligned_empty(shape: Sequence[int], np_dtype: np.dtype) -> np.ndarray:
@@ -24,6 +31,22 @@ def aligned_empty(shape: Sequence[int], np_dtype: np.dtype) -> np.ndarray:
     return raw[start : start + size].view(np_dtype).reshape(shape)
 
 
+def lasting_empty(size: int) -> np.ndarray:
+    """Uninitialised bytes for what is read once and kept, such as weights from a file.
+
+    Large ones begin at a huge page where the system has those: the first use of each small page costs more than
+    reading a file into it.
+    """
+    if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # no huge pages, or too many mappings
+            memory = mmap.mmap(-1, size + _HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            raw = np.frombuffer(memory, np.uint8)
+            start = -raw.ctypes.data % _HUGE
+            memory.madvise(mmap.MADV_HUGEPAGE, start, size // _HUGE * _HUGE)
+            return raw[start : start + size]
+    return aligned_empty((size,), np.dtype(np.uint8))
+
+
 def aligned(array: np.ndarray) -> np.ndarray:
     """The array itself, or a copy if XLA would have to copy it at each use."""
     if array.nbytes < ALIGN_FROM or array.ctypes.data % ALIGN == 0:
@@ -31,3 +54,27 @@ def aligned(array: np.ndarray) -> np.ndarray:
     out = aligned_empty(array.shape, array.dtype)
     out[...] = array
     return out
+
+
+@functools.cache
+def keep_large_blocks() -> None:
+    """Have the C library keep large blocks that are freed, up to an eighth of the machine's memory (2 GiB at most).
+
+    XLA allocates what a program needs anew for each run.  glibc gives blocks above 32 MiB back to the system at once,
+    so that the next run meets every page of them for the first time: the step of a small convolutional network took
+    twice as long.  Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.
+    """
+    told = any(k in os.environ for k in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")) or "malloc" in (
+        os.environ.get("GLIBC_TUNABLES", "")
+    )
+    if not sys.platform.startswith("linux") or told or os.environ.get("PYTORCHLIKE_MALLOC", "").lower() == "system":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # another C library
+        return
+    most = min(size // 8, 2**31 - 1)
+    mmap_threshold, trim_threshold = -3, -1
+    if mallopt(mmap_threshold, most):
+        mallopt(trim_threshold, most)
