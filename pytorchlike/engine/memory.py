@@ -1,4 +1,4 @@
-"""Host memory as XLA wants it: aligned, where it takes arrays as they are instead of copying them; and kept between runs."""
+"""Host memory as XLA wants it: aligned, so that it takes arrays without a copy; and kept for the next run."""
 
 from __future__ import annotations
 
