@@ -264,6 +264,14 @@ def test_default_dtype():
         torch.set_default_dtype(torch.int64)
 
 
+def test_gradients_on_meta_survive_an_execution_in_between():
+    layer, x = torch.nn.Linear(3, 2, device="meta"), torch.empty(4, 3, device="meta")
+    loss = layer(x).relu().sum()
+    assert torch.ones(2).sum().item() == 2  # executes what is pending
+    loss.backward()
+    assert layer.weight.grad.is_meta and layer.weight.grad.shape == (2, 3)
+
+
 def test_meta():
     x = torch.zeros(2, 3, device="meta")
     y = (x @ torch.zeros(3, 4, device="meta")).sum(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import warnings
+import weakref
 from typing import Any
 
 from ...tensor import Tensor
@@ -18,11 +19,18 @@ from .module import Module
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
+#: The lengths of packed sequences that a network has met, and how many of them it is run for exactly.
+_met_steps: weakref.WeakKeyDictionary[Module, set[int]] = weakref.WeakKeyDictionary()
+_EXACT_LENGTHS = 3
+
 _GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
 def _apply_permutation(tensor: Tensor, permutation: Tensor, dim: int = 1) -> Tensor:
     return tensor.index_select(dim, permutation)
+
+
+apply_permutation = _apply_permutation
 
 
 class RNNBase(Module):
@@ -198,13 +206,22 @@ class RNNBase(Module):
             output, h = F._rnn(input, hx, weights, lengths, nonlinearity=self.mode[4:].lower(), **settings)
         return output, h
 
+    def _padded_steps(self, steps: int) -> int:
+        """Steps that the recurrence is given for so many: more where ever new lengths would each be compiled."""
+        met = _met_steps.setdefault(self, set())
+        if steps in met or len(met) < _EXACT_LENGTHS:
+            met.add(steps)
+            return steps
+        grain = max(4, 1 << (steps.bit_length() - 3))  # at most a quarter more, an eighth on average
+        return -(-steps // grain) * grain
+
     def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         sizes = batch_sizes_of(packed)
         data = packed.data
         hx = self._zero_state(data, sizes) if hx is None else self.permute_hidden(hx, packed.sorted_indices)
         self.check_forward_args(data, hx, sizes)
         # Padded for the recurrence, which stops each sequence at its length, and packed again after it.
-        steps, batch = len(sizes), int(sizes[0])
+        steps, batch = self._padded_steps(len(sizes)), int(sizes[0])
         places = T.tensor(places_of(sizes), dtype=int64, device=data.device)
         grid = T.zeros((steps * batch, data.shape[-1]), dtype=data.dtype, device=data.device)
         padded = grid.index_copy(0, places, data).reshape((steps, batch, data.shape[-1]))
