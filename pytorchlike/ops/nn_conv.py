@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 from jax import lax
 
-from ._product import by_columns
+from ._product import by_columns, by_rows
 from ._table import Array, channels_last, op, platform
 
 _AXES = {1: "W", 2: "HW", 3: "DHW"}
@@ -190,6 +190,10 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
         if groups == 1:
             if taps == 1:
                 return _pointwise(x, w, stride, padding)
+            if kernel == x.shape[2:] and places == 1 and not any(p for pair in padding for p in pair):
+                a, b = (_last(x), _last(w)) if channels_last() else (x, w)  # the kernel sees all there is
+                y = by_rows(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
+                return y.reshape(*y.shape, *out)
             # Few places: most of the kernel lies in the padding, or the input gradient (dilated) is a naive loop.
             few = places <= 9 or (places <= 16 and channels >= 256)
             # More places than the input has: the weight's gradient is a naive loop, 80 times as long.

@@ -138,7 +138,12 @@ def test_between_convolutions_nothing_is_moved(monkeypatch):
     monkeypatch.setattr(config, "tier", "fused")
     moved = []
     plain = layout._last
-    monkeypatch.setattr(layout, "_last", lambda a: (moved.append(type(a) is layout.Last), plain(a))[1])
+
+    def last(a):
+        moved.append(type(a) is layout.Last)
+        return plain(a)
+
+    monkeypatch.setattr(layout, "_last", last)
     net, x = Net(), torch.randn(N, 3, 8, 8)
     flush()
     with torch.no_grad():
