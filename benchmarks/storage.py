@@ -7,7 +7,8 @@ shown, too: on a busy machine it says more. What a process does once, as importi
 the sum, has been done by a small file before the clock starts, unless ``--cold`` is given.
 
 save, load, mmap:   a state dict of ``--mb`` megabytes in 40 tensors; mmap: every tensor is summed after loading.
-safetensors:        load_file, every tensor summed.
+safetensors:        load_file, every tensor summed; safetensors_save: save_file.
+small_save, small_load: a state dict of 1000 tensors of 1 KiB, ten times.
 state_dict:         a module's load_state_dict(assign=True) from a mapped file; its peak memory over the file's size.
 images0 … images2:  pictures a second, decoded by Pillow and augmented with NumPy, with that many workers.
 tensors0 … tensors2: the same augmented with tensor operations in ``__getitem__``.
@@ -31,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-CASES = ["save", "load", "mmap", "safetensors", "state_dict", "images0", "images1", "images2", "tensors0", "tensors1",
-         "tensors2"]  # fmt: skip
+CASES = ["save", "load", "mmap", "safetensors", "safetensors_save", "small_save", "small_load", "state_dict",
+         "images0", "images1", "images2", "tensors0", "tensors1", "tensors2"]  # fmt: skip
 _TENSORS = 40
 
 
@@ -82,10 +83,22 @@ def _files(torch: Any, case: str, path: str, megabytes: int, cold: bool) -> list
         _total(state.values())
         torch.save(state, path)
         return _seconds(lambda: torch.save(state, path))
-    if case == "safetensors":
+    if case.startswith("small"):
+        state = {f"layer{i}.weight": torch.full((16, 16), float(i)) for i in range(1000)}
+        _total(state.values())
+        small = path + ".small"
+        torch.save(state, small)
+        run = (lambda: torch.save(state, small)) if case == "small_save" else (lambda: torch.load(small))
+        run()
+        return _seconds(lambda: [run() for _ in range(10)])
+    if case.startswith("safetensors"):
         files = importlib.import_module(
             "safetensors.torch" if torch.__name__ == "torch" else "pytorchlike.utils.safetensors"
         )
+        if case == "safetensors_save":
+            state = _state(torch, megabytes)
+            files.save_file(state, path + ".safetensors")
+            return _seconds(lambda: files.save_file(state, path + ".safetensors"))
         if not os.path.exists(path + ".safetensors"):
             files.save_file(_state(torch, megabytes), path + ".safetensors")
         if not cold:

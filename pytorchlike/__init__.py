@@ -91,7 +91,8 @@ _MODULES = {
     "mps", "xpu", "mtia", "accelerator", "backends", "hub", "jit", "library", "overrides", "multiprocessing", "futures",
     "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
     "onnx", "profiler", "quantization", "ao", "_C", "_logging", "_utils", "_dynamo", "_jit_internal", "__config__",
-    "__future__", "vision", "text", "audio", "_higher_order_ops", "_subclasses", "_tensor_str",
+    "__future__", "vision", "text", "audio", "_higher_order_ops", "_subclasses", "_tensor_str", "_VF",
+    "quasirandom", "_six", "_inductor",
 }  # fmt: skip
 _ELSEWHERE = {
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
@@ -104,6 +105,7 @@ _ELSEWHERE = {
         "", "_index", "_is_size", "_not_implemented", "_tensor_all", "_tensor_all_with", "_type", "_value", "_with",
     )},
     "set_debug": "_debug", "get_debug": "_debug",
+    "lstm": "_VF", "gru": "_VF", "rnn_tanh": "_VF", "rnn_relu": "_VF",
     "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
     "SymBool": "_unmapped", "Tag": "_unmapped", "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides", "install_as_torch": "_hook", "uninstall_as_torch": "_hook",

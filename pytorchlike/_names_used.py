@@ -33,7 +33,7 @@ DIFFERS = {
 }
 #: Methods of tensors that differ; found by name, whatever they are called on.
 METHODS = {
-    "share_memory_": "raises: memory is not shared between processes",
+    "to_mkldnn": "raises: XLA has no layout of that kind",
 }
 
 

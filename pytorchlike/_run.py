@@ -56,6 +56,7 @@ def run_module(name: str, args: list[str]) -> int:
     """Run a module, or a package's ``__main__``, as ``python -m NAME ARGS…``; the exit status."""
     sys.argv[:] = ["-m", *args]
     _hook.install_as_torch()
+    name = _hook.ours(name) or name
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:

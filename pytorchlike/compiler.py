@@ -154,3 +154,131 @@ def log() -> list[str]:
 def synchronize() -> None:
     """Execute what is pending in this thread."""
     importlib.import_module(".engine", __package__).flush("synchronize")
+
+
+# ---- names of torch.compiler that say something about compiled functions ---------------------------------------------
+
+_STANCES = ("default", "force_eager", "eager_on_recompile", "fail_on_recompile", "eager_then_compile",
+            "aot_eager_then_compile")
+
+
+class set_stance:
+    """What compiled functions do, from now on, in a ``with`` block or in a decorated function.
+
+    stance: 'default'; 'force_eager' calls their Python each time; 'eager_on_recompile', 'eager_then_compile' and
+    'aot_eager_then_compile' are 'default', since a call is captured only where that saves something;
+    'fail_on_recompile' raises NotImplementedError. skip_guard_eval_unsafe, force_backend: NotImplementedError, too.
+    """
+
+    def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False,
+                 force_backend: Any = None) -> None:  # fmt: skip
+        from . import capture
+
+        if stance not in _STANCES:
+            raise RuntimeError(f"invalid torch.compile stance '{stance}'; choose from {', '.join(_STANCES)}")
+        if stance == "fail_on_recompile" or skip_guard_eval_unsafe or force_backend is not None:
+            raise NotImplementedError("torch.compiler.set_stance: only stances which change no result are there, not "
+                                      "fail_on_recompile, skip_guard_eval_unsafe or force_backend")  # fmt: skip
+        self._stance, self._before = stance, capture.stance.eager
+        capture.stance.eager = stance == "force_eager"
+
+    def __enter__(self) -> None:
+        from . import capture
+
+        capture.stance.eager = self._stance == "force_eager"
+
+    def __exit__(self, *error: Any) -> None:
+        from . import capture
+
+        capture.stance.eager = self._before
+
+    def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        self.__exit__()  # decorating sets nothing
+
+        @functools.wraps(fn)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with set_stance(self._stance):
+                return fn(*args, **kwargs)
+
+        return wrapped
+
+
+def wrap_numpy(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors, from one of NumPy arrays: it gets arrays, and arrays that it returns become tensors.
+
+    NumPy computes it, so no gradient passes.
+    """
+    from .tensor import Tensor
+    from .tensor import functions as T
+    from .utils import _pytree
+
+    @functools.wraps(fn)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        import numpy as np
+
+        given = _pytree.tree_map(lambda x: x.numpy() if isinstance(x, Tensor) else x, (args, kwargs))
+        out = fn(*given[0], **given[1])
+        return _pytree.tree_map(lambda x: T.as_tensor(x) if isinstance(x, (np.ndarray, np.generic)) else x, out)
+
+    return wrapped
+
+
+def nested_compile_region(fn: Any = None, *, options: Any = None, max_reuse_entries: int = 8,
+                          reuse_hash_fn: Any = None) -> Any:  # fmt: skip
+    """The function itself: what is recorded again is found by its structure, marked or not."""
+    return fn if fn is not None else lambda f: f
+
+
+def substitute_in_graph(original_fn: Callable[..., Any], *, can_constant_fold_through: bool = False,
+                        skip_signature_check: bool = False) -> Callable[[Any], Any]:  # fmt: skip
+    """A decorator that leaves the function as it is: captured code is called, so nothing has to stand in for it."""
+    return lambda traceable_fn: traceable_fn
+
+
+def get_default_backend() -> str:
+    """'inductor', which means XLA."""
+    return "inductor"
+
+
+def set_default_backend(backend: str | Callable[..., Any] | None) -> None:
+    """Accept the names that PyTorch knows, which all mean XLA. NotImplementedError for a function."""
+    if backend is None:
+        return
+    if callable(backend):
+        raise NotImplementedError("torch.compiler.set_default_backend: a backend would be given an FX graph, and there "
+                                  "is none here")  # fmt: skip
+    if backend not in _BACKENDS:
+        raise RuntimeError(f"Invalid backend: {backend!r}, should be one of: {', '.join(_BACKENDS)}")
+
+
+def save_cache_artifacts() -> None:
+    """None: compiled programs are kept in a directory (PYTORCHLIKE_CACHE_DIR), which can be copied."""
+
+
+def load_cache_artifacts(serialized_artifacts: bytes) -> None:
+    """NotImplementedError: see :func:`save_cache_artifacts`."""
+    _no_artifacts()
+
+
+def load_compiled_function(file: Any, *, f_globals: Any = None, external_data: Any = None) -> None:
+    """NotImplementedError: see :func:`save_cache_artifacts`."""
+    _no_artifacts()
+
+
+def _no_artifacts() -> None:
+    raise NotImplementedError("torch.compiler: compiled programs are kept in the directory PYTORCHLIKE_CACHE_DIR, "
+                              "which can be copied; programs to be sent elsewhere are made by torch.export")
+
+
+def set_enable_guard_collectives(enabled: bool) -> bool:
+    """False: no process asks the others before it compiles."""
+    return False
+
+
+def _kept(entries: list[Any]) -> list[bool]:
+    """A filter of guards: all of them stay, as those here cost microseconds."""
+    return [True] * len(entries)
+
+
+skip_guard_on_inbuilt_nn_modules_unsafe = skip_guard_on_all_nn_modules_unsafe = keep_tensor_guards_unsafe = _kept
+skip_guard_on_globals_unsafe = skip_all_guards_unsafe = keep_portable_guards_unsafe = _kept

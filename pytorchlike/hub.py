@@ -259,3 +259,11 @@ def load(
     """
     module = _hubconf(_repository(repo_or_dir, source, force_reload, trust_repo, verbose, skip_validation))
     return _entry(module, model)(*args, **kwargs)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "tqdm":  # programs take their progress bars from here
+        from tqdm import tqdm
+
+        return tqdm
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,9 +22,17 @@ __all__ = [
     "impl",
     "infer_schema",
     "opcheck",
+    "fallthrough_kernel",
+    "get_ctx",
+    "get_kernel",
+    "register_autocast",
     "register_autograd",
     "register_fake",
     "register_kernel",
+    "register_torch_dispatch",
+    "register_vmap",
+    "triton_op",
+    "wrap_triton",
 ]
 
 
@@ -396,3 +404,65 @@ def _check_grad(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
 
     total = sum(x.sum() for x in _tensors(op(*args, **kwargs)) if x.requires_grad)
     grad(total, leaves, allow_unused=True)
+
+
+# ---- what has no counterpart, or a simpler one -----------------------------------------------------------------------
+
+
+def get_kernel(op: Any, dispatch_key: Any) -> Callable[..., Any]:
+    """The function that computes an operator for a device, given as 'CPU', 'CUDA' ... or 'cpu', 'cuda' ...
+
+    RuntimeError if it has none.
+    """
+    found = _found(op)
+    device = str(dispatch_key).rpartition(".")[2].lower()
+    kernel = found._kernels.get(device, found._kernels.get(None))
+    if kernel is None:
+        raise RuntimeError(f"{found._qualname} has no kernel for {dispatch_key}")
+    return kernel
+
+
+def get_ctx() -> Any:
+    """NotImplementedError: shapes that depend on data have no symbols here."""
+    raise NotImplementedError("torch.library.get_ctx: sizes that depend on data have no symbols here; a fake function "
+                              "cannot give them")  # fmt: skip
+
+
+def fallthrough_kernel(*args: Any, **kwargs: Any) -> Any:
+    """NotImplementedError when it is called: there are no dispatch keys to fall through."""
+    raise NotImplementedError("fallthrough_kernel() should never be called.")
+
+
+def register_autocast(op: Any, device_type: str, cast_inputs: Any, /, *, lib: Any = None) -> None:
+    """Under ``torch.autocast`` of that device type, cast the floating-point arguments of an operator."""
+    from .amp import autocast_mode
+
+    found = _found(op)
+    if device_type not in ("cpu", "cuda"):
+        raise ValueError(f"register_autocast: device_type must be cpu or cuda, but got {device_type!r}")
+    for device in list(found._kernels):
+        found._kernels[device] = autocast_mode.custom_fwd(found._kernels[device], device_type=device_type,
+                                                          cast_inputs=cast_inputs)  # fmt: skip
+
+
+def register_vmap(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Any = None) -> Any:
+    """NotImplementedError: a function of operations is mapped as it is, by ``torch.vmap``, and needs no rule."""
+    raise NotImplementedError("torch.library.register_vmap: operators made of operations are mapped by themselves; for "
+                              "another rule write an autograd.Function with a vmap method")  # fmt: skip
+
+
+def register_torch_dispatch(op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+    """NotImplementedError: there is no dispatcher; ``__torch_function__`` sees calls."""
+    raise NotImplementedError("torch.library.register_torch_dispatch: operations are compiled together and never "
+                              "handed to Python one by one; __torch_function__ sees a program's calls")
+
+
+def triton_op(name: str, fn: Any = None, /, *, mutates_args: Any, schema: str | None = None) -> Any:
+    """NotImplementedError: see :func:`wrap_triton`."""
+    return wrap_triton(fn)
+
+
+def wrap_triton(triton_kernel: Any, /) -> Any:
+    """NotImplementedError: Triton kernels take PyTorch's pointers. Pallas is JAX's way to write kernels."""
+    raise NotImplementedError("torch.library: Triton kernels take pointers of PyTorch's; write the kernel in Pallas "
+                              "and call it through torch.library.custom_op and torch.from_jax")  # fmt: skip

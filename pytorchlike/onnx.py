@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any, NoReturn
 
-__all__ = ["export", "is_in_onnx_export", "register_custom_op_symbolic", "unregister_custom_op_symbolic"]
+__all__ = [
+    "ExportableModule", "InputObserver", "ONNXProgram", "OnnxExporterError", "errors", "export", "is_in_onnx_export",
+    "register_custom_op_symbolic", "unregister_custom_op_symbolic",
+]  # fmt: skip
 
 _NO_EXPORT = (
     "there is no ONNX exporter: programs are recorded for XLA, not as a graph of ATen operators. Save the state_dict "
@@ -29,6 +33,40 @@ def register_custom_op_symbolic(symbolic_name: str, symbolic_fn: Any, opset_vers
 
 def unregister_custom_op_symbolic(symbolic_name: str, opset_version: int) -> None:
     """Accepted, as :func:`register_custom_op_symbolic`."""
+
+
+class OnnxExporterError(RuntimeError):
+    """Something went wrong in an export. Nothing raises it here."""
+
+
+class UnsupportedOperatorError(OnnxExporterError):
+    """An operator is not there in ONNX. Nothing raises it here."""
+
+
+class SymbolicValueError(OnnxExporterError):
+    """A value could not be exported. Nothing raises it here."""
+
+
+#: Where PyTorch keeps the errors.
+errors = types.SimpleNamespace(OnnxExporterError=OnnxExporterError, SymbolicValueError=SymbolicValueError,
+                               UnsupportedOperatorError=UnsupportedOperatorError)  # fmt: skip
+
+
+class _Refused:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError(f"torch.onnx.{type(self).__name__}: {_NO_EXPORT}")
+
+
+class ONNXProgram(_Refused):
+    """Nothing is one: there is no exporter."""
+
+
+class ExportableModule(_Refused):
+    """Nothing is one: there is no exporter."""
+
+
+class InputObserver(_Refused):
+    """Nothing is one: there is no exporter."""
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,11 @@ class or mode exists that wants to know of them (`tensor/asking.py`); until then
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .tensor import Tensor
@@ -22,6 +23,7 @@ from .tensor.asking import DisabledAll as DisableTorchFunction
 
 __all__ = [
     "BaseTorchFunctionMode", "DisableTorchFunction", "DisableTorchFunctionSubclass", "TorchFunctionMode",
+    "enable_reentrant_dispatch", "get_testing_overrides",
     "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions",
     "handle_torch_function", "has_torch_function", "has_torch_function_unary",
     "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
@@ -180,3 +182,32 @@ def get_ignored_functions() -> set[Callable]:
              "logspace", "eye", "tensor", "from_numpy", "is_tensor", "is_storage", "set_num_threads",
              "get_num_threads")  # fmt: skip
     return {getattr(T, name) for name in names if hasattr(T, name)}
+
+
+@contextlib.contextmanager
+def enable_reentrant_dispatch() -> Iterator[None]:
+    """Within this, calls are offered as ever: there is no dispatcher that an answer would run inside of."""
+    yield
+
+
+@functools.lru_cache(None)
+def get_testing_overrides() -> dict[Callable, Callable]:
+    """For each function that is offered, one of the same signature that returns -1."""
+    ignored = get_ignored_functions()
+    found = {}
+    for functions in get_overridable_functions().values():
+        for each in functions:
+            if each not in ignored:
+                found[each] = _returning(each)
+    return found
+
+
+def _returning(function: Callable) -> Callable:
+    def override(*args: Any, **kwargs: Any) -> int:
+        return -1
+
+    try:
+        override.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return override
+    return override

@@ -33,8 +33,16 @@ _Number = (builtins.int, builtins.float, builtins.bool)
 Device: TypeAlias = device | str | builtins.int | None
 #: What ``torch.load`` takes.
 FileLike: TypeAlias = str | os.PathLike[str] | IO[bytes]
-#: Every storage.
-Storage: TypeAlias = TypedStorage | UntypedStorage
+
+
+class _AnyStorage(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, (TypedStorage, UntypedStorage))
+
+
+class Storage(metaclass=_AnyStorage):
+    """For annotations: storages of either kind are instances of it."""
+
 
 IntLikeType: TypeAlias = builtins.int
 FloatLikeType: TypeAlias = builtins.float

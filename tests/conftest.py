@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from pathlib import Path
@@ -18,6 +19,20 @@ def _as_in_a_new_process():
     from pytorchlike.engine import policy
 
     policy.reset()
+
+
+@pytest.fixture(scope="session")
+def reference_script():
+    """Loads a script of ``tests/reference`` by its name: what made a reference can ask any library the same."""
+
+    def load(name: str):
+        path = Path(__file__).parent / "reference" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ import stat
 import struct
 import sys
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 
 import pytorchlike as torch
 from pytorchlike.nn import Parameter
-from pytorchlike.serialization import _atomic, _rebuild, _zip
+from pytorchlike.serialization import _atomic, _crc, _rebuild, _zip
 from pytorchlike.tensor import functions as T
 from pytorchlike.tensor.dtype import _CANONICAL, strided
 
@@ -766,6 +767,41 @@ def test_large_records_are_read_in_pieces_and_checked(tmp_path):
             file.seek(start + at)
             file.write(whole[start + at : start + at + 1])
     assert torch.load(path, map_location="meta")["a"].is_meta
+
+
+def test_checksums_are_those_of_zlib():
+    assert _crc._shift(_crc._FAR) ^ _crc._shift(_crc._NEAR) == _crc._ONE, "a multiple of the CRC's polynomial"
+    data = np.random.default_rng(0).integers(0, 256, 1 << 20, np.uint8)
+    edges = [_crc._LONG, _crc._FAR + 4 * _crc._BLOCK]
+    for size in (0, 1, 1000, *(edge + k for edge in edges for k in (-1, 0, 1)), 1 << 20):
+        assert _crc.crc32(memoryview(data[:size])) == zlib.crc32(data[:size]), size
+    room = bytearray(data.nbytes)
+
+    def fill(part, at):
+        assert not any(part[:: part.nbytes // 7]), "each part is filled once"
+        part[:] = memoryview(data)[at : at + part.nbytes]
+
+    assert _crc.crc32(memoryview(room), fill) == zlib.crc32(data)
+    assert room == data.tobytes()
+    assert _crc.joined(zlib.crc32(data[:700]), zlib.crc32(data[700:]), data.nbytes - 700) == zlib.crc32(data)
+
+
+def test_many_small_tensors_are_written_together():
+    class Counting(io.BytesIO):
+        writes = 0
+
+        def write(self, part):
+            self.writes += 1
+            return super().write(part)
+
+    state = {f"layer{i}": torch.full((3, 2), float(i)) for i in range(300)}
+    state["same"] = state["layer7"]
+    torch.save(state, file := Counting())
+    assert file.writes < 10
+    file.seek(0)
+    found = torch.load(file)
+    assert all(torch.equal(found[name], t) for name, t in state.items())
+    assert found["same"] is found["layer7"]
 
 
 def test_modules_take_mapped_memory_without_a_copy(tmp_path):

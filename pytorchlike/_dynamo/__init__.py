@@ -33,6 +33,14 @@ def disable(fn: T | None = None, recursive: bool = True, *, reason: str | None =
     return fn if fn is not None else (lambda fn: fn)
 
 
+def optimize(backend: Any = "inductor", *, nopython: bool = False, dynamic: bool | None = None, disable: bool = False,
+             **kwargs: Any) -> Callable[[Any], Any]:  # fmt: skip
+    """A decorator: ``torch.compile`` of a module or function; nopython is its fullgraph."""
+    from ..compiler import compile
+
+    return compile(backend=backend, fullgraph=nopython, dynamic=dynamic, disable=disable)
+
+
 def allow_in_graph(fn: T) -> T:
     """The function itself."""
     return fn

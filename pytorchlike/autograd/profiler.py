@@ -11,7 +11,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ..engine import flush, local
 from ..engine.cost import flops_of
@@ -241,15 +241,81 @@ def refuse(**options: Any) -> None:
         )
 
 
-class emit_nvtx:
-    """Refused: XLA annotates its own kernels for Nsight."""
+class _Emit:
+    """A context manager that is refused, unless ``enabled`` is False."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("emit_nvtx: XLA annotates its kernels for Nsight itself; see torch.cuda.nvtx.range")
+    _why = ""
+
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        if enabled:
+            raise NotImplementedError(f"{type(self).__name__}: {self._why}")
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        return None
 
 
-class emit_itt:
-    """Refused: XLA does not know Intel's ITT."""
+class emit_nvtx(_Emit):
+    """Refused unless ``enabled=False``: XLA annotates its own kernels for Nsight."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError("emit_itt: XLA writes no ITT ranges; see torch.profiler.xla_trace")
+    _why = "XLA annotates its kernels for Nsight itself; see torch.cuda.nvtx.range"
+
+
+class emit_itt(_Emit):
+    """Refused unless ``enabled=False``: XLA does not know Intel's ITT."""
+
+    _why = "XLA writes no ITT ranges; see torch.profiler.xla_trace"
+
+
+class EnforceUnique:
+    """Raises RuntimeError when a key is seen twice."""
+
+    def __init__(self) -> None:
+        self.seen: set[Any] = set()
+
+    def see(self, *key: Any) -> None:
+        """Note a key."""
+        if key in self.seen:
+            raise RuntimeError("duplicate key: " + str(key))
+        self.seen.add(key)
+
+
+class KinetoStepTracker:
+    """Counts steps by who announces them; the step is the largest count."""
+
+    _steps: ClassVar[dict[str, int]] = {}
+    _current = 0
+
+    @classmethod
+    def init_step_count(cls, requester: str) -> None:
+        """Let somebody begin at the present step."""
+        cls._steps[requester] = cls._current
+
+    @classmethod
+    def erase_step_count(cls, requester: str) -> bool:
+        """Forget somebody; whether that one was known."""
+        return cls._steps.pop(requester, None) is not None
+
+    @classmethod
+    def increment_step(cls, requester: str) -> int:
+        """A step of somebody's; the present step."""
+        cls._steps[requester] = cls._steps.get(requester, cls._current) + 1
+        cls._current = max(cls._current, *cls._steps.values())
+        return cls._current
+
+    @classmethod
+    def current_step(cls) -> int:
+        """The present step."""
+        return cls._current
+
+
+def load_nvprof(path: str) -> Any:
+    """NotImplementedError: nvprof, whose databases these were, is gone; see :func:`torch.profiler.xla_trace`."""
+    return parse_nvprof_trace(path)
+
+
+def parse_nvprof_trace(path: str) -> Any:
+    """NotImplementedError: see :func:`load_nvprof`."""
+    raise NotImplementedError("nvprof's databases are not read: the program is gone; see torch.profiler.xla_trace")

@@ -14,9 +14,15 @@ from .replay import Capture, Captured, GraphBreak
 from .report import Explained, Report
 
 __all__ = ["Captured", "Explained", "GraphBreak", "OptimizedModule", "Report", "captured", "explain", "forget",
-           "uncaptured"]  # fmt: skip
+           "stance", "uncaptured"]  # fmt: skip
 
 _all: weakref.WeakSet[Captured] = weakref.WeakSet()
+
+
+class stance:
+    """What ``torch.compiler.set_stance`` says. eager: nothing is captured or replayed."""
+
+    eager = False
 
 
 def _make(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> Captured:
@@ -31,7 +37,7 @@ def captured(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> 
 
     @functools.wraps(fn)
     def compiled(*args: Any, **kwargs: Any) -> Any:
-        return made(*args, **kwargs)
+        return fn(*args, **kwargs) if stance.eager else made(*args, **kwargs)
 
     compiled.capture = made  # type: ignore[attr-defined]
     compiled._torchdynamo_orig_callable = fn  # type: ignore[attr-defined]
@@ -50,7 +56,7 @@ class OptimizedModule(Module):
         self.__dict__["training"] = mod.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__dict__["capture"](*args, **kwargs)
+        return self._orig_mod(*args, **kwargs) if stance.eager else self.__dict__["capture"](*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_orig_mod":

@@ -19,10 +19,20 @@ from ..tensor import functions as _functions
 from ..tensor.device import device as _torch_device
 from ..tensor.device import device_count as _device_count
 from ..tensor.typed_storage import TYPED as _TYPED
+from . import comm as comm
 from . import memory as memory
+from . import nccl as nccl
 from . import nvtx as nvtx
+from . import profiler as profiler
 from . import random as random
 from . import streams as streams
+from ._sensors import clock_rate as clock_rate
+from ._sensors import device_memory_used as device_memory_used
+from ._sensors import list_gpu_processes as list_gpu_processes
+from ._sensors import memory_usage as memory_usage
+from ._sensors import power_draw as power_draw
+from ._sensors import temperature as temperature
+from ._sensors import utilization as utilization
 from .memory import *  # noqa: F403
 from .random import *  # noqa: F403
 from .streams import *  # noqa: F403
@@ -134,14 +144,11 @@ def _cuda_only(name: str, why: str) -> Any:
 
 _XLA = "XLA owns the GPU's streams, memory and libraries, and does not show their handles"
 _GRAPHS = "the programs that are recorded here take the place of CUDA graphs"
-_SENSORS = "JAX has no sensors of the GPU; use nvidia-smi"
 for _name, _why in {
     **dict.fromkeys(("cudart", "current_blas_handle", "current_solver_handle", "check_error", "cudaStatus"), _XLA),
     **dict.fromkeys(("caching_allocator_alloc", "caching_allocator_delete", "get_stream_from_external"), _XLA),
     **dict.fromkeys(("caching_allocator_enable", "change_current_allocator", "use_mem_pool"), _XLA),
     **dict.fromkeys(("graph", "make_graphed_callables", "graph_pool_handle"), _GRAPHS),
-    **dict.fromkeys(("temperature", "power_draw", "clock_rate", "utilization", "memory_usage"), _SENSORS),
-    **dict.fromkeys(("device_memory_used", "list_gpu_processes"), _SENSORS),
 }.items():
     globals()[_name] = _cuda_only(_name, _why)
 

@@ -1,28 +1,41 @@
-"""``torch.distributed``: groups of processes and their collectives; so far the world is one process.
+"""``torch.distributed``: groups of processes and their collectives.
 
-One process drives all its devices. ``checkpoint`` saves and loads sharded state.
+One process drives all its devices, for which it needs no group. Several processes, on one machine or more, exchange
+tensors through their hosts' memory (``_processes.py``). ``checkpoint`` saves and loads sharded state.
 """
 
 import importlib as _importlib
 from typing import Any as _Any
 
 from . import checkpoint as checkpoint
+from . import remote_device as remote_device
+from ._debug_level import DebugLevel as DebugLevel
+from ._debug_level import breakpoint as breakpoint
+from ._debug_level import get_debug_level as get_debug_level
+from ._debug_level import set_debug_level as set_debug_level
+from ._debug_level import set_debug_level_from_env as set_debug_level_from_env
+from ._gradients import GradBucket as GradBucket
 from ._meeting import FileStore as FileStore
 from ._meeting import TCPStore as TCPStore
-from ._rendezvous import rendezvous as rendezvous
+from ._processes import ProcessGroupGloo as ProcessGroupGloo
+from ._rendezvous import register_rendezvous_handler as register_rendezvous_handler
+from ._rendezvous import rendezvous as _rendezvous_of
 from ._store import DistBackendError as DistBackendError
 from ._store import DistError as DistError
 from ._store import DistNetworkError as DistNetworkError
 from ._store import DistStoreError as DistStoreError
 from ._store import HashStore as HashStore
 from ._store import PrefixStore as PrefixStore
+from ._store import QueueEmptyError as QueueEmptyError
 from ._store import Store as Store
 from .device_mesh import DeviceMesh as DeviceMesh
 from .device_mesh import init_device_mesh as init_device_mesh
 from .distributed_c10d import *  # noqa: F403
 
-_LATE = {"_composable", "_functional_collectives", "algorithms", "fsdp", "nn", "optim", "rpc", "tensor",
-         "utils"}
+rendezvous = _rendezvous_of
+
+_LATE = {"_composable", "_functional_collectives", "algorithms", "autograd", "elastic", "fsdp", "launch", "nn",
+         "optim", "rpc", "run", "tensor", "utils"}
 
 
 def __getattr__(name: str) -> _Any:

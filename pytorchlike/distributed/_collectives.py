@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+
 from ..autograd.mode import no_grad
 from ..engine.meta import INTERIOR
 from ..nn.parameter import Parameter
 from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor.dtype import uint8
 from ..tensor.staged import write_back
 from ._group import ProcessGroup, Work
 from ._processes import Processes
@@ -22,10 +25,12 @@ from ._reduce_op import ReduceOp, check_reduction
 from ._world import _group, _rank_not_in_group, _World, get_group_rank
 
 __all__ = [
-    "P2POp", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_gather_single", "all_reduce",
-    "all_reduce_coalesced", "all_to_all", "all_to_all_single", "barrier", "batch_isend_irecv", "broadcast",
-    "broadcast_object_list", "gather", "gather_object", "irecv", "isend", "monitored_barrier", "recv", "reduce",
+    "P2POp", "all_gather", "all_gather_coalesced", "all_gather_into_tensor", "all_gather_object", "all_gather_single",
+    "all_reduce", "all_reduce_coalesced", "all_to_all", "all_to_all_single", "barrier", "batch_isend_irecv",
+    "broadcast", "broadcast_object_list", "gather", "gather_object", "irecv", "isend", "monitored_barrier", "recv",
+    "recv_object_list", "reduce",
     "reduce_scatter", "reduce_scatter_single", "reduce_scatter_tensor", "scatter", "scatter_object_list", "send",
+    "send_object_list",
 ]  # fmt: skip
 
 
@@ -163,6 +168,19 @@ def all_gather(tensor_list: Sequence[Tensor], tensor: Tensor, group: ProcessGrou
     _check_count("all_gather", tensor_list, "tensor_list", pg)
     return _go(pg, async_op, [tensor], lambda ts: pg.all_gather(ts[0]),
                lambda values: _write_all("all_gather", tensor_list, values), [list(tensor_list)])
+
+
+def all_gather_coalesced(output_tensor_lists: Sequence[Sequence[Tensor]], input_tensor_list: Sequence[Tensor],
+                         group: ProcessGroup | None = None, async_op: bool = False) -> Work | None:
+    """``all_gather`` of several tensors: ``output_tensor_lists[rank]`` takes all those of a member."""
+    name = "all_gather_coalesced"
+    _check_tensors(name, input_tensor_list, "input_tensor_list")
+    if _rank_not_in_group(group):
+        return None
+    _check_count(name, output_tensor_lists, "output_tensor_lists", _group(group))
+    columns = zip(*output_tensor_lists, strict=True)
+    works = [all_gather(list(column), t, group, async_op) for column, t in zip(columns, input_tensor_list, strict=True)]
+    return _together(works, list(output_tensor_lists)) if async_op else None
 
 
 def all_gather_into_tensor(output_tensor: Tensor, input_tensor: Tensor, group: ProcessGroup | None = None,
@@ -463,3 +481,25 @@ def scatter_object_list(scatter_object_output_list: list[Any], scatter_object_in
         _check_count("scatter_object_list", scatter_object_input_list, "scatter_object_input_list", pg)
     data = pg.exchange(pickle.dumps(scatter_object_input_list) if mine else b"")[root]
     scatter_object_output_list[0] = pickle.loads(data)[pg.rank()]
+
+
+def send_object_list(object_list: Sequence[Any], dst: int | None = None, group: ProcessGroup | None = None,
+                     device: Any = None, group_dst: int | None = None, use_batch: bool = False) -> None:
+    """Send picklable objects to a member, which calls ``recv_object_list``. device, use_batch: not needed."""
+    if not _rank_not_in_group(group):
+        data = np.frombuffer(pickle.dumps(list(object_list)), np.uint8)
+        send(T.tensor([data.size]), dst, group, group_dst=group_dst)
+        send(T.tensor(data), dst, group, group_dst=group_dst)
+
+
+def recv_object_list(object_list: list[Any], src: int | None = None, group: ProcessGroup | None = None,
+                     device: Any = None, group_src: int | None = None, use_batch: bool = False) -> int:
+    """Objects that a member (None: anyone) sends, written to the list; its rank in the world."""
+    if _rank_not_in_group(group):
+        return -1
+    size = T.tensor([0])
+    source = recv(size, src, group, group_src=group_src)
+    data = T.empty(int(size), dtype=uint8)
+    recv(data, source, group)
+    object_list[:] = pickle.loads(data.numpy().tobytes())
+    return source

@@ -8,7 +8,8 @@ from typing import Any
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ._collectives import _split
-from .nn.functional import _alone
+from ._world import _group
+from .nn.functional import all_to_all
 
 __all__ = ["all_to_all_single", "all_to_all_single_autograd", "wait_tensor"]
 
@@ -22,11 +23,15 @@ def all_to_all_single_autograd(self: Tensor, output_split_sizes: Sequence[int] |
                                input_split_sizes: Sequence[int] | None, group: Any, tag: str = "") -> Tensor:
     """What each member has for this one, end to end; ``self`` is cut by ``input_split_sizes``, evenly if None.
 
-    Raises RuntimeError for sizes that do not fit, NotImplementedError between several processes.
+    Raises RuntimeError for sizes that do not fit.
     """
-    pg = _alone("all_to_all_single", group)
-    parts = [T.clone(t) for t in _split("all_to_all_single", self, input_split_sizes, pg.size())]
-    result = T.cat(list(pg.all_to_all(parts, parts)))
+    pg = _group(group)
+    parts = _split("all_to_all_single", self, input_split_sizes, pg.size())
+    if output_split_sizes:
+        like = [T.empty((n, *self.shape[1:]), dtype=self.dtype, device=self.device) for n in output_split_sizes]
+    else:
+        like = parts
+    result = T.cat(list(all_to_all(like, parts, group)))
     _split("all_to_all_single", result, output_split_sizes, pg.size())
     return result
 

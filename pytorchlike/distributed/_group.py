@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from ._reduce_op import ReduceOp
 from ._store import DistBackendError, Store
 
-__all__ = ["Backend", "ProcessGroup", "SingleProcess", "Work"]
+__all__ = ["Backend", "BackendConfig", "ProcessGroup", "SingleProcess", "Work"]
 
 
 class ProcessGroup(abc.ABC):
@@ -290,3 +290,28 @@ class Backend(str):
         cls._creators[name] = func
         for device in [devices] if isinstance(devices, str) else devices or ():
             cls.default_device_backend_map[device] = str(name)
+
+
+class BackendConfig:
+    """Which backend serves which device: of a name like 'gloo' or 'cpu:gloo,cuda:nccl'. ValueError for a bad one."""
+
+    def __init__(self, backend: Backend) -> None:
+        name = str(backend)
+        self.device_backend_map: dict[str, str] = {}
+        if ":" in name:
+            for part in name.split(","):
+                device, colon, own = part.partition(":")
+                if not colon or device in self.device_backend_map:
+                    raise ValueError(f"The custom backend string argument is invalid: {name}")
+                self.device_backend_map[device] = own
+        elif name == Backend.UNDEFINED:
+            self.device_backend_map = dict(Backend.default_device_backend_map)
+        else:
+            self.device_backend_map = dict.fromkeys(Backend.default_device_backend_map, name)
+
+    def get_device_backend_map(self) -> dict[str, str]:
+        """Backends by the kind of device."""
+        return self.device_backend_map
+
+    def __repr__(self) -> str:
+        return ",".join(f"{device}:{backend}" for device, backend in self.device_backend_map.items())

@@ -6,7 +6,7 @@ import enum
 
 from ..tensor import Tensor
 
-__all__ = ["ReduceOp", "check_reduction"]
+__all__ = ["ReduceOp", "check_reduction", "reduce_op"]
 
 
 class ReduceOp(enum.Enum):
@@ -49,3 +49,14 @@ def check_reduction(name: str, op: ReduceOp, tensor: Tensor) -> None:
         raise RuntimeError(f"{name}: cannot use ReduceOp.{op.name} with non-integral dtype {tensor.dtype}")
     if op is ReduceOp.AVG and not inexact:
         raise RuntimeError(f"{name}: ReduceOp.AVG gives floats, which can't be cast to the dtype {tensor.dtype}")
+
+
+class _OlderName:
+    def __getattr__(self, name: str) -> ReduceOp:
+        if name in ReduceOp.__members__:
+            return ReduceOp[name]
+        raise AttributeError(f"torch.distributed.reduce_op has no reduction {name}")
+
+
+#: The older name of :class:`ReduceOp`: ``reduce_op.SUM``.
+reduce_op = _OlderName()

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from ._meeting import FileStore, TCPStore
 from ._store import HashStore, Store
 
-__all__ = ["address_of", "rendezvous", "world_of"]
+__all__ = ["address_of", "register_rendezvous_handler", "rendezvous", "world_of"]
+
+_KNOWN = ("env", "tcp", "file")
+_handlers: dict[str, Callable[..., Iterator[tuple[Store, int, int]]]] = {}
+
+
+def register_rendezvous_handler(scheme: str, handler: Callable[..., Iterator[tuple[Store, int, int]]]) -> None:
+    """Let URLs of that scheme be answered by ``handler(url, timeout=...)``, which yields (store, rank, world size).
+
+    RuntimeError if the scheme is known already.
+    """
+    if scheme in _handlers or scheme in _KNOWN:
+        raise RuntimeError(f"Rendezvous handler for {scheme}:// already registered")
+    _handlers[scheme] = handler
 
 
 def world_of(init_method: str | None, world_size: int, rank: int, store: Store | None,
@@ -48,7 +62,9 @@ def rendezvous(url: str, rank: int = -1, world_size: int = -1,
             if value < 0:
                 found[key] = _number(key.upper())
         host, port = _variable("MASTER_ADDR"), _number("MASTER_PORT")
-    elif parts.scheme not in ("tcp", "file"):
+    elif parts.scheme in _handlers:
+        return next(iter(_handlers[parts.scheme](url, timeout=timeout)))
+    elif parts.scheme not in _KNOWN:
         raise RuntimeError(f"No rendezvous handler for {parts.scheme}://; use env://, tcp:// or file://")
     for key, value in found.items():
         if value < 0:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-__all__ = ["DistBackendError", "DistError", "DistNetworkError", "DistStoreError", "HashStore", "PrefixStore", "Store"]
+__all__ = ["DistBackendError", "DistError", "DistNetworkError", "DistStoreError", "HashStore", "PrefixStore",
+           "QueueEmptyError", "Store"]
 
 
 class DistError(RuntimeError):
@@ -24,6 +25,10 @@ class DistNetworkError(DistError):
 
 class DistStoreError(DistError):
     """A key did not come in time."""
+
+
+class QueueEmptyError(DistStoreError):
+    """A queue of a store had nothing. No store has queues here."""
 
 
 class Store:

@@ -19,7 +19,7 @@ __all__ = [
     "get_rank", "get_world_size", "group", "init_process_group", "is_available", "is_backend_available",
     "is_gloo_available", "is_initialized", "is_mpi_available", "is_nccl_available", "is_torchelastic_launched",
     "is_ucc_available", "is_xccl_available", "new_group", "new_subgroups", "new_subgroups_by_enumeration",
-    "supports_complex",
+    "split_group", "supports_complex",
 ]  # fmt: skip
 
 _UNSET = "Default process group has not been initialized, please make sure to call init_process_group."
@@ -360,3 +360,25 @@ def new_subgroups_by_enumeration(ranks_per_subgroup_list: Sequence[Sequence[int]
     made = [new_group(ranks, timeout, backend, pg_options, group_desc=group_desc) for ranks in ranks_per_subgroup_list]
     mine = [g for g, ranks in zip(made, ranks_per_subgroup_list, strict=True) if get_rank() in ranks]
     return (mine[0] if mine else None), made
+
+
+def split_group(parent_pg: ProcessGroup | None = None, split_ranks: Sequence[Sequence[int]] | None = None,
+                timeout: timedelta | None = None, pg_options: Any = None, group_desc: str | None = None,
+                ) -> ProcessGroup | None:  # fmt: skip
+    """The group of this process out of those that `parent_pg` (None: the world) is split into; None if in none.
+
+    split_ranks: lists of ranks in the parent. Called by all members of the parent. ValueError if a rank comes twice.
+    """
+    _check_options("split_group", pg_options)
+    parent = _group(parent_pg)
+    if not split_ranks:
+        raise ValueError("split_ranks cannot be None or empty")
+    if sum(map(len, split_ranks)) != len({r for ranks in split_ranks for r in ranks}):
+        raise ValueError(f"the split groups cannot have duplicate ranks: {list(split_ranks)}")
+    mine = None
+    for ranks in split_ranks:
+        members = [get_global_rank(parent, r) for r in sorted(ranks)]
+        if get_rank() in members:
+            mine = new_group(members, timeout, pg_options=pg_options, use_local_synchronization=True,
+                             group_desc=group_desc)
+    return mine

@@ -2,6 +2,7 @@
 
 from ._collectives import P2POp as P2POp
 from ._collectives import all_gather as all_gather
+from ._collectives import all_gather_coalesced as all_gather_coalesced
 from ._collectives import all_gather_into_tensor as all_gather_into_tensor
 from ._collectives import all_gather_object as all_gather_object
 from ._collectives import all_gather_single as all_gather_single
@@ -19,6 +20,7 @@ from ._collectives import irecv as irecv
 from ._collectives import isend as isend
 from ._collectives import monitored_barrier as monitored_barrier
 from ._collectives import recv as recv
+from ._collectives import recv_object_list as recv_object_list
 from ._collectives import reduce as reduce
 from ._collectives import reduce_scatter as reduce_scatter
 from ._collectives import reduce_scatter_single as reduce_scatter_single
@@ -26,10 +28,13 @@ from ._collectives import reduce_scatter_tensor as reduce_scatter_tensor
 from ._collectives import scatter as scatter
 from ._collectives import scatter_object_list as scatter_object_list
 from ._collectives import send as send
+from ._collectives import send_object_list as send_object_list
 from ._group import Backend as Backend
+from ._group import BackendConfig as BackendConfig
 from ._group import ProcessGroup as ProcessGroup
 from ._group import Work as Work
 from ._reduce_op import ReduceOp as ReduceOp
+from ._reduce_op import reduce_op as reduce_op
 from ._store import PrefixStore as PrefixStore
 from ._store import Store as Store
 from ._world import GroupMember as GroupMember
@@ -61,7 +66,6 @@ from ._world import is_xccl_available as is_xccl_available
 from ._world import new_group as new_group
 from ._world import new_subgroups as new_subgroups
 from ._world import new_subgroups_by_enumeration as new_subgroups_by_enumeration
+from ._world import split_group as split_group
 from ._world import supports_complex as supports_complex
 from .constants import default_pg_timeout as default_pg_timeout
-
-reduce_op = ReduceOp

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .forms import bound, is_bound
+from .forms import bound, is_bound, is_symbolic, magnitude
 
 Rule = Callable[..., Any]
 _rules: dict[str, Rule] = {}
@@ -26,16 +26,20 @@ class Missing(NotImplementedError):
     """A primitive has no equivalent here."""
 
 
-class Plan:
-    """A jaxpr as a list of steps over numbered places.
+class _Draft:
+    """What the plans of a jaxpr have in common, whatever its sizes are.
 
-    cost: roughly the nanoseconds that :meth:`run` takes.  Raises Missing if a primitive has no equivalent here.
+    start: what the places hold at first: literals, and room.  steps: (equation, its parameters, whether these tell of
+    sizes, the function if they do not, places of the arguments, places and dtypes of the results).
+    costs: of the plans made so far, by the order of magnitude of the sizes.
     """
 
-    def __init__(self, jaxpr: Any, constants: Sequence[Any] = ()) -> None:
+    __slots__ = ("start", "constants", "given", "steps", "outs", "costs")
+
+    def __init__(self, jaxpr: Any) -> None:
         places: dict[Any, int] = {}
-        self.start: list[Any] = []  # what the places hold at first: literals, constants, and room
-        self.cost = 0.0
+        self.start: list[Any] = []
+        self.costs: dict[tuple, tuple[float, float]] = {}
 
         def place(atom: Any) -> int:
             if hasattr(atom, "val"):
@@ -47,26 +51,59 @@ class Plan:
                 self.start.append(None)
             return found
 
-        self.constants = [np.asarray(x) for x in constants]
-        for v, x in zip(jaxpr.constvars, self.constants, strict=True):
-            self.start[place(v)] = x
+        self.constants = [place(v) for v in jaxpr.constvars]
         self.given = [place(v) for v in jaxpr.invars]
         self.steps: list[tuple] = []
         for eqn in jaxpr.eqns:
-            name, params = eqn.primitive.name, bound(eqn.params)
-            if name in _makers:
-                run, cost = _makers[name](params)
-            elif name in _rules:
-                run, cost = functools.partial(_rules[name], params), _cost(name, eqn)
-            else:
+            name, params = eqn.primitive.name, eqn.params
+            if name not in _makers and name not in _rules:
                 raise Missing(
                     f"the primitive {name} cannot be computed in a forked process; start the workers by "
                     "multiprocessing_context='forkserver' (or 'spawn'), whose processes have all operations"
                 )
-            self.cost += cost
+            moves = is_symbolic(params)
+            run = None if moves or name in _makers else functools.partial(_rules[name], params)
             outs = tuple((place(v), getattr(v.aval, "dtype", None)) for v in eqn.outvars)
-            self.steps.append((run, tuple(map(place, eqn.invars)), outs, eqn.primitive.multiple_results))
+            self.steps.append((eqn, params, moves, run, tuple(map(place, eqn.invars)), outs))
         self.outs = [(place(v), getattr(v.aval, "dtype", None)) for v in jaxpr.outvars]
+
+
+_drafts = functools.lru_cache(2048)(_Draft)
+
+
+class Plan:
+    """A jaxpr as a list of steps over numbered places.
+
+    cost: roughly the nanoseconds that :meth:`run` takes;  products: those of them that matrix products take, which XLA
+    computes no quicker.  Raises Missing if a primitive has no equivalent here.
+    """
+
+    def __init__(self, jaxpr: Any, constants: Sequence[Any] = ()) -> None:
+        draft = _drafts(jaxpr) if is_bound() else _Draft(jaxpr)  # one for many sizes is filled again and again
+        scale = magnitude()
+        known = draft.costs.get(scale)
+        self.start, self.given, self.outs = draft.start.copy(), draft.given, draft.outs
+        self.constants = [np.asarray(x) for x in constants]
+        for i, x in zip(draft.constants, self.constants, strict=True):
+            self.start[i] = x
+        self.steps: list[tuple] = []
+        self.cost = self.products = 0.0
+        for eqn, params, moves, run, ins, outs in draft.steps:
+            name, cost = eqn.primitive.name, 0.0
+            filled = bound(params) if moves else params
+            if name in _makers:
+                run, cost = _makers[name](filled)
+            elif run is None:
+                run = functools.partial(_rules[name], filled)
+            if known is None:
+                cost = cost if name in _makers else _cost(name, eqn)
+                self.cost += cost
+                self.products += cost if name == "dot_general" else 0
+            self.steps.append((run, ins, outs, eqn.primitive.multiple_results))
+        if known is None:
+            draft.costs[scale] = self.cost, self.products
+        else:
+            self.cost, self.products = known
 
     def run(self, given: Sequence[Any]) -> list[np.ndarray]:
         env = self.start.copy()
@@ -94,7 +131,7 @@ def _cost(name: str, eqn: Any) -> float:
     return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2)
 
 
-_SLOW = {"sort", "top_k", "gather", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "pow"}
+_SLOW = {"sort", "top_k", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "pow"}
 
 _inner = functools.lru_cache(2048)(Plan)  # jaxprs within jaxprs are often the same
 
@@ -393,84 +430,6 @@ def _dynamic_update_slice(params: dict, x: np.ndarray, update: np.ndarray, *at: 
     out = np.array(x)
     out[_starts(at, update.shape, x.shape)] = update
     return out
-
-
-def _windows(shape: tuple, indices: np.ndarray, into: Sequence[int], batching: tuple, sizes: Sequence[int],
-             inner: Sequence[int], mode: Any) -> tuple[tuple, np.ndarray]:  # fmt: skip
-    """Index arrays of the windows of a gather or scatter (batch dims first), and which windows lie inside."""
-    batch = indices.shape[:-1]
-    starts = np.zeros((*batch, len(shape)), np.int64)
-    for k, d in enumerate(into):
-        starts[..., d] = indices[..., k]
-    for d, b in zip(*batching, strict=True):
-        starts[..., d] = np.arange(batch[b]).reshape([-1 if k == b else 1 for k in range(len(batch))])
-    top = np.array([n - s for n, s in zip(shape, sizes, strict=True)], np.int64)
-    inside = ((starts >= 0) & (starts <= top)).all(-1)
-    starts = np.clip(starts, 0, np.maximum(top, 0))
-    if "CLIP" in str(mode):
-        inside = np.ones(batch, bool)
-    out = []
-    for d in range(len(shape)):
-        start = starts[..., d].reshape((*batch, *(1,) * len(inner)))
-        if d in inner:
-            axis = inner.index(d)
-            start = start + np.arange(sizes[d]).reshape([-1 if k == axis else 1 for k in range(len(inner))])
-        out.append(start)
-    return tuple(out), inside
-
-
-@_rule("gather")
-def _gather(params: dict, x: np.ndarray, indices: np.ndarray) -> Any:
-    dn, sizes = params["dimension_numbers"], params["slice_sizes"]
-    hidden = {*dn.collapsed_slice_dims, *dn.operand_batching_dims}
-    inner = [d for d in range(x.ndim) if d not in hidden]
-    batching = (dn.operand_batching_dims, dn.start_indices_batching_dims)
-    where, inside = _windows(x.shape, indices, dn.start_index_map, batching, sizes, inner, params["mode"])
-    if 0 in x.shape and indices.size:
-        out = np.zeros(np.broadcast_shapes(*(w.shape for w in where)), x.dtype)
-    else:
-        out = x[where] if where else np.broadcast_to(x, inside.shape).copy()
-    if not inside.all():
-        fill = params["fill_value"]
-        if fill is None:
-            fill = np.nan if x.dtype.kind not in "biu" else np.iinfo(x.dtype).min if x.dtype.kind == "i" else (
-                np.iinfo(x.dtype).max if x.dtype.kind == "u" else True)  # fmt: skip
-        out = np.where(inside.reshape((*inside.shape, *(1,) * len(inner))), out, np.asarray(fill, x.dtype))
-    n = inside.ndim
-    return np.moveaxis(out, range(n, n + len(inner)), dn.offset_dims)
-
-
-def _scatter(how: Callable[..., Any] | None) -> Rule:
-    def rule(params: dict, x: np.ndarray, indices: np.ndarray, updates: np.ndarray) -> Any:
-        dn = params["dimension_numbers"]
-        hidden = {*dn.inserted_window_dims, *dn.operand_batching_dims}
-        inner = [d for d in range(x.ndim) if d not in hidden]
-        sizes = [1] * x.ndim
-        for d, axis in zip(inner, dn.update_window_dims, strict=True):
-            sizes[d] = updates.shape[axis]
-        batching = (dn.operand_batching_dims, dn.scatter_indices_batching_dims)
-        into = dn.scatter_dims_to_operand_dims
-        where, inside = _windows(x.shape, indices, into, batching, sizes, inner, params["mode"])
-        n = inside.ndim
-        new = np.moveaxis(updates, dn.update_window_dims, range(n, n + len(inner)))
-        out = np.array(x)
-        if not where:
-            return how(x, new) if how is not None else new
-        where = np.broadcast_arrays(*where)
-        at, new = tuple(w[inside] for w in where), new[inside]
-        if how is None:
-            out[at] = new
-        else:
-            how.at(out, at, new)  # type: ignore[attr-defined]
-        return out
-
-    return rule
-
-
-for _name, _how in {"": None, "-add": np.add, "_add": np.add, "-sub": np.subtract, "_sub": np.subtract,
-                    "-mul": np.multiply, "_mul": np.multiply, "-min": np.minimum, "_min": np.minimum,
-                    "-max": np.maximum, "_max": np.maximum}.items():  # fmt: skip
-    _rules["scatter" + _name] = _scatter(_how)
 
 
 # -- reductions, orders, products -----------------------------------------------------------------------------------

@@ -144,9 +144,9 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     with jax.enable_x64(True):
         program = None if local.evaluator is not None else _find(state, ending, trace, reason)
         if program is None:  # op by op
-            begin = time.perf_counter()
+            begin = time.thread_time()  # no waiting: others on the machine are not to be counted
             _run_op_by_op(trace, state, live)
-            if policy.ran(state, time.perf_counter() - begin):
+            if policy.ran(state, time.thread_time() - begin):
                 state.stamp = 0
                 forget(state)
             return
@@ -318,7 +318,12 @@ def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) ->
     if not alive:
         return
     graph = state.graph()
-    mine = {i: arrays[i] for i in saved if type(graph.producer[i]) is not Input}
+    metas = graph.metas
+    mine = {
+        i: arrays[i] if metas[i].place != SHAPE_ONLY else ShapeOnly(metas[i])
+        for i in saved
+        if type(graph.producer[i]) is not Input
+    }
     numbers = Numbers(trace.ints, trace.floats, trace.complexes)
     segment = Segment(graph, plan, mine, values, numbers, trace.watched)
     for s in alive:

@@ -28,8 +28,10 @@ MET, FAILURES, FORMS = 4, 3, 32
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
 
-_names = {"floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
-_codes: dict[str, Any] = {}
+#: What expressions of sizes may use.
+_scope = {"__builtins__": {}, "floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
+#: By identity, sizes and what they are made of: another size's name, or code.  (Their text takes long to make.)
+_codes: dict[int, tuple[Any, Any]] = {}
 _local = threading.local()
 _symbol: list[type] = []
 
@@ -45,16 +47,36 @@ def is_bound() -> bool:
     return getattr(_local, "sizes", None) is not None
 
 
+def is_symbolic(x: Any) -> bool:
+    """Whether ``x`` is a size that is a symbol, or contains one."""
+    kind = type(x)
+    if kind is tuple or kind is list:
+        return any(map(is_symbolic, x))
+    if kind is dict:
+        return any(map(is_symbolic, x.values()))
+    return bool(_symbol) and kind is _symbol[0]
+
+
+def magnitude() -> tuple[int, ...]:
+    """The orders of magnitude of the sizes that are being filled in."""
+    sizes = getattr(_local, "sizes", None)
+    return () if sizes is None else tuple([n.bit_length() for n in sizes.values()])
+
+
 def _fill(x: Any, sizes: dict[str, int]) -> Any:
     kind = type(x)
     if kind is tuple:
         return tuple([_fill(v, sizes) for v in x])
     if kind is _symbol[0]:
-        text = str(x)
-        code = _codes.get(text)
-        if code is None:
-            code = _codes[text] = compile(text.replace("^", "**"), "<size>", "eval")
-        return int(eval(code, {"__builtins__": {}, **_names}, sizes))  # our own symbols only
+        known = _codes.get(id(x))
+        if known is None:
+            if len(_codes) > 20_000:
+                _codes.clear()
+            text = str(x)
+            code = text if text in sizes else compile(text.replace("^", "**"), "<size>", "eval")
+            known = _codes[id(x)] = x, code
+        code = known[1]
+        return sizes[code] if type(code) is str else int(eval(code, _scope, sizes))  # our own symbols only
     if kind is dict:
         return {k: _fill(v, sizes) for k, v in x.items()}
     if kind is list:

@@ -297,9 +297,9 @@ class _Renumbered(Numbers):
         super().__init__(ints, floats, complexes)
         self.index = index
 
-    def __getitem__(self, wide: Wide) -> Any:
+    def at(self, wide: Wide) -> tuple[Any, int]:
         name = "floats" if wide.type is float else "complexes" if wide.type is complex else "ints"
-        return getattr(self, name)[self.index[name, wide.index]]
+        return getattr(self, name), self.index[name, wide.index]
 
 
 def _guards(steps: list, wanted: list[int], inputs: set[int]) -> dict[int, int]:

@@ -96,6 +96,34 @@ class _Ready(State):
         self.call, self.spent = call, 0.0
 
 
+class _Ahead:
+    """A function of numbers alone, the last of which goes up from call to call: the offset of a random key.
+
+    When it was seen to go up, results are computed for many of its values at once, which costs NumPy little more than
+    one of few elements.
+    """
+
+    __slots__ = ("run", "ndim", "seen")
+
+    def __init__(self, run: Any, ndim: int) -> None:
+        self.run, self.ndim = run, ndim
+        self.seen: tuple = ((), 0, None)  # the other numbers, the last one, results from there on: replaced as a whole
+
+    def __call__(self, *given: Any) -> tuple:
+        others, last = given[:-1], int(given[-1])
+        known, start, rows = self.seen
+        distance = last - start
+        if known != others or not 0 <= distance < 2 * _AHEAD:
+            self.seen = (others, last, None)
+            return self.run(*given)
+        if rows is None or distance >= len(rows):
+            many = given[-1] + np.arange(_AHEAD).reshape(-1, *[1] * self.ndim)
+            (rows,) = self.run(*others, many)
+            self.seen = (others, last, rows)
+            distance = 0
+        return (np.array(rows[distance]),)
+
+
 class _Landing(list):
     """The values of an :class:`AtOnce` trace: whoever appends the handle of a result is given the result."""
 
@@ -113,8 +141,8 @@ _ready: dict[tuple, _Ready] = {}
 _SLOW = 1e5
 #: Nanoseconds that a product or convolution may take here.
 _HEAVY = 2e6
-#: What a compiled kernel needs for a call, in seconds, and for a byte.
-_CALL, _BYTE = 50e-6, 2e-10
+#: Elements of a result up to which it is computed for many numbers at once, and for how many.
+_FEW, _AHEAD = 16, 64
 
 
 class AtOnce(Trace):
@@ -257,7 +285,10 @@ class AtOnce(Trace):
         if straight.cost > (_HEAVY if op.heavy else policy.SLOW) and not strict:
             return None
         call = (kernel, shapes, place) if straight.slow > _SLOW and not strict else None
-        return _Ready(meta, straight.run, arrays, numbers, kernel.checks, call)
+        run = straight.run
+        if numbers and not arrays and straight.elementwise and len(outs) == 1 and outs[0].size <= _FEW:
+            run = _Ahead(run, outs[0].ndim)
+        return _Ready(meta, run, arrays, numbers, kernel.checks, call)
 
     def _evaluate(self, ready: _Ready) -> None:
         given = self.given
@@ -336,7 +367,7 @@ def _timed(ready: _Ready, given: list) -> tuple:
     begin = time.thread_time()
     found = ready.run(*given)
     nbytes = sum([x.nbytes for x in given]) + sum([x.nbytes for x in found])
-    ready.spent += max(time.thread_time() - begin - _CALL - _BYTE * nbytes, 0.0)
+    ready.spent += max(time.thread_time() - begin - policy.CALL - policy.BYTE * nbytes, 0.0)
     if ready.spent > policy.RENT:
         ready.run, ready.call = _compiled(*ready.call), None
     return found

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
-import mmap
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +13,6 @@ import numpy as np
 ALIGN = 64
 #: Below this many bytes a second copy costs less than finding an aligned address.
 ALIGN_FROM = 4096
-_HUGE = 2 << 20  # the size of a huge page
 
 
 def aligned_empty(shape: Sequence[int], np_dtype: np.dtype) -> np.ndarray:
@@ -29,22 +26,6 @@ def aligned_empty(shape: Sequence[int], np_dtype: np.dtype) -> np.ndarray:
     raw = np.empty(size + ALIGN, np.uint8)
     start = -raw.ctypes.data % ALIGN
     return raw[start : start + size].view(np_dtype).reshape(shape)
-
-
-def lasting_empty(size: int) -> np.ndarray:
-    """Uninitialised bytes for what is read once and kept, such as weights from a file.
-
-    Large ones begin at a huge page where the system has those: the first use of each small page costs more than
-    reading a file into it.
-    """
-    if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # no huge pages, or too many mappings
-            memory = mmap.mmap(-1, size + _HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            raw = np.frombuffer(memory, np.uint8)
-            start = -raw.ctypes.data % _HUGE
-            memory.madvise(mmap.MADV_HUGEPAGE, start, size // _HUGE * _HUGE)
-            return raw[start : start + size]
-    return aligned_empty((size,), np.dtype(np.uint8))
 
 
 def aligned(array: np.ndarray) -> np.ndarray:

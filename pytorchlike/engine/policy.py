@@ -43,9 +43,11 @@ SMALL = 40_000
 LARGE = 2_000_000
 #: Nanoseconds that one interpretation may take.
 SLOW = 20e6
-#: Seconds spent on interpreting a kernel, after which it is compiled: about what that costs, so that the sum is never
-#: much more than twice the better choice.
+#: Seconds spent on interpreting a kernel beyond what it would take when compiled, after which it is: about what that
+#: costs, so that the sum is never much more than twice the better choice.
 RENT = 0.05
+#: What a compiled kernel needs for a call, in seconds, and for a byte.
+CALL, BYTE = 50e-6, 2e-10
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
 #: that much operation by operation.
 COMPILATION = 0.008

@@ -335,6 +335,8 @@ def _numbers(column: list[Any], numbers: Any) -> Any:
 
     kind = next(c.type if type(c) is Wide else c[0] for c in column)
     dtype = _lifted_dtype(kind)
+    if all(type(c) is Wide and c.type is kind for c in column):
+        return jnp.asarray(numbers.several(column), dtype)
     if not any(type(c) is Wide for c in column):
         return jnp.asarray(np.array([c[1] for c in column], dtype))
     return jnp.stack([jnp.asarray(numbers[c] if type(c) is Wide else c[1], dtype) for c in column])

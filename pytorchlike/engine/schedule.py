@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from .meta import SHAPE_ONLY
 from .op import Lifted, Wide
 from .rolled import Loop, plan_of, pull_back, run
@@ -71,12 +73,19 @@ class Numbers:
     def __init__(self, ints: Any, floats: Any, complexes: Any) -> None:
         self.ints, self.floats, self.complexes = ints, floats, complexes
 
-    def __getitem__(self, wide: Wide) -> Any:
+    def at(self, wide: Wide) -> tuple[Any, int]:
+        """The vector that a number is in, and its place there."""
         if wide.type is float:
-            return self.floats[wide.index]
-        if wide.type is complex:
-            return self.complexes[wide.index]
-        return self.ints[wide.index]
+            return self.floats, wide.index
+        return self.complexes if wide.type is complex else self.ints, wide.index
+
+    def __getitem__(self, wide: Wide) -> Any:
+        vector, k = self.at(wide)
+        return vector[k]
+
+    def several(self, wides: list[Wide]) -> Any:
+        """Numbers of one kind as a vector: one operation, however many they are."""
+        return self.at(wides[0])[0][np.array([self.at(w)[1] for w in wides])]
 
 
 def arrays_of(call: Call, env: dict[int, Any], numbers: Numbers) -> tuple:

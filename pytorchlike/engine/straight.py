@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _primitives_indexing as _primitives_indexing  # registers its rules
 from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from ._primitives import Missing, _cost, _makers, _rules
 
@@ -52,8 +53,9 @@ class Straight:
     """A closed jaxpr as a function of NumPy arrays (or NumPy's scalars, for shape ``()``) that returns a tuple.
 
     Results are C-contiguous and own their memory.  cost: roughly the nanoseconds of a call, as in ``Plan``;  slow:
-    those of it that are spent on other things than moving and simple arithmetic.  Raises Missing if a primitive has no
-    equivalent in NumPy.
+    those of it that are spent on other things than moving and simple arithmetic.  elementwise: a number among the
+    arguments may be an array that broadcasts, for results of many numbers at once.  Raises Missing if a primitive has
+    no equivalent in NumPy.
     """
 
     def __init__(self, closed: Any) -> None:
@@ -63,6 +65,7 @@ class Straight:
         self._env: dict[Any, _Code] = {}
         self._uses: Counter = Counter()
         self.cost = self.slow = 0.0
+        self.elementwise = True
         jaxpr = closed.jaxpr
         names = [f"x{k}" for k in range(len(jaxpr.invars))]
         self._env.update((v, _Code(n, True)) for v, n in zip(jaxpr.invars, names, strict=True))
@@ -104,6 +107,7 @@ class Straight:
             return self._constant(np.asarray(atom.val, atom.aval.dtype), scalar)
         code = self._env[atom]
         if full and code.thin:
+            self.elementwise = False
             code = _Code(f"spread({code.text}, {tuple(atom.aval.shape)})", deep=code.deep + 1)
             if self._uses[atom] > 1:
                 code = self._env[atom] = self._assign(code)
@@ -193,6 +197,7 @@ class Straight:
         return None
 
     def _part(self, atom: Any, text: str) -> _Code:
+        self.elementwise = False
         code = self._read(atom)
         return _Code(code.text + text, deep=code.deep + 1)
 
@@ -220,6 +225,7 @@ class Straight:
         if not shape:
             return code
         given = atom.aval.shape
+        self.elementwise &= not given
         if tuple(dims) != tuple(range(len(shape) - len(given), len(shape))):
             lifted = [1] * len(shape)
             for d, n in zip(dims, given, strict=True):
@@ -232,6 +238,7 @@ class Straight:
 
     def _general(self, name: str, params: dict, eqn: Any) -> None:
         """A primitive by its rule, see ``_primitives``."""
+        self.elementwise = False
         if name in _makers:
             rule, cost = _makers[name](params)
         elif name in _rules:

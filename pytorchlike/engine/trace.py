@@ -28,7 +28,7 @@ from .meta import (
 from .op import Kernel, Op, Wide, kernel_for
 from .scope import settle
 from .stats import stats
-from .trie import Call, Input, State
+from .trie import Call, Input, Reverse, State
 
 _roots: dict[Any, State] = {}
 _n_states = 0
@@ -164,9 +164,8 @@ class Trace:
         taken = [i for i in ins if type(i) is int]
         metas = tuple([values[i].meta for i in taken])
         if not op.inplace and not op.alias and not self.nested:
-            if any(m.grad == LEAF and values[i].trace is self for i, m in zip(taken, metas, strict=True)):
-                # a leaf that was just initialised or updated is used: a step begins.  Its program is the same
-                # the first time and every time only if what made the leaf is not part of it.
+            made = [i for i, m in zip(taken, metas, strict=True) if m.grad == LEAF and values[i].trace is self]
+            if made and self._begins(made):
                 at.cut = True
                 return _restart(self, op, static, ins, "a new or updated leaf was used")
         n, mode = at.n, self.mode
@@ -199,6 +198,23 @@ class Trace:
             at.next[asked] = state
         return self, state
 
+    def _begins(self, leaves: list[int]) -> bool:
+        """Whether a step begins where ``leaves``, slots of what this trace initialised or updated, are used.
+
+        The step's program is the same the first time and every time only if what made the leaf is not part of it.
+        A leaf that a step makes for itself (where a penalty takes its gradient, the states below a tree) is part of
+        the step: something is on the tape already, and no reverse pass has come since.
+        """
+        taped = False
+        for entry in self.state.entries():
+            if entry.__class__ is Reverse:
+                return True
+            if entry.__class__ is Call:
+                taped = taped or entry.tracked
+                if entry.op.inplace and not entry.op.alias and any(i in entry.out_slots for i in leaves):
+                    return True
+        return not taped
+
     def _first(self, op: Op, static: Any, ins: tuple, metas: tuple) -> Call:
         """The first call of its kind: what it gives is inferred."""
         place = place_of(op, static, metas)
@@ -215,32 +231,36 @@ class Trace:
 
     def _widen(self, key: tuple, op: Op, static: Any, ins: tuple, numbers: list[int]) -> tuple[tuple, tuple]:
         """Specialise numbers at first; those that differ at a second visit become run-time inputs for good."""
-        kinds = tuple(ins[k][0] for k in numbers)
-        shape = tuple(_WIDE if type(i) is tuple else i for i in ins)
+        kinds = tuple([ins[k][0] for k in numbers])
+        shape = tuple([_WIDE if type(i) is tuple else i for i in ins])
         general = (op, static, _WIDE, kinds, shape)
-        seen = tuple(ins[k] for k in numbers)
-        exact = tuple((t, repr(v)) for t, v in seen)
         following = self.state.next
         known = following.get(general)
-        if known is None:
-            # the caller's own key becomes a short cut to the specialised state until that is given up
-            known = following[general] = [exact, _varied(op, static, numbers, exact), [key, (op, static, exact, shape)]]
-            if not known[1]:
+        if known is not None and len(known[1]) == len(numbers):  # all of them: their values say nothing
+            wide, rest = known[1], ()
+        else:
+            exact = tuple([(t, repr(v)) for t, v in [ins[k] for k in numbers]])
+            if known is None:
+                # the caller's own key becomes a short cut to the specialised state until that is given up
+                wide = _varied(op, static, numbers, exact)
+                known = following[general] = [exact, wide, [key, (op, static, exact, shape)]]
+                if not wide:
+                    return (op, static, exact, shape), ins
+            first, wide, short_cuts = known
+            if exact != first:
+                differ = {k for k, a, b in zip(numbers, exact, first, strict=True) if a != b}
+                wide = known[1] = wide | differ
+                for k in short_cuts:  # else programs would multiply with every place that varies
+                    following.pop(k, None)
+                short_cuts.clear()
+            if not wide:
                 return (op, static, exact, shape), ins
-        first, wide, short_cuts = known
-        if exact != first:
-            wide = known[1] = wide | {k for k, a, b in zip(numbers, exact, first, strict=True) if a != b}
-            for k in short_cuts:  # else programs would multiply with every place that varies
-                following.pop(k, None)
-            short_cuts.clear()
-        if not wide:
-            return (op, static, exact, shape), ins
+            rest = tuple([e for k, e in zip(numbers, exact, strict=True) if k not in wide])
         ins = list(ins)
         for k in numbers:
             if k in wide:
                 kind, value = ins[k]
                 ins[k] = self.number(kind, value)
-        rest = tuple(e for k, e in zip(numbers, exact, strict=True) if k not in wide)
         return (op, static, rest, shape, wide, kinds), tuple(ins)
 
     def push(self, state: State) -> Any:

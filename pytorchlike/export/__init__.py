@@ -7,8 +7,13 @@ of the arguments: a program for other sizes is another export, so ``dynamic_shap
 
 from ._program import Dim as Dim
 from ._program import ExportedProgram as ExportedProgram
+from ._program import dims as dims
+from ._program import draft_export as draft_export
 from ._program import export as export
 from ._program import load as load
+from ._program import register_dataclass as register_dataclass
 from ._program import save as save
+from ._program import unflatten as unflatten
 
-__all__ = ["Dim", "ExportedProgram", "export", "load", "save"]
+__all__ = ["Dim", "ExportedProgram", "dims", "draft_export", "export", "load", "register_dataclass", "save",
+           "unflatten"]

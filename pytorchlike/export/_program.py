@@ -17,7 +17,8 @@ from ..nn.utils.stateless import _reparametrize_module
 from ..tensor import Tensor, from_jax
 from ..utils import _pytree as pytree
 
-__all__ = ["Dim", "ExportedProgram", "export", "load", "save"]
+__all__ = ["Dim", "ExportedProgram", "dims", "draft_export", "export", "load", "register_dataclass", "save",
+           "unflatten"]
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 _FORMAT = 1
@@ -270,3 +271,36 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_ve
     state = {n: Parameter(x, x.dtype.is_floating_point) if n in parameters else x for n, x in told["state"].items()}
     return ExportedProgram(exported, state, parameters, told["changed"], told["inputs"], told["output"])
 
+
+def dims(*names: str, min: int | None = None, max: int | None = None) -> tuple[Dim, ...]:
+    """A :class:`Dim` for each name."""
+    return tuple(Dim(name, min=min, max=max) for name in names)
+
+
+def draft_export(
+    mod: Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, *, dynamic_shapes: Any = None,
+    preserve_module_call_signature: tuple[str, ...] = (), strict: bool = False,
+    prefer_deferred_runtime_asserts_over_guards: bool = False,
+) -> ExportedProgram:  # fmt: skip
+    """:func:`export`: what cannot be exported cannot be drafted, either."""
+    return export(mod, args, kwargs, dynamic_shapes=dynamic_shapes, strict=strict)
+
+
+def register_dataclass(cls: type, *, serialized_type_name: str | None = None) -> None:
+    """Let instances of a dataclass be arguments and results of exported programs, by their fields.
+
+    AssertionError if it is none. serialized_type_name: no effect; structures are saved with the class's own name.
+    """
+    import dataclasses
+
+    if not dataclasses.is_dataclass(cls):
+        raise AssertionError(f"Only dataclasses can be registered with this function: {cls}")
+    names = [f.name for f in dataclasses.fields(cls)]
+    pytree.register_pytree_node(cls, lambda x: ([getattr(x, n) for n in names], None),
+                                lambda values, _: cls(**dict(zip(names, values, strict=True))))  # fmt: skip
+
+
+def unflatten(module: ExportedProgram, flat_args_adapter: Any = None) -> NoReturn:
+    """NotImplementedError: a program is StableHLO, which has no modules inside."""
+    raise NotImplementedError("torch.export.unflatten: the program is StableHLO, without the modules it was made of; "
+                              "ExportedProgram.module() runs it")  # fmt: skip

@@ -1,7 +1,8 @@
 """``torch.multiprocessing``: Python's multiprocessing, whose queues and pipes carry tensors (as copies), and ``spawn``.
 
-Memory is not shared between processes: the sharing strategy is 'file_descriptor' in name only. JAX runs threads, so
-processes that compute must be started by 'spawn' (the default of :func:`spawn`) or 'forkserver', not 'fork'.
+Memory is shared by tensors after ``share_memory_()``; others travel as copies. JAX runs threads, so processes that are
+to compile programs must be started by 'spawn' (the default of :func:`spawn`) or 'forkserver'; forked ones compute by
+NumPy.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import multiprocessing
 from multiprocessing import *  # noqa: F403
 from typing import Any
 
+from ._fork import Process as Process
 from .spawn import ENV_VAR_PARALLEL_START as ENV_VAR_PARALLEL_START
 from .spawn import ProcessContext as ProcessContext
 from .spawn import ProcessExitedException as ProcessExitedException
@@ -30,12 +32,12 @@ def get_all_sharing_strategies() -> set[str]:
 
 
 def get_sharing_strategy() -> str:
-    """What was set; tensors travel as copies whatever it is."""
+    """What was set; shared memory is an open file without a name whatever it is."""
     return _state["strategy"]
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
-    """Say how memory would be shared: a hint about a means that is not needed, since tensors travel as copies."""
+    """Say how memory is shared: a hint with no effect, since the memory has no name and needs no manager."""
     if new_strategy not in _strategies:
         raise ValueError(f"unknown sharing strategy {new_strategy!r}; choose from {', '.join(_strategies)}")
     _state["strategy"] = new_strategy

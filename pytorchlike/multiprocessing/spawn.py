@@ -51,8 +51,20 @@ class ProcessExitedException(ProcessException):
         return type(self), (self.msg, self.error_index, self.pid, self.exit_code, self.signal_name)
 
 
+def end_with_parent(signal_number: int = signal.SIGINT) -> None:
+    """Have the system signal this process when its parent dies, where it can (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal_number)  # PR_SET_PDEATHSIG
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            os.kill(os.getpid(), signal_number)  # it was faster
+
+
 def _run(fn: Callable[..., Any], i: int, args: tuple, error_file: str) -> None:
     """The body of process ``i``; an exception's traceback goes to a file, since a pipe could fill up."""
+    end_with_parent()
     try:
         fn(i, *args)
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ from typing import Any
 from ..tensor._names import find, names
 
 _composites: dict[str, Any] = {}
+#: Of ``torch.overrides``; programs ask for them here, where PyTorch uses them.
+_OVERRIDES = ("handle_torch_function", "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 def _load() -> dict[str, Any]:
@@ -23,8 +25,16 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
     found = _load().get(name)
+    if found is None and name.startswith("_"):
+        from . import _functional, _helpers
+
+        found = getattr(_functional, name, None) or getattr(_helpers, name, None)
     if found is None:
         found = find("nn.functional", name)
+    if found is None and name in _OVERRIDES:
+        from .. import overrides
+
+        found = getattr(overrides, name)
     if found is None and name.startswith("_"):
         found = find("", name)
     if found is None:

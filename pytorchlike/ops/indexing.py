@@ -150,7 +150,10 @@ def _in_range(index, n: int, exc, message: str, low: int | None = None, checked:
     if index.size and checked:
         check(((index >= low) & (index < n)).all(), exc, message)
     index = _small(index, n)
-    return jnp.where(index < 0, index + np.asarray(n, index.dtype), index) if low < 0 else index
+    if low >= 0:
+        return index
+    size = np.asarray(n, index.dtype) if isinstance(n, int) else jnp.asarray(n, index.dtype)  # or a symbol
+    return jnp.where(index < 0, index + size, index)
 
 
 def _first_bad(index, n: int, low: int | None = None):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import adadelta
 from ._rules import Hyper, chain, counted, decayed, descend, flipped, is_zero, plain
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_lr
 
-__all__ = ["Adadelta"]
+__all__ = ["Adadelta", "adadelta"]
 
 
 class _Options(NamedTuple):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import adagrad
 from ._rules import Arrays, Hyper, State, chain, decayed, descend, flipped, is_zero, named, over_leaves
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_fused, check_lr, filled
 
-__all__ = ["Adagrad"]
+__all__ = ["Adagrad", "adagrad"]
 
 
 class _Options(NamedTuple):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import adamax
 from ._rules import Arrays, Hyper, State, chain, decayed, descend, flipped, is_zero, lerp, named, over_leaves
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_betas, check_lr
 
-__all__ = ["Adamax"]
+__all__ = ["Adamax", "adamax"]
 
 
 class _Options(NamedTuple):

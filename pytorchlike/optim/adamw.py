@@ -3,10 +3,11 @@
 from typing import Any
 
 from ..tensor import Tensor
+from ._functional import adamw
 from .adam import Adam
 from .optimizer import ParamsT
 
-__all__ = ["AdamW"]
+__all__ = ["AdamW", "adamw"]
 
 
 class AdamW(Adam):

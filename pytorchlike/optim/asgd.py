@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import asgd
 from ._rules import Arrays, Hyper, State, chain, decayed, flipped, is_zero, named
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_lr, filled
 
-__all__ = ["ASGD"]
+__all__ = ["ASGD", "asgd"]
 
 
 class _Options(NamedTuple):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import nadam
 from ._rules import Arrays, Hyper, State, chain, decayed, descend, flipped, is_zero, lerp, named
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_betas, check_lr, filled
 
-__all__ = ["NAdam"]
+__all__ = ["NAdam", "nadam"]
 
 
 class _Options(NamedTuple):

@@ -16,12 +16,23 @@ from ..tensor.recorded import (
     Plan,
     concrete_zeros,
     drop_grads,
+    initial_boundary,
     record_planned,
     share_value,
     step_boundary,
     with_grads,
 )
 from ..utils.hooks import RemovableHandle
+from ._helpers import _default_to_fused_or_foreach as _default_to_fused_or_foreach
+from ._helpers import _device_dtype_check_for_fused as _device_dtype_check_for_fused
+from ._helpers import _disable_dynamo_if_unsupported as _disable_dynamo_if_unsupported
+from ._helpers import _dispatch_sqrt as _dispatch_sqrt
+from ._helpers import _get_scalar_dtype as _get_scalar_dtype
+from ._helpers import _get_value as _get_value
+from ._helpers import _stack_if_compiling as _stack_if_compiling
+from ._helpers import _to_scalar as _to_scalar
+from ._helpers import _use_grad_for_differentiable as _use_grad_for_differentiable
+from ._helpers import _view_as_real as _view_as_real
 from ._rules import RuleKey, apply_rule
 
 StateDict = dict[str, Any]
@@ -150,6 +161,7 @@ class Optimizer:
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
+        initial_boundary([p for group in self.param_groups for p in group["params"]])
 
     def _make_hook_tables(self) -> None:
         self._in_step = False

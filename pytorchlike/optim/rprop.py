@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from ..tensor import Tensor
+from ._functional import rprop
 from ._rules import Hyper, chain, counted, flipped, plain
 from .optimizer import Optimizer, ParamsT, check_lr, filled
 
-__all__ = ["Rprop"]
+__all__ = ["Rprop", "rprop"]
 
 
 class _Options(NamedTuple):

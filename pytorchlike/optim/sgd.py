@@ -6,10 +6,11 @@ import jax
 import optax
 
 from ..tensor import Tensor
+from ._functional import sgd
 from ._rules import Hyper, chain, decayed, descend, flipped, is_zero, plain
 from .optimizer import Optimizer, ParamsT, check_at_least_zero, check_fused, check_lr
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "sgd"]
 
 
 class _Options(NamedTuple):

@@ -280,3 +280,21 @@ def xla_trace(log_dir: str | os.PathLike) -> Iterator[None]:
             yield
         finally:
             flush("a trace ends")
+
+
+class DeviceType(enum.Enum):
+    """Where something ran, with PyTorch's numbers."""
+
+    CPU, CUDA, MKLDNN, OPENGL, OPENCL, IDEEP, HIP, FPGA, MAIA, XLA, Vulkan, Metal, XPU, MPS, Meta, HPU = range(16)
+
+
+class ExecutionTraceObserver:
+    """PyTorch's trace of operators with their arguments: NotImplementedError when it is to be written.
+
+    ``profile(record_shapes=True)`` tells the arguments' shapes, and ``xla_trace`` writes what XLA executes.
+    """
+
+    def register_callback(self, output_file_path: str) -> Any:
+        """Refused, see the class."""
+        raise NotImplementedError("ExecutionTraceObserver: programs are compiled, and their operators run in none of "
+                                  "PyTorch's orders; see profile(record_shapes=True) and xla_trace()")  # fmt: skip

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import io
 import os
-import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
+from ._crc import crc32, joined
+
 __all__ = ["LARGE", "Source", "Threads", "open_raw"]
 
 _CHUNK = 8 << 20
-_PART = 1 << 20  # bytes that are summed while they are in the processor's cache
 LARGE = 1 << 20  # bytes from which on other threads pay
 
 
@@ -83,13 +83,8 @@ class Threads:
         EOFError there if the file has become too short. Until then the buffer's content is undefined.
         """
 
-        def fill(piece: memoryview, at: int) -> int:
-            crc = 0
-            for i in range(0, piece.nbytes, _PART):
-                part = piece[i : i + _PART]
-                source.read_into(at + i, part)
-                crc = zlib.crc32(part, crc)
-            return crc
+        def fill(piece: memoryview, start: int) -> int:
+            return crc32(piece, lambda part, at: source.read_into(start + at, part))
 
         if not source.parallel:
             source.read_into(offset, view)
@@ -98,7 +93,7 @@ class Threads:
 
     def checksum(self, view: memoryview) -> Callable[[], int]:
         """Start on the CRC-32 of a buffer, which must not change before the answer is called for it."""
-        return self._in_pieces(lambda piece, at: zlib.crc32(piece), view, 0)
+        return self._in_pieces(lambda piece, at: crc32(piece), view, 0)
 
     def _in_pieces(self, work: Callable[[memoryview, int], int], view: memoryview, offset: int) -> Callable[[], int]:
         size = view.nbytes
@@ -111,7 +106,7 @@ class Threads:
             (self._pool.submit(work, view[i : i + _CHUNK], offset + i), min(_CHUNK, size - i))
             for i in range(0, size, _CHUNK)
         ]
-        return lambda: functools.reduce(lambda crc, piece: _joined(crc, piece[0].result(), piece[1]), pieces, 0)
+        return lambda: functools.reduce(lambda crc, piece: joined(crc, piece[0].result(), piece[1]), pieces, 0)
 
     def close(self) -> None:
         """Drop what has not begun and wait for the rest."""
@@ -122,39 +117,6 @@ class Threads:
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# A CRC-32 is a remainder of polynomials over GF(2) modulo _POLYNOMIAL; bit 31 is the constant term. Appending n bytes
-# multiplies it by x ** (8 * n), so the sum of two parts follows from theirs (zlib's crc32_combine, which Python lacks).
-_POLYNOMIAL = 0xEDB88320
-_ONE = 1 << 31
-
-
-def _times(a: int, b: int) -> int:
-    """Product of two polynomials modulo the CRC's."""
-    product = 0
-    for bit in range(31, -1, -1):
-        if a >> bit & 1:
-            product ^= b
-        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
-    return product
-
-
-@functools.lru_cache(1024)
-def _shift(n: int) -> int:
-    """x ** (8 * n)."""
-    power, square = _ONE, _ONE >> 8  # 1 and x ** 8
-    while n:
-        if n & 1:
-            power = _times(power, square)
-        square = _times(square, square)
-        n >>= 1
-    return power
-
-
-def _joined(first: int, second: int, length: int) -> int:
-    """CRC-32 of two parts, from theirs and the length of the second."""
-    return (_times(first, _shift(length)) if first else 0) ^ second
 
 
 def open_raw(path: str) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import os
@@ -222,6 +223,15 @@ def _named(full: str) -> _Named:
 
 
 _names: dict[str, _Named] = {}
+@functools.lru_cache(1024)
+def _sizes(numbers: tuple[int, ...]) -> bytes:
+    """A tuple of ints as a pickle of protocol 2 has it."""
+    head, end = 2, 1  # bytes of a pickle around an object in it
+    return pickle.MARK + b"".join(pickle.dumps(n, 2)[head:-end] for n in numbers) + pickle.TUPLE
+
+
+_PLAIN = (str, int, bool, float, bytes, type(None), tuple, list, dict)
+_DIRECT = {kind: pickle._Pickler.dispatch[kind] for kind in _PLAIN}
 
 
 def _is_asked(fn: FunctionType) -> bool:
@@ -236,6 +246,46 @@ class _TorchPickler:
     storages: dict[str, _Memory]
     _keys: dict[int, str]
     _legacy: bool
+    _direct: dict[type, Any]  # how objects of Python's own types are written, where no subclass has a say
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if self._direct:
+            self.framer.commit_frame()  # type: ignore[attr-defined]
+            known = self.memo.get(id(obj))  # type: ignore[attr-defined]
+            if known is not None:
+                self.write(self.get(known[0]))  # type: ignore[attr-defined]
+                return
+            write = self._direct.get(type(obj))
+            if write is not None:
+                write(self, obj)
+                return
+        super().save(obj, save_persistent_id)  # type: ignore[misc]
+
+    def save_reduce(self, func: Any, args: Any, *more: Any, obj: Any = None) -> None:
+        if not self._direct or more or not args or type(args[0]) is not _Stored:
+            super().save_reduce(func, args, *more, obj=obj)  # type: ignore[misc]
+            return
+        # A tensor. Nobody else refers to what is made for it only, so that needs no place in the memo.
+        self.save(func)
+        write = self.write  # type: ignore[attr-defined]
+        write(pickle.MARK + pickle.MARK)
+        tag, kind, key, *rest = args[0].pid
+        self.save(tag)
+        self.save(kind)
+        write(pickle.BINUNICODE + struct.pack("<I", len(key)) + key.encode())
+        for part in rest:
+            self.save(part)
+        write(pickle.TUPLE + pickle.BINPERSID)
+        for part in args[1:]:
+            if type(part) is OrderedDict and not part:
+                self.save(OrderedDict)
+                write(pickle.EMPTY_TUPLE + pickle.REDUCE)
+            elif type(part) is tuple:
+                write(_sizes(part))
+            else:
+                self.save(part)
+        write(pickle.TUPLE + pickle.REDUCE)
+        self.memoize(obj)  # type: ignore[attr-defined]
 
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is _Stored:
@@ -296,13 +346,14 @@ class _TorchPickler:
         from ..nn.parameter import Parameter, is_lazy
 
         kind = type(t)
-        if is_lazy(t):
-            return t.__reduce_ex__(2)
-        if hasattr(kind, "_saved"):
-            name, args = t._saved()
-            return _named(name), args
-        if kind.__reduce_ex__ not in (Tensor.__reduce_ex__, Parameter.__reduce_ex__):
-            return t.__reduce_ex__(self.proto)  # type: ignore[attr-defined]
+        if kind is not Tensor and kind is not Parameter:
+            if is_lazy(t):
+                return t.__reduce_ex__(2)
+            if hasattr(kind, "_saved"):
+                name, args = t._saved()
+                return _named(name), args
+            if kind.__reduce_ex__ not in (Tensor.__reduce_ex__, Parameter.__reduce_ex__):
+                return t.__reduce_ex__(self.proto)  # type: ignore[attr-defined]
         state = {name: value for name, value in t.__dict__.items() if name not in _rebuild._OWN}
         requires_grad = t.requires_grad
         _warn_of_hooks(t)
@@ -327,7 +378,7 @@ class _TorchPickler:
         count = place.memory.nbytes // (meta.dtype.itemsize if name else 1)
         kind = _named(f"torch.{name}" if name else "torch.storage.UntypedStorage")
         key = self._key(place.memory)
-        pid = ("storage", kind, key, str(t.device), count)
+        pid = ("storage", kind, key, sys.intern(str(t.device)), count)
         stored = _Stored((*pid, None) if self._legacy else pid)
         layout = (stored, place.offset, tuple(meta.shape), place.stride, requires_grad, OrderedDict())
         if name:
@@ -378,7 +429,7 @@ def pickled(obj: object, module: Any, protocol: int, legacy: bool) -> tuple[byte
             f"pickle_module {module.__name__}: its Pickler is not derived from Python's own (pickle._Pickler), so "
             "tensors cannot be written under PyTorch's names; use dill or the default"
         )
-    kind = type("Pickler", (_TorchPickler, base), {})
+    kind = type("Pickler", (_TorchPickler, base), {"_direct": _DIRECT if base is pickle._Pickler else {}})
     buffer = io.BytesIO()
     pickler = kind(buffer, protocol=protocol)
     pickler.storages, pickler._keys, pickler._legacy = {}, {}, legacy

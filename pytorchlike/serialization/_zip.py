@@ -21,6 +21,7 @@ _END64, _LOCATOR64 = b"PK\6\6", b"PK\6\7"
 _BIG = 0xFFFFFFFF
 _FLAGS = 0x0808  # names are UTF-8; checksum and size follow the data
 _CHUNK = 8 << 20
+_SMALL, _TOGETHER = 16 << 10, 256 << 10  # bytes
 
 
 # -- writing --------------------------------------------------------------------------------------------------------
@@ -38,6 +39,7 @@ class ZipWriter:
         self._at = 0
         self._central: list[bytes] = []
         self._names = b""
+        self._waiting = bytearray()  # small pieces, to be written together
         self._threads = Threads()
 
     def __enter__(self) -> Self:
@@ -53,6 +55,19 @@ class ZipWriter:
     def _write(self, data: Any) -> None:
         view = memoryview(data)
         self._at += view.nbytes
+        if view.nbytes < _SMALL:
+            self._waiting += view
+            if len(self._waiting) >= _TOGETHER:
+                self._flush()
+        else:
+            self._flush()
+            self._send(view)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, bytearray()
+        self._send(memoryview(waiting))
+
+    def _send(self, view: memoryview) -> None:
         while view.nbytes:
             done = self._file.write(view)
             if done is None or done >= view.nbytes:  # buffered files, and objects that do not say
@@ -73,10 +88,14 @@ class ZipWriter:
         lengths = struct.pack("<HH", len(full), len(extra) + len(padding))
         header = struct.pack("<4s3H2H3I", _LOCAL, 0, _FLAGS, 0, 0, 0, 0, 0, 0) + lengths
         self._write(header + full + extra + padding)
-        checksum = self._threads.checksum(data)
-        for i in range(0, size, _CHUNK):
-            self._write(data[i : i + _CHUNK])
-        crc = checksum()
+        if size < LARGE:
+            self._write(data)
+            crc = zlib.crc32(data)
+        else:
+            checksum = self._threads.checksum(data)
+            for i in range(0, size, _CHUNK):
+                self._write(data[i : i + _CHUNK])
+            crc = checksum()
         self._write(_DESCRIPTOR + struct.pack("<IQQ" if wide else "<III", crc, size, size))
         short = min(size, _BIG)
         entry = struct.pack("<4s4H2H3I", _CENTRAL, 0, 0, _FLAGS, 0, 0, 0, crc, short, short)
@@ -96,6 +115,7 @@ class ZipWriter:
         self._write(struct.pack("<4sIQI", _LOCATOR64, 0, end, 1))
         few = min(count, 0xFFFF)
         self._write(struct.pack("<4s4HIIH", _END, 0, 0, few, few, min(size, _BIG), min(start, _BIG), 0))
+        self._flush()
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -124,6 +144,7 @@ class ZipReader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._entries: dict[str, _Entry] = {}
+        self._located: dict[str, tuple[int, int]] = {}
         self._threads = Threads()
         self._read_directory()
         found = [name for name in self._entries if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -245,6 +266,9 @@ class ZipReader:
 
     def locate(self, name: str) -> tuple[int, int]:
         """Offset in the source, and size, of a record's bytes."""
+        found = self._located.get(name)
+        if found is not None:
+            return found
         full = self.archive + name
         entry = self._entries.get(full)
         if entry is None:
@@ -258,6 +282,7 @@ class ZipReader:
         offset = entry.header + 30 + len(raw) + _u16(header, 28)
         if offset + entry.size > entry.limit:
             self._fail(f"reading file {name}: {entry.size} bytes at {offset} reach into the next record")
+        self._located[name] = offset, entry.size
         return offset, entry.size
 
     def read(self, name: str) -> bytes:

@@ -446,14 +446,61 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """The tensor itself: XLA's transfers do not need pinned memory."""
         return self
 
+    def to_mkldnn(self, dtype: Any = None) -> Tensor:
+        """Refused: NotImplementedError."""
+        return self._refuse("to_mkldnn", "XLA has no layout of that kind, and chooses layouts by itself")
+
+    def qscheme(self) -> Any:
+        """RuntimeError: see ``torch.quantize_per_tensor`` for tensors that have one."""
+        return self._unquantized("qscheme")
+
+    def int_repr(self) -> Tensor:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("int_repr")
+
+    def q_scale(self) -> float:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("q_scale")
+
+    def q_zero_point(self) -> int:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("q_zero_point")
+
+    def q_per_channel_scales(self) -> Tensor:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("q_per_channel_scales")
+
+    def q_per_channel_zero_points(self) -> Tensor:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("q_per_channel_zero_points")
+
+    def q_per_channel_axis(self) -> int:
+        """RuntimeError, as :meth:`qscheme`."""
+        return self._unquantized("q_per_channel_axis")
+
+    def _unquantized(self, name: str) -> Any:
+        raise RuntimeError(f"{name}: the tensor is of dtype {self.dtype} and not quantised; see "
+                           "torch.quantize_per_tensor and torch.quantize_per_channel")
+
+    def _refuse(self, name: str, why: str) -> Any:
+        raise NotImplementedError(f"Tensor.{name}: {why}")
+
     def is_shared(self) -> bool:
-        return False
+        """Whether the memory is shared with other processes, by :meth:`share_memory_`."""
+        from .shared import is_shared
+
+        return is_shared(self)
 
     def share_memory_(self) -> Tensor:
-        raise NotImplementedError(
-            "share_memory_(): memory of JAX arrays cannot be shared between processes; DataLoader workers pass batches "
-            "through shared memory by themselves"
-        )
+        """Move the storage to memory that is shared with the processes that the tensor is sent to; the tensor itself.
+
+        Each operation takes a snapshot of it, as of a NumPy array by ``from_numpy``, and in-place operations (an
+        optimizer's, too) write to it at once. Raises NotImplementedError on accelerators.
+        """
+        from .shared import share
+
+        share(self)
+        return self
 
     def _strided(self) -> tuple[tuple[int, ...], int, bool] | None:
         """Strides, offset and contiguity of a view; None for a tensor with a contiguous storage of its own."""

@@ -10,6 +10,7 @@ two numbers of a random key last.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import warnings
 from collections import namedtuple
@@ -22,6 +23,7 @@ from ..engine import Value, concrete, get_mode, local, own, record, set_mode
 from ..engine.op import Wide
 from ..ops._reduction import legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
+from . import random
 from ._register import KINDS
 from .device import place_for
 from .dtype import dtype as torch_dtype
@@ -457,22 +459,27 @@ def to_dtype(given: Any) -> np.dtype:
 
 def next_key(generator: Any) -> tuple[int, int]:
     """Seed and offset of the next random operation, as signed 64-bit numbers."""
-    from . import random
-
     if local.trace.nested:
         local.trace.draw()
     seed, offset = (random.default_generator if generator is None else generator)._next()
     return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
 
 
+@functools.cache
+def _above() -> Any:
+    """The module of Tensor, which imports this one. (An import in a function costs as much as making a view.)"""
+    from . import _tensor
+
+    return _tensor
+
+
 def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tuple) -> Any:
     """A view of a host value, made by NumPy at once: data loading records nothing."""
-    from ._tensor import Tensor, link_step
-
+    above = _above()
     plain = tuple([n[1] for n in numbers])
     data = entry.fn(**entry.bind(static, (value.data, *plain)))
-    result = Tensor._of(own(concrete(data, value.meta.place)))
-    link_step(base, result, entry, static, plain)
+    result = above.Tensor._of(own(concrete(data, value.meta.place)))
+    above.link_step(base, result, entry, static, plain)
     alias = result._alias
     if value.slot < 0 and alias is not None and not alias.storage.lent:  # a part of the user's memory itself
         alias.shown = (alias.storage.host, data)
@@ -485,15 +492,12 @@ def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     for v in values:
         if v.data.__class__ is not np.ndarray or v.meta.grad or v.meta.dtype != first.dtype:
             return None
-    from ._tensor import Tensor
-
     data = entry.host([v.data for v in values], *static)
-    return None if data is None else Tensor._of(own(concrete(data, first.place)))
+    return None if data is None else _above().Tensor._of(own(concrete(data, first.place)))
 
 
 def _several(trace: Any, metas: tuple) -> tuple:
-    from ._tensor import Tensor
-
+    Tensor = _above().Tensor
     out = []
     values = trace.values
     for meta in metas:

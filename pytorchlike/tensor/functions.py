@@ -25,7 +25,9 @@ from ._tensor import tensor as tensor
 
 
 def __getattr__(name: str) -> Any:
-    found = None if name.startswith("__") else find("torch", name)
+    if name.startswith("__"):  # which the import system asks for each time that something is imported from here
+        raise AttributeError(f"module 'torch' has no function '{name}'")
+    found = find("torch", name)
     if found is None and name.startswith("_"):
         found = find("", name)
     if found is None:

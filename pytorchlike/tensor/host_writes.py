@@ -33,6 +33,8 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     alias = t._alias
     if alias is None:
         base, chain = t._value, ()
+    elif alias.storage.host is not None:
+        return _write_shared(t, starts, spec, value)
     elif alias.storage.host is None and alias.leaf is None and not alias.detached:
         base, chain = alias.storage.value, alias.chain
     else:
@@ -68,6 +70,35 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     except (OverflowError, TypeError, ValueError):
         return False
     t._set_base(concrete(data, meta.place))
+    return True
+
+
+def _write_shared(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
+    """As :func:`write`, to memory that the user has, too, of which nothing but the part named is written to."""
+    alias = t._alias
+    trace = local.trace
+    if alias.storage.lent or trace.nested or local.scopes or local.transforms:
+        return False
+    if t._value.meta.grad and trace.mode.grad:
+        return False
+    if isinstance(value, Tensor):
+        if value._value.meta.grad and trace.mode.grad or value._value.meta.dtype != t._value.meta.dtype:
+            return False
+        value = value._host()
+    elif value.__class__ is float and t._value.meta.dtype.kind in "iu":
+        return False
+    host = t._host_view()
+    view = _GETITEM.fn(**_GETITEM.bind((len(starts), spec), (host, *starts)))
+    if not isinstance(view, np.ndarray):  # a single element
+        view = host[tuple(slice(i, i + 1 or None) for i in starts)].reshape(())
+    if not np.may_share_memory(view, host):
+        return False
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            view[...] = value
+    except (OverflowError, TypeError, ValueError):
+        return False
+    t._count_write(alias)
     return True
 
 

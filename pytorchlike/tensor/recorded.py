@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -262,6 +262,17 @@ def step_boundary() -> None:
     """Execute what is pending, without waiting for it: an optimizer step has ended."""
     if not _held.depth:
         flush("an optimizer step ended")
+
+
+def initial_boundary(tensors: Iterable[Any]) -> None:
+    """Execute what is pending if ``tensors`` are still being initialised by it.
+
+    Else it would be executed where the first of them is used, together with what the first step made of its data until
+    then, and the program of that step would be another than that of the following ones.
+    """
+    trace = local.trace
+    if any((t._value if t._alias is None else t._fresh()).trace is trace for t in tensors):
+        flush("parameters were given to an optimizer")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The committed answers of PyTorch, and the cases they are about."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,12 +9,9 @@ _FOLDER = Path(__file__).parents[1] / "reference"
 
 
 @pytest.fixture(scope="session")
-def cases():
+def cases(reference_script):
     """The script that made the reference: its cases run with any library."""
-    spec = importlib.util.spec_from_file_location("make_amp", _FOLDER / "make_amp.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference_script("make_amp")
 
 
 @pytest.fixture(scope="session")

@@ -127,3 +127,12 @@ def test_training_with_rounding():
     assert "conv.weight_fake_quant.scale" in state and "conv.bn.running_mean" in state
     with pytest.raises(AssertionError, match="training"):
         aq.prepare_qat(Net().eval())
+
+
+def test_convolutions_without_bias_train_with_rounding():
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 2, bias=False), torch.nn.BatchNorm2d(2)).train()
+    net.qconfig = aq.get_default_qat_qconfig("x86")
+    ready = aq.prepare_qat(aq.fuse_modules_qat(net, ["0", "1"]))
+    assert ready[0].bias is None and "0.bias" not in ready.state_dict()
+    ready(torch.rand(2, 1, 3, 3)).sum().backward()
+    assert ready[0].weight.grad is not None

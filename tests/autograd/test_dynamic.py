@@ -5,6 +5,7 @@ import random
 import pytest
 
 import pytorchlike as torch
+from pytorchlike import nn
 
 
 @pytest.fixture(params=["fused", "ops"])
@@ -319,3 +320,48 @@ def test_pieces_keep_the_tape_whole(pieces, tier, step):
     assert pieces.dividing
     _, found = train_on_trees(2, step)
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def penalised(w):
+    """Gradients at points between two batches, as critics are trained."""
+    real = (w * torch.arange(3.0)).sum()
+    between = (torch.arange(3.0) * 0.5).requires_grad_()
+    (slope,) = torch.autograd.grad((w * between).square().sum(), between, create_graph=True)
+    return real + (slope.norm() - 1) ** 2
+
+
+def from_made_states(w):
+    """States below a tree that are told to require gradients."""
+    total = (w * 2).sum()
+    for _ in range(3):
+        total = total + (torch.zeros(1, 3).fill_(0.5).requires_grad_() * w).sum()
+    return total
+
+
+@pytest.mark.parametrize("loss_of", [penalised, from_made_states])
+def test_a_leaf_made_within_a_step_does_not_divide_it(loss_of, tier):
+    tier("fused")
+    w = nn.Parameter(torch.ones(3))
+    opt = torch.optim.SGD([w], lr=0.1)
+    flushes = []
+    for _ in range(4):
+        before = torch.compiler.stats()["flushes"]
+        opt.zero_grad()
+        loss_of(w).backward()
+        opt.step()
+        flushes.append(torch.compiler.stats()["flushes"] - before)
+    assert flushes[1:] == [1, 1, 1]
+
+
+def test_iterations_on_a_leaf_made_anew_share_a_program(tier):
+    """Each begins with its leaf, although nothing is read in between: the graph does not grow with their number."""
+    tier("fused")
+    w, x = nn.Parameter(torch.ones(3)), torch.arange(3.0)
+    compiles = []
+    for _ in range(5):
+        x = x.detach().requires_grad_()
+        (g,) = torch.autograd.grad((w * x).square().sum(), x)
+        x = x + 0.1 * g.sign()
+        compiles.append(torch.compiler.stats()["compiles"])
+    assert x.tolist() == pytest.approx([0.0, 1.5, 2.5])
+    assert compiles[2:] == compiles[2:3] * 3

@@ -97,3 +97,14 @@ def test_what_cannot_be_distributed_is_told():
     with pytest.raises(RuntimeError, match="leaf"):
         distribute_tensor(x.requires_grad_() * 2, mesh)
     assert distribute_tensor(x, mesh).requires_grad
+
+
+def test_former_places_of_meshes_and_placements():
+    from pytorchlike.distributed import device_mesh
+    from pytorchlike.distributed._tensor import DTensor, Shard
+    from pytorchlike.distributed._tensor.device_mesh import init_device_mesh
+    from pytorchlike.distributed._tensor.placement_types import Shard as same
+    from pytorchlike.distributed.tensor.device_mesh import DeviceMesh
+
+    assert init_device_mesh is device_mesh.init_device_mesh and DeviceMesh is device_mesh.DeviceMesh
+    assert Shard is same and DTensor.__name__ == "DTensor"

@@ -1,6 +1,5 @@
 """The committed answers of PyTorch, and the questions."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -15,14 +14,11 @@ def reference():
 
 
 @pytest.fixture(scope="session")
-def ours():
+def ours(reference_script):
     """The same questions, answered here."""
     import pytorchlike as torch
 
-    spec = importlib.util.spec_from_file_location("make_distributions", _FOLDER / "make_distributions.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.answers(torch)
+    return reference_script("make_distributions").answers(torch)
 
 
 def pytest_generate_tests(metafunc):

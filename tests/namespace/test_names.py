@@ -4,7 +4,9 @@ settings.
 
 import pickle
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -309,3 +311,11 @@ def test_modules_derived_from_script_modules_are_modules():
     assert not isinstance(torch.jit.script(torch.nn.Linear(1, 1)), torch.jit.ScriptModule)
     with pytest.raises(NotImplementedError, match="CompilationUnit"):
         torch.jit.CompilationUnit("def f(): pass")
+
+
+def test_hub_offers_the_progress_bar_that_programs_take_from_it(monkeypatch):
+    bar = object()
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(tqdm=bar))
+    from pytorchlike.hub import tqdm
+
+    assert tqdm is bar

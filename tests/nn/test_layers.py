@@ -209,3 +209,15 @@ def test_one_hot_reads_the_number_of_classes():
     assert one_hot(labels).tolist() == [[0, 1], [1, 0]] and one_hot(labels + 1, num_classes=-1).shape == (2, 3)
     with pytest.raises(RuntimeError, match="empty"):
         one_hot(labels[:0])
+
+
+@pytest.mark.parametrize(("m", "left"), [(5, []), (12, [6]), (28, [2, 6, 15])])
+def test_identity_grid_differentiates_on_pytorchs_sides(m, left):
+    # The positions lie on the centres of pixels, where the last bit of each decides which of two slopes is taken;
+    # ``left``: where PyTorch 2.13 takes the left one.
+    theta = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]], requires_grad=True)
+    grid = F.affine_grid(theta, (1, 1, m, m), align_corners=False)
+    grid.retain_grad()
+    F.grid_sample(torch.arange(m).float().pow(2).expand(1, 1, m, m), grid, align_corners=False).sum().backward()
+    slopes = (grid.grad[0, 1, 1:m - 1, 0] / (m / 2)).round().int().tolist()
+    assert slopes == [2 * i - 1 if i in left else 2 * i + 1 for i in range(1, m - 1)]

@@ -1,6 +1,5 @@
 """The committed answers of PyTorch, and the problem they are about."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,12 +9,9 @@ _FOLDER = Path(__file__).parents[1] / "reference"
 
 
 @pytest.fixture(scope="session")
-def problem():
+def problem(reference_script):
     """The script that made the reference: its problem runs with any library."""
-    spec = importlib.util.spec_from_file_location("make_optim", _FOLDER / "make_optim.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reference_script("make_optim")
 
 
 @pytest.fixture(scope="session")

@@ -387,3 +387,18 @@ def test_from_optax():
     state = opt.state_dict()
     opt.load_state_dict(state)
     opt.step()
+
+
+def test_the_first_step_is_the_program_of_all_steps(tier):
+    """What a step makes of its data before it uses a parameter is not executed with the initialisation."""
+    tier("fused")
+    net = torch.nn.Linear(3, 2)
+    opt = torch.optim.Adam(net.parameters())
+    compiles = []
+    for _ in range(3):
+        noise = torch.randn(4, 3) * 2 + 1
+        opt.zero_grad()
+        net(noise).square().mean().backward()
+        opt.step()
+        compiles.append(torch.compiler.stats()["compiles"])
+    assert compiles[1:] == compiles[:1] * 2

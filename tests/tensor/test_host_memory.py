@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
+from pytorchlike.tensor import interop
 
 
 def test_views_of_a_parameter_over_an_array_pass_gradients():
@@ -128,3 +129,24 @@ def test_sizes_may_be_tensors_that_are_yet_to_be_computed(make, tier):
         y[:, :] = d[:2]
         y.sum().backward()
         assert w.grad.tolist() == [[2] * 4, [2] * 4, [0] * 4]
+
+
+def test_assigning_to_a_part_writes_nothing_else(monkeypatch):
+    """Others may write to the same memory at the same time: another process, or a thread of the user's."""
+    memory = np.zeros((2, 3), np.float32)
+    t, looked, copy = torch.from_numpy(memory), [], interop.aligned_copy
+
+    def looked_at(*args):
+        out = copy(*args)
+        memory[0] = 7  # somebody else, between the look and the write
+        looked.append(True)
+        return out
+
+    monkeypatch.setattr(interop, "aligned_copy", looked_at)
+    t[1, 1:] = torch.tensor([1.0, 2.0])
+    t[1][0] = 3
+    t[-1, -1] = 4
+    assert memory.tolist() == [[7 * bool(looked)] * 3, [3, 1, 4]] and t._version == 3
+    whole = np.zeros(2, np.int64)
+    torch.from_numpy(whole)[1] = 2.7
+    assert whole.tolist() == [0, 2]

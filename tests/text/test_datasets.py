@@ -77,3 +77,20 @@ def test_other_formats(tmp_path):
     paragraph = {"context": "c", "qas": [asked, {"question": "r", "answers": []}]}
     put("dev-v2.0.json", json.dumps({"data": [{"paragraphs": [paragraph]}]}))
     assert list(D.SQuAD2(tmp_path, "dev")) == [("c", "q", ["a"], [3]), ("c", "r", [""], [-1])]
+
+
+def test_a_program_may_say_where_a_data_set_comes_from(tmp_path, monkeypatch):
+    # The address of Multi30k in torchtext is dead; programs put another one into the module of that name.
+    (tmp_path / "train.de").write_text("Hund\n")
+    (tmp_path / "train.en").write_text("dog\n")
+    with tarfile.open(tmp_path / "moved.tar.gz", "w:gz") as archive:
+        for language in ("de", "en"):
+            archive.add(tmp_path / f"train.{language}", f"train.{language}")
+    monkeypatch.setitem(D.multi30k.URL, "train", (tmp_path / "moved.tar.gz").as_uri())
+    assert D.multi30k.URL["train"].endswith("moved.tar.gz") and D.multi30k.URL["valid"].endswith("validation.tar.gz")
+    root = tmp_path / "root"
+    assert list(D.Multi30k(root, "train")) == [("Hund", "dog")]
+    monkeypatch.setitem(D.multi30k.MD5, "train", "0" * 64)
+    with pytest.raises(RuntimeError, match="expected 0000"):
+        D.Multi30k(tmp_path / "another", "train")
+    assert D.ag_news.URL["test"].endswith("test.csv") and D.wikitext2.URL.endswith(".zip")

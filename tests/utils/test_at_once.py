@@ -61,6 +61,38 @@ def test_random_numbers_are_the_same_and_go_on():
     torch.testing.assert_close(torch.stack(got), torch.stack(wanted))
 
 
+def test_few_random_numbers_are_computed_ahead_of_the_draws():
+    """One call of NumPy serves many draws; what is drawn is what it would be without that."""
+
+    def draws(n):
+        out = []
+        for k in range(n):
+            out += [torch.randint(0, 32, (2,)).tolist(), torch.rand(1).item(), torch.rand(()).item()]
+            out += [torch.rand(3, 2).tolist()] if k % 3 else [torch.randint(5, 6 + k, (1,)).item()]
+        return out
+
+    def program():
+        torch.manual_seed(-3)
+        first = draws(60)
+        torch.default_generator.set_offset(7)  # back, and then to where the counter wraps
+        again = draws(3)
+        torch.default_generator.set_offset((1 << 63) - 5)
+        return first, again, draws(5)
+
+    wanted = program()
+    runs = []
+    with host.apart():
+        got = program()
+        for ready in host._ready.values():
+            if type(ready.run) is host._Ahead:
+                ready.run.run = lambda *given, run=ready.run.run: runs.append(1) or run(*given)
+        torch.manual_seed(1)
+        for _ in range(100):
+            torch.rand(1)
+    assert got == wanted
+    assert 0 < len(runs) < 10
+
+
 def test_memory_shared_with_numpy():
     """The user's memory is looked at when an operation is called, and no result is a part of it."""
     memory = np.arange(6, dtype=np.float32)

@@ -1,7 +1,22 @@
-"""``torch.distributed.fsdp``: not there. Nothing is a FullyShardedDataParallel; making one raises."""
+"""``torch.distributed.fsdp``: what describes it; nothing is a FullyShardedDataParallel, and making one raises."""
 
 from ._policies import CPUOffloadPolicy as CPUOffloadPolicy
 from ._policies import MixedPrecisionPolicy as MixedPrecisionPolicy
 from ._policies import OffloadPolicy as OffloadPolicy
+from .api import BackwardPrefetch as BackwardPrefetch
+from .api import CPUOffload as CPUOffload
+from .api import FullOptimStateDictConfig as FullOptimStateDictConfig
+from .api import FullStateDictConfig as FullStateDictConfig
+from .api import LocalOptimStateDictConfig as LocalOptimStateDictConfig
+from .api import LocalStateDictConfig as LocalStateDictConfig
+from .api import MixedPrecision as MixedPrecision
+from .api import OptimStateDictConfig as OptimStateDictConfig
+from .api import ShardedOptimStateDictConfig as ShardedOptimStateDictConfig
+from .api import ShardedStateDictConfig as ShardedStateDictConfig
+from .api import ShardingStrategy as ShardingStrategy
+from .api import StateDictConfig as StateDictConfig
+from .api import StateDictSettings as StateDictSettings
+from .api import StateDictType as StateDictType
+from .fully_sharded_data_parallel import FSDPModule as FSDPModule
 from .fully_sharded_data_parallel import FullyShardedDataParallel as FullyShardedDataParallel
 from .fully_sharded_data_parallel import fully_shard as fully_shard

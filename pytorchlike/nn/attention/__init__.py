@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from . import flex_attention, varlen
+from . import bias, flex_attention, varlen
 
 __all__ = [
-    "SDPBackend", "WARN_FOR_UNFUSED_KERNELS", "activate_flash_attention_impl", "current_flash_attention_impl",
+    "SDPBackend", "WARN_FOR_UNFUSED_KERNELS", "activate_flash_attention_impl", "bias", "current_flash_attention_impl",
     "flex_attention", "list_flash_attention_impls", "register_flash_attention_impl", "restore_flash_attention_impl",
     "sdpa_kernel", "varlen",
 ]

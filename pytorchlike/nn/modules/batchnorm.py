@@ -189,8 +189,8 @@ class LazyBatchNorm3d(_LazyNormBase, _BatchNorm):
 class SyncBatchNorm(_BatchNorm):
     """Batch normalisation over the batch of all devices, (N, C, *) -> the same; see BatchNorm1d.
 
-    A tensor sharded over devices is one tensor here, so its statistics are those of the whole batch already and
-    nothing further is exchanged; ``process_group`` is kept for programs that read it.
+    A tensor sharded over devices is one tensor here, so its statistics are those of the whole batch already. In
+    training, in a ``process_group`` of several processes (None: the world), they are those of everybody's batches.
     """
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
@@ -198,6 +198,43 @@ class SyncBatchNorm(_BatchNorm):
                  *, bias: bool = True) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.process_group = process_group
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised input."""
+        if self.training or self.running_mean is None:
+            from ... import distributed as dist
+
+            if dist.is_initialized() and dist.get_world_size(self.process_group) > 1:
+                self._check_input_dim(input)
+                return self._between_processes(input)
+        return super().forward(input)
+
+    def _between_processes(self, input: Tensor) -> Tensor:
+        """As ``forward`` in training, with sums over all processes."""
+        from ...distributed.nn.functional import all_reduce
+
+        axes = [d for d in range(input.dim()) if d != 1]
+        x = input.float() if input.dtype.itemsize < 4 else input
+        size = T.tensor([input.numel() // input.shape[1]], dtype=x.dtype, device=x.device)
+        sums = all_reduce(T.cat([x.sum(axes), size]), group=self.process_group)
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        shape = [1, -1, *[1] * (input.dim() - 2)]
+        away = x - mean.view(shape)
+        var = all_reduce((away * away).sum(axes), group=self.process_group) / count
+        out = away * (var + self.eps).rsqrt().view(shape)
+        if self.weight is not None:
+            out = out * self.weight.view(shape)
+        if self.bias is not None:
+            out = out + self.bias.view(shape)
+        if self.training and self.track_running_stats and self.running_mean is not None:
+            with no_grad():
+                self.num_batches_tracked.add_(1)
+                rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), rate)
+                unbiased = var.detach() * (count / (count - 1))
+                self.running_var.lerp_(unbiased.to(self.running_var.dtype), rate)
+        return out.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:

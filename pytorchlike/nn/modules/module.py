@@ -242,6 +242,12 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     return device, dtype, bool(non_blocking), kwargs.get("memory_format")
 
 
+class conversion:
+    """What ``torch.__future__`` says about :meth:`Module._apply`."""
+
+    overwrite = swap = False
+
+
 class Module:
     """Base class of all neural network modules.
 
@@ -918,11 +924,14 @@ class Module:
         if assign:
             local_metadata["assign_to_params_buffers"] = assign
         self._load_from_state_dict(state_dict, prefix, local_metadata, True, missing, unexpected, errors)
+        parts: dict[str, dict] = {}
+        for key, value in state_dict.items():
+            name, dot, _ = key[len(prefix) :].partition(".")
+            if dot and key.startswith(prefix):  # others a hook may have put in
+                parts.setdefault(name, {})[key] = value
         for name, child in self._modules.items():
             if child is not None:
-                start = f"{prefix}{name}."
-                part = {k: v for k, v in state_dict.items() if k.startswith(start)}
-                child._load_tree(part, start, metadata, assign, missing, unexpected, errors)
+                child._load_tree(parts.get(name, {}), f"{prefix}{name}.", metadata, assign, missing, unexpected, errors)
         keys = _IncompatibleKeys(missing, unexpected)
         for hook in self._load_state_dict_post_hooks.values():
             if hook(self, keys) is not None:
@@ -1078,7 +1087,7 @@ class Module:
                 new_grad = None if grad is None else fn(grad)
             if new is param:
                 continue
-            if new.is_meta == param.is_meta:
+            if new.is_meta == param.is_meta and not conversion.overwrite:
                 param.grad = None  # for a moment the gradient's dtype or device would not be the parameter's
                 param.data = new
             else:
@@ -1086,7 +1095,7 @@ class Module:
                          else Parameter(new, param.requires_grad))
                 self._parameters[name] = param
             if new_grad is not None:
-                if new_grad.is_meta == grad.is_meta:
+                if new_grad.is_meta == grad.is_meta and not conversion.overwrite:
                     grad.data = new_grad
                 else:
                     grad = new_grad.requires_grad_(grad.requires_grad)

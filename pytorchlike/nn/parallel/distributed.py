@@ -6,21 +6,30 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ...autograd.mode import is_grad_enabled
+from ...autograd.passes import current_task
+from ...tensor import Tensor
 from ..modules.module import Module
 
 __all__ = ["DistributedDataParallel"]
+
+#: How deep tensors may lie in what a module returns.
+_DEPTH = 8
 
 
 class DistributedDataParallel(Module):
     """The wrapped module, the child ``module``; gradients are averages over the members of the group.
 
-    In a group of one, the only one so far, they are the module's own, and nothing is added to a step.
+    Parameters and buffers begin as those of the member 0, unless init_sync is False. Once a backward pass that comes
+    through the module's outputs has ended, the gradients are read, averaged between the processes, and replaced.
+    broadcast_buffers: before each forward pass, buffers become those of the member 0.  find_unused_parameters or
+    static_graph: parameters may have no gradient in some processes; else the next forward pass raises RuntimeError.
 
-    device_ids: one device at most, or None; output_device, dim, broadcast_buffers, find_unused_parameters,
-    gradient_as_bucket_view and static_graph are kept as attributes. bucket_cap_mb, init_sync and check_reduction say
-    how PyTorch communicates, and have no effect on the results. Raises ValueError if there is no group or for several
-    device_ids, RuntimeError if no parameter requires a gradient, NotImplementedError for several processes, for
-    mixed_precision (use autocast) and for a device_mesh of several axes.
+    device_ids: one device at most, or None; output_device, dim and gradient_as_bucket_view are kept as attributes.
+    bucket_cap_mb, check_reduction and skip_all_reduce_unused_params say how PyTorch communicates, and have no effect on
+    the results: what is sent is one message for each dtype. Raises ValueError if there is no group or for several
+    device_ids, RuntimeError if no parameter requires a gradient or if the processes have different parameters,
+    NotImplementedError for mixed_precision (use autocast) and for delay_all_reduce_named_params.
     """
 
     def __init__(self, module: Module, device_ids: Sequence[Any] | None = None, output_device: Any = None, dim: int = 0,
@@ -40,9 +49,12 @@ class DistributedDataParallel(Module):
         if device_mesh is not None:
             process_group = device_mesh.get_group(mesh_dim=0)
         self.process_group = dist.distributed_c10d._get_default_group() if process_group is None else process_group
-        if dist.get_world_size(self.process_group) != 1:
-            raise NotImplementedError("DistributedDataParallel averages no gradients between processes yet")
-        trained = [p for p in module.parameters() if p.requires_grad]
+        if delay_all_reduce_named_params is not None or param_to_hook_all_reduce is not None:
+            raise NotImplementedError("DistributedDataParallel: gradients are sent when the backward pass has ended, "
+                                      "and none can be delayed (delay_all_reduce_named_params)")
+        ignored = set(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad and name not in ignored]
+        trained = [p for _, p in named]
         if not trained:
             raise RuntimeError(
                 "DistributedDataParallel is not needed when a module doesn't have any parameter that requires a "
@@ -63,14 +75,82 @@ class DistributedDataParallel(Module):
         self.find_unused_parameters = find_unused_parameters
         self.gradient_as_bucket_view = gradient_as_bucket_view
         self.static_graph = static_graph
-        self.parameters_to_ignore = set(getattr(module, "_ddp_params_and_buffers_to_ignore", ()))
+        self.parameters_to_ignore = ignored
         self.is_multi_device_module = len({p.device for p in trained}) > 1
         self.require_backward_grad_sync = True
         self.require_forward_param_sync = self.broadcast_buffers
+        self._alone = dist.get_world_size(self.process_group) == 1
+        self._pass = -1  # the number of the backward pass whose end is waited for
+        self._lacking: list[str] = []
+        self._reducer: Any = None
+        if not self._alone:
+            self._connect(named, init_sync)
+
+    def _connect(self, named: list[tuple[str, Tensor]], init_sync: bool) -> None:
+        from ...distributed._gradients import Reducer, check_alike
+        from ...distributed.utils import _sync_module_states
+
+        self._reducer = Reducer(self.process_group, named)
+        if init_sync:
+            check_alike(self.process_group, named)
+            _sync_module_states(self.module, self.process_group, 1 << 28, 0, self.parameters_to_ignore,
+                                self.broadcast_buffers)
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's output."""
-        return self.module(*inputs, **kwargs)
+        if self._alone:
+            return self.module(*inputs, **kwargs)
+        if self._lacking and is_grad_enabled() and self.require_backward_grad_sync:
+            raise RuntimeError(
+                "Expected to have finished reduction in the prior iteration before starting a new one: the parameters "
+                f"{', '.join(self._lacking)} had no gradient in some process. If parts of the module are not always "
+                "used, pass find_unused_parameters=True to DistributedDataParallel."
+            )
+        if self.require_forward_param_sync and self.broadcast_buffers:
+            from ...distributed._gradients import send_all
+
+            kept = [b for name, b in self.module.named_buffers() if name not in self.parameters_to_ignore]
+            send_all(self.process_group, kept, 0)
+        out = self.module(*inputs, **kwargs)
+        if is_grad_enabled():
+            self.require_forward_param_sync = self.broadcast_buffers and self.require_backward_grad_sync
+            if self.require_backward_grad_sync:
+                self._watch(out)
+        return out
+
+    def _watch(self, out: Any) -> None:
+        """Have the gradients averaged at the end of each backward pass that comes through `out`."""
+        found: list[Tensor] = []
+        _collect(out, found, _DEPTH)
+        watched = [t for t in found if t.requires_grad]
+        if not watched and found:
+            return  # nothing to differentiate
+        if not found:
+            raise NotImplementedError(f"DistributedDataParallel: no tensor was found in the {type(out).__name__} that "
+                                      f"{type(self.module).__name__} returned, so its backward pass cannot be noticed")
+        for t in watched:
+            t.register_hook(self._reached)
+
+    def _reached(self, grad: Tensor) -> None:
+        task = current_task()
+        if task is None or task.id == self._pass:
+            return
+        while task.outer is not None:  # a pass within a hook of another
+            task = task.outer
+        if task.id == self._pass:
+            return
+        self._pass = task.id
+        before = None if task.plain else self._grads()
+        task.callbacks.append(lambda: self._average(before))
+
+    def _grads(self) -> list[tuple[int, int]]:
+        return [(id(p.grad), -1 if p.grad is None else p.grad._version) for _, p in self._reducer.named]
+
+    def _average(self, before: list[tuple[int, int]] | None) -> None:
+        if before is not None and before == self._grads():
+            return  # autograd.grad, which leaves .grad alone
+        lacking = self._reducer.average()
+        self._lacking = [] if self.find_unused_parameters or self.static_graph else lacking
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
@@ -84,13 +164,27 @@ class DistributedDataParallel(Module):
     @contextlib.contextmanager
     def join(self, divide_by_initial_world_size: bool = True, enable: bool = True,
              throw_on_early_termination: bool = False) -> Iterator[None]:
-        """Within this, processes may have different numbers of batches. The options say what the others do then."""
+        """Within this, processes may have different numbers of batches. The options say what the others do then.
+
+        Raises NotImplementedError for several processes, unless `enable` is False.
+        """
+        if enable and not self._alone:
+            raise NotImplementedError("DistributedDataParallel.join: batches must be as many in each process; "
+                                      "DistributedSampler sees to that")
         yield
 
     def register_comm_hook(self, state: object, hook: Callable[..., Any]) -> None:
-        """How gradients travel between processes: a group of one never calls `hook`. TypeError if it is no function."""
+        """How gradients travel between processes: ``hook(state, bucket)`` takes a ``dist.GradBucket`` of one dtype.
+
+        It returns a future of the tensor that takes the place of the bucket's, which is not divided by the number of
+        processes. A group of one never calls it. TypeError if it is no function, RuntimeError for a second one.
+        """
         if not callable(hook):
             raise TypeError("Communication hook must be callable.")
+        if self._reducer is not None:
+            if self._reducer.hook is not None:
+                raise RuntimeError("register_comm_hook or register_builtin_comm_hook can only be called once.")
+            self._reducer.hook, self._reducer.state = hook, state
 
     def _get_ddp_logging_data(self) -> dict[str, Any]:
         """What was measured while gradients travelled: nothing."""
@@ -102,3 +196,25 @@ class DistributedDataParallel(Module):
     @classmethod
     def _set_params_and_buffers_to_ignore_for_model(cls, module: Module, names: Sequence[str]) -> None:
         module._ddp_params_and_buffers_to_ignore = list(names)  # type: ignore[assignment]
+
+
+def _collect(out: Any, found: list[Tensor], depth: int) -> None:
+    """The tensors in what a module returned: in containers, and in the attributes of objects."""
+    if isinstance(out, Tensor):
+        found.append(out)
+    elif depth:
+        if isinstance(out, dict):
+            items: Any = out.values()
+        elif isinstance(out, (list, tuple, set)):
+            items = out
+        else:
+            items = getattr(out, "__dict__", {}).values()
+        for item in items:
+            _collect(item, found, depth - 1)
+
+
+def _find_tensors(obj: Any) -> list[Tensor]:
+    """The tensors in what a module returned."""
+    found: list[Tensor] = []
+    _collect(obj, found, _DEPTH)
+    return found

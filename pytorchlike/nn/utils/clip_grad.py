@@ -93,3 +93,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     for param in _as_list(parameters):
         if param.grad is not None:
             param.grad.clamp_(min=-limit, max=limit)
+
+
+_get_total_norm, _clip_grads_with_norm_ = get_total_norm, clip_grads_with_norm_

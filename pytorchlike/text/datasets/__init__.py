@@ -313,11 +313,15 @@ UDPOS = dataset(
 DATASETS = {n: f for n, f in list(globals().items()) if n[0].isupper() and callable(f) and n not in
             ("Files", "Iterable", "Iterator", "TextDataset")}  # fmt: skip
 __all__ = sorted(DATASETS)
+#: torchtext has a module for each, named so.
+_SOURCES = {n.lower(): f.source for n, f in DATASETS.items() if hasattr(f, "source")}
 
 
 def __getattr__(name: str) -> object:
     if name in ("CC100", "CNNDM", "IWSLT2016", "IWSLT2017"):
         raise AttributeError(f"torchtext's data set {name} is not provided; there are {', '.join(__all__)}")
+    if name in _SOURCES:
+        return _SOURCES[name]
     # the classes of torchtext 0.8
     if not name.startswith("_"):
         from ..legacy import datasets as legacy

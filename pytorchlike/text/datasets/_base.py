@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlparse
 
 from ...utils.data import IterableDataset, get_worker_info
 
-__all__ = ["CACHE", "TextDataset", "dataset"]
+__all__ = ["CACHE", "Source", "TextDataset", "dataset"]
 
 #: Where files are kept unless a call says otherwise.
 CACHE = os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", "~/.cache/torch")), "text")
@@ -106,11 +108,13 @@ class Files:
     """Where a data set's files are: the file of each split, relative to its folder, and what they come out of.
 
     archives: URL, and the name to keep it under, for each split or ("") for all.
+    hashes: by the same keys, the SHA-256 that what is downloaded must have, where a program has said one.
     """
 
     name: str
     splits: dict[str, str]
     archives: dict[str, tuple[str, str]] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
 
     def folders(self, root: str) -> list[str]:
         base = os.path.expanduser(root)
@@ -136,7 +140,17 @@ class Files:
         from ...vision.datasets.utils import download_url
 
         download_url(url, folders[0], archive)
+        self._check(os.path.join(folders[0], archive), self.hashes.get(split, self.hashes.get("")))
         return self._unpacked(folders[0], archive, file) if unpacked else os.path.join(folders[0], file)
+
+    def _check(self, path: str, wanted: str | None) -> None:
+        if wanted is None:
+            return
+        with open(path, "rb") as file:
+            got = hashlib.file_digest(file, "sha256").hexdigest()
+        if got != wanted:
+            os.remove(path)
+            raise RuntimeError(f"{self.name}: the file at {path} has the hash {got}, expected {wanted}; it was removed")
 
     def _unpacked(self, folder: str, archive: str, file: str) -> str:
         from ...vision.datasets.utils import extract_archive
@@ -151,6 +165,56 @@ class Files:
         if not os.path.exists(found):
             raise RuntimeError(f"{self.name}: {source} has no {file}")
         return found
+
+
+class _Addresses(MutableMapping):
+    """The URL of each split, as one can read and change it."""
+
+    def __init__(self, archives: dict[str, tuple[str, str]]) -> None:
+        self._archives = archives
+
+    def __getitem__(self, split: str) -> str:
+        return self._archives[split][0]
+
+    def __setitem__(self, split: str, url: str) -> None:
+        self._archives[split] = (url, os.path.basename(urlparse(url).path))
+
+    def __delitem__(self, split: str) -> None:
+        del self._archives[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._archives)
+
+    def __len__(self) -> int:
+        return len(self._archives)
+
+
+class Source:
+    """Where a data set comes from, as the module that torchtext has for it: a program may change it.
+
+    URL: an address, or addresses by split.   MD5: likewise the hashes (SHA-256, in spite of the name) that were set.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @property
+    def URL(self) -> str | MutableMapping[str, str]:
+        addresses = _Addresses(self._files.archives)
+        return addresses[""] if "" in addresses else addresses
+
+    @URL.setter
+    def URL(self, value: Any) -> None:
+        _Addresses(self._files.archives).update(value if hasattr(value, "items") else {"": value})
+
+    @property
+    def MD5(self) -> str | None | dict[str, str]:
+        hashes = self._files.hashes
+        return hashes.get("") if "" in self._files.archives else hashes
+
+    @MD5.setter
+    def MD5(self, value: Any) -> None:
+        self._files.hashes.update(value if hasattr(value, "items") else {"": value})
 
 
 def dataset(
@@ -176,6 +240,7 @@ def dataset(
 
     make.__name__ = make.__qualname__ = files.name
     make.__doc__ = f"{doc}\n\nsplit: {', '.join(splits)}; a tuple of them gives a tuple.   root: the files' folder."
+    make.source = Source(files)  # type: ignore[attr-defined]
     make.splits = _ClassesSplits(files.name)  # type: ignore[attr-defined]
     return make
 

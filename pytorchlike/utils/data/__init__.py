@@ -5,6 +5,16 @@ from .dataloader import _DatasetKind as _DatasetKind
 from .dataloader import default_collate as default_collate
 from .dataloader import default_convert as default_convert
 from .dataloader import get_worker_info as get_worker_info
+from .datapipes._base import DataChunk as DataChunk
+from .datapipes._base import DFIterDataPipe as DFIterDataPipe
+from .datapipes._base import IterDataPipe as IterDataPipe
+from .datapipes._base import MapDataPipe as MapDataPipe
+from .datapipes._base import argument_validation as argument_validation
+from .datapipes._base import functional_datapipe as functional_datapipe
+from .datapipes._base import guaranteed_datapipes_determinism as guaranteed_datapipes_determinism
+from .datapipes._base import non_deterministic as non_deterministic
+from .datapipes._base import runtime_validation as runtime_validation
+from .datapipes._base import runtime_validation_disabled as runtime_validation_disabled
 from .dataset import ChainDataset as ChainDataset
 from .dataset import ConcatDataset as ConcatDataset
 from .dataset import Dataset as Dataset

@@ -3,6 +3,7 @@
 from . import detection as detection
 from . import feature_extraction as feature_extraction
 from . import optical_flow as optical_flow
+from . import quantization as quantization
 from . import segmentation as segmentation
 from . import video as video
 from ._api import *  # noqa: F403

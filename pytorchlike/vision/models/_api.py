@@ -105,7 +105,8 @@ def builder(name: str, module: str, enum: type[WeightsEnum], make: Callable[...,
                 "The parameter 'pretrained' is deprecated since 0.13, please use 'weights' instead.",
                 UserWarning, stacklevel=2,
             )  # fmt: skip
-            weights = "DEFAULT" if kwargs.pop("pretrained") is True else weights
+            if kwargs.pop("pretrained") is True:  # of two versions, those that there were at the time
+                weights = "IMAGENET1K_V1" if "IMAGENET1K_V1" in enum.__members__ else "DEFAULT"
         found = enum.verify(weights)
         if found is None:
             return make(**kwargs)

@@ -17,7 +17,7 @@ def _become(cls: type, mod: nn.Module, **extra: Any) -> Any:
     made = cls.__new__(cls)
     nn.Module.__init__(made)
     for name, value in vars(mod).items():
-        if name not in vars(made):
+        if name not in vars(made) and name not in mod._parameters:  # a missing bias is an attribute, too
             setattr(made, name, value)
     for name, parameter in mod._parameters.items():
         made.register_parameter(name, parameter)

@@ -1,0 +1,17 @@
+"""Settings of PyTorch's code generator, kept for programs that set them. XLA's are told by docs/environment.md."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+max_autotune = coordinate_descent_tuning = epilogue_fusion = fx_graph_cache = force_fuse_int_mm_with_mul = False
+triton, cpp, cuda = (SimpleNamespace(unique_kernel_names=False, cudagraphs=False) for _ in range(3))
+
+
+@contextlib.contextmanager
+def patch(*args: Any, **changes: Any) -> Iterator[None]:
+    """Within the block, nothing is different."""
+    yield

@@ -1,0 +1,3 @@
+"""``torch.distributed.elastic.multiprocessing``: errors of processes."""
+
+from . import errors as errors

@@ -1,0 +1,1 @@
+"""``torch.utils.benchmark.utils``: the modules under the names that PyTorch has for them."""

@@ -1,0 +1,9 @@
+"""Measurements and how they are written."""
+
+from .._measure import Measurement as Measurement
+from .._measure import TaskSpec as TaskSpec
+from .._measure import ordered_unique as ordered_unique
+from .._measure import select_unit as select_unit
+from .._measure import trim_sigfig as trim_sigfig
+from .._measure import unit_to_english as unit_to_english
+from .._threads import set_torch_threads as set_torch_threads
