@@ -97,8 +97,8 @@ def half(net, x):
         return net.second(y).float().pow(2).mean()
 
 
-CASES = [residual, pooled, what_comes_out, moved_and_not, rows_broadcast, in_a_loop, second_order, hooks_inside, in_place,
-         two_backwards, without_batch, evaluated, half]  # fmt: skip
+CASES = [residual, pooled, what_comes_out, moved_and_not, rows_broadcast, in_a_loop, second_order, hooks_inside,
+         in_place, two_backwards, without_batch, evaluated, half]  # fmt: skip
 
 
 def outcome(case, tier, monkeypatch):
