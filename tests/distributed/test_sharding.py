@@ -108,3 +108,21 @@ def test_former_places_of_meshes_and_placements():
 
     assert init_device_mesh is device_mesh.init_device_mesh and DeviceMesh is device_mesh.DeviceMesh
     assert Shard is same and DTensor.__name__ == "DTensor"
+
+
+def test_in_a_world_of_one_process_nothing_is_spread():
+    from pytorchlike.distributed.device_mesh import DeviceMesh
+    from pytorchlike.distributed.tensor import Shard, distribute_tensor
+    from pytorchlike.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
+    try:
+        mesh = DeviceMesh("cpu", [0])
+        weight = torch.ones(3, 2)
+        assert distribute_tensor(weight, mesh, [Shard(0)]) is weight
+        net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 2))
+        x = torch.rand(5, 4)
+        before = net(x).tolist()
+        assert parallelize_module(net, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})(x).tolist() == before
+    finally:
+        torch.distributed.destroy_process_group()

@@ -45,6 +45,11 @@ class DTensor:
         _refuse("DTensor.from_local")
 
 
+def alone(device_mesh: Any) -> bool:
+    """Whether a mesh is that of a world of one process, over which there is nothing to spread."""
+    return isinstance(device_mesh, DeviceMesh) and device_mesh.size() == 1
+
+
 def _sharding(device_mesh: Any, placements: Sequence[Placement] | None, shape: tuple[int, ...]) -> Any:
     """How JAX calls these placements along the axes of a mesh."""
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -83,6 +88,8 @@ def distribute_tensor(
 ) -> Tensor:  # fmt: skip
     """``tensor`` spread over the devices of a ``jax.sharding.Mesh``: an ordinary tensor, a new leaf if it was one.
 
+    On the DeviceMesh of a world of one process it is the tensor itself.
+
     placements: for each axis of the mesh Shard(dim), whose size must be a multiple of the axis', or Replicate(), the
     default.  src_data_rank: 0 or None; there is one process.  Raises TypeError for another kind of mesh, ValueError for
     placements that do not fit, RuntimeError for a tensor that is not a leaf.
@@ -93,6 +100,8 @@ def distribute_tensor(
         raise ValueError(f"src_data_rank={src_data_rank}: there is one process, of rank 0")
     if not tensor.is_leaf:
         raise RuntimeError("`distribute_tensor` should be used to distribute leaf tensors! but found non-leaf tensor!")
+    if alone(device_mesh):
+        return tensor
     where = _sharding(device_mesh, placements, tuple(tensor.shape))
     with jax.enable_x64(True):
         out = from_jax(jax.device_put(tensor.detach().jax(), where))
@@ -114,7 +123,7 @@ def distribute_module(
             partition_fn(name, part, device_mesh)
         for store in (part._parameters, part._buffers):
             for value in store.values():
-                if value is not None and len(value.jax().sharding.device_set) == 1:
+                if value is not None and not alone(device_mesh) and len(value.jax().sharding.device_set) == 1:
                     with no_grad():
                         value.data = distribute_tensor(value.detach(), device_mesh)
     if input_fn is not None:
