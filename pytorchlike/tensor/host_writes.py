@@ -62,14 +62,21 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
         return False
     view = through_array(data, chain)
     view = _GETITEM.fn(**_GETITEM.bind((len(starts), spec), (view, *starts)))
-    if not np.may_share_memory(view, data):
+    if not _assign(view, data, value):
+        return False
+    t._set_base(concrete(data, meta.place))
+    return True
+
+
+def _assign(view: np.ndarray, array: np.ndarray, value: Any) -> bool:
+    """Write to a view of an array; False, and nothing written, where it is none or the value does not fit."""
+    if not np.may_share_memory(view, array):
         return False
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             view[...] = value
     except (OverflowError, TypeError, ValueError):
         return False
-    t._set_base(concrete(data, meta.place))
     return True
 
 
@@ -91,12 +98,7 @@ def _write_shared(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     view = _GETITEM.fn(**_GETITEM.bind((len(starts), spec), (host, *starts)))
     if not isinstance(view, np.ndarray):  # a single element
         view = host[tuple(slice(i, i + 1 or None) for i in starts)].reshape(())
-    if not np.may_share_memory(view, host):
-        return False
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):
-            view[...] = value
-    except (OverflowError, TypeError, ValueError):
+    if not _assign(view, host, value):
         return False
     t._count_write(alias)
     return True
