@@ -105,6 +105,7 @@ class OpDef:
         self.parse: Callable[..., Any] | None = told["parse"]
         self.precheck: Callable[[dict], None] | None = told["precheck"]
         self.host: Callable[..., Any] | None = told["host"]
+        self.given: Callable[..., None] | None = told["given"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
             Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -217,6 +218,8 @@ class OpDef:
         """Autocast, promote and unwrap numbers, in place; the dtype that autocast wants the result in, if any."""
         dynamic = [p for p in self.params if p.kind in (Array, Operand, Arrays)]
         result = None
+        if self.given is not None:
+            self.given(*[bound[p.name] for p in dynamic])
         if autocast and self.autocast is not None and current_mode().autocast is not None:
             result = self._autocast(bound, dynamic)
         arrays = _flat(bound[p.name] for p in dynamic)
@@ -460,6 +463,7 @@ def op(
     precheck: Callable[[dict], None] | None = None,
     host: Callable[..., Any] | None = None,
     images: bool | Callable[..., bool] = False,
+    given: Callable[..., None] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -467,7 +471,7 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images,
+            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

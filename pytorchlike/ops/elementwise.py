@@ -196,10 +196,17 @@ def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
 
 
 def _no_bool_difference(a: Any, b: Any) -> None:
-    if is_boolean(a) and is_boolean(b):
+    """Raise RuntimeError for booleans, as they are given: promoted, they are numbers."""
+    boolean = [x is True or x is False or getattr(x, "dtype", None) == np.bool_ for x in (a, b)]
+    if all(boolean):
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. "
             "Use the `^` or `logical_xor()` operator instead."
+        )
+    if any(boolean):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. "
+            "If you are trying to invert a mask, use the `~` or `logical_not()` operator instead."
         )
 
 
@@ -213,18 +220,16 @@ def add(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
     return _plus_scaled("add", a, b, alpha, operator.add)
 
 
-@op(promote="common", inplace=True, saves=False, aliases=("subtract",))
+@op(promote="common", inplace=True, saves=False, aliases=("subtract",), given=_no_bool_difference)
 def sub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
-    """Difference ``input - alpha * other``, broadcast. Raises RuntimeError for two boolean operands."""
-    _no_bool_difference(input, other)
+    """Difference ``input - alpha * other``, broadcast. Raises RuntimeError for a boolean operand."""
     a, b = fit(input, other)
     return _plus_scaled("sub", a, b, alpha, operator.sub)
 
 
-@op(promote="common", method=False, saves=False)
+@op(promote="common", method=False, saves=False, given=_no_bool_difference)
 def rsub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
-    """Reversed difference ``other - alpha * input``, broadcast. Raises RuntimeError for two boolean operands."""
-    _no_bool_difference(input, other)
+    """Reversed difference ``other - alpha * input``, broadcast. Raises RuntimeError for a boolean operand."""
     b, a = fit(input, other)
     return _plus_scaled("rsub", a, b, alpha, operator.sub)
 

@@ -329,3 +329,11 @@ def test_threads_record_and_read_by_themselves():
         grad = [i * (k + 1.0) for i in range(4)] if k % 2 == 0 else None
         assert results[k] == (6.0 * (k + 1), grad, [0, 3, 6, 9], True)
     assert pending.sum().item() == 18
+
+
+@pytest.mark.parametrize("other", [1, 1.5, True, torch.tensor(2), torch.tensor([True])])
+def test_booleans_are_not_subtracted(other):
+    mask = torch.tensor([True, False])
+    for difference in (lambda: mask - other, lambda: other - mask, lambda: torch.rsub(mask, other)):
+        with pytest.raises(RuntimeError, match="Subtraction"):
+            difference()
