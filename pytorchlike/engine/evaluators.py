@@ -119,6 +119,8 @@ def _sharding(place: Any) -> dict:
 
 #: How many programs and kernels were compiled, or loaded from the cache.
 made = 0
+#: Seconds of a compilation that leaves much memory behind.
+_LONG = 0.2
 
 
 def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
@@ -128,11 +130,13 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     global made
     made += 1
     config.prepare_cache()
-    if getattr(place, "platform", "cpu") == "cpu":
-        keep_large_blocks()
+    give_back = keep_large_blocks() if getattr(place, "platform", "cpu") == "cpu" else None
+    begin = time.perf_counter()
     s = _sharding(place)
     jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
     done = jitted.lower(*specs).compile()
+    if give_back is not None and time.perf_counter() - begin > _LONG:
+        give_back(0)  # what the compiler has used is not for the next run
     jitted.clear_cache()  # what JAX keeps of the way there is seven times as large as the kernel
     return done
 

@@ -6,7 +6,7 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -38,24 +38,28 @@ def aligned(array: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def keep_large_blocks() -> None:
+def keep_large_blocks() -> Callable[[int], int] | None:
     """Have the C library keep large blocks that are freed, up to an eighth of the machine's memory (2 GiB at most).
 
     XLA allocates what a program needs anew for each run.  glibc gives blocks above 32 MiB back to the system at once,
     so that the next run meets every page of them for the first time: the step of a small convolutional network took
     twice as long.  Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.
+    Returns what gives back all that is free, or None where nothing was changed.
     """
     told = any(k in os.environ for k in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")) or "malloc" in (
         os.environ.get("GLIBC_TUNABLES", "")
     )
     if not sys.platform.startswith("linux") or told or os.environ.get("PYTORCHLIKE_MALLOC", "").lower() == "system":
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        library = ctypes.CDLL(None)
+        mallopt, trim = library.mallopt, library.malloc_trim
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):  # another C library
-        return
+        return None
     most = min(size // 8, 2**31 - 1)
     mmap_threshold, trim_threshold = -3, -1
-    if mallopt(mmap_threshold, most):
-        mallopt(trim_threshold, most)
+    if not mallopt(mmap_threshold, most):
+        return None
+    mallopt(trim_threshold, most)
+    return trim
