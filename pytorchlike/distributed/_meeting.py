@@ -26,13 +26,18 @@ _OK, _LATE, _BAD = b"ok", b"late", b"bad"
 def receive(connection: socket.socket, size: int) -> bytearray:
     """Exactly `size` bytes; ConnectionError if the other side has closed before."""
     data = bytearray(size)
-    view = memoryview(data)
-    while size:
-        got = connection.recv_into(view[-size:])
-        if not got:
-            raise ConnectionError("the connection was closed")
-        size -= got
+    fill(connection, memoryview(data))
     return data
+
+
+def fill(connection: socket.socket, view: memoryview) -> None:
+    """Fill a buffer of bytes; ConnectionError if the other side has closed before."""
+    at = 0
+    while at < view.nbytes:
+        got = connection.recv_into(view[at:])
+        if not got:
+            raise ConnectionError("the connection was closed" + (" in the middle of a message" if at else ""))
+        at += got
 
 
 def _send(connection: socket.socket, parts: Sequence[bytes]) -> None:

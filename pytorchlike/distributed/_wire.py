@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine.memory import aligned_empty
-from ._meeting import receive
+from ._meeting import fill, receive
 from ._store import DistBackendError, Store
 
 __all__ = ["Key", "Wire"]
@@ -106,12 +106,7 @@ class Wire:
             while True:
                 *key, size = _HEAD.unpack(receive(connection, _HEAD.size))
                 data = aligned_empty((size,), np.dtype(np.uint8))
-                view, at = memoryview(data), 0
-                while at < size:
-                    got = connection.recv_into(view[at:])
-                    if not got:
-                        raise ConnectionError("the connection was closed in the middle of a message")
-                    at += got
+                fill(connection, memoryview(data))
                 with self._came:
                     self._mail[peer, Key(*key)] = data
                     self._came.notify_all()

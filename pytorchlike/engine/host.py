@@ -367,7 +367,7 @@ def _timed(ready: _Ready, given: list) -> tuple:
     begin = time.thread_time()
     found = ready.run(*given)
     nbytes = sum([x.nbytes for x in given]) + sum([x.nbytes for x in found])
-    ready.spent += max(time.thread_time() - begin - policy.CALL - policy.BYTE * nbytes, 0.0)
+    ready.spent += max(time.thread_time() - begin - policy.least(nbytes), 0.0)
     if ready.spent > policy.RENT:
         ready.run, ready.call = _compiled(*ready.call), None
     return found

@@ -92,7 +92,7 @@ class Interpreted:
             return self._give_up(args)
         if self.least is None:
             nbytes = sum([getattr(x, "nbytes", 8) for x in jax.tree.leaves((args, out))])
-            self.least = policy.CALL + policy.BYTE * nbytes + 1e-9 * self.plan.products
+            self.least = policy.least(nbytes) + 1e-9 * self.plan.products
         self.spent += max(time.thread_time() - begin - self.least, 0.0)
         return out
 

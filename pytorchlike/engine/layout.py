@@ -55,7 +55,7 @@ class ChannelsLast(Inline):
         moved = call.op.moved
         if moved is None or not arrays:
             return None
-        if not moved.each:
+        if moved.op is not call.op:
             image = arrays[0]
             if type(image) is Last or (
                 moved.starts is not None and image.ndim == NDIM and image.size and moved.starts(*arrays)
@@ -80,7 +80,7 @@ class ChannelsLast(Inline):
             return super().forward(call, tuple([self.plain(a) for a in arrays]))
         kernel, arrays = self._moved(call, arrays, which)
         outs, flags = kernel.forward(arrays)
-        return tuple([Last(o) if o.ndim == NDIM else o for o in outs]), flags
+        return _lasts(outs), flags
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
         which = self._moves(call, arrays)
@@ -89,7 +89,7 @@ class ChannelsLast(Inline):
         kernel, arrays = self._moved(call, arrays, which)
         outs, flags, pull = kernel.forward_vjp(arrays, call.wrt)
         tape = _Tape(pull, kernel, tuple([which[k] for k in call.wrt]), tuple([(o.shape, o.dtype) for o in outs]))
-        return tuple([Last(o) if o.ndim == NDIM else o for o in outs]), flags, tape
+        return _lasts(outs), flags, tape
 
     def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
         if type(tape) is not _Tape:
@@ -103,13 +103,15 @@ class ChannelsLast(Inline):
         grads = tape.kernel.apply_vjp(tape.pull, given, (tape.shapes, present))
         return tuple([Last(g) if m else g for g, m in zip(grads, tape.moved, strict=True)])
 
-    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
-        return super().vjp(call, tuple([self.plain(a) for a in arrays]), tuple([self.plain(c) for c in cotangents]))
-
     def add(self, a: Any, b: Any) -> Any:
         if type(a) is not Last and type(b) is not Last:
             return super().add(a, b)
         return Last(super().add(_last(a), _last(b)))
+
+
+def _lasts(outs: tuple) -> tuple:
+    """Results of a moved operation: its images, and what else it gives."""
+    return tuple([Last(o) if o.ndim == NDIM else o for o in outs])
 
 
 def _last(array: Any) -> Any:

@@ -56,13 +56,12 @@ class Wide:
 class Moved(NamedTuple):
     """An operation on images (N, H, W, C) in the place of (N, C, H, W).
 
-    op: what to evaluate.  each: whether it treats all elements alike, so that it is the operation itself, and all its
-    arguments are images or numbers; else the first one is.  starts(*arrays): whether it is quicker so even if its image
-    has to be moved; None: never.
+    op: what to evaluate.  The operation itself treats all elements alike, and all its arguments are images or numbers;
+    of another one the first is an image.  starts(*arrays): whether it is quicker so even if its image has to be moved;
+    None: never.
     """
 
     op: Op
-    each: bool
     starts: Callable[..., bool] | None
 
 

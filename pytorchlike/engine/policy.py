@@ -47,12 +47,18 @@ SLOW = 20e6
 #: costs, so that the sum is never much more than twice the better choice.
 RENT = 0.05
 #: What a compiled kernel needs for a call, in seconds, and for a byte.
-CALL, BYTE = 50e-6, 2e-10
+_CALL, _BYTE = 50e-6, 2e-10
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
 #: that much operation by operation.
 COMPILATION = 0.008
 
 _kernels: dict[Any, int] = {}
+
+
+def least(nbytes: float) -> float:
+    """Seconds that a compiled kernel needs, too, so that they are no rent."""
+    return _CALL + _BYTE * nbytes
+
 
 #: By operation, the values that each of its numbers has had so far, see ``trace``.
 variety: dict[tuple, list[set]] = {}

@@ -76,9 +76,7 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
             uses.setdefault(s, []).append(k)
     out: list[Any] = []
     at = 0
-    for start, period, rounds in _repeats(kinds):
-        if rounds < ROUNDS and not any(e.op.heavy for e in steps[start : start + period]):
-            continue
+    for start, period, rounds in _repeats(kinds, [type(e) is Call and e.op.heavy for e in steps]):
         loop = _loop(steps, start, period, rounds, uses, set(wanted), interior, taped)
         if loop is None:
             continue
@@ -89,8 +87,11 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
     return tuple(out)
 
 
-def _repeats(kinds: list[int]) -> list[tuple[int, int, int]]:
-    """(start, period, rounds) of runs that repeat, in order and apart from each other; the longest are found first."""
+def _repeats(kinds: list[int], heavy: list[bool]) -> list[tuple[int, int, int]]:
+    """(start, period, rounds) of runs that repeat, in order and apart from each other; the longest are found first.
+
+    heavy: which of the steps are products.
+    """
     n = len(kinds)
     last: dict[int, int] = {}
     periods: dict[int, int] = {}
@@ -109,7 +110,7 @@ def _repeats(kinds: list[int]) -> list[tuple[int, int, int]]:
             while k + run + period < n and kinds[k + run] == kinds[k + run + period] >= 0:
                 run += 1
             rounds = run // period + 1
-            if rounds >= HEAVY_ROUNDS:
+            if rounds >= (HEAVY_ROUNDS if any(heavy[k : k + period]) else ROUNDS):
                 found.append((k, period, rounds))
             k += run + 1
     # the more calls a loop replaces the better; of the same calls, rounds that are not several rounds

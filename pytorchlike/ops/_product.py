@@ -31,21 +31,22 @@ def _by_columns(x: jax.Array, w: jax.Array) -> jax.Array:
 
 def _by_rows_jvp(primals, tangents):
     x, w = primals
-    return _by_rows(x, w), _sum(
+    return _by_rows(x, w), along(
         tangents, lambda dx: _by_rows(dx, w), lambda dw: lax.optimization_barrier(lax.dot_general(dw, x, _NT)).T
     )
 
 
 def _by_columns_jvp(primals, tangents):
     x, w = primals
-    return _by_columns(x, w), _sum(
+    return _by_columns(x, w), along(
         tangents,
         lambda dx: _by_columns(dx, w),
         lambda dw: lax.dot_general(lax.optimization_barrier(x.T), dw, _TN),
     )
 
 
-def _sum(tangents, *rules):
+def along(tangents, *rules):
+    """The sum of what the rules make of the tangents, but those that are known to be zero."""
     parts = [f(t) for f, t in zip(rules, tangents, strict=True) if type(t) is not SymbolicZero]
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 

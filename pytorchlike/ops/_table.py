@@ -135,7 +135,7 @@ class OpDef:
             for each in {self.op, self.op_safe}:
                 call = self._call if each is self.op else self._call_safe
                 moved = Op(self.name, functools.partial(_on_moved, call), **flags)
-                each.moved = Moved(moved, False, None if told["images"] is True else told["images"])
+                each.moved = Moved(moved, None if told["images"] is True else told["images"])
         self.op_put = None
         if self.view is not None and self.view.put is not None:
             self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
@@ -143,7 +143,7 @@ class OpDef:
     def elementwise(self) -> None:
         """Declare that each element of the result comes of the same element of every argument."""
         for each in {self.op, self.op_safe, self.op_inplace, self.op_inplace_safe} - {None}:
-            each.moved = Moved(each, True, None)
+            each.moved = Moved(each, None)
 
     @property
     def doc(self) -> str:
@@ -374,15 +374,24 @@ def _on_moved(call: Callable[..., Any], static: Any, args: tuple) -> Any:
     """An operator whose first argument, and results of as many axes, are images with their channels last."""
     import jax.numpy as jnp
 
+    image = args[0]
     before = channels_last()
     _formulation.last = True
     try:
-        out = call(static, (jnp.moveaxis(args[0], -1, 1), *args[1:]))
+        out = call(static, (jnp.moveaxis(image, -1, 1), *args[1:]))
     finally:
         _formulation.last = before
-    if type(out) is tuple:
-        return tuple(jnp.moveaxis(o, 1, -1) if o.ndim == 4 else o for o in out)
-    return jnp.moveaxis(out, 1, -1)
+    outs = out if type(out) is tuple else (out,)
+    return tuple([jnp.moveaxis(o, 1, -1) if o.ndim == image.ndim else o for o in outs])
+
+
+def formulated(x: Any) -> tuple[Any, int, Callable[[Any], Any]]:
+    """An image (N, C, *) as the formulation has it, the axis of its channels, and the way back for what is like it."""
+    import jax.numpy as jnp
+
+    if not channels_last():
+        return x, 1, lambda y: y
+    return jnp.moveaxis(x, 1, -1), x.ndim - 1, lambda y: jnp.moveaxis(y, -1, 1)
 
 
 def platform() -> str:

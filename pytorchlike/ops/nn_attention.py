@@ -11,6 +11,7 @@ from jax import lax
 
 from ._random import uniform
 from ._table import Array, Key, op, platform
+from .elementwise import widened
 
 
 def _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa) -> None:
@@ -116,7 +117,7 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     if scale is None:
         scale = 1 / math.sqrt(features)
     if platform() == "cpu":  # whose products of lower precision are float32's, after conversion
-        q, k, v = (x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in (q, k, v))
+        q, k, v = map(widened, (q, k, v))
     q = (q * scale).astype(q.dtype)
     keep = None
     if rng is not None and dropout_p > 0:

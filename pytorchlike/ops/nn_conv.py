@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ._product import by_columns, by_rows
-from ._table import Array, channels_last, op, platform
+from ._product import along, by_columns, by_rows
+from ._table import Array, formulated, op, platform
 
 _AXES = {1: "W", 2: "HW", 3: "DHW"}
 
@@ -44,10 +43,9 @@ def _by(shape) -> str:
 
 def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
     axes = _AXES[x.ndim - 2]
-    data, moves = "NC" + axes, channels_last()
-    if moves:
-        x, data = _last(x), "N" + axes + "C"
-    y = lax.conv_general_dilated(
+    x, axis, back = formulated(x)
+    data = "NC" + axes if axis == 1 else "N" + axes + "C"
+    return back(lax.conv_general_dilated(
         x,
         w,
         stride,
@@ -56,8 +54,7 @@ def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
         rhs_dilation=dilation,
         dimension_numbers=(data, "OI" + axes, data),
         feature_group_count=groups,
-    )
-    return _first(y) if moves else y
+    ))  # fmt: skip
 
 
 def pad_space(x, padding, fill=0, first=2):
@@ -71,7 +68,13 @@ def pad_space(x, padding, fill=0, first=2):
 
 def _padded(x, padding):
     """:func:`pad_space`, where moving channels cancels."""
-    return _first(pad_space(_last(x), padding, first=1)) if channels_last() else pad_space(x, padding)
+    x, axis, back = formulated(x)
+    return back(pad_space(x, padding, first=_space(axis)))
+
+
+def _space(channels: int) -> int:
+    """The first axis of space, from that of the channels."""
+    return 2 if channels == 1 else 1
 
 
 def tap_slices(kernel, stride, dilation, out) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
@@ -157,19 +160,15 @@ def _im2col(x, w, stride, padding, dilation, out):
 def _depthwise(x, w, stride, padding, dilation, out):
     """groups = C: shifted multiply-adds (the grouped convolution takes ten times as long)."""
     channels, outs = x.shape[1], w.shape[0]
-    moves = channels_last()
-    axis = x.ndim - 1 if moves else 1
-    x = _last(x) if moves else x
+    x, axis, back = formulated(x)
     if outs != channels:
         x = jnp.repeat(x, outs // channels, axis)
-    y = _each_channel(x, w, stride, tuple(padding), dilation, out, axis)
-    return _first(y) if moves else y
+    return back(_each_channel(x, w, stride, tuple(padding), dilation, out, axis))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4, 5, 6))
-def _each_channel(x, w, stride, padding, dilation, out, axis):
+def _taps(x, w, stride, padding, dilation, out, axis):
     """Each channel of x, along ``axis``, with the kernel w (C, 1, *kernel) of its own."""
-    first = 1 if axis != 1 else 2
+    first = _space(axis)
     x = pad_space(x, padding, first=first)
     total = None
     for tap, window in tap_slices(w.shape[2:], stride, dilation, out):
@@ -178,23 +177,40 @@ def _each_channel(x, w, stride, padding, dilation, out, axis):
     return total
 
 
-@_each_channel.defjvp
-def _each_channel_jvp(stride, padding, dilation, out, axis, primals, tangents):
-    (x, w), (dx, dw) = primals, tangents
-    y = _each_channel(x, w, stride, padding, dilation, out, axis)
-    along = _each_channel(x, dw, stride, padding, dilation, out, axis)
-    if any(s != 1 for s in stride):
-        return y, _each_channel.fun(dx, w, stride, padding, dilation, out, axis) + along
-    # Every tap's product in a space that holds all shifts of it, of which the middle is the result: transposed, the
-    # gradient is padded once and read by slices, 1.2 to 6 times as quick as a sum of as many padded products.
-    kernel, first = w.shape[2:], 1 if axis != 1 else 2
+def _shifted(dx, w, padding, dilation, out, axis):
+    """:func:`_taps` without a stride, for tangents: all products are laid into a space that holds every shift of them.
+
+    Transposed, the gradient is padded once and read by slices, 1.2 to 6 times as quick as a sum of as many padded
+    products.
+    """
+    kernel, first = w.shape[2:], _space(axis)
     whole = None
-    for tap, _ in tap_slices(kernel, stride, dilation, out):
+    for tap, _ in tap_slices(kernel, (1,) * len(kernel), dilation, out):
         shifts = [((k - 1 - t) * d, t * d) for k, t, d in zip(kernel, tap, dilation, strict=True)]
         term = pad_space(dx * _column(w, tap, axis), shifts, first=first)
         whole = term if whole is None else whole + term
     crop = [(lo - (k - 1) * d, hi - (k - 1) * d) for (lo, hi), k, d in zip(padding, kernel, dilation, strict=True)]
-    return y, pad_space(whole, crop, first=first) + along
+    return pad_space(whole, crop, first=first)
+
+
+_each_channel = jax.custom_jvp(_taps, nondiff_argnums=(2, 3, 4, 5, 6))
+
+
+def _each_channel_jvp(stride, padding, dilation, out, axis, primals, tangents):
+    x, w = primals
+
+    def by_x(dx):
+        if all(s == 1 for s in stride):
+            return _shifted(dx, w, padding, dilation, out, axis)
+        return _taps(dx, w, stride, padding, dilation, out, axis)
+
+    def by_w(dw):
+        return _each_channel(x, dw, stride, padding, dilation, out, axis)
+
+    return _each_channel(x, w, stride, padding, dilation, out, axis), along(tangents, by_x, by_w)
+
+
+_each_channel.defjvp(_each_channel_jvp, symbolic_zeros=True)
 
 
 def _column(w, tap, axis):
@@ -225,7 +241,7 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
             if taps == 1:
                 return _pointwise(x, w, stride, padding)
             if kernel == x.shape[2:] and places == 1 and not any(p for pair in padding for p in pair):
-                a, b = (_last(x), _last(w)) if channels_last() else (x, w)  # the kernel sees all there is
+                a, b = formulated(x)[0], formulated(w)[0]  # the kernel sees all there is
                 y = by_rows(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
                 return y.reshape(*y.shape, *out)
             # Few places: most of the kernel lies in the padding, or the input gradient (dilated) is a naive loop.
@@ -331,7 +347,8 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
     out = tuple((m - k) // s + 1 for m, k, s in zip(padded, spans, stride, strict=True))
     y = _convolve(x, weight, stride, pads, dilation, groups, out)
     if bias is not None:
-        y = _first(_last(y) + bias) if channels_last() else y + bias.reshape(-1, *(1,) * n)
+        y, axis, back = formulated(y)
+        y = back(y + bias.reshape(-1, *(1,) * (y.ndim - 1 - axis)))
     return y if batched else y[0]
 
 

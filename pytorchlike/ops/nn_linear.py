@@ -13,6 +13,7 @@ from jax import lax
 from ..engine import check
 from ._product import by_rows
 from ._table import Array, op, within
+from .elementwise import widened
 
 
 def _dims(shape) -> str:
@@ -55,11 +56,8 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     flat = input.reshape(-1, features) if input.ndim != 2 else input
     out = by_rows(flat, weight) if weight.ndim == 2 else flat @ weight
     if bias is not None:
-        if jnp.issubdtype(out.dtype, jnp.floating) and out.dtype.itemsize < 4:
-            # The bias's gradient is a sum over rows, which XLA forms in the dtype of the addition.
-            out = (out.astype(jnp.float32) + bias.astype(jnp.float32)).astype(out.dtype)
-        else:
-            out = out + bias
+        # The bias's gradient is a sum over rows, which XLA forms in the dtype of the addition.
+        out = (widened(out) + widened(bias)).astype(out.dtype)
     return out.reshape(*batch, *weight.shape[:-1])
 
 

@@ -9,12 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ._table import Array, Scalar, channels_last, op, to_float
-
-
-def _working(x):
-    """Statistics of 16-bit floats are taken in float32, as PyTorch does."""
-    return x.astype(jnp.float32) if x.dtype in (jnp.float16, jnp.bfloat16) else x
+from ._table import Array, Scalar, formulated, op, to_float
+from .elementwise import widened
 
 
 def _standardize(x, axes: tuple[int, ...], eps: float):
@@ -121,17 +117,14 @@ def _batch_norm(
         )
     _check_elements(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     _check_parameter_dtypes("batch_norm", input, weight, bias, running_mean, running_var)
-    shape, axes = (channels, *(1,) * (input.ndim - 2)), (0, *range(2, input.ndim))
-    x, back = _working(input), lambda y: y.astype(input.dtype)
-    if channels_last():
-        x, shape, axes = jnp.moveaxis(x, 1, -1), (channels,), tuple(range(input.ndim - 1))
-        back = lambda y: jnp.moveaxis(y, -1, 1).astype(input.dtype)  # noqa: E731
+    x, axis, back = formulated(widened(input))
+    shape, axes = (channels, *(1,) * (input.ndim - 1 - axis)), tuple(a for a in range(input.ndim) if a != axis)
     if not training:
         scale = lax.rsqrt(running_var.astype(x.dtype) + eps)
         y = (x - running_mean.astype(x.dtype).reshape(shape)) * scale.reshape(shape)
-        return back(_affine(y, weight, bias, shape))
+        return back(_affine(y, weight, bias, shape)).astype(input.dtype)
     if not input.size:
-        y = back(_affine(x, weight, bias, shape))
+        y = back(_affine(x, weight, bias, shape)).astype(input.dtype)
         return y if running_mean is None else (y, running_mean, running_var)
     # The mean of the squares less the square of the mean, of what differs from one element of each channel, so that a
     # large mean does not cancel; and y as a line through x.  Between convolutions on the CPU that took 0.6 of the time
@@ -144,7 +137,8 @@ def _batch_norm(
     slope = lax.rsqrt(var + eps)
     if weight is not None:
         slope = slope * weight.astype(x.dtype).reshape(shape)
-    y = back(x * slope + (-mean * slope if bias is None else bias.astype(x.dtype).reshape(shape) - mean * slope))
+    shift = -mean * slope if bias is None else bias.astype(x.dtype).reshape(shape) - mean * slope
+    y = back(x * slope + shift).astype(input.dtype)
     if running_mean is None:
         return y
     mean, var = lax.stop_gradient(mean).reshape(channels), lax.stop_gradient(var).reshape(channels)
@@ -183,7 +177,7 @@ def _instance_norm(
     channels = input.shape[1]
     _check_elements(channels, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     shape = (channels, *(1,) * (input.ndim - 2))
-    x = _working(input)
+    x = widened(input)
     if not use_input_stats:
         scale = lax.rsqrt(running_var.astype(x.dtype) + eps)
         y = (x - running_mean.astype(x.dtype).reshape(shape)) * scale.reshape(shape)
@@ -237,7 +231,7 @@ def layer_norm(
     axes = _check_normalized("layer_norm", input, normalized_shape, weight, bias)
     _require_float(input, "layer_norm")
     _check_parameter_dtypes("layer_norm", input, weight, bias)
-    y, _ = _standardize_row(_working(input), axes, eps)
+    y, _ = _standardize_row(widened(input), axes, eps)
     return _affine(y, weight, bias, tuple(normalized_shape)).astype(input.dtype)
 
 
@@ -255,7 +249,7 @@ def rms_norm(
     Source: Zhang & Sennrich 2019, arXiv:1910.07467.  Raises: RuntimeError when the shapes disagree.
     """
     axes = _check_normalized("rms_norm", input, normalized_shape, weight)
-    x = _working(input)
+    x = widened(input)
     if eps is None:
         eps = float(jnp.finfo(x.dtype).eps)
     # The square, as in PyTorch, also of complex numbers.
@@ -296,7 +290,7 @@ def group_norm(
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(input.shape)}")
     _require_float(input, "group_norm")
     _check_parameter_dtypes("group_norm", input, weight, bias)
-    x = _working(input).reshape(batch, num_groups, channels // num_groups, math.prod(input.shape[2:]))
+    x = widened(input).reshape(batch, num_groups, channels // num_groups, math.prod(input.shape[2:]))
     y, _ = _standardize_row(x, (2, 3), eps)
     shape = (channels, *(1,) * (input.ndim - 2))
     return _affine(y.reshape(input.shape), weight, bias, shape).astype(input.dtype)

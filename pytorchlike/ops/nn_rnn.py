@@ -113,11 +113,14 @@ _TANH = _Cell(1, _tanh_step, _tanh_factors, _plain_tangent)
 _RELU = _Cell(1, _relu_step, _relu_factors, _plain_tangent)
 
 
+def _alike(x, w):
+    """x as autocast has it in a product with w: the state, or another layer's result, which keeps its precision."""
+    return x.astype(w.dtype) if x.dtype != w.dtype and w.dtype == autocast_dtype() else x
+
+
 def _matmul_t(x, w):
     """x @ w.T over the last axis, rows flattened."""
-    if x.dtype != w.dtype and w.dtype == autocast_dtype():  # the state, which keeps its precision, or another layer's
-        x = x.astype(w.dtype)
-    out = by_rows(x.reshape(-1, x.shape[-1]), w)
+    out = by_rows(_alike(x, w).reshape(-1, x.shape[-1]), w)
     return out.reshape(*x.shape[:-1], w.shape[0])
 
 
@@ -136,8 +139,7 @@ def _scan_forward(cell, xg, state, w, b, keep):
 
     def body(state, inputs):
         x, k = inputs
-        h = state[0]
-        hg = (h if h.dtype == w.dtype or w.dtype != autocast_dtype() else h.astype(w.dtype)) @ columns
+        hg = _alike(state[0], w) @ columns
         if b is not None:
             hg = hg + b
         state = _hold(k, cell.step(state, x, hg), state)

@@ -93,8 +93,6 @@ def _step(kind: str, params: Sequence[Tensor], grads: Sequence[Tensor | None], s
                         ("step_sizes", ("step_size_min", "step_size_max"))):
         if names[0] in options:
             options[pair] = tuple(options.pop(n) for n in names)
-    if kind == "SparseAdam":
-        options.pop("weight_decay", None)
     leaves = [p.detach() for p in params]
     made = getattr(importlib.import_module("..optim", __package__), kind)(leaves, **options)
     counters = state.get("step")

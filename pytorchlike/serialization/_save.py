@@ -223,6 +223,8 @@ def _named(full: str) -> _Named:
 
 
 _names: dict[str, _Named] = {}
+
+
 @functools.lru_cache(1024)
 def _sizes(numbers: tuple[int, ...]) -> bytes:
     """A tuple of ints as a pickle of protocol 2 has it."""

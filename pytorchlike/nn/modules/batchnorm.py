@@ -86,15 +86,19 @@ class _NormBase(Module):
 
 
 class _BatchNorm(_NormBase):
+    def _counted(self) -> Any:
+        """Count a batch, if they are counted; what it weighs in the running statistics."""
+        if self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # a plain average over all batches so far
+                return self.num_batches_tracked.reciprocal()
+        return self.momentum or 0.0
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalised over all axes but the channels; running statistics are updated in training mode."""
         self._check_input_dim(input)
         training = self.training
-        momentum: Any = 0.0 if self.momentum is None else self.momentum
-        if training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:  # a plain average over all batches so far
-                momentum = self.num_batches_tracked.reciprocal()
+        momentum = self._counted() if training else self.momentum or 0.0
         use_running = not training or self.track_running_stats
         return F.batch_norm(
             input, self.running_mean if use_running else None, self.running_var if use_running else None, self.weight,
@@ -229,8 +233,7 @@ class SyncBatchNorm(_BatchNorm):
             out = out + self.bias.view(shape)
         if self.training and self.track_running_stats and self.running_mean is not None:
             with no_grad():
-                self.num_batches_tracked.add_(1)
-                rate = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                rate = self._counted()
                 self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), rate)
                 unbiased = var.detach() * (count / (count - 1))
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), rate)

@@ -120,8 +120,7 @@ class DistributedDataParallel(Module):
 
     def _watch(self, out: Any) -> None:
         """Have the gradients averaged at the end of each backward pass that comes through `out`."""
-        found: list[Tensor] = []
-        _collect(out, found, _DEPTH)
+        found = _find_tensors(out)
         watched = [t for t in found if t.requires_grad]
         if not watched and found:
             return  # nothing to differentiate
