@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import evaluators, mappings, policy, regions
+from . import evaluators, mappings, policy, regions, segment
 from .config import config
 from .debug import AT_ONCE
 from .errors import late, translated
@@ -113,6 +113,7 @@ def forget_compiled() -> None:
     with _lock:
         evaluators._forward.clear()
         fused._pieces.clear()
+        segment._ops.clear()
         _built.clear()
         forget_all()
 
@@ -151,7 +152,9 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
                 forget(state)
             return
         stats.fused_runs += 1
-        results = [_call(part, trace, values) for part in program.parts]
+        results: list = []
+        for part in program.parts:
+            results.append(_call(part, trace, values, _earlier(program.parts, results) if part.takes else _NOTHING))
     for part, outs in zip(program.parts, results, strict=True):
         if part.checks:
             local.checks.append((outs[-1], part.checks))
@@ -160,11 +163,25 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     _assign_program(trace, state, program, results)
 
 
-def _call(part: Any, trace: Trace, values: list) -> Any:
+_NOTHING: dict[int, Any] = {}
+
+
+def _earlier(parts: list, results: list) -> dict[int, Any]:
+    """What the parts that ran already have made."""
+    made: dict[int, Any] = {}
+    for part, outs in zip(parts, results, strict=False):
+        made.update(zip(part.outs, outs, strict=False))
+        made.update((s, made[source]) for s, source in part.copies if source in made)
+    return made
+
+
+def _call(part: Any, trace: Trace, values: list, before: dict[int, Any]) -> Any:
     kept = [values[s].data for s in part.kept]
     if np.ndarray in map(type, kept):
-        kept = [_input(values[s]) for s in part.kept]
-    given = [values[s].data for s in part.given]
+        kept = [_input(values[s]) if values[s].data is not None else None for s in part.kept]
+    if before:
+        kept = [before.get(s, a) for s, a in zip(part.kept, kept, strict=True)]
+    given = [before[s] if s in before else values[s].data for s in part.given]
     counts = _counts(given)
     if counts and max(counts) > _GIVEN:  # somebody holds an array itself
         import jax.numpy as jnp

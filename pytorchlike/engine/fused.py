@@ -2,7 +2,8 @@
 
 Parts of a trace that have nothing to do with each other become programs of their own, known by their structure: so the
 program of a training step is the same whether or not something else, a running mean of the loss say, was recorded
-around it, and wherever in the trie the trace ends.
+around it, and wherever in the trie the trace ends.  So do parts that make something out of nothing which is kept:
+random data made before the loop, or a mask that a model makes when it is called first, are inputs of later steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import causes
+from . import causes, contexts
 from .config import config
 from .errors import describe, user_location
 from .evaluators import Inline, _sharding, compile_at
@@ -24,9 +25,9 @@ from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
-from .trie import Call, Input, State
+from .trie import Call, Input, Reverse, State
 
-#: A part with fewer steps than this is not worth a program of its own beside a bigger one.
+#: A part with fewer steps than this, and without a reverse pass, is not worth a program of its own beside a bigger one.
 SMALL = 12
 
 
@@ -40,9 +41,10 @@ class Part:
     """A piece in the slots of one trace.
 
     ints, floats, complexes: which of the trace's numbers it takes.  several: whether it runs on several devices.
+    takes: whether an earlier part makes some of ``kept``.
     """
 
-    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several")
+    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several", "takes")
 
 
 class Program:
@@ -73,11 +75,14 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     program = Program()
     program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
     program.family = None
-    program.parts = [
-        _part(graph, schedule, steps, frozenset(wanted), free, state.place, why) for steps in _split(schedule, free)
-    ]
+    groups, taken = _split(schedule, free)
+    free |= taken.difference(wanted)
+    needed = frozenset(taken.union(wanted))
+    program.parts = [_part(graph, schedule, steps, needed, free, state.place, why) for steps in groups]
+    for part in program.parts:
+        part.takes = not taken.isdisjoint((*part.kept, *part.given))
     _inputs_wanted(graph, wanted, program)
-    program.given = frozenset(s for p in program.parts for s in p.given)
+    program.given = frozenset(s for p in program.parts for s in p.given).difference(taken)
     return program
 
 
@@ -89,8 +94,40 @@ def _inputs_wanted(graph: Any, wanted: tuple[int, ...], program: Program) -> Non
         raise AssertionError(f"no part of the program computes slots {missing}")
 
 
-def _split(schedule: Schedule, free: set[int]) -> list[list]:
-    """The steps in independent groups, small ones together."""
+def _split(schedule: Schedule, free: set[int]) -> tuple[list[list], set[int]]:
+    """The steps in independent groups, small ones together; and what is taken over from a group to a later one.
+
+    That is what was made before the loop, which nothing in the loop can be needed for.
+    """
+    steps = schedule.steps
+    early = _early(schedule)
+    groups = _connected(schedule, free, early)
+    if early and any(0 < sum(e in early for e in g) < len(g) for g in groups):  # one memory for both
+        early = set()
+        groups = _connected(schedule, free, early)
+    big = [g for g in groups if len(g) >= SMALL or any(type(e) is Reverse for e in g)]
+    if not big or len(groups) == 1:
+        return ([list(steps)] if steps else []), set()
+    chosen = {id(e) for g in big for e in g}
+    rest = [e for e in steps if id(e) not in chosen]
+    first = [g for g in big if g[0] in early]
+    made = {s for e in early for s in e.out_slots}
+    taken = {s for e in steps if e not in early for s in _taken(e) if s in made}
+    return [*first, *([rest] if rest else []), *(g for g in big if g[0] not in early)], taken
+
+
+def _taken(e: Any) -> list[int]:
+    """The slots that a step rests on."""
+    used = list(e.slots)
+    if type(e) is not Call:
+        used.extend(e.roots)
+        for call in e.plan:
+            used.extend(call.out_slots[:1])
+    return used
+
+
+def _connected(schedule: Schedule, free: set[int], early: set) -> list[list]:
+    """The steps in groups that have nothing to do with each other, but that what is ``early`` is used later."""
     steps = schedule.steps
     root = list(range(len(steps)))
 
@@ -101,16 +138,12 @@ def _split(schedule: Schedule, free: set[int]) -> list[list]:
         return k
 
     inputs = set(schedule.inputs)
+    made = {s for e in early for s in e.out_slots}
     owner: dict[int, int] = {}
     for k, e in enumerate(steps):
-        used = list(e.slots)
-        if type(e) is not Call:
-            used.extend(e.roots)
-            for call in e.plan:
-                used.extend(call.out_slots[:1])
-        for s in used:
-            if s in inputs and s not in free:
-                continue  # an input that stays may be passed to several programs
+        for s in _taken(e):
+            if (s in inputs and s not in free) or (s in made and e not in early):
+                continue  # what stays may be passed to several programs
             if s in owner:
                 root[find(k)] = find(owner[s])
             else:
@@ -120,12 +153,35 @@ def _split(schedule: Schedule, free: set[int]) -> list[list]:
     groups: dict[int, list] = {}
     for k, e in enumerate(steps):
         groups.setdefault(find(k), []).append(e)
-    big = [g for g in groups.values() if len(g) >= SMALL]
-    if not big or len(groups) == 1:
-        return [list(steps)] if steps else []
-    chosen = {id(e) for g in big for e in g}
-    rest = [e for e in steps if id(e) not in chosen]
-    return [*big, *([rest] if rest else [])]
+    return list(groups.values())
+
+
+def _early(schedule: Schedule) -> set:
+    """The steps of before the loop that runs now, and those by which a model makes out of nothing what it keeps.
+
+    Later iterations have the results as inputs.
+    """
+    now = contexts.here()
+    early: set = set()
+    fresh: dict[int, Any] = {}
+    known: dict[Any, bool] = {}
+    for e in schedule.steps:
+        if type(e) is not Call or e in schedule.taped or (c := e.context) is None:
+            continue
+        if c not in known:
+            known[c] = contexts.before_loop(c, now)
+        if known[c]:
+            early.add(e)
+        if all(s in fresh for s in e.slots):
+            fresh.update((s, e) for s in e.out_slots)
+    if not now.model:
+        kept = [s for s in schedule.wanted if s in fresh and fresh[s].context.model]
+        while kept:
+            e = fresh[kept.pop()]
+            if e not in early:
+                early.add(e)
+                kept.extend(e.slots)
+    return early
 
 
 class _Steps:
@@ -172,7 +228,8 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
             number[s] = len(number)
     recorded, steps = steps, roll(steps, wanted, schedule.taped)
     back = {n: s for s, n in number.items()}
-    mine = [s for s in number if s in wanted]
+    others = {s for s in inputs if type(graph.producer[s]) is not Input}  # come out of earlier parts
+    mine = [s for s in number if s in wanted and s not in others]
     room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
     given: list[int] = []
     for s in inputs:

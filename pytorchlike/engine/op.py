@@ -77,12 +77,13 @@ class Op:
     heavy: worth beginning a new piece at (products, convolutions), see ``regions``.
     joins: takes a sequence of values, and so often begins what follows, see ``policy.ends``.
     walk: evaluates it through an evaluator, for operations made of recorded calls.
+    varies(static): whether another call where it is repeated will have other numbers, as slices of a data set do.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved")  # fmt: skip
+                 "vjps", "moved", "varies")  # fmt: skip
 
     def __init__(
         self,
@@ -98,6 +99,7 @@ class Op:
         joins: bool = False,
         info: Any = None,
         walk: Any = None,
+        varies: Callable[[Any], bool] | None = None,
     ) -> None:
         self.name, self.fn = name, fn
         self.differentiable, self.saves, self.alias, self.leaf, self.inplace = (
@@ -110,6 +112,7 @@ class Op:
         self.heavy, self.joins = heavy, joins
         self.info = info
         self.walk = walk
+        self.varies = varies
         self.vjps: dict = {}
         self.moved: Moved | None = None
 

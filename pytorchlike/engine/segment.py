@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 
+from . import policy
+from .config import config
 from .meta import LEAF
 from .op import Lifted, Op, Wide
 from .schedule import Numbers, walk
@@ -16,6 +19,8 @@ from .trie import Call, Graph, Input
 FREED = "freed"
 
 _sequence = itertools.count(1)
+#: Reverse passes as operations, by their structure.
+_ops: OrderedDict[tuple, Op] = OrderedDict()
 
 
 class Segment:
@@ -121,7 +126,34 @@ class SegmentReverse:
         self.roots, self.outs, self.onto = roots, outs, onto
         self.metas = tuple([graph.metas[s] for s in outs])
         self.met = 0
-        self.op = Op("backward", self._fused, walk=self.walk, info=self)
+        key = None if policy.dividing else self._structure()
+        found = _ops.get(key)
+        if found is None:
+            found = Op("backward", self._fused, walk=self.walk, info=self)
+            if key is not None:
+                _ops[key] = found
+                while len(_ops) > config.max_kernels:
+                    _ops.popitem(last=False)
+        self.op = found
+
+    def _structure(self) -> tuple:
+        """What reverse passes have in common that are the same operation, whatever else their traces hold."""
+        number: dict[Any, int] = {}
+
+        def local(name: Any) -> int:
+            return number.setdefault(name, len(number))
+
+        calls = tuple([
+            (c.kernel, c.metas, c.outs, tuple(map(local, c.out_slots)),
+             tuple([local(i) if type(i) is int else local((i.type, i.index)) if type(i) is Wide else None
+                    for i in c.ins]))
+            for c in self.plan
+        ])  # fmt: skip
+        slots = [tuple(map(local, s)) for s in (self.needs, self.roots, self.outs)]
+        return (
+            calls, *slots, self.onto,
+            tuple([(w.type, local((w.type, w.index))) for w in self.wides]),
+        )  # fmt: skip
 
     def _fused(self, static: Any, args: tuple) -> tuple:
         from .evaluators import Inline

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, policy
+from . import contexts, errors, policy
 from .config import config
 from .meta import (
     INTERIOR,
@@ -46,10 +46,11 @@ class Trace:
     journal: (owner, slot of its old value) of the in-place updates of what existed before, to undo a failure.
     watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
     derived: number of slots when a function transformation first took a derivative, or 0.
+    after: where in the user's program the trace before ended.
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
-                 "running", "derived", "__weakref__")  # fmt: skip
+                 "running", "derived", "after", "__weakref__")  # fmt: skip
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
@@ -68,6 +69,7 @@ class Trace:
         self.watched: dict[int, Any] = {}
         self.derived = 0
         self.failed: BaseException | None = None
+        self.after: contexts.Context | None = None
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 
@@ -168,6 +170,10 @@ class Trace:
             if made and self._begins(made):
                 at.cut = True
                 return _restart(self, op, static, ins, "a new or updated leaf was used")
+        context = None if policy.dividing else contexts.here()
+        if context is not None and self.after is not None and not self.nested and self._turns(context):
+            at.cut = True
+            return _restart(self, op, static, ins, "another iteration begins")
         n, mode = at.n, self.mode
         pattern = [
             ... if i.__class__ is int else i if i is None else i.type if i.__class__ is Wide
@@ -188,6 +194,7 @@ class Trace:
                 _models.popitem(last=False)
         else:
             call = model.again(ins, n, mode, errors.user_location())
+        call.context = context
         outs, place = call.outs, call.place
         whole = place if at.place is None or at.place == place else _mixed(at.place, place)
         state = _grow(at, key, call, outs[0] if len(outs) == 1 else outs, n + len(outs),
@@ -214,6 +221,19 @@ class Trace:
                 if entry.op.inplace and not entry.op.alias and any(i in entry.out_slots for i in leaves):
                     return True
         return not taped
+
+    def _turns(self, now: contexts.Context) -> bool:
+        """Whether the loop in which the trace began goes into its next round, after something was updated in place.
+
+        A running mean of the weights, say: the program of a round is the same the first time and every time only if
+        what the round before did last is not part of it.
+        """
+        if not contexts.turns(self.after, now):
+            return False
+        calls = [e for e in self.state.entries() if e.__class__ is Call]
+        if not calls or calls[-1].context is None or contexts.turns(self.after, calls[-1].context):
+            return False
+        return any(e.op.inplace and not e.op.alias for e in calls)
 
     def _first(self, op: Op, static: Any, ins: tuple, metas: tuple) -> Call:
         """The first call of its kind: what it gives is inferred."""
@@ -243,6 +263,9 @@ class Trace:
             if known is None:
                 # the caller's own key becomes a short cut to the specialised state until that is given up
                 wide = _varied(op, static, numbers, exact)
+                if op.varies is not None and not self.values[ins[0]].meta.grad and op.varies(static):
+                    if not contexts.here().model:
+                        wide = frozenset(numbers)
                 known = following[general] = [exact, wide, [key, (op, static, exact, shape)]]
                 if not wide:
                     return (op, static, exact, shape), ins
@@ -639,6 +662,10 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
             return
     fresh = local.kind(trace.mode)
     local.trace = fresh
+    state = trace.state
+    if state.ended is None:
+        state.ended = contexts.here()
+    fresh.after = state.ended
     stats.flushes += 1
     if stats.observers:
         stats.executed(reason, trace)

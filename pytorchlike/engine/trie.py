@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from .contexts import Context
 from .errors import user_location
 from .meta import INTERIOR, Meta, Mode
 from .op import Kernel, Op, Wide
@@ -20,7 +21,7 @@ class Call:
     """
 
     __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
-                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides")  # fmt: skip
+                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides", "context")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
                  location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
@@ -40,6 +41,8 @@ class Call:
         self.model = self
         #: of models: whether graphs that never come again are executed piece by piece at such calls
         self.divides = False
+        #: where in the user's program it was recorded first, see ``contexts``
+        self.context: Context | None = None
 
     def again(self, ins: tuple, first: int, mode: Mode, location: tuple[str, int]) -> Call:
         """Another call of the same kind: the same operation on arguments with the same metas."""
@@ -47,7 +50,7 @@ class Call:
         c.op, c.static, c.metas, c.outs, c.kernel, c.place = (
             self.op, self.static, self.metas, self.outs, self.kernel, self.place)  # fmt: skip
         c.wrt, c.tracked, c.run, c.pulls, c.model = self.wrt, self.tracked, self.run, self.pulls, self
-        c.ins, c.first, c.mode, c.location = ins, first, mode, location
+        c.ins, c.first, c.mode, c.location, c.context = ins, first, mode, location, None
         c.slots = slots = tuple([i for i in ins if i.__class__ is int])
         c.wrt_slots = tuple([s for s, m in zip(slots, self.metas, strict=True) if m.grad]) if self.wrt else ()
         c.out_slots = range(first, first + len(self.outs))
@@ -148,11 +151,12 @@ class State:
     endings: which slots were live, by the handles' reference counts.
     profile: what ``policy`` saw in it.
     cut: whether what is not known to follow begins another trace.  content: of what ``policy`` divides by.
+    ended: where in the user's program it was executed first.
     follows: where a piece ended, what came next and how often in a row, see ``policy.goes_on``.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "endings", "history",
-                 "stamp", "cut", "content", "follows", "graph_", "key", "profile", "counts")  # fmt: skip
+                 "stamp", "cut", "content", "follows", "graph_", "key", "profile", "counts", "ended")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
         plain = parent is not None and entry.__class__ is not Mode and parent.next.__class__ is dict
@@ -170,6 +174,7 @@ class State:
         self.profile: Any = None
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None
+        self.ended: Context | None = None
 
     def before_inputs(self) -> State:
         """The state before the inputs that came last."""

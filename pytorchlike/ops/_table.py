@@ -121,6 +121,7 @@ class OpDef:
             "info": self,
             "heavy": told["heavy"],
             "joins": any(p.kind is Arrays for p in self.params),
+            "varies": told["varies"],
         }
         self.op = Op(self.name, self._call, **flags)
         self.op_inplace = None
@@ -473,6 +474,7 @@ def op(
     host: Callable[..., Any] | None = None,
     images: bool | Callable[..., bool] = False,
     given: Callable[..., None] | None = None,
+    varies: Callable[[Any], bool] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -480,7 +482,7 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given,
+            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, varies=varies,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

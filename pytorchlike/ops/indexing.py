@@ -110,7 +110,13 @@ def _write(base, new, *, starts, spec):
     return lax.dynamic_update_slice(base, new, at) if new.ndim else new
 
 
-@op(view=view_rule(_write), namespace=None, method=True, out=False, saves=False)
+def _is_batch(static: tuple) -> bool:
+    """Whether an index is a slice of the first dim alone, as those are that go through a data set."""
+    _, spec = static
+    return len(spec) == 1 and type(spec[0]) is tuple
+
+
+@op(view=view_rule(_write), namespace=None, method=True, out=False, saves=False, varies=_is_batch)
 def _getitem(input: Array, starts: Scalars, spec: tuple):
     """Basic indexing: ``starts`` says where each index and slice begins, ``spec`` what it takes (see above)."""
     return _read(input, starts, spec)
