@@ -436,13 +436,26 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
 
 
 def _to_device(env: dict[int, Any], slots: tuple[int, ...], graph: Any) -> None:
-    """Results that NumPy computed become arrays of JAX's, as all others; those of several devices are put there."""
+    """Results that NumPy computed become arrays of JAX's, as all others; those of several devices are put there.
+
+    Small ones stay where they are, as memory of their own: to hand one over costs as much as several kernels do.
+    """
+    host = []
+    for s in slots:
+        a = env.get(s)
+        if type(graph.producer[s]) is Input:
+            continue
+        if is_spread(graph.metas[s].place):
+            host.append(s)
+        elif type(a) is np.ndarray:
+            if a.nbytes > _SMALL:
+                host.append(s)
+            elif a.base is not None or not a.flags.writeable:
+                env[s] = a.copy()
+    if not host:
+        return
     import jax
 
-    host = [
-        s for s in slots
-        if (type(env.get(s)) is np.ndarray or is_spread(graph.metas[s].place)) and type(graph.producer[s]) is not Input
-    ]  # fmt: skip
     for s, a in zip(host, jax.device_put([env[s] for s in host], [graph.metas[s].place for s in host]), strict=True):
         env[s] = a
 

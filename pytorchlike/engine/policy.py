@@ -25,6 +25,8 @@ VERSIONS = 4
 KNOWN = 256
 #: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
 LONG = 300
+#: So is one of so many calls whose weights meet ever other shapes, as when sequences of a batch end one by one.
+UNEVENLY = 100
 
 #: Traces of a family that are looked at before it is taken to be without end.
 VISITS = 24
@@ -39,10 +41,11 @@ WORTH = 1500
 SHAPES = 4
 #: Elements of the largest array up to which NumPy is tried first.
 SMALL = 40_000
-#: Elements of an array above which XLA's threads and fusion are worth their compilation.
+#: Elements of an array above which graphs whose shapes vary are not executed piece by piece.
 LARGE = 2_000_000
-#: Nanoseconds that one interpretation may take.
-SLOW = 20e6
+#: Nanoseconds that one interpretation may take, by an estimate that is two or three times too high for large arrays;
+#: a compilation for shapes that do not come again takes as long, and longer.
+SLOW = 60e6
 #: Seconds spent on interpreting a kernel beyond what it would take when compiled, after which it is: about what that
 #: costs, so that the sum is never much more than twice the better choice.
 RENT = 0.05
@@ -71,7 +74,7 @@ def interprets(kind: Any, place: Any, size: int) -> bool:
     """
     if config.tier == "interpret":
         return getattr(place, "platform", None) == "cpu"
-    if config.tier != "auto" or size > LARGE or getattr(place, "platform", None) != "cpu":
+    if config.tier != "auto" or getattr(place, "platform", None) != "cpu":
         return False
     if len(_kernels) > 50_000:
         _kernels.clear()
@@ -139,8 +142,9 @@ def choose(state: State, reason: str) -> str:
 dividing = False
 #: What a piece has in it: an operation at which pieces begin, and one whose shapes change all the time.
 HEAVY, UNEVEN = 1, 2
-#: By operation and line, the shapes that it has had there.
+#: By operation and line, the shapes that it has had there; for the lines at which such graphs are recorded.
 _lines: dict[tuple, set] = {}
+_divided: set[tuple] = set()
 
 
 def divide(state: State) -> None:
@@ -153,12 +157,16 @@ def divide(state: State) -> None:
     global dividing
     dividing = True
     for e in state.entries():
-        if type(e) is Call and e.op.heavy:
-            e.model.divides = True
+        if type(e) is Call:
+            _divided.add(e.location)
+            if e.op.heavy:
+                e.model.divides = True
 
 
 def content(op: Any, static: Any, metas: tuple, model: Call | None, location: tuple) -> int:
     """What a call adds to the piece that it is recorded in."""
+    if location not in _divided:
+        return 0
     if len(_lines) > 20_000:
         _lines.clear()
     key = (op, static, location, *[m for m in metas if m.grad == LEAF])
@@ -276,7 +284,7 @@ class Profile(NamedTuple):
     is known of it there.
 
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
-    long: many calls of few kinds, and a reverse pass.
+    long: many calls of few kinds, or of weights that meet ever other shapes, and a reverse pass.
     repetitive: few kinds and no reverse pass, as the filling of parameters is: compiling those is quicker than
     all, and it is hardly ever run again.
     """
@@ -305,6 +313,7 @@ def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
     kinds: set[tuple] = set()
+    weights: dict[tuple, list] = {}
     largest, walked, reverse = 0, 0, False
     structure, sizes = [], []
     for e in state.entries():
@@ -320,6 +329,9 @@ def _look(state: State) -> Profile:
             uses[op] += 1
             shapes.setdefault(op, set()).add(e.metas)
             kinds.add((e.kernel, e.metas))
+            leaves = tuple([s for s, m in zip(e.slots, e.metas, strict=True) if m.grad == LEAF])
+            if leaves:
+                weights.setdefault((op, leaves), []).append(e.metas)
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
             for m in e.outs:
@@ -338,6 +350,9 @@ def _look(state: State) -> Profile:
     graph = hash(tuple(structure))
     met = family.meet(graph, hash((graph, *sizes)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
+    if reverse and small and calls >= UNEVENLY:
+        uneven = sum(len(u) for u in weights.values() if len(set(u)) > SHAPES)
+        long = long or 2 * uneven > sum(map(len, weights.values()))
     repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
     return Profile(calls, small, reverse, grows, long, repetitive, family, met)
 
@@ -365,6 +380,7 @@ def reset() -> None:
     _built = _reused = 0
     dividing = False
     _lines.clear()
+    _divided.clear()
     _kernels.clear()
     _families.clear()
     variety.clear()

@@ -334,13 +334,19 @@ def _numbers(column: list[Any], numbers: Any) -> Any:
 
     from .trace import _lifted_dtype
 
-    kind = next(c.type if type(c) is Wide else c[0] for c in column)
-    dtype = _lifted_dtype(kind)
-    if all(type(c) is Wide and c.type is kind for c in column):
-        return jnp.asarray(numbers.several(column), dtype)
-    if not any(type(c) is Wide for c in column):
-        return jnp.asarray(np.array([c[1] for c in column], dtype))
-    return jnp.stack([jnp.asarray(numbers[c] if type(c) is Wide else c[1], dtype) for c in column])
+    wides = [c for c in column if type(c) is Wide]
+    constants = [c[1] for c in column if type(c) is not Wide]
+    dtype = _lifted_dtype(wides[0].type if wides else column[0][0])  # rounds have numbers of one kind
+    if not wides:
+        return jnp.asarray(np.array(constants, dtype))
+    given = jnp.asarray(numbers.several(wides), dtype)
+    if not constants:
+        return given
+    # the first rounds' numbers are constants still where they have become inputs from some round on: one operation
+    # here as well, since one for each round took XLA ten seconds for a loop of 128
+    places = iter(range(len(wides))), iter(range(len(wides), len(column)))
+    order = np.array([next(places[type(c) is not Wide]) for c in column])
+    return jnp.concatenate([given, jnp.asarray(np.array(constants, dtype))])[order]
 
 
 __all__ = ["Loop", "plan_of", "pull_back", "roll", "run"]

@@ -85,7 +85,7 @@ def _read(input, starts, spec):
         x = lax.slice(input, [w[0] for w in windows], limits, [w[2] for w in windows])
     else:
         sizes = [_span(length, step) for _, length, step in windows]
-        x = lax.dynamic_slice(input, [_offset(w[0], input.shape) for w in windows], sizes)
+        x = lax.dynamic_slice(input, [_offset(w[0], input.shape) for w in windows], sizes, allow_negative_indices=False)
         if any(step != 1 for _, _, step in windows):
             x = lax.slice(x, [0] * x.ndim, sizes, [w[2] for w in windows])
     return x.reshape(shape)
@@ -100,14 +100,14 @@ def _write(base, new, *, starts, spec):
     if any(step != 1 for _, _, step in windows):
         # The new elements with gaps between them, laid over what stands there.
         sizes = [_span(length, step) for _, length, step in windows]
-        old = lax.dynamic_slice(base, at, sizes)
+        old = lax.dynamic_slice(base, at, sizes, allow_negative_indices=False)
         spread = lax.pad(new, jnp.zeros((), new.dtype), [(0, 0, step - 1) for _, _, step in windows])
         here = jnp.ones(sizes, bool)
         for d, (_, _, step) in enumerate(windows):
             if step != 1:
                 here &= lax.broadcasted_iota(np.int32, sizes, d) % step == 0
         new = jnp.where(here, spread, old)
-    return lax.dynamic_update_slice(base, new, at) if new.ndim else new
+    return lax.dynamic_update_slice(base, new, at, allow_negative_indices=False) if new.ndim else new
 
 
 def _is_batch(static: tuple) -> bool:

@@ -259,6 +259,36 @@ def test_generating_compiles_no_kernel_per_length(tier):
     assert stats.interpreted > 0
 
 
+def test_batches_that_shrink_as_sequences_end_compile_nothing_until_they_come_back(tier, monkeypatch):
+    """Which lengths come together is another matter in each step, so the programs of such decoders are not used twice."""
+    tier("auto")
+    monkeypatch.setattr(policy, "UNEVENLY", 30)
+    table, cell, head = nn.Embedding(11, 8), nn.LSTMCell(8, 8), nn.Linear(8, 11)
+    sgd = torch.optim.SGD([*table.parameters(), *cell.parameters(), *head.parameters()], 0.1)
+    words = torch.arange(36).view(6, 6) % 11
+    losses = []
+
+    def step(lengths):
+        h = c = torch.zeros(6, 8)
+        scores = torch.zeros(6, 6, 11)
+        for t in range(max(lengths)):
+            n = sum(length > t for length in lengths)
+            h, c = cell(table(words[:n, t]), (h[:n], c[:n]))
+            scores[:n, t] = head(h)
+        loss = scores.pow(2).mean()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        losses.append(loss.item())
+
+    before = stats.compiles
+    for lengths in ([6, 5, 4, 3, 2, 1], [6, 6, 4, 3, 2, 1], [6, 5, 5, 3, 2, 1]):
+        step(lengths)
+    assert stats.compiles == before
+    step([6, 5, 4, 3, 2, 1])
+    assert losses[3] < losses[0]
+
+
 def test_static_loops_interpret_nothing(tier, monkeypatch):
     """Also those with a smaller last batch, which is one more program."""
     tier("auto")
@@ -306,9 +336,10 @@ def test_what_is_used_often_is_compiled_in_the_end(monkeypatch):
 
 def test_large_work_is_compiled():
     """An interpretation that would take longer than a compilation is refused."""
-    big = jax.ShapeDtypeStruct((3000, 3000), np.float32)
+    big = jax.ShapeDtypeStruct((8000, 8000), np.float32)
     with pytest.raises(Missing, match="ms"):
-        Interpreted(lambda x: x @ x, (big,), lambda: None)
+        Interpreted(jnp.sin, (big,), lambda: None)
+    Interpreted(lambda x: x @ x, (big,), lambda: None)  # a product takes XLA as long
     assert interpretation.policy.SLOW < 1e9 * 10 * policy.RENT
 
 
@@ -337,3 +368,10 @@ def test_decompositions_of_nothing(shape, tier):
         assert y.sum().item() in (0, 1, 2)
         y.sum().backward()
         assert x.grad.shape == shape
+
+
+def test_ever_new_shapes_are_interpreted_however_large_the_arrays_are(monkeypatch):
+    """A few kernels of a kind are compiled, then the compilation would take longer than NumPy does."""
+    monkeypatch.setattr(policy, "_kernels", {})
+    place = jax.devices("cpu")[0]
+    assert [policy.interprets("kind", place, 4_000_000) for _ in range(6)] == [False] * policy.SHAPES + [True, True]

@@ -1,5 +1,6 @@
 """Loops that Python unrolled become one loop of the program: same values and gradients as operation by operation."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -189,3 +190,27 @@ def test_the_length_of_a_loop_does_not_change_what_is_compiled_for_a_round(monke
             h = torch.tanh(h + row)
         h.sum().item()
     assert sizes[-1] < 12
+
+
+def test_the_numbers_of_rounds_do_not_lengthen_the_program(monkeypatch):
+    # the first rounds' indices are constants, those of later rounds inputs: together they are one array of the loop
+    monkeypatch.setattr(config, "tier", "fused")
+    lengths, plain = [], jax.stages.Lowered.compile
+
+    def compile(self, *args, **kwargs):
+        lengths.append(self.as_text().count("\n"))
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile)
+    n = 60
+    x = torch.randn(n, N) + 0
+    flush()
+    out, total = torch.zeros(n, N), torch.zeros(N)
+    for t in reversed(range(n)):
+        out[t] = total = x[t] + 0.9 * total
+    flush()
+    assert max(lengths) < 200
+    expected, row = np.zeros((n, N), np.float32), np.zeros(N, np.float32)
+    for t in reversed(range(n)):
+        expected[t] = row = x.numpy()[t] + np.float32(0.9) * row
+    np.testing.assert_allclose(out.numpy(), expected, rtol=1e-5, atol=1e-6)
