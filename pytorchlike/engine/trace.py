@@ -201,7 +201,7 @@ class Trace:
                       sum(m.nbytes for m in outs), whole)  # fmt: skip
         state.content |= content
         state.counts = (len(self.ints), len(self.floats), len(self.complexes))
-        if numbers and not any(type(i) is Wide for i in ins):
+        if numbers and not any(type(ins[k]) is Wide for k in numbers):
             at.next[asked] = state
         return self, state
 
@@ -252,7 +252,7 @@ class Trace:
     def _widen(self, key: tuple, op: Op, static: Any, ins: tuple, numbers: list[int]) -> tuple[tuple, tuple]:
         """Specialise numbers at first; those that differ at a second visit become run-time inputs for good."""
         kinds = tuple([ins[k][0] for k in numbers])
-        shape = tuple([_WIDE if type(i) is tuple else i for i in ins])
+        shape = tuple([_WIDE if type(i) is tuple else i.type if type(i) is Wide else i for i in ins])
         general = (op, static, _WIDE, kinds, shape)
         following = self.state.next
         known = following.get(general)

@@ -260,7 +260,7 @@ def test_generating_compiles_no_kernel_per_length(tier):
 
 
 def test_batches_that_shrink_as_sequences_end_compile_nothing_until_they_come_back(tier, monkeypatch):
-    """Which lengths come together is another matter in each step, so the programs of such decoders are not used twice."""
+    """Which lengths come together differs at every step, so that a program of such a decoder is not used twice."""
     tier("auto")
     monkeypatch.setattr(policy, "UNEVENLY", 30)
     table, cell, head = nn.Embedding(11, 8), nn.LSTMCell(8, 8), nn.Linear(8, 11)

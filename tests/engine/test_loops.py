@@ -279,3 +279,21 @@ def test_what_an_interrupt_was_not_about_can_still_be_read(tier, monkeypatch):
         flush()
     monkeypatch.undo()
     np.testing.assert_array_equal(get(x), [5, 5, 5])
+
+
+@pytest.mark.parametrize("draw", ["randint", "normal", "uniform_"])
+def test_random_draws_with_bounds_are_found_again(draw):
+    """Their bounds are constants of the program, their seeds are not: every step is the same recording."""
+    import pytorchlike as torch
+
+    draws = {
+        "randint": lambda: torch.randint(0, 5, (4,)),
+        "normal": lambda: torch.normal(0.0, 2.0, (4,)),
+        "uniform_": lambda: torch.empty(4).uniform_(-1, 1),
+    }
+    for _ in range(3):
+        (draws[draw]() * torch.randn(4)).sum().item()
+    before = stats.misses, stats.compiles
+    for _ in range(3):
+        (draws[draw]() * torch.randn(4)).sum().item()
+    assert (stats.misses, stats.compiles) == before
