@@ -75,10 +75,11 @@ class Plan:
     """A jaxpr as a list of steps over numbered places.
 
     cost: roughly the nanoseconds that :meth:`run` takes;  products: those of them that matrix products take, which XLA
-    computes no quicker.  Raises Missing if a primitive has no equivalent here.
+    computes no quicker.  exactly: functions that NumPy rounds otherwise are XLA's.  Raises Missing if a primitive has
+    no equivalent here.
     """
 
-    def __init__(self, jaxpr: Any, constants: Sequence[Any] = ()) -> None:
+    def __init__(self, jaxpr: Any, constants: Sequence[Any] = (), exactly: bool = False) -> None:
         draft = _drafts(jaxpr) if is_bound() else _Draft(jaxpr)  # one for many sizes is filled again and again
         scale = magnitude()
         known = draft.costs.get(scale)
@@ -93,6 +94,8 @@ class Plan:
             filled = bound(params) if moves else params
             if name in _makers:
                 run, cost = _makers[name](filled)
+            elif exactly and name in EXACT:
+                run = functools.partial(_by_xla, name)
             elif run is None:
                 run = functools.partial(_rules[name], filled)
             if known is None:
@@ -117,6 +120,27 @@ class Plan:
         return [np.asarray(env[i], dtype) for i, dtype in self.outs]
 
 
+#: Functions of single elements that XLA and NumPy round differently.
+EXACT = {"log", "log1p", "exp", "expm1", "erf_inv", "sin", "cos", "tan", "sqrt", "rsqrt"}
+#: Elements that XLA's functions are compiled for, at least; then for each power of two.
+_LEAST = 256
+
+
+@functools.cache
+def _xla(name: str) -> Callable[[Any], Any]:
+    import jax
+
+    return jax.jit(getattr(jax.lax, name))
+
+
+def _by_xla(name: str, x: Any) -> np.ndarray:
+    """A function of single elements as XLA computes it, compiled for a few sizes only."""
+    x = np.asarray(x)
+    room = np.ones(max(_LEAST, 1 << (x.size - 1).bit_length()), x.dtype)
+    room[: x.size] = x.reshape(-1)
+    return np.asarray(_xla(name)(room))[: x.size].reshape(x.shape)
+
+
 def _cost(name: str, eqn: Any) -> float:
     """Roughly the nanoseconds that a primitive takes."""
     shapes = [bound(v.aval.shape) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
@@ -125,6 +149,8 @@ def _cost(name: str, eqn: Any) -> float:
         (left, _), _ = eqn.params["dimension_numbers"]
         taps = math.prod(shapes[0][d] for d in left)
         return 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
+    if name == "bcsr_dot_general":
+        return 3000 + 4 * sizes[0] * shapes[3][-1]  # elements, columns
     if name == "conv_general_dilated":
         channels = shapes[-1][eqn.params["dimension_numbers"].out_spec[1]]
         return 20_000 + 2 * sizes[-1] * sizes[1] / max(channels, 1)

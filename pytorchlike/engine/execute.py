@@ -154,7 +154,8 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
         stats.fused_runs += 1
         results: list = []
         for part in program.parts:
-            results.append(_call(part, trace, values, _earlier(program.parts, results) if part.takes else _NOTHING))
+            before = _earlier(program.parts, results, values) if part.takes else _NOTHING
+            results.append(_call(part, trace, values, before))
     for part, outs in zip(program.parts, results, strict=True):
         if part.checks:
             local.checks.append((outs[-1], part.checks))
@@ -166,12 +167,12 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
 _NOTHING: dict[int, Any] = {}
 
 
-def _earlier(parts: list, results: list) -> dict[int, Any]:
+def _earlier(parts: list, results: list, values: list) -> dict[int, Any]:
     """What the parts that ran already have made."""
     made: dict[int, Any] = {}
     for part, outs in zip(parts, results, strict=False):
         made.update(zip(part.outs, outs, strict=False))
-        made.update((s, made[source]) for s, source in part.copies if source in made)
+        made.update((s, made[source] if source in made else _input(values[source])) for s, source in part.copies)
     return made
 
 

@@ -57,6 +57,16 @@ def is_symbolic(x: Any) -> bool:
     return bool(_symbol) and kind is _symbol[0]
 
 
+def holds(condition: Callable[[], Any], otherwise: bool) -> bool:
+    """A condition on sizes that chooses between formulations of one result; ``otherwise`` where a symbol decides."""
+    try:
+        return bool(condition())
+    except Exception as error:
+        if type(error).__name__ != "InconclusiveDimensionOperation":
+            raise
+        return otherwise
+
+
 def magnitude() -> tuple[int, ...]:
     """The orders of magnitude of the sizes that are being filled in."""
     sizes = getattr(_local, "sizes", None)
@@ -88,14 +98,14 @@ class Form:
     """A jaxpr for arrays some of whose sizes are symbols.
 
     closed: the jaxpr;  outs: what comes out, a tree of ``jax.ShapeDtypeStruct``.  pattern: of the arguments' sizes,
-    numbers and names;  most: what the named ones may be at most, so that more can be decided while tracing.
+    numbers and names;  least, most: what the named ones may be, so that more can be decided while tracing.
     checks: its data checks, whose messages may tell of sizes by name.   samples: what it was compared with.
     """
 
-    __slots__ = ("closed", "outs", "pattern", "most", "checks", "samples", "_fixed")
+    __slots__ = ("closed", "outs", "pattern", "least", "most", "checks", "samples", "_fixed")
 
-    def __init__(self, closed: Any, outs: Any, pattern: tuple, most: dict[str, int]) -> None:
-        self.closed, self.outs, self.pattern, self.most = closed, outs, pattern, most
+    def __init__(self, closed: Any, outs: Any, pattern: tuple, least: dict[str, int], most: dict[str, int]) -> None:
+        self.closed, self.outs, self.pattern, self.least, self.most = closed, outs, pattern, least, most
         self.checks: tuple[DataError, ...] = ()
         self.samples: list[tuple] = []
         self._fixed = {d for dims in pattern for d in dims if type(d) is int}
@@ -108,7 +118,7 @@ class Form:
                 if type(p) is int:
                     if p != n:
                         return None
-                elif n < LEAST or found.setdefault(p, n) != n:
+                elif n < self.least[p] or found.setdefault(p, n) != n:
                     return None
         return found
 
@@ -188,9 +198,7 @@ def form_of(
     larger = None
     for form in met.forms:
         sizes = form.sizes(shapes)
-        if sizes is not None:
-            if form.coincides(sizes):
-                return None
+        if sizes is not None and not form.coincides(sizes):  # perhaps another one has fewer symbols
             if form.allows(sizes):
                 return form, sizes
             larger = form
@@ -199,7 +207,7 @@ def form_of(
     if larger is not None:
         sizes = larger.sizes(shapes) or {}
         most = {p: max(m, _room(sizes[p])) for p, m in larger.most.items()}
-        found = _traced(larger.pattern, most, larger.samples, trace, agrees)
+        found = _traced(larger.pattern, larger.least, most, larger.samples, trace, agrees)
         met.forms.remove(larger)
     elif len(met.samples) >= MET:
         found = _common(met.samples, trace, agrees)
@@ -235,7 +243,16 @@ def _common(samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agree
         pattern.append(tuple(dims))
     if not names:
         return None
-    return _traced(tuple(pattern), {n: _room(max(seen)) for seen, n in names.items()}, list(samples), trace, agrees)
+    least, most = dict.fromkeys(names.values(), LEAST), {n: _room(max(seen)) for seen, n in names.items()}
+    found = _traced(tuple(pattern), least, most, list(samples), trace, agrees)
+    if found is not None or any(min(seen) < LEAST for seen in names):
+        return found
+    # Perhaps it compares a size with another number: the sizes that were met are the same side of it.
+    fixed = sorted({d for dims in pattern for d in dims if type(d) is int})
+    for seen, n in names.items():
+        least[n] = 1 << min(seen).bit_length() - 1
+        most[n] = next((d for d in fixed if d >= max(seen)), 1 << (max(seen) - 1).bit_length())
+    return _traced(tuple(pattern), least, most, list(samples), trace, agrees)
 
 
 def _room(n: int) -> int:
@@ -243,11 +260,12 @@ def _room(n: int) -> int:
 
 
 def _traced(
-    pattern: tuple, most: dict[str, int], samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agrees
-) -> Form | None:
+    pattern: tuple, least: dict[str, int], most: dict[str, int], samples: list[tuple],
+    trace: Callable[[tuple], tuple], agrees: Agrees,
+) -> Form | None:  # fmt: skip
     from jax import export
 
-    bounds = [text for n, m in most.items() for text in (f"{n} >= {LEAST}", f"{n} <= {m}")]
+    bounds = [text for n, m in most.items() for text in (f"{n} >= {least[n]}", f"{n} <= {m}")]
     symbolic = export.symbolic_shape(", ".join(most), scope=export.SymbolicScope(bounds))
     symbols = dict(zip(most, symbolic, strict=True))
     if not _symbol:
@@ -260,7 +278,7 @@ def _traced(
         closed, outs = trace(shapes)
     except Exception:  # whatever it needs a number for, it is traced for each
         return None
-    form = Form(closed, outs, pattern, most)
+    form = Form(closed, outs, pattern, least, most)
     form.samples = samples
     compared = 0
     for seen, jaxpr in samples:

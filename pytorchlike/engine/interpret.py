@@ -16,7 +16,7 @@ import numpy as np
 from . import _primitives_indexing as _primitives_indexing  # registers its rules
 from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from . import policy
-from ._primitives import Missing, Plan
+from ._primitives import EXACT, Missing, Plan
 from .config import config
 from .forms import Form, form_of, note
 from .op import ARRAY, Kernel, Lifted
@@ -66,10 +66,12 @@ class Interpreted:
                  traced: Traced | None = None, exactly: bool = False) -> None:  # fmt: skip
         import jax
 
-        closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts()
-        if compile is not None and config.tier != "interpret" and self.plan.cost > policy.SLOW:
-            raise Missing(f"interpretation would take about {self.plan.cost / 1e6:.0f} ms")
-        if exactly and config.tier != "interpret" and _rounds(closed):
+        exactly = exactly and config.tier != "interpret"
+        closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts(exactly)
+        cost = self.plan.cost - self.plan.products  # those take XLA as long
+        if compile is not None and config.tier != "interpret" and cost > policy.SLOW:
+            raise Missing(f"interpretation would take about {cost / 1e6:.0f} ms")
+        if exactly and _rounds(closed):
             raise Missing("rounding is not XLA's")
         self.tree = jax.tree.structure(shape)
         self.compile, self.compiled, self.spent = compile, None, 0.0
@@ -103,21 +105,30 @@ class Interpreted:
         return self.compiled(*args)
 
 
-#: Functions that XLA and NumPy round differently.
-_ROUNDED = {"log", "log1p", "exp", "expm1", "erf_inv", "sin", "cos", "tan", "pow", "sqrt", "rsqrt", "while", "lgamma"}
+#: What NumPy rounds otherwise than XLA, but for what ``_primitives.EXACT`` has XLA evaluate.
+_ROUNDED = {"pow", "while", "lgamma"}
 
 
 def _rounds(closed: Any) -> bool:
-    """Whether floats come out that went through such a function."""
+    """Whether floats come out that NumPy would round otherwise than XLA.
+
+    So it is where sums follow the functions of ``EXACT``: XLA joins a product and a sum to one operation.
+    """
+    names = list(_names(closed.jaxpr))
+    if not any(a.dtype.kind not in "biu" for a in closed.out_avals):
+        return False
+    first = next((k for k, (name, _) in enumerate(names) if name in EXACT), len(names))
+    return any(n in _ROUNDED for n, _ in names) or any(n in ("add", "sub") and inexact for n, inexact in names[first:])
+
+
+def _names(jaxpr: Any) -> Iterator[tuple[str, bool]]:
+    """The primitives of a jaxpr, and whether what they give is inexact."""
     from .cost import _inner
 
-    def found(jaxpr: Any) -> bool:
-        return any(
-            e.primitive.name in _ROUNDED or any(found(getattr(j, "jaxpr", j)) for j in _inner(e.params))
-            for e in jaxpr.eqns
-        )
-
-    return any(a.dtype.kind not in "biu" for a in closed.out_avals) and found(closed.jaxpr)
+    for e in jaxpr.eqns:
+        yield e.primitive.name, any(getattr(v.aval, "dtype", np.dtype(bool)).kind not in "biu" for v in e.outvars)
+        for inner in _inner(e.params):
+            yield from _names(getattr(inner, "jaxpr", inner))
 
 
 def function_of(fn: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
@@ -143,11 +154,11 @@ class Traced(NamedTuple):
     form: Form | None = None
     sizes: dict | None = None
 
-    def parts(self) -> tuple:
+    def parts(self, exactly: bool = False) -> tuple:
         """Jaxpr, tree of what comes out, and the plan to evaluate it."""
 
         def make() -> Plan:
-            return Plan(self.closed.jaxpr, self.closed.consts)
+            return Plan(self.closed.jaxpr, self.closed.consts, exactly)
 
         return self.closed, self.outs, self.form.fill(self.sizes, make) if self.form is not None else make()
 
@@ -232,23 +243,31 @@ def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any,
     skeleton = _without_numbers(kernel.static, numbers)
     checks: list[tuple] = []
 
-    def traced(shapes: tuple) -> tuple:
-        k, first, rest = kernel, tuple(numbers), shapes
-        if numbers:
-            first, rest = shapes[0][0], shapes[1:]
-        if first != tuple(numbers):
-            static = _with_numbers(skeleton, iter(first))
-            k = Kernel(kernel.op, static, kernel.pattern, kernel.mode, kernel.platform)
+    def traced(shapes: tuple, k: Kernel = kernel) -> tuple:
         before = kernel.checks
-        found = trace(k, rest)
-        if any(type(n) is not int for s, _ in shapes for n in s):
+        found = trace(k, shapes)
+        if k is not kernel or any(type(n) is not int for s, _ in shapes for n in s):
             checks.append(k.checks)
             kernel.checks = before
         return found
 
-    if numbers:  # the pattern's numbers by their repr too, which tells 0.0 from -0.0
+    def renumbered(shapes: tuple) -> tuple:
+        (first, _), *rest = shapes
+        if first == tuple(numbers):
+            return traced(tuple(rest))
+        static = _with_numbers(skeleton, iter(first))
+        return traced(tuple(rest), Kernel(kernel.op, static, kernel.pattern, kernel.mode, kernel.platform))
+
+    out: Traced | None = None
+    if numbers and (found := form_of((kernel, more), shapes, traced, _agree)):
+        # its numbers are dims, perhaps, of arrays whose sizes vary
+        form, sizes = found
+        out = Traced(form.closed, form.out_specs(sizes), form, sizes)
+    elif numbers:  # the pattern's numbers by their repr too, which tells 0.0 from -0.0
         name = (kernel.op, skeleton, kernel.pattern, repr(kernel.pattern), kernel.mode, kernel.platform, more)
-        out = traced_for(name, ((tuple(numbers), None), *shapes), traced)
+        out = traced_for(name, ((tuple(numbers), None), *shapes), renumbered)
+        if out.form is None:
+            note((kernel, more), shapes, out.closed)
     else:
         out = traced_for((kernel, more), shapes, traced)
     if out.form is not None and not more:

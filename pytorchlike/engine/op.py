@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,21 +170,34 @@ class Kernel:
         return jax.default_matmul_precision(self.mode.precision[self.op.name.startswith("conv")])
 
     def _forward_vjp(self, arrays: tuple, wrt: tuple[int, ...]) -> tuple:
-        import jax
-
         def closed(*moving: Any) -> tuple:
             full = list(arrays)
             for i, x in zip(wrt, moving, strict=True):
                 full[i] = x
             return self.evaluate(tuple(full))
 
-        outs, pull, flags = jax.vjp(closed, *(arrays[i] for i in wrt), has_aux=True)
+        outs, pull, flags = differentiated(closed, [arrays[i] for i in wrt])
         return outs, flags, pull
 
     def vjp(self, arrays: tuple, wrt: tuple[int, ...], cotangents: tuple) -> tuple:
         """Gradients by the arguments ``wrt``; the forward part that they do not need is dropped by XLA."""
         outs, _, pull = self.forward_vjp(arrays, wrt)
         return pull_back(self, outs, pull, cotangents)
+
+
+def differentiated(function: Callable[..., tuple], moving: Iterable[Any]) -> tuple[tuple, Any, Any]:
+    """The results of ``function``, which gives (results, more); what :func:`_apply_vjp` applies; and that more.
+
+    The results that can have cotangents are differentiated, no others: their zeros would need shapes.
+    """
+    import jax
+
+    def smooth(*moving: Any) -> tuple:
+        outs, more = function(*moving)
+        return tuple([o for o in outs if _is_smooth(o.dtype)]), (outs, more)
+
+    _, pull, (outs, more) = jax.vjp(smooth, *moving, has_aux=True)
+    return outs, pull, more
 
 
 ARRAY = object()
@@ -197,17 +210,21 @@ def pull_back(kernel: Kernel, outs: Any, pull: Any, cotangents: tuple) -> tuple:
     return kernel.apply_vjp(pull, tuple(c for c in cotangents if c is not None), (shapes, present))
 
 
+def _is_smooth(dtype: Any) -> bool:
+    import jax.numpy as jnp
+
+    return jnp.issubdtype(dtype, jnp.inexact)
+
+
 def _apply_vjp(pull: Any, given: tuple, layout: tuple) -> tuple:
-    import jax
     import jax.numpy as jnp
 
     rest = iter(given)
     cotangents = []
     for (shape, dtype), present in zip(*layout, strict=True):
-        if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.complexfloating)):
+        if not _is_smooth(dtype):
             if present:
                 next(rest)
-            cotangents.append(np.zeros(shape, jax.dtypes.float0))
         elif present:
             c = next(rest)
             cotangents.append(jnp.conj(c) if jnp.iscomplexobj(c) else c)

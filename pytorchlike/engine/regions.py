@@ -11,7 +11,7 @@ from typing import Any
 
 from . import policy
 from .meta import INTERIOR
-from .op import Wide
+from .op import Wide, _apply_vjp, differentiated
 from .schedule import Schedule, walk
 from .trie import Call, Input, Reverse
 
@@ -94,17 +94,13 @@ class Region:
 
     def pull(self, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
         """Gradients by the differentiable args, in PyTorch's complex convention."""
-        import jax
-
-        from .op import _apply_vjp
-
         def closed(*moving: Any) -> tuple:
             full = list(arrays)
             for k, x in zip(self.wrt, moving, strict=True):
                 full[k] = x
-            return self.evaluate(tuple(full), numbers)
+            return self.evaluate(tuple(full), numbers), None
 
-        _, back = jax.vjp(closed, *(arrays[k] for k in self.wrt))
+        _, back, _ = differentiated(closed, [arrays[k] for k in self.wrt])
         layout = (tuple((m.shape, m.dtype) for m in self.out_metas), present)
         return _apply_vjp(back, given, layout)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .meta import LEAF, Meta
-from .op import Wide, kernel_for
+from .op import Wide, _apply_vjp, differentiated, kernel_for
 from .trie import Call, Reverse
 
 #: Fewer rounds are left as they are, unrolled they run more quickly; and fewer than that where there is a product in
@@ -241,8 +241,6 @@ def _source(column: list[int], made: dict[int, tuple[int, int]], fixed: dict, ca
 
 def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple, list, Any]:
     """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``)."""
-    import jax
-
     taken = [env[s] for s in loop.slots]
     if not loop.wrt:
         outs, flags = _scan(loop, taken, numbers, how)
@@ -254,7 +252,7 @@ def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple,
             full[k] = x
         return _scan(loop, full, numbers, how)
 
-    outs, pull, flags = jax.vjp(closed, *[taken[k] for k in loop.wrt], has_aux=True)
+    outs, pull, flags = differentiated(closed, [taken[k] for k in loop.wrt])
     return outs, _by_call(loop, flags), pull
 
 
@@ -266,8 +264,6 @@ def _by_call(loop: Loop, flags: list) -> list:
 
 def pull_back(loop: Loop, pull: Any, cotangents: tuple) -> tuple:
     """Gradients by the loop's differentiable arguments, in PyTorch's complex convention."""
-    from .op import _apply_vjp
-
     layout = (tuple((m.shape, m.dtype) for m in loop.out_metas), tuple(c is not None for c in cotangents))
     return _apply_vjp(pull, tuple(c for c in cotangents if c is not None), layout)
 

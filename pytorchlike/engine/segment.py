@@ -151,7 +151,7 @@ class SegmentReverse:
         ])  # fmt: skip
         slots = [tuple(map(local, s)) for s in (self.needs, self.roots, self.outs)]
         return (
-            calls, *slots, self.onto,
+            calls, *slots, self.onto, self.metas,
             tuple([(w.type, local((w.type, w.index))) for w in self.wides]),
         )  # fmt: skip
 

@@ -262,7 +262,8 @@ class Trace:
             exact = tuple([(t, repr(v)) for t, v in [ins[k] for k in numbers]])
             if known is None:
                 # the caller's own key becomes a short cut to the specialised state until that is given up
-                wide = _varied(op, static, numbers, exact)
+                sized = any(type(i) is int for i in ins)  # else the static part tells of sizes, which vary as well
+                wide = _varied(op, static if sized else None, numbers, exact)
                 if op.varies is not None and not self.values[ins[0]].meta.grad and op.varies(static):
                     if not contexts.here().model:
                         wide = frozenset(numbers)

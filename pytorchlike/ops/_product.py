@@ -6,6 +6,7 @@ import jax
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from ..engine.forms import holds
 from ._table import platform
 
 #: Multiplications from which a gradient that contracts rows is formulated anew, see ``by_rows``.
@@ -57,7 +58,7 @@ _by_columns.defjvp(_by_columns_jvp, symbolic_zeros=True)
 
 def _slow(rows: int, other: jax.Array, stride: int) -> bool:
     """Whether XLA would contract the rows of a large array whose columns fall onto the same lines of the cache."""
-    return platform() == "cpu" and stride % 64 == 0 and rows * other.size >= _LARGE
+    return platform() == "cpu" and stride % 64 == 0 and holds(lambda: rows * other.size >= _LARGE, False)
 
 
 def by_rows(x: jax.Array, w: jax.Array) -> jax.Array:

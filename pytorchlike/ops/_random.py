@@ -11,6 +11,7 @@ Philox4x32-10 in 1.05 s.  Squares wants keys that look random: they come out of 
 each stream its own first counter, so that two streams coincide only if 127 bits do.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -46,8 +47,7 @@ def bits(key, shape: Sequence[int], dtype=np.uint32):
     dtype = np.dtype(dtype)
     shape = tuple(shape)
     multiplier, first = _stream(key)
-    size = int(np.prod(shape, dtype=np.int64))
-    x = (lax.iota(_U64, size).reshape(shape) + first) * multiplier
+    x = (lax.iota(_U64, math.prod(shape)).reshape(shape) + first) * multiplier
     y, z = x, x + multiplier
     x = _swap(x * x + y)
     x = _swap(x * x + z)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ..engine.forms import holds
 from ._product import by_columns
 from ._table import Array, Arrays, Scalar, op, result_type
 from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
@@ -566,7 +567,7 @@ def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_
     if compute_mode not in modes:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     check_broadcast(x1[..., :1, :1], x2[..., :1, :1])
-    large = x1.shape[-2] > 25 or x2.shape[-2] > 25
+    large = holds(lambda: x1.shape[-2] > 25 or x2.shape[-2] > 25, True)
     if p == 2 and (compute_mode == modes[1] or (compute_mode == modes[0] and large)):
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b about the mean of b, which keeps the cancellation small.
         mid = jnp.mean(x2, -2, keepdims=True)

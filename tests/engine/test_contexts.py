@@ -265,3 +265,16 @@ def test_a_failed_check_leaves_what_was_made_before_the_loop(tier, untouched):
             weight.sum().item()
     assert rows.tolist() == [1, 2, 3, 4]
     assert torch.equal(table.weight.detach(), weight)
+
+
+def test_reverse_passes_of_the_same_structure_keep_their_shapes(tier):
+    """Also those that go through no operation at all, where nothing but what comes out tells of a shape."""
+    tier("auto")
+    for n in (3, 4, 5):
+        x = torch.ones(n, requires_grad=True)
+        y = x * 2
+        y.sum().item()
+        (g,) = torch.autograd.grad(y, y, torch.ones(n))
+        assert g.shape == (n,) and g.tolist() == [1.0] * n
+        (g,) = torch.autograd.grad(y, x, torch.ones(n))
+        assert g.shape == (n,) and g.tolist() == [2.0] * n

@@ -27,6 +27,7 @@ def parts():
     torch.manual_seed(0)
     return {
         "weight": torch.randn(7, 5, requires_grad=True),
+        "square": torch.randn(7, 7, requires_grad=True),
         "lstm": torch.nn.LSTM(5, 6, batch_first=True),
         "conv": torch.nn.Conv1d(5, 3, 3, padding=1),
     }
@@ -44,6 +45,9 @@ PROGRAMS = {
     "sizes as arguments": lambda x, p: x.reshape(x.shape[0], -1).view(x.shape[0], x.shape[1], 5).expand(3, -1, -1, -1),
     "arange": lambda x, p: x * torch.arange(x.shape[1]).view(-1, 1),
     "indices from the end": lambda x, p: x[:, torch.arange(x.shape[1]) - 2] * x,
+    "sizes that coincide": lambda x, p: F.linear(F.linear(x, p["weight"]), p["square"]),
+    "bounds": lambda x, p: x.topk(2, 1)[0].sum(1, keepdim=True) * x.max(1, keepdim=True)[0],
+    "dims as arguments": lambda x, p: x.permute(1, 0, 2).permute(2, 1, 0) * x.permute(2, 0, 1),
     "slices": lambda x, p: x[:, -2:] + x[:, 1:2] + x.split([1, x.shape[1] - 1], 1)[1].sum(1, keepdim=True),
 }
 
@@ -86,6 +90,51 @@ def test_a_form_is_traced_once_for_many_sizes(parts, tier, monkeypatch):
         for n in range(53, 103):
             F.linear(torch.ones(2, n, 5), parts["weight"].detach()).tanh().sum().item()
     assert len(traces) < 40  # instead of three for each of fifty sizes
+
+
+def test_layers_of_several_widths_have_forms_of_their_own(tier, monkeypatch):
+    """Pooled, their widths would be symbols; in a square layer two are the same, which a form does not allow."""
+    from pytorchlike.engine import policy
+
+    tier("interpret")
+    monkeypatch.setattr(policy, "varies", lambda op, place: True)
+    net = torch.nn.Sequential(*[torch.nn.Linear(n, m) for n, m in ((6, 9), (9, 9), (9, 9), (9, 4))])
+    traces = []
+    before = interpret._trace
+    monkeypatch.setattr(interpret, "_trace", lambda *a: traces.append(a) or before(*a))
+    for n in range(20, 30):
+        net(torch.ones(n, 6)).sum().backward()
+    settled = len(traces)
+    for n in range(30, 60):
+        net(torch.ones(n, 6)).sum().backward()
+    assert len(traces) - settled < 10  # a form is made again where sizes have outgrown it
+
+
+@pytest.mark.parametrize("name", ["randn", "exponential", "randint", "dropout", "lognormal"])
+def test_random_numbers_of_a_new_size_are_the_same_whoever_draws_them(name, tier, monkeypatch):
+    """Where NumPy would round otherwise than XLA, XLA's functions are used, or the whole is compiled."""
+    from pytorchlike.engine import policy
+
+    draws = {
+        "randn": lambda n: torch.randn(n, 3),
+        "exponential": lambda n: torch.empty(n).exponential_(2.0),
+        "randint": lambda n: torch.randint(0, n, (2, n)),
+        "dropout": lambda n: F.dropout(torch.ones(n, 5), 0.3),
+        "lognormal": lambda n: torch.empty(n).log_normal_(),
+    }
+
+    def drawn():
+        for n in (5, 8, 11, 14, 17, 300):
+            torch.manual_seed(n)
+            yield draws[name](n).numpy().copy()
+
+    tier("fused")
+    want = list(drawn())
+    anew()
+    tier("auto")
+    monkeypatch.setattr(policy, "choose", lambda state, reason: "ops")
+    for a, b in zip(drawn(), want, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_what_depends_on_a_size_is_traced_for_each(tier, monkeypatch):

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental.sparse import BCSR
 
 import pytorchlike as torch
 from pytorchlike.engine import interpret as interpretation
@@ -39,6 +40,10 @@ def gather(mode):
 
 def scatter(how, mode="drop"):
     return lambda x, i: how(x, i, jnp.ones((5, 6), x.dtype) * 2, ROW_SCATTER, mode=lax.GatherScatterMode.from_any(mode))
+
+
+def sparse_product(values, cols, starts, dense):
+    return BCSR((values, cols, starts), shape=(len(starts) - 1, len(dense))) @ dense
 
 
 def power_of_two_above(n):
@@ -106,6 +111,9 @@ EXACT = {
 
 #: Results that may differ by rounding.
 CLOSE = {
+    "sparse product": (sparse_product, ROWS[0], np.int32([4, 0, 2, 3, 1, 1]), np.int32([0, 0, 3, 3, 5, 6, 6]), ROWS),
+    "sparse product, room left": (sparse_product, ROWS[0], np.int32([4, 0, 2, 9, 9, 9]), np.int32([0, 1, 3]), ROWS),
+    "sparse product of nothing": (sparse_product, ROWS[0, :0], np.zeros(0, np.int32), np.int32([0, 0, 0]), ROWS),
     **{f: (getattr(lax, f), EDGE) for f in ("exp", "log", "tanh", "logistic", "rsqrt", "erf", "lgamma", "cbrt")},
     "erf_inv": (lax.erf_inv, np.linspace(-1, 1, 41, dtype=np.float32)),
     "pow": (lax.pow, np.repeat(np.float32([-2, -0.0, 0, 0.5, np.nan]), 4), np.tile(np.float32([0, -1, 3, np.inf]), 5)),
@@ -352,7 +360,10 @@ def test_tensors_of_interpreted_results_are_like_others(tier):
     y.add_(1)
     assert z.tolist() == [[0, 3], [1, 4], [2, 5]] and y.tolist() == [[6, 6], [2, 5], [3, 6]]
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
-    assert type(z._value.data) is type(jnp.ones(1)), "values hold JAX's arrays, whoever computed them"
+    assert z._value.data.base is None, "small values stay NumPy's, in memory of their own"
+    large = torch.ones(40, 40) * 2
+    large.sum().item()
+    assert type(large._value.data) is type(jnp.ones(1)), "others are JAX's arrays, whoever computed them"
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0, 0), (0, 3, 3)])

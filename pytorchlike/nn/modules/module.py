@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from jax import tree_util
 
 from ...autograd.mode import no_grad
+from ...engine.contexts import runs_models
 from ...tensor import Tensor
 from ...tensor import functions as T
 from ...tensor.device import device as Device
@@ -1139,7 +1140,8 @@ class Module:
 
     def to_empty(self, *, device: Any, recurse: bool = True) -> Module:
         """Move all parameters and buffers to ``device`` without their values (uninitialised memory); returns self."""
-        return self._apply(lambda t: T.empty_like(t, device=device), recurse=recurse)
+        return self._apply(lambda t: T.empty_like(t, device=device) if t._spread is None
+                           else t.new_empty(t.shape, device=device), recurse=recurse)
 
     def cpu(self) -> Module:
         """Move all parameters and buffers to the CPU; returns self."""
@@ -1304,6 +1306,9 @@ def _same(a: Any, b: Any) -> bool:
         return bool(a == b)
     except (TypeError, ValueError):  # an array-like whose == gives no single answer
         return False
+
+
+runs_models(Module.__call__, Module._call_impl)
 
 
 def _walk(root: Module) -> tuple[tuple, _Structure]:
