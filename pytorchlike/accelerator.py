@@ -6,14 +6,16 @@ from typing import Any
 
 from . import _streams
 from ._devices import DeviceModule
+from .engine import flush
 from .tensor.device import current_index, device, set_current_index
 from .tensor.device import device_count as _count
 
 __all__ = [
     "current_accelerator", "current_device_idx", "current_device_index", "current_stream", "device_count",
-    "device_index", "empty_cache", "get_device_capability", "get_memory_info", "is_available", "max_memory_allocated",
-    "max_memory_reserved", "memory_allocated", "memory_reserved", "memory_stats", "reset_accumulated_memory_stats",
-    "reset_peak_memory_stats", "set_device_idx", "set_device_index", "set_stream", "synchronize",
+    "device_index", "empty_cache", "empty_host_cache", "get_device_capability", "get_memory_info", "is_available",
+    "max_memory_allocated", "max_memory_reserved", "memory_allocated", "memory_reserved", "memory_stats",
+    "reset_accumulated_memory_stats", "reset_peak_memory_stats", "set_device_idx", "set_device_index", "set_stream",
+    "synchronize",
 ]  # fmt: skip
 
 
@@ -100,6 +102,11 @@ def get_device_capability(device: Any = None) -> dict[str, Any]:
 def empty_cache() -> None:
     """Execute what is pending; XLA's allocator keeps its pool."""
     _module().empty_cache()
+
+
+def empty_host_cache() -> None:
+    """Execute what is pending, which holds arrays on the host; of pinned memory there is no cache to empty."""
+    flush("accelerator.empty_host_cache() was called")
 
 
 def get_memory_info(device: Any = None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -127,8 +128,9 @@ is_dynamo_compiling = is_compiling
 
 
 def is_exporting() -> bool:
-    """False: there is no export to run inside of."""
-    return False
+    """Whether a module is being run for ``torch.export`` or ``torch.onnx.export``."""
+    module = sys.modules.get(f"{__package__}.export._recording")
+    return module is not None and module.running()
 
 
 def cudagraph_mark_step_begin() -> None:

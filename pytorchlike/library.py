@@ -54,6 +54,7 @@ class CustomOpDef:
         self._fake: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
         self._context: Callable[..., Any] | None = None
+        self._rules: dict[type, Callable[..., Any]] = {}  # by class, instead of its __torch_dispatch__
         self._through = False  # whether gradients go through the function's own operations
         self._signature = inspect.signature(fn)
         self._default = fn
@@ -452,9 +453,18 @@ def register_vmap(op: Any, func: Callable[..., Any] | None = None, /, *, lib: An
 
 
 def register_torch_dispatch(op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None) -> Any:
-    """NotImplementedError: there is no dispatcher; ``__torch_function__`` sees calls."""
-    raise NotImplementedError("torch.library.register_torch_dispatch: operations are compiled together and never "
-                              "handed to Python one by one; __torch_function__ sees a program's calls")
+    """Have ``func`` answer for an operator in the place of a class's ``__torch_dispatch__``; a decorator without it.
+
+    For a ``TorchDispatchMode`` it is called as ``func(mode, op, types, args, kwargs)``, for a tensor class as
+    ``func(op, types, args, kwargs)``.
+    """
+    found = _found(op)
+
+    def enter(func: Any) -> Any:
+        found._rules[torch_dispatch_class] = func
+        return func
+
+    return enter if func is None else enter(func)
 
 
 def triton_op(name: str, fn: Any = None, /, *, mutates_args: Any, schema: str | None = None) -> Any:

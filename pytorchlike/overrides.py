@@ -135,6 +135,8 @@ def resolve_name(f: Callable) -> str | None:
     """The name under which a function of torch's is called; None if it is not one."""
     if isinstance(f, _Asked):
         return ".".join(part for part in ("torch", *f._at) if part)
+    if hasattr(f, "_overloadname"):  # an inner operator
+        return str(f)
     for space, functions in get_overridable_functions().items():
         for each in functions:
             if each is f:

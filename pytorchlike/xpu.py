@@ -8,6 +8,7 @@ from . import _streams
 from ._devices import DeviceContext, DeviceModule
 from ._streams import Event as Event
 from ._streams import StreamContext as StreamContext
+from .cuda import make_graphed_callables as make_graphed_callables
 
 _module = DeviceModule("xpu")
 _SAME = (
@@ -46,6 +47,48 @@ def current_stream(device: Any = None) -> _streams.Stream:
 def is_bf16_supported(including_emulation: bool = True) -> bool:
     """False without an XPU."""
     return _module.is_available()
+
+
+#: Generators of the devices: none.
+default_generators: tuple = ()
+
+
+def is_tf32_supported() -> bool:
+    """False without an XPU."""
+    return _module.is_available()
+
+
+def get_arch_list() -> list[str]:
+    """The architectures that the library was compiled for: none."""
+    return []
+
+
+def get_gencode_flags() -> str:
+    """The flags that the library was compiled with: none."""
+    return ""
+
+
+def memory_snapshot(mempool_id: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    """The state of the allocator: it has no memory."""
+    return []
+
+
+def is_current_stream_capturing() -> bool:
+    """False: there are no graphs to capture; XLA makes its own."""
+    return False
+
+
+class device_of(device):
+    """``with torch.xpu.device_of(x)``: the device of a tensor; nothing for one that is on no XPU."""
+
+    def __init__(self, obj: Any) -> None:
+        super().__init__(obj.get_device() if obj.device.type == "xpu" else -1)
+
+
+def set_stream(stream: _streams.Stream | None) -> None:
+    """Make a stream the current one; None changes nothing."""
+    if stream is not None:
+        _streams._current[stream.device] = [stream]
 
 
 def __getattr__(name: str) -> Any:

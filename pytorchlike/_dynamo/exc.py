@@ -1,6 +1,6 @@
-"""``torch._dynamo.exc``: errors of PyTorch's bytecode compiler that programs catch; nothing here raises them."""
+"""``torch._dynamo.exc``: errors of PyTorch's bytecode compiler that programs catch; export raises ``UserError``."""
 
-__all__ = ["TorchDynamoException", "Unsupported"]
+__all__ = ["TorchDynamoException", "Unsupported", "UserError"]
 
 
 class TorchDynamoException(RuntimeError):
@@ -9,3 +9,7 @@ class TorchDynamoException(RuntimeError):
 
 class Unsupported(TorchDynamoException):
     """Code that the compiler could not follow."""
+
+
+class UserError(TorchDynamoException):
+    """A program asks for what cannot be: ``dynamic_shapes`` that an exported module does not keep to."""

@@ -1,4 +1,4 @@
-"""``torch._subclasses``: what libraries ask of it. No tensor here is fake."""
+"""``torch._subclasses``: tensors without data, for trying shapes."""
 
 from .fake_tensor import FakeTensor as FakeTensor
 from .fake_tensor import FakeTensorMode as FakeTensorMode

@@ -125,6 +125,8 @@ class GradScaler:
             for device, grads in by_device.items():
                 found[device] = T.zeros((), dtype=d.float32, device=device)
                 unscale_(grads, found[device], inverse.to(device))
+                for spread in {g._spread.group: g._spread for g in grads if g._spread is not None}.values():
+                    found[device] = spread.any_of(found[device])  # a gradient divided among processes
         return found
 
     def unscale_(self, optimizer: Any) -> None:

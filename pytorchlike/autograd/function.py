@@ -14,6 +14,7 @@ from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
 from ..tensor._tensor import transfer
 from ..tensor.composed import Composed
+from ..tensor.wrapped import carry, is_wrapped, tensor_of, value_of, with_value
 from . import nested
 from .mode import no_grad
 from .nodes import CUSTOM
@@ -137,7 +138,7 @@ class _Saved:
 
     def __init__(self, tensor: Tensor, hooks: Any) -> None:
         self.tensor, self.version, self.unpack = tensor, None, None
-        if isinstance(tensor, Composed):
+        if isinstance(tensor, Composed) or is_wrapped(tensor):
             return
         self.version = 0 if tensor.is_inference() else tensor._version
         if hooks is not None:
@@ -252,7 +253,7 @@ class Function(metaclass=FunctionMeta):
         tensors = [a if isinstance(a, Tensor) and not _is_constant(a) else None for a in args]
         ctx.needs_input_grad = tuple([t is not None and t.requires_grad for t in tensors])
         tracked = get_mode().grad and any(ctx.needs_input_grad)
-        before = [t._get() if t is not None else None for t in tensors]
+        before = [value_of(t) if t is not None else None for t in tensors]
         duals = forward_ad.tangents_of(before)
         mode = get_mode()
         with no_grad(), forward_ad._set_fwd_grad_enabled(False):
@@ -273,7 +274,7 @@ class Function(metaclass=FunctionMeta):
             if local.trace.nested:  # backward is recorded now, see ``nested``
                 ctx._saved = tuple([s if s is None else _Saved(s, None) for s in ctx._to_save])
             for t in ctx._dirty:
-                if t._get().meta.grad == LEAF:
+                if value_of(t).meta.grad == LEAF:
                     raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             result = _connect(cls, ctx, tensors, before, outs)
         else:
@@ -327,7 +328,7 @@ class _Backward:
         for k, (slot, told) in enumerate(zip(self.slots, self.outs, strict=True)):
             c = cotangents.get(slot)
             if c is not None:
-                grads[k] = Tensor._of(c)
+                grads[k] = tensor_of(c)
             elif ctx._materialize and told is not None:
                 grads[k] = T.zeros(told[0], dtype=told[1])
         try:
@@ -392,14 +393,14 @@ class _Backward:
             if not self.ctx.needs_input_grad[i]:
                 continue
             want = source.meta
-            if g._get().meta.shape != want.shape:
+            if g._value.meta.shape != want.shape:
                 if not _expands(want.shape, tuple(g.shape)):
                     raise RuntimeError(
                         f"Function {self.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
                         f"expected shape compatible with {list(want.shape)}"
                     )
                 g = g.sum_to_size(want.shape)
-            if g._get().meta.dtype != want.dtype:
+            if g._value.meta.dtype != want.dtype:
                 if g.is_complex():
                     raise RuntimeError(
                         f"Function {self.name} returned an invalid gradient at index {i} - expected dtype "
@@ -408,7 +409,7 @@ class _Backward:
                 g = g.to(self.dtypes[i])
             if reverse.inspector is not None:
                 reverse.inspector.custom(self.name, getattr(self.ctx, "_location", None), i, g._get())
-            out[source] = g._get() if source not in out else (Tensor._of(out[source]) + g)._get()
+            out[source] = carry(g) if source not in out else carry(tensor_of(out[source]) + g)
         return out
 
 
@@ -435,12 +436,12 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
     joined = [k for k, t in enumerate(handle.outs) if t is not None]
     result: list[Any] = list(outs)
     for k, o in enumerate(outs):
-        if isinstance(o, Tensor) and k not in joined and o._get().meta.grad != NO_GRAD:
+        if isinstance(o, Tensor) and k not in joined and value_of(o).meta.grad != NO_GRAD:
             result[k] = o.detach()
     handle.slots = {-1 - k: k for k in range(len(outs))}
     if not joined:
         return result
-    values = [outs[k]._get() for k in joined]
+    values = [value_of(outs[k]) for k in joined]
     if local.trace.nested:
         got = nested.tie(name, handle, [-1 - k for k in joined], values, moving)
     else:
@@ -456,7 +457,9 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
                 trace.watched[slot] = stop
     for k, v in zip(joined, got, strict=True):
         original = outs[k]
-        if any(original is d for d in dirty):
+        if is_wrapped(original):
+            result[k] = with_value(original, v)
+        elif any(original is d for d in dirty):
             original._set(v)
             result[k] = original
         else:

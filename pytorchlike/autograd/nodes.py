@@ -246,7 +246,8 @@ def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
     found = _nodes.get(key)
     if found is None or _stale(found, where):
         custom = getattr(call.op, "info", None) is CUSTOM
-        name = call.op.name + "Backward" if custom else name_of(call)
+        name = name_of(call) if not custom else call.op.name.removesuffix("Backward0") + "Backward"
+        name += "0" if custom and call.op.name.endswith("Backward0") else ""
         found = _nodes[key] = Node(name, anchor)
         if type(where) is not Segment:
             _pending.add(found)

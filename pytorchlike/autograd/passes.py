@@ -12,6 +12,7 @@ from ..engine import Leaf, Value, local
 from ..tensor import Tensor
 from ..tensor._register import KINDS
 from ..tensor.composed import Composed, carriers, gradients, like
+from ..tensor.wrapped import carried, carry, is_wrapped, tensor_of, value_of
 from .mode import no_grad
 from .nodes import GradientEdge
 
@@ -67,10 +68,14 @@ def queue_callback(callback: Any) -> None:
     task.callbacks.append(callback)
 
 
+#: Makes the gradient of a scalar by itself where somebody is to be asked, see ``_dispatch``; or None.
+seeded: Any = None
+
+
 def _value(x: Any) -> Value:
     if isinstance(x, GradientEdge):
         return x.value()
-    return (x._carrier if KINDS and isinstance(x, Composed) else x)._get()
+    return value_of(x._carrier if KINDS and isinstance(x, Composed) else x)
 
 
 def _tensors(xs: Any) -> tuple:
@@ -95,7 +100,8 @@ def _seeds(outputs: Sequence[Any], values: list[Value], grads: Any, batched: boo
             if meta.dtype.kind == "c":
                 kind = Tensor._of(value).dtype
                 raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {kind}")
-            seeds.append(None)
+            seed = None if seeded is None else seeded(outputs[i])
+            seeds.append(None if seed is None else carry(seed))
             continue
         if not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -121,7 +127,7 @@ def _seeds(outputs: Sequence[Any], values: list[Value], grads: Any, batched: boo
             )
         if given.dtype != meta.dtype:
             g = g.to(Tensor._of(value).dtype)
-        seeds.append(g._get())
+        seeds.append(carry(g))
     return seeds
 
 
@@ -164,8 +170,9 @@ def backward(
             pairs, _ = engine.backward(roots, seeds, None, retain, create_graph)
             del roots, seeds
             task.roots = []
+            plain = not carried
             for leaf, value in pairs:
-                if leaf.grad is None and not leaf.hooks and not leaf.post_hooks:
+                if plain and leaf.grad is None and not leaf.hooks and not leaf.post_hooks:
                     leaf.grad = t = object.__new__(Tensor)
                     t._value, t._alias = value, None
                     continue
@@ -185,7 +192,7 @@ def backward(
             if type(v.node) is Leaf:
                 accumulate(v.node, g, create_graph)
             elif isinstance(x, Tensor) and not x.retains_grad:  # which has put it there already
-                new = Tensor._of(g)
+                new = tensor_of(g)
                 x._own_grad = new if x._own_grad is None else x._own_grad + new
 
 
@@ -208,7 +215,7 @@ def hooked(leaf: Leaf, grad: Tensor) -> Tensor:
 
 def accumulate(leaf: Leaf, value: Value, create_graph: bool) -> None:
     """Add a gradient to a leaf's ``.grad``, running its hooks."""
-    give(leaf, Tensor._of(value), create_graph)
+    give(leaf, tensor_of(value), create_graph)
 
 
 def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
@@ -220,6 +227,9 @@ def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
         leaf.grad = grad
     elif create_graph:
         leaf.grad = old + grad
+    elif is_wrapped(old) or is_wrapped(grad):
+        with no_grad():
+            leaf.grad = old + grad
     elif KINDS and isinstance(old, Composed):
         with no_grad():
             leaf.grad = old + grad if isinstance(grad, Composed) else grad + old
@@ -295,7 +305,7 @@ def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: 
                 f"allow_unused=True if this is the desired behavior. (It is of shape {list(v.meta.shape)}.)"
             )
         return None
-    out = Tensor._of(g)
+    out = tensor_of(g)
     if type(v.node) is Leaf and v.node.hooks:
         out = hooked(v.node, out)
     return out

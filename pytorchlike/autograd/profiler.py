@@ -7,10 +7,11 @@ what the compiled program takes. For that program itself see ``torch.profiler.xl
 
 from __future__ import annotations
 
+import bisect
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self
 
 from ..engine import flush, local
@@ -309,6 +310,19 @@ class KinetoStepTracker:
     def current_step(cls) -> int:
         """The present step."""
         return cls._current
+
+
+class MemRecordsAcc:
+    """Records of memory, of which those of a span of time are found by bisection: each tells its ``start_ns()``."""
+
+    def __init__(self, mem_records: list[Any]) -> None:
+        self._records = sorted(mem_records, key=lambda r: r.start_ns())
+        self._starts = [r.start_ns() for r in self._records]
+
+    def in_interval(self, start_us: float, end_us: float) -> Iterator[Any]:
+        """Those that begin within it, the first first."""
+        first = bisect.bisect_left(self._starts, start_us)
+        yield from self._records[first : bisect.bisect_right(self._starts, end_us)]
 
 
 def load_nvprof(path: str) -> Any:

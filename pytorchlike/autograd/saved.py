@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..engine import Op, get_mode, local, make_value, record, set_mode
+from ..engine import Op, Value, get_mode, local, make_value, record, set_mode
 from ..engine import grad as reverse
 from ..engine.grad import is_retaining, watch_all
 from ..engine.meta import INTERIOR
@@ -20,7 +20,8 @@ from ..tensor._tensor import STRAIGHT
 from .mode import no_grad
 from .nodes import CUSTOM
 
-__all__ = ["allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = ["Packing", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "save_on_cpu",
+           "saved_tensors_hooks"]
 
 _state = threading.local()
 
@@ -51,29 +52,46 @@ class saved_tensors_hooks:
         for entry in _stack():
             if isinstance(entry, str):
                 raise RuntimeError(entry)
-        scope = _Packing(self)
-        scope.open()
+        scope = _Hooked(self)
+        scope.enter()
         _stack().append(self)
-        mode = get_mode()
-        set_mode(mode.replace(scoped=True))
-        self._entered.append((scope, mode.scoped))
+        self._entered.append(scope)
         return None
 
     def __exit__(self, *exc: object) -> None:
-        scope, scoped = self._entered.pop()
         try:
-            scope.close()
+            self._entered.pop().leave()
         finally:
-            if scope in local.scopes:
-                local.scopes.remove(scope)
-            set_mode(get_mode().replace(scoped=scoped))
             _stack().pop()
 
 
-class _Packing(Scope):
-    def __init__(self, hooks: saved_tensors_hooks) -> None:
-        super().__init__()
-        self.hooks = hooks
+class Packing(Scope):
+    """Keeps by ``pack`` what gradients of the calls within need, and has it back by ``unpack``."""
+
+    def enter(self) -> None:
+        """Begin."""
+        self.open()
+        mode = get_mode()
+        self.scoped = mode.scoped
+        set_mode(mode.replace(scoped=True))
+
+    def leave(self) -> None:
+        """End."""
+        try:
+            self.close()
+        finally:
+            if self in local.scopes:
+                local.scopes.remove(self)
+            set_mode(get_mode().replace(scoped=self.scoped))
+            self._trace = None  # whose values lead back here
+
+    def pack(self, value: Value) -> Any:
+        """What is kept of a value."""
+        return Tensor._of(_plain(value))
+
+    def unpack(self, packed: Any) -> Tensor:
+        """The value again."""
+        return packed
 
     def portion(self, trace: Any, calls: list[Call], executing: bool) -> None:
         values = trace.values
@@ -88,10 +106,22 @@ class _Packing(Scope):
             if used:
                 packed: list[Any] = [None] * len(call.slots)
                 todo += [(packed, k, values[s]) for k, s in enumerate(call.slots) if s in used]
-                watch_all(trace.watched, tuple(call.out_slots), _Packed(call, packed, self.hooks.unpack_hook))
+                watch_all(trace.watched, tuple(call.out_slots), _Packed(call, packed, self.unpack))
         # a hook may read a value, which executes the trace: what stops reverse passes must be there by then
         for packed, k, value in todo:
-            packed[k] = (pack(self.hooks, Tensor._of(_plain(value))),)
+            packed[k] = (self.pack(value),)
+
+
+class _Hooked(Packing):
+    def __init__(self, hooks: saved_tensors_hooks) -> None:
+        super().__init__()
+        self.hooks = hooks
+
+    def pack(self, value: Value) -> Any:
+        return pack(self.hooks, super().pack(value))
+
+    def unpack(self, packed: Any) -> Tensor:
+        return unpacked(self.hooks.unpack_hook, packed)
 
 
 def _plain(value: Any) -> Any:
@@ -144,7 +174,7 @@ class _Packed:
             if self.packed[k] is None:
                 held.append(record(_ZEROS, (meta.shape, meta.dtype), ()))
                 continue
-            v = unpacked(self.unpack, self.packed[k][0])._get()
+            v = self.unpack(self.packed[k][0])._get()
             if v.meta.shape != meta.shape or v.meta.dtype != meta.dtype:
                 raise RuntimeError(
                     f"saved tensor unpack_hook gave a tensor of {list(v.meta.shape)} and {v.meta.dtype} for one of "

@@ -12,10 +12,12 @@ from . import _PRECISIONS, set_precision
 from ._settings import checked_bool
 
 __all__ = [
-    "SDPAParams", "allow_fp16_bf16_reduction_math_sdp", "can_use_cudnn_attention", "can_use_efficient_attention",
-    "can_use_flash_attention", "cufft_plan_cache", "cudnn_sdp_enabled", "enable_cudnn_sdp", "enable_flash_sdp",
-    "enable_math_sdp", "enable_mem_efficient_sdp", "flash_sdp_enabled", "fp16_bf16_reduction_math_sdp_allowed",
-    "is_built", "is_flash_attention_available", "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled",
+    "SDPAParams", "allow_fp16_bf16_reduction_math_sdp", "blas_workspace_size", "can_use_cudnn_attention",
+    "can_use_efficient_attention", "can_use_flash_attention", "cuFFTPlanCacheAttrContextProp",
+    "cuFFTPlanCacheManager", "cublas_workspace_size", "cublaslt_workspace_size", "cudnn_sdp_enabled",
+    "cufft_plan_cache", "enable_cudnn_sdp", "enable_flash_sdp", "enable_math_sdp", "enable_mem_efficient_sdp",
+    "flash_sdp_enabled", "fp16_bf16_reduction_math_sdp_allowed", "is_built", "is_ck_sdpa_available",
+    "is_flash_attention_available", "math_sdp_enabled", "matmul", "mem_efficient_sdp_enabled",
     "preferred_blas_library", "preferred_linalg_library", "sdp_kernel",
 ]  # fmt: skip
 
@@ -88,8 +90,61 @@ class cuFFTPlanCache:
         return self
 
 
+class cuFFTPlanCacheAttrContextProp:
+    """An attribute of a device's plan cache: read by ``getter(device_index)``, set by ``setter(device_index, value)``.
+
+    A ``setter`` that is a text is what RuntimeError says of an attribute that cannot be set.
+    """
+
+    def __init__(self, getter: Any, setter: Any) -> None:
+        self.getter, self.setter = getter, setter
+
+    def __get__(self, obj: Any, objtype: Any = None) -> Any:
+        return self.getter(obj.device_index)
+
+    def __set__(self, obj: Any, val: Any) -> None:
+        if isinstance(self.setter, str):
+            raise RuntimeError(self.setter)
+        self.setter(obj.device_index, val)
+
+
+class cuFFTPlanCacheManager(cuFFTPlanCache):
+    """The plan caches of all devices, by index: see :class:`cuFFTPlanCache`."""
+
+
 #: See :class:`cuFFTPlanCache`.
-cufft_plan_cache = cuFFTPlanCache()
+cufft_plan_cache = cuFFTPlanCacheManager()
+
+_workspaces = {"cublas": 0, "cublaslt": 0}
+
+
+def _workspace(library: str, size: int | None) -> int:
+    if size is not None:
+        if not isinstance(size, int) or size < 0:
+            raise RuntimeError(f"{library}_workspace_size: expected a number of bytes, got {size!r}")
+        _workspaces[library] = size
+    return _workspaces[library]
+
+
+def cublas_workspace_size(size: int | None = None) -> int:
+    """The wish for bytes of working memory, which is kept; 0: none. XLA allots working memory by itself."""
+    return _workspace("cublas", size)
+
+
+def cublaslt_workspace_size(size: int | None = None) -> int:
+    """As :func:`cublas_workspace_size`."""
+    return _workspace("cublaslt", size)
+
+
+def blas_workspace_size(size: int | None = None, backend: str | None = None) -> int:
+    """:func:`cublas_workspace_size` or :func:`cublaslt_workspace_size`, by ``backend`` (the preferred library)."""
+    name = str(preferred_blas_library() if backend is None else backend).lower()
+    return _workspace("cublaslt" if name.endswith("cublaslt") else "cublas", size)
+
+
+def is_ck_sdpa_available() -> bool:
+    """False: composable_kernel is not among XLA's libraries."""
+    return False
 
 
 def _preferred(name: str, choices: tuple[str, ...]) -> Any:

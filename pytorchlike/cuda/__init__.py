@@ -145,12 +145,48 @@ def _cuda_only(name: str, why: str) -> Any:
 _XLA = "XLA owns the GPU's streams, memory and libraries, and does not show their handles"
 _GRAPHS = "the programs that are recorded here take the place of CUDA graphs"
 for _name, _why in {
-    **dict.fromkeys(("cudart", "current_blas_handle", "current_solver_handle", "check_error", "cudaStatus"), _XLA),
+    **dict.fromkeys(("cudart", "current_blas_handle", "current_solver_handle"), _XLA),
     **dict.fromkeys(("caching_allocator_alloc", "caching_allocator_delete", "get_stream_from_external"), _XLA),
     **dict.fromkeys(("caching_allocator_enable", "change_current_allocator", "use_mem_pool"), _XLA),
-    **dict.fromkeys(("graph", "make_graphed_callables", "graph_pool_handle"), _GRAPHS),
+    **dict.fromkeys(("graph", "graph_pool_handle"), _GRAPHS),
 }.items():
     globals()[_name] = _cuda_only(_name, _why)
+
+
+class cudaStatus:
+    """Numbers by which CUDA's functions tell how they ended."""
+
+    SUCCESS = 0
+    ERROR_NOT_READY = 34
+
+
+def check_error(res: int) -> None:
+    """Raise :class:`CudaError` for a number other than ``cudaStatus.SUCCESS``."""
+    if res != cudaStatus.SUCCESS:
+        told = "device not ready" if res == cudaStatus.ERROR_NOT_READY else "unknown error"
+        raise CudaError(f"{told} ({res})")
+
+
+def make_graphed_callables(
+    callables: Any, sample_args: Any, num_warmup_iters: int = 3, allow_unused_input: bool = False, pool: Any = None
+) -> Any:  # fmt: skip
+    """The callables themselves, once they have been run on ``sample_args``: forward, and backward if need be.
+
+    What a CUDA graph saves, launching kernels one by one, is saved by the programs that are recorded here. Raises
+    RuntimeError where PyTorch does: for modules with hooks, and for a number of callables and arguments that differs.
+    """
+    single = not isinstance(callables, (list, tuple))
+    functions = (callables,) if single else tuple(callables)
+    given = (sample_args,) if single else tuple(sample_args)
+    if len(functions) != len(given):
+        raise RuntimeError(f"make_graphed_callables: {len(functions)} callables and {len(given)} tuples of arguments")
+    for fn, args in zip(functions, given, strict=True):
+        if any(getattr(fn, name, None) for name in ("_backward_hooks", "_forward_hooks", "_forward_pre_hooks")):
+            raise RuntimeError("Modules must not have hooks registered at the time they are passed. However, "
+                               "registering hooks on modules after passing them through make_graphed_callables is "
+                               "allowed.")
+        fn(*args)
+    return callables
 
 
 class CUDAGraph:

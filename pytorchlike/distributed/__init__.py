@@ -35,7 +35,7 @@ from .distributed_c10d import *  # noqa: F403
 rendezvous = _rendezvous_of
 
 _LATE = {"_composable", "_functional_collectives", "algorithms", "autograd", "elastic", "fsdp", "launch", "nn",
-         "optim", "rpc", "run", "tensor", "utils"}
+         "optim", "pipelining", "rpc", "run", "tensor", "utils"}
 
 
 def __getattr__(name: str) -> _Any:

@@ -117,12 +117,14 @@ class Reducer:
         self.hook: Callable[[Any, GradBucket], Future] | None = None
         self.state: Any = None
 
-    def average(self) -> list[str]:
+    def average(self, running: int | None = None, divisor: int | None = None) -> list[str]:
         """Replace each gradient by the average of everybody's, a missing one counting as 0.
 
-        What nobody has stays missing. Returns the names of parameters that somebody has no gradient for.
+        What nobody has stays missing. Returns the names of parameters that somebody has no gradient for, of the
+        members that are `running` (None: all).  divisor: what sums are divided by (None: the number of members).
         """
-        n = self.pg.size()
+        n = self.pg.size() if running is None else running
+        divisor = self.pg.size() if divisor is None else divisor
         order = list(_by_dtype([p for _, p in self.named]))
         names = {id(p): name for name, p in self.named}
         lacking = []
@@ -131,7 +133,7 @@ class Reducer:
             kind = params[0].dtype.numpy
             flat = aligned_empty((size + len(params),), kind)
             flat[...] = 0
-            scale = np.asarray(1 if self.hook is not None else 1 / n, kind)
+            scale = np.asarray(1 if self.hook is not None else 1 / divisor, kind)
             for i, (p, (a, b)) in enumerate(zip(params, spans, strict=True)):
                 grad = p.grad
                 if grad is None:

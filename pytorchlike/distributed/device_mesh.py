@@ -24,6 +24,10 @@ class DeviceMesh:
     """
 
     def __init__(self, device_type: str, mesh: Any, *, mesh_dim_names: Sequence[str] | None = None) -> None:
+        ranks = self._fill(device_type, mesh, mesh_dim_names)
+        self._groups = [self._along(axis) for axis in range(ranks.ndim)]
+
+    def _fill(self, device_type: str, mesh: Any, mesh_dim_names: Sequence[str] | None) -> np.ndarray:
         ranks = np.asarray(mesh.numpy() if isinstance(mesh, Tensor) else mesh, dtype=np.int64)
         if mesh_dim_names is not None and len(mesh_dim_names) != ranks.ndim:
             raise ValueError(f"mesh_dim_names must have one entry for each axis of the mesh {ranks.shape}, but got "
@@ -40,7 +44,24 @@ class DeviceMesh:
         self._ranks = ranks
         where = np.argwhere(ranks == get_rank())
         self._here: tuple[int, ...] | None = tuple(where[0].tolist()) if len(where) else None
-        self._groups = [self._along(axis) for axis in range(ranks.ndim)]
+        return ranks
+
+    @staticmethod
+    def from_group(group: Any, device_type: str, mesh: Any = None, *,
+                   mesh_dim_names: Sequence[str] | None = None) -> DeviceMesh:  # fmt: skip
+        """A mesh over groups that are there: one, or a list with one along each axis of `mesh`, an array of ranks.
+
+        Raises ValueError if there are several groups and no mesh of as many axes.
+        """
+        groups = list(group) if isinstance(group, (list, tuple)) else [group]
+        if mesh is None and len(groups) == 1:
+            mesh = list(groups[0].ranks)
+        if mesh is None or np.ndim(mesh.numpy() if isinstance(mesh, Tensor) else mesh) != len(groups):
+            raise ValueError(f"DeviceMesh.from_group: {len(groups)} groups need a mesh of as many axes, but got {mesh}")
+        made = DeviceMesh.__new__(DeviceMesh)
+        made._fill(device_type, mesh, mesh_dim_names)
+        made._groups = groups
+        return made
 
     def _along(self, axis: int) -> Any:
         rows = np.moveaxis(self._ranks, axis, -1).reshape(-1, self._ranks.shape[axis]).tolist()

@@ -10,11 +10,12 @@ from ..optim import Optimizer
 from ..tensor import Tensor
 from ._gradients import send_all
 from ._world import _group
+from .algorithms.join import Join, Joinable, JoinHook
 
 __all__ = ["DistributedOptimizer", "PostLocalSGDOptimizer", "ZeroRedundancyOptimizer"]
 
 
-class ZeroRedundancyOptimizer(Optimizer):
+class ZeroRedundancyOptimizer(Optimizer, Joinable):
     """An optimizer of class `optimizer_class`, with the state of a share of the parameters in each process.
 
     Each parameter belongs to one member of the group, the largest first to the one that has least. A step is that of
@@ -67,6 +68,7 @@ class ZeroRedundancyOptimizer(Optimizer):
 
     def step(self, closure: Any = None, **kwargs: Any) -> Any:
         """A step of ``self.optim``, after which all processes have all new values."""
+        Join.notify_join_context(self)
         if self._alone:
             return self.optim.step(closure=closure, **kwargs)
         for mine, whole in zip(self.optim.param_groups, self.param_groups, strict=True):
@@ -77,6 +79,15 @@ class ZeroRedundancyOptimizer(Optimizer):
             if theirs:
                 send_all(self.process_group, theirs, rank)
         return loss
+
+    def join_hook(self, **kwargs: Any) -> JoinHook:
+        """What ``Join`` calls in a process that is done: the steps of the others, since it owns some parameters."""
+        return _Joined(self)
+
+    @property
+    def join_process_group(self) -> Any:
+        """The group that shares the parameters."""
+        return self.process_group
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own."""
@@ -138,6 +149,18 @@ class ZeroRedundancyOptimizer(Optimizer):
         for whole, theirs in zip(self.param_groups, state_dict["param_groups"], strict=True):
             whole.update({k: v for k, v in theirs.items() if k != "params"})
         self.state = self.optim.state
+
+
+class _Joined(JoinHook):
+    def __init__(self, optimizer: ZeroRedundancyOptimizer) -> None:
+        self.optimizer = optimizer
+
+    def main_hook(self) -> None:
+        config, self.optimizer._join_config = self.optimizer._join_config, None  # it is not a step of one's own
+        try:
+            self.optimizer.step()
+        finally:
+            self.optimizer._join_config = config
 
 
 class DistributedOptimizer:

@@ -5,19 +5,24 @@
 
 Each process finds RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT in its environment, and
 ``import torch`` gives pytorchlike there. When one fails, the others are stopped, and with --max_restarts all are
-started anew. Several machines: the same command on each with its own --node_rank, and the --master_addr and
---master_port of the first.
+started anew. What ``torch.distributed.elastic.multiprocessing.errors.record`` has noted of exceptions is printed.
+Several machines: the same command on each with its own --node_rank, and the --master_addr and --master_port of the
+first; on each of them the processes fail when those of another one do, and are started anew, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,7 +44,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
     add("nnodes", default="1", help="the number of machines (N, or N:N)")
     add("nproc_per_node", default="1", help="processes on this machine: a number, cpu, gpu or auto")
-    add("node_rank", type=int, default=int(os.environ.get("GROUP_RANK", 0)), help="which machine this is")
+    add("node_rank", type=int, default=None, help="which machine this is, from 0 on")
     add("master_addr", default=None, help="address of the first machine (127.0.0.1)")
     add("master_port", type=int, default=None, help="a free port there; on one machine, chosen if not given")
     add("rdzv_backend", default="static", help="static or c10d: the same here")
@@ -54,11 +59,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     add("role", default="default", help="ROLE_NAME in the environment")
     add("log_dir", default=None, help="folder for --redirects and --tee")
     add("redirects", default="0", help="1, 2 or 3: standard output, errors or both go to files in log_dir")
+    add("tee", default="0", help="as redirects, and the console gets them, too")
     add("use_env", action="store_true", help="no --local-rank argument (which run never gives, but launch does)")
     add("no_python", action="store_true", help="the program is no Python script")
     add("module", action="store_true", help="the program is a module")
     parser.add_argument("-m", dest="module", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-r", dest="redirects", help=argparse.SUPPRESS)
+    parser.add_argument("-t", dest="tee", help=argparse.SUPPRESS)
     parser.add_argument("training_script", help="the program")
     parser.add_argument("training_script_args", nargs=argparse.REMAINDER, help="its arguments")
     return parser
@@ -97,16 +104,20 @@ def _command(args: argparse.Namespace) -> list[str]:
 
 
 class _Failed(Exception):
+    """A process has failed; told: what ``record`` wrote of exceptions, by rank, the first one first."""
+
     def __init__(self, rank: int, code: int) -> None:
         super().__init__(rank, code)
         self.rank, self.code = rank, code
+        self.told: list[tuple[int, str]] = []
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the program as the parsed options say; 0, or the exit status of the process that failed first."""
     low, _, high = args.nnodes.partition(":")
     if high and high != low:
-        raise ValueError(f"--nnodes {args.nnodes}: the number of machines cannot change while the job runs")
+        raise ValueError(f"--nnodes {args.nnodes}: the number of machines cannot change while the job runs; give "
+                         f"--nnodes {high}")
     nodes, here = int(low), _number_here(args.nproc_per_node)
     host, port = args.master_addr, args.master_port
     if args.rdzv_endpoint and not args.standalone:
@@ -116,6 +127,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--standalone is for one machine")
     if nodes > 1 and (host is None or port is None):
         raise ValueError("several machines need --master_addr and --master_port (or --rdzv_endpoint HOST:PORT)")
+    if args.node_rank is None:
+        if nodes > 1 and "GROUP_RANK" not in os.environ:
+            raise ValueError("several machines need --node_rank, a number for each from 0 on, where the first one is "
+                             "at the given address")
+        args.node_rank = int(os.environ.get("GROUP_RANK", 0))
     job = args.rdzv_id if args.rdzv_id != "none" else secrets.token_hex(8)
     for attempt in range(args.max_restarts + 1):
         common = {
@@ -132,6 +148,11 @@ def run(args: argparse.Namespace) -> int:
             _run_all(args, common, here)
         except _Failed as failed:
             print(f"rank {failed.rank} failed: {_how(failed.code)}", file=sys.stderr)
+            for rank, message in failed.told:
+                print(f"  rank {rank}: {message}", file=sys.stderr)
+            left = args.max_restarts - attempt
+            if left:
+                print(f"all processes are started again, {left} times at most", file=sys.stderr)
             if attempt == args.max_restarts:
                 return failed.code if failed.code > 0 else 128 - failed.code
             continue
@@ -143,30 +164,60 @@ def _how(code: int) -> str:
     return f"exit status {code}" if code >= 0 else f"killed by signal {signal.Signals(-code).name}"
 
 
-def _output(args: argparse.Namespace, rank: int) -> dict[str, Any]:
-    if args.redirects in ("0", None) or not args.log_dir:
-        return {}
+_STREAMS = {"0": (), "1": ("stdout",), "2": ("stderr",), "3": ("stdout", "stderr")}
+
+
+def _output(args: argparse.Namespace, rank: int) -> tuple[dict[str, Any], list[str]]:
+    """Files for the streams of a process, and which of them go to the console, too. ValueError for other numbers."""
+    for option in ("redirects", "tee"):
+        if (given := getattr(args, option)) not in _STREAMS:
+            raise ValueError(f"--{option} {given}: give 0, 1 (standard output), 2 (errors) or 3 (both)")
+    both = _STREAMS[args.tee]
+    chosen = [name for name in _STREAMS["3"] if name in both or name in _STREAMS[args.redirects]]
+    if not chosen:
+        return {}, []
+    if not args.log_dir:
+        raise ValueError("--redirects and --tee need --log_dir, a folder for the files")
     os.makedirs(args.log_dir, exist_ok=True)
-    chosen = {"1": ["stdout"], "2": ["stderr"], "3": ["stdout", "stderr"]}[args.redirects]
-    return {name: open(os.path.join(args.log_dir, f"{rank}-{name}.log"), "wb") for name in chosen}
+    return {name: open(os.path.join(args.log_dir, f"{rank}-{name}.log"), "wb") for name in chosen}, list(both)
+
+
+def _copy(source: Any, file: Any, console: Any, prefix: str) -> None:
+    """Lines of a process go to its file, and to the console with its name."""
+    with source, file:
+        for line in source:
+            file.write(line)
+            file.flush()
+            console.write(f"{prefix}{line.decode(errors='replace')}")
+            console.flush()
 
 
 def _run_all(args: argparse.Namespace, common: dict[str, Any], here: int) -> None:
     command = _command(args)
     processes: list[subprocess.Popen] = []
+    copiers: list[threading.Thread] = []
     stop = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    errors = tempfile.mkdtemp(prefix="pytorchlike-errors-")
     try:
         for local in range(here):
             rank = args.node_rank * here + local
             own = {**common, "RANK": rank, "LOCAL_RANK": local, "ROLE_RANK": rank}
-            files = _output(args, rank)
+            own["TORCHELASTIC_ERROR_FILE"] = os.path.join(errors, f"{rank}.json")
+            files, both = _output(args, rank)
             line = list(command)
             if getattr(args, "local_rank_argument", False):
                 line.insert(len(line) - len(args.training_script_args), f"--local-rank={local}")
             env = {k: str(v) for k, v in own.items()}
-            processes.append(subprocess.Popen(line, env=env, preexec_fn=_end_with_launcher, **files))
-            for file in files.values():
-                file.close()
+            streams = {name: subprocess.PIPE if name in both else file for name, file in files.items()}
+            process = subprocess.Popen(line, env=env, preexec_fn=_end_with_launcher, **streams)
+            processes.append(process)
+            for name, file in files.items():
+                if name not in both:
+                    file.close()
+                    continue
+                pair = (getattr(process, name), file, getattr(sys, name), f"[{args.role}{rank}]:")
+                copiers.append(threading.Thread(target=_copy, args=pair, daemon=True))
+                copiers[-1].start()
         running = dict(enumerate(processes, args.node_rank * here))
         while running:
             for rank, process in list(running.items()):
@@ -176,10 +227,28 @@ def _run_all(args: argparse.Namespace, common: dict[str, Any], here: int) -> Non
                     if code:
                         raise _Failed(rank, code)
             time.sleep(min(args.monitor_interval, _EVERY))
+    except _Failed as failed:
+        _end(processes)
+        failed.told = _told(errors)
+        raise
     finally:
         _end(processes)
+        for copier in copiers:
+            copier.join(5)
+        shutil.rmtree(errors, ignore_errors=True)
         for number, before in stop.items():
             signal.signal(number, before)
+
+
+def _told(folder: str) -> list[tuple[int, str]]:
+    """What ``record`` wrote of the exceptions of processes, the first one first."""
+    found = []
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name)) as file:
+            message = json.load(file)["message"]
+        info = message.get("extraInfo", {})
+        found.append((float(info.get("timestamp", 0)), int(name.partition(".")[0]), message["message"]))
+    return [(rank, message) for _, rank, message in sorted(found)]
 
 
 def _end_with_launcher() -> None:

@@ -17,6 +17,19 @@ def _cholesky(params: dict, x: np.ndarray) -> Any:
         return np.full_like(x, np.nan)
 
 
+@_rule("bcsr_dot_general")
+def _sparse_product(params: dict, values: np.ndarray, cols: np.ndarray, starts: np.ndarray, dense: np.ndarray) -> Any:
+    if params["dimension_numbers"] != (((1,), (0,)), ((), ())) or values.ndim != 1 or dense.ndim != 2:
+        raise Missing("a product of a sparse matrix with batches cannot be computed in a forked process")
+    end = starts[-1]
+    products = values[:end, None] * dense[cols[:end]]
+    out = np.zeros((len(starts) - 1, dense.shape[1]), products.dtype)
+    filled = starts[:-1] < starts[1:]
+    if filled.any():
+        out[filled] = np.add.reduceat(products, starts[:-1][filled], axis=0)
+    return out
+
+
 @_maker("custom_linear_solve")
 def _linear_solve(params: dict) -> tuple[Rule, float]:
     lengths, plan = params["const_lengths"], _plan_of(params["jaxprs"].solve)

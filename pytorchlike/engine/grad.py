@@ -111,7 +111,8 @@ def backward(
     if debug.eager:
         flush(AT_ONCE)
     trace = local.trace
-    if targets is None and not create_graph and not trace.watched and inspector is None and not _stepwise():
+    plain = targets is None and not create_graph and not trace.watched
+    if plain and inspector is None and outside is None and not _stepwise():
         slots = []
         for r in roots:
             if r.trace is not trace:
@@ -134,6 +135,10 @@ def place() -> tuple:
 
 #: Looks at every single step of all reverse passes, or None: ``inspector(call, index, gradients)``, see ``anomaly``.
 inspector: Any = None
+#: Takes part in reverse passes, or None: ``watches(cotangents)``, whether it wants to see each step; ``pull(graph,
+#: call, args, cotangents, source, plain)``, the gradients of a call, and ``add(a, b)``: None leaves it to the pass.
+outside: Any = None
+
 
 def _quick(trace: Trace, roots: tuple, seeds: list, retain: bool) -> list[tuple[Leaf, Value]]:
     """The common case: everything on the tape is pending, nobody wants to look in between."""
@@ -231,6 +236,10 @@ _STACK = Op("stack", _stack, saves=False)
 
 def add(a: Value, b: Value) -> Value:
     """Recorded sum of two cotangents."""
+    if outside is not None:
+        found = outside.add(a, b)
+        if found is not None:
+            return found
     return record(_ADD, (), (a, b))
 
 
@@ -347,7 +356,7 @@ class _Pass:
         """Go through the trace or a segment from its end, stopping for watches."""
         if type(where) is Segment and self.targets is None and not (
             self.create or where.freed or where.watched or self.wanted or self.batch is not None
-            or inspector is not None or _stepwise()
+            or inspector is not None or _stepwise() or outside is not None and outside.watches(cotangents.values())
         ):  # fmt: skip
             self._segment(where, cotangents)
             return
@@ -519,7 +528,17 @@ class _Pass:
         else:
             source = where if values is not None else where.numbers
             args = self._arguments(where, values, call) if held is None else held
-            grads = pulled(call, args, cotangents, source, where is local.trace, self.batch is not None)
+            here = where is local.trace
+
+            def plain(args: list, cotangents: list) -> tuple:
+                return pulled(call, args, cotangents, source, here, self.batch is not None)
+
+            grads = None
+            if outside is not None and self.batch is None:
+                graph = where.state.graph() if values is not None else where.graph
+                grads = outside.pull(graph, call, args, cotangents, source, plain)
+            if grads is None:
+                grads = plain(args, cotangents)
         out: dict[int, Value] = {}
         for s, g in zip(call.wrt_slots, grads, strict=True):
             self._join(out, s, g)
@@ -599,6 +618,7 @@ class _Pass:
               targets: tuple | None, stop: int, keep: tuple) -> dict[int, Value]:  # fmt: skip
         """Cotangents ``first`` through ``plan``; what comes out, by slot."""
         steps = self.create or self.batch is not None or inspector is not None or _stepwise()
+        steps = steps or outside is not None and outside.watches(first.values())
         if steps or (values is not None and where is not self.trace):
             got = self._recorded(where, values, plan, outs, dict(first))
             if not self.retain:

@@ -1,19 +1,21 @@
 """``torch.export``: a model as a program that needs none of its Python, and files of it.
 
-:func:`export` traces a module once, for the shapes and dtypes of some arguments, into StableHLO (``jax.export``); the
-program is run by :meth:`ExportedProgram.module`, on CPUs, GPUs and TPUs, and can be differentiated. Shapes are those
-of the arguments: a program for other sizes is another export, so ``dynamic_shapes`` raises NotImplementedError.
+:func:`export` runs a module on shapes and dtypes and keeps what it does: as StableHLO (``jax.export``) for the sizes of
+the arguments, for CPUs, GPUs and TPUs; with ``dynamic_shapes`` as a list of operator calls whose sizes are expressions
+of the open ones. The program is run by :meth:`ExportedProgram.module`, and can be differentiated.
 """
 
-from ._program import Dim as Dim
+from ._dims import Dim as Dim
+from ._dims import ShapesCollection as ShapesCollection
+from ._dims import dims as dims
+from ._files import load as load
+from ._files import save as save
+from ._graph import ExportGraphSignature as ExportGraphSignature
 from ._program import ExportedProgram as ExportedProgram
-from ._program import dims as dims
 from ._program import draft_export as draft_export
 from ._program import export as export
-from ._program import load as load
 from ._program import register_dataclass as register_dataclass
-from ._program import save as save
 from ._program import unflatten as unflatten
 
-__all__ = ["Dim", "ExportedProgram", "dims", "draft_export", "export", "load", "register_dataclass", "save",
-           "unflatten"]
+__all__ = ["Dim", "ExportGraphSignature", "ExportedProgram", "ShapesCollection", "dims", "draft_export", "export",
+           "load", "register_dataclass", "save", "unflatten"]

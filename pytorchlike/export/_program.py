@@ -1,10 +1,7 @@
-"""Programs by ``jax.export``, with the tensors that they need."""
+"""Programs: StableHLO for fixed sizes, recorded calls where sizes are open; with the tensors that they need."""
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -16,45 +13,57 @@ from ..nn.parameter import Parameter
 from ..nn.utils.stateless import _reparametrize_module
 from ..tensor import Tensor, from_jax
 from ..utils import _pytree as pytree
+from ._dims import Open
+from ._graph import graph_of, recorded, signature_of, text_of
+from ._recording import TENSOR, Recording, exporting
+from ._sizes import Range, Size
+from ._trace import trace
 
-__all__ = ["Dim", "ExportedProgram", "dims", "draft_export", "export", "load", "register_dataclass", "save",
-           "unflatten"]
+__all__ = ["ExportedProgram", "draft_export", "export", "register_dataclass", "unflatten"]
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
-_FORMAT = 1
-#: Stands for a tensor in the structures of arguments and results.
-_TENSOR = "<a tensor>"
-
-
-class Dim:
-    """The name of a size that may vary. Programs are for fixed sizes here: :func:`export` refuses it."""
-
-    AUTO, STATIC, DYNAMIC = "AUTO", "STATIC", "DYNAMIC"
-
-    def __init__(self, name: str, *, min: int | None = None, max: int | None = None) -> None:
-        self.__name__, self.min, self.max = name, 0 if min is None else min, max
-
-    def __repr__(self) -> str:
-        return f"Dim('{self.__name__}', min={self.min}, max={self.max})"
 
 
 class ExportedProgram:
-    """What :func:`export` makes: ``module()`` runs it, ``save`` writes it.
+    """What :func:`export` makes: ``module()`` runs it, ``save`` writes it, ``graph`` shows it.
 
-    state_dict: the parameters and buffers by name.   example_inputs: (args, kwargs) of the export.
+    state_dict: the parameters and buffers by name.   constants: other tensors that it uses, by name.
+    example_inputs: (args, kwargs) of the export.   range_constraints: what the open sizes may be.
     """
 
-    def __init__(self, exported: Any, state: dict[str, Tensor], parameters: list[str], changed: list[str],
-                 inputs: Any, output: Any, example_inputs: Any = None) -> None:  # fmt: skip
-        self._exported, self.state_dict, self._parameters, self._changed = exported, state, parameters, changed
-        self._inputs, self._output, self.example_inputs = inputs, output, example_inputs
+    def __init__(self, exported: Any, program: Recording | None, opened: Open, state: dict[str, Tensor],
+                 parameters: list[str], changed: list[str], inputs: Any, output: Any, example_inputs: Any = None,
+                 reason: str = "") -> None:  # fmt: skip
+        self._exported, self._program, self._open = exported, program, opened
+        self.state_dict, self._parameters, self._changed = state, parameters, changed
+        self._inputs, self._output, self.example_inputs, self._reason = inputs, output, example_inputs, reason
+        self._graph: Any = None
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """Tensors that the program uses and that are neither parameters nor buffers."""
+        if self._program is None:
+            return {}
+        return {s.name: s.value if isinstance(s.value, Tensor) else Tensor._of(s.value)
+                for s in self._program.sources if s.kind == "constant"}  # fmt: skip
+
+    @property
+    def range_constraints(self) -> dict[Size, Range]:
+        """The open sizes, and what they may be."""
+        return {Size.named(name): s.range for name, s in self._open.symbols.items()}
 
     def module(self, check_guards: bool = True) -> Module:
-        """A module with the program as its forward, and with the parameters and buffers under their names."""
-        return _Exported(self)
+        """A module with the program as its forward, and with the parameters and buffers under their names.
+
+        check_guards: whether the sizes of arguments are looked at.
+        """
+        return _Exported(self, check_guards)
 
     def stablehlo(self) -> str:
-        """The program as text."""
+        """The program as text. NotImplementedError for one whose sizes are open."""
+        if self._exported is None:
+            raise NotImplementedError("ExportedProgram.stablehlo: there is StableHLO for fixed sizes only; export "
+                                      "without dynamic_shapes for it")  # fmt: skip
         return str(self._exported.mlir_module())
 
     def parameters(self) -> Any:
@@ -77,19 +86,45 @@ class ExportedProgram:
         raise RuntimeError("Unable to call ExportedProgram directly. You should use `exported_program.module()` "
                            "instead.")  # fmt: skip
 
-    def _no_graph(self, name: str) -> NoReturn:
-        raise NotImplementedError(f"ExportedProgram.{name}: the program is StableHLO, no graph of ATen operators; see "
-                                  "stablehlo(), or torch.fx.symbolic_trace for a graph of Python calls")  # fmt: skip
+    @property
+    def graph(self) -> Any:
+        """The program as a ``torch.fx.Graph`` whose placeholders are the state, then the arguments.
 
-    graph = property(lambda self: self._no_graph("graph"))
-    graph_module = property(lambda self: self._no_graph("graph_module"))
-    graph_signature = property(lambda self: self._no_graph("graph_signature"))
+        NotImplementedError if there is none: the program came from a file without it, or could not be recorded.
+        """
+        if self._program is None:
+            raise NotImplementedError(f"ExportedProgram.graph: {self._reason}; see stablehlo(), or export anew")
+        if self._graph is None:
+            self._graph = graph_of(self._program)
+        return self._graph
+
+    @property
+    def graph_module(self) -> Any:
+        """A ``torch.fx.GraphModule`` of :attr:`graph`, which takes the state as arguments."""
+        from ..fx.graph_module import GraphModule
+
+        return GraphModule(Module(), self.graph)
+
+    @property
+    def graph_signature(self) -> Any:
+        """What the arguments and results of :attr:`graph` are."""
+        return signature_of(self._program, self.graph)  # type: ignore[arg-type]
 
     def run_decompositions(self, decomp_table: Any = None) -> ExportedProgram:
-        """The program itself: StableHLO has been decomposed already."""
+        """The program itself: its calls are this package's operators, which are decomposed when it is compiled."""
         return self
 
+    def __str__(self) -> str:
+        if self._program is None:
+            return repr(self)
+        signature = str(self.graph_signature).replace("\n", "\n    ")
+        return ("ExportedProgram:\n    class GraphModule(torch.nn.Module):\n    "
+                + text_of(self.graph).replace("\n", "\n    ")
+                + f"\nGraph signature:\n    {signature}\nRange constraints: {self.range_constraints}\n")  # fmt: skip
+
     def __repr__(self) -> str:
+        if self._exported is None:
+            return f"ExportedProgram({len(self.state_dict)} tensors, inputs: {self._open.shapes})"
         ins = ", ".join(map(str, self._exported.in_avals[len(self.state_dict):]))
         return f"ExportedProgram({len(self.state_dict)} tensors, inputs: {ins}, outputs: {self._exported.out_avals})"
 
@@ -97,7 +132,7 @@ class ExportedProgram:
 class _Exported(Module):
     """A program as a module."""
 
-    def __init__(self, program: ExportedProgram) -> None:
+    def __init__(self, program: ExportedProgram, check_guards: bool = True) -> None:
         super().__init__()
         for name, value in program.state_dict.items():
             *owners, last = name.split(".")
@@ -110,43 +145,110 @@ class _Exported(Module):
                 place.register_parameter(last, value if isinstance(value, Parameter) else Parameter(value))
             else:
                 place.register_buffer(last, value)
-        self._names, self._told = list(program.state_dict), program
-        self._op = Op("exported program", _caller(program._exported))
+        self._names, self._told, self._checks = list(program.state_dict), program, check_guards
+        self._op = None if program._exported is None else Op("exported program", _caller(program._exported))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The program's result. ValueError for arguments of another structure, RuntimeError for other shapes."""
+        """The program's result.
+
+        ValueError for arguments of another structure, AssertionError for sizes that it was not made for, RuntimeError
+        for other dtypes and other values of what is no tensor.
+        """
         leaves, spec = pytree.tree_flatten((args, kwargs))
         its_leaves, its_spec = pytree.tree_flatten(self._told._inputs)
         if spec != its_spec:
             raise ValueError(f"the program takes arguments of structure {its_spec}, got {spec}")
-        program, given = self._told._exported, []
-        avals = iter(program.in_avals[len(self._names):])
+        given: list[Tensor] = []
         for k, (leaf, its) in enumerate(zip(leaves, its_leaves, strict=True)):
-            if its != _TENSOR:
+            if its != TENSOR:
                 if leaf is not its and leaf != its:
                     raise RuntimeError(f"the program was made for {its!r} as argument {k}, got {leaf!r}")
                 continue
-            aval = next(avals)
-            if not isinstance(leaf, Tensor) or tuple(leaf.shape) != aval.shape or leaf.dtype.numpy != aval.dtype:
-                told = f"{tuple(leaf.shape)}, {leaf.dtype}" if isinstance(leaf, Tensor) else repr(leaf)
-                raise RuntimeError(f"the program was made for a tensor of shape {aval.shape} and dtype {aval.dtype} as "
-                                   f"argument {k}, got {told}; export it anew for other shapes")  # fmt: skip
+            if not isinstance(leaf, Tensor):
+                raise RuntimeError(f"the program was made for a tensor as argument {k}, got {leaf!r}")
             given.append(leaf)
         state = [self.get_parameter(n) if n in self._told._parameters else self.get_buffer(n) for n in self._names]
-        got = record(self._op, (), tuple(t._get() for t in (*state, *given)))
-        results = [Tensor._of(v) for v in (got if isinstance(got, tuple) else (got,))]
+        results = self._fixed(state, given) if self._op is not None else self._recorded(state, given)
         changed = self._told._changed
         with no_grad():
             for name, new in zip(changed, results[len(results) - len(changed) :], strict=True):
-                self.get_buffer(name).copy_(new)
+                if name.startswith("input "):
+                    given[self._argument(name)].copy_(new)
+                else:
+                    self.get_buffer(name).copy_(new)
         outs = iter(results[: len(results) - len(changed)])
-        return pytree.tree_map(lambda x: next(outs) if isinstance(x, str) and x == _TENSOR else x, self._told._output)
+        return pytree.tree_map(lambda x: next(outs) if isinstance(x, str) and x == TENSOR else x, self._told._output)
+
+    def _fixed(self, state: list[Tensor], given: list[Tensor]) -> list[Tensor]:
+        avals = self._told._exported.in_avals[len(self._names) :]
+        for k, (x, aval) in enumerate(zip(given, avals, strict=True)):
+            if tuple(x.shape) != aval.shape:
+                raise AssertionError(f"Guard failed: the program was made for a tensor of shape {aval.shape} as "
+                                     f"argument {k}, got {tuple(x.shape)}; dynamic_shapes of the export leave sizes "
+                                     "open")  # fmt: skip
+            if x.dtype.numpy != aval.dtype:
+                raise RuntimeError(f"the program was made for a tensor of dtype {aval.dtype} as argument {k}, got "
+                                   f"{x.dtype}")  # fmt: skip
+        got = record(self._op, (), tuple(t._get() for t in (*state, *given)))  # type: ignore[arg-type]
+        return [Tensor._of(v) for v in (got if isinstance(got, tuple) else (got,))]
+
+    def _recorded(self, state: list[Tensor], given: list[Tensor]) -> list[Tensor]:
+        program = self._told._program
+        inputs = [s for s in program.sources if s.kind == "input"]  # type: ignore[union-attr]
+        sizes = _sizes_of(inputs, given, self._told._open, self._checks)
+        by_name = dict(zip(self._names, state, strict=True))
+        arguments = {s.name: x for s, x in zip(inputs, given, strict=True)}
+        values: dict[int, Any] = {}
+        for s in program.sources:  # type: ignore[union-attr]
+            x = arguments[s.name] if s.kind == "input" else s.value if s.kind == "constant" else by_name[s.name]
+            values[s.slot] = x._get() if isinstance(x, Tensor) else x
+        place = (given or state or [None])[0]
+        place = None if place is None else place._get().meta.place
+        for step in program.steps:  # type: ignore[union-attr]
+            got = recorded(step, values, sizes, place)
+            for k, v in enumerate(got if type(got) is tuple else (got,)):
+                values[step.first + k] = v
+        return [Tensor._of(values[s]) for s in program.outs]  # type: ignore[union-attr]
+
+    def _argument(self, name: str) -> int:
+        inputs = [s.name for s in self._told._program.sources if s.kind == "input"]  # type: ignore[union-attr]
+        return inputs.index(name.removeprefix("input "))
 
     def train(self, mode: bool = True) -> Any:
         """NotImplementedError for another mode than the exported one, which is part of the program."""
         raise NotImplementedError("train() and eval() are part of an exported program: export the module in that mode")
 
     eval = train
+
+
+def _sizes_of(inputs: list[Any], given: list[Tensor], opened: Open, check: bool) -> dict[str, int]:
+    """The open sizes, read off the arguments. AssertionError for others than the program was made for."""
+    found: dict[str, int] = {}
+    for s, x in zip(inputs, given, strict=True):
+        if x.dtype.numpy != s.dtype:
+            raise RuntimeError(f"the program was made for a tensor of dtype {s.dtype} as {s.name}, got {x.dtype}")
+        if len(x.shape) != len(s.shape):
+            raise AssertionError(f"Guard failed: {s.name}.dim() == {len(s.shape)}, got shape {list(x.shape)}")
+        for k, (n, want) in enumerate(zip(x.shape, s.shape, strict=True)):
+            if isinstance(want, Size):
+                (name,) = want.names()
+                value, rest = divmod(n - want.terms.get((), 0), want.terms[(name,)])
+                if rest or value < 0:
+                    raise AssertionError(f"Guard failed: {s.name}.size()[{k}] == {want}, got {n}")
+                first = found.setdefault(name, value)
+                if first != value:
+                    raise AssertionError(f"Guard failed: {s.name}.size()[{k}] == {want} with {name} = {first} as in "
+                                         f"other arguments, got {n}")  # fmt: skip
+            elif check and n != want:
+                raise AssertionError(f"Guard failed: {s.name}.size()[{k}] == {want}, got {n}: this size was fixed by "
+                                     "the export")  # fmt: skip
+    for name, symbol in opened.symbols.items():
+        bounds = symbol.range
+        if check and name in found and found[name] not in Range(0 if symbol.lenient else bounds.lower, bounds.upper):
+            below = found[name] < bounds.lower
+            raise AssertionError(f"Guard failed: {symbol.told} {'>=' if below else '<='} "
+                                 f"{bounds.lower if below else bounds.upper}, got {found[name]}")  # fmt: skip
+    return found
 
 
 def _caller(exported: Any) -> Callable[..., Any]:
@@ -159,30 +261,59 @@ def _caller(exported: Any) -> Callable[..., Any]:
 
 def export(
     mod: Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None, *, dynamic_shapes: Any = None,
-    strict: bool = False,
+    strict: bool = False, preserve_module_call_signature: tuple[str, ...] = (),
+    prefer_deferred_runtime_asserts_over_guards: bool = False,
 ) -> ExportedProgram:  # fmt: skip
     """The program that ``mod(*args, **kwargs)`` runs, for tensors of these shapes and dtypes.
 
-    Other arguments than tensors become part of it, as does what it draws at random. It may not read values of tensors
-    (an error says where it does). Buffers that it writes to are written by the program, too.
-    Raises ValueError if ``mod`` is no module or ``args`` no tuple; NotImplementedError for dynamic_shapes that leave
-    sizes open.
-    """
-    import jax
-    from jax import export as jax_export
+    dynamic_shapes: which sizes may be others: for each argument, by name or in their order, None or a dict from
+    dimensions, or a tuple with an entry for each of them: a :class:`Dim`, ``Dim.DYNAMIC``, ``Dim.AUTO`` (may vary if
+    the module lets it), ``Dim.STATIC`` or None; containers of tensors get containers of these. The module is run on
+    shapes at about ten sizes, and what it derives from sizes must be polynomials and floor divisions of them.
+    strict: no effect: the module is run, its bytecode is not followed.   The last two: no effect.
 
+    Other arguments than tensors become part of it. Without open sizes so does what it draws at random. It may not read
+    values of tensors (an error says where it does). Buffers and arguments that it writes to are written by the program,
+    too.   Raises ValueError if ``mod`` is no module or ``args`` no tuple; ``torch._dynamo.exc.UserError`` for
+    dynamic_shapes that do not fit the arguments or the module.
+    """
+    return exported_program(mod, args, kwargs, dynamic_shapes, lower=True)
+
+
+def exported_program(mod: Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None, dynamic_shapes: Any,
+                     lower: bool) -> ExportedProgram:  # fmt: skip
+    """:func:`export`; with ``lower`` programs for fixed sizes are StableHLO as well."""
     if not isinstance(mod, Module):
         raise ValueError(f"Expected `mod` to be an instance of `torch.nn.Module`, got {type(mod)}.")
     if not isinstance(args, tuple):
         raise ValueError(f"Expecting `args` to be a tuple of example positional inputs, got {type(args)}")
-    open_sizes = [x for x in pytree.tree_leaves(dynamic_shapes) if x is not None and x != Dim.STATIC
-                  and not isinstance(x, int)]  # fmt: skip
-    if open_sizes:
-        raise NotImplementedError("torch.export.export: programs are for fixed sizes, dynamic_shapes cannot leave "
-                                  f"{open_sizes} open; export one program for each size")  # fmt: skip
     kwargs = dict(kwargs or {})
     params = dict(mod.named_parameters())
     state = {**params, **dict(mod.named_buffers())}
+    opened, program, exported, reason = Open([], {}), None, None, ""
+    if dynamic_shapes is not None or not lower:
+        opened, program = trace(mod, args, kwargs, dynamic_shapes)
+    if lower and not opened.symbols:
+        exported, changed, output = _lowered(mod, args, kwargs, params, state)
+        if program is None:
+            try:
+                program = trace(mod, args, kwargs)[1]
+            except (NotImplementedError, RuntimeError, ValueError) as error:  # the program is there without its graph
+                reason = f"the module could not be recorded ({error})"
+    if program is not None and (exported is None or any(c.startswith("input ") for c in program.changed)):
+        exported, changed, output = None, list(program.changed), program.output
+    inputs = pytree.tree_map(lambda x: TENSOR if isinstance(x, Tensor) else x, (args, kwargs))
+    kept = {n: x.detach() if n not in params else x for n, x in state.items()}
+    return ExportedProgram(exported, program, opened, kept, list(params), changed, inputs, output, (args, kwargs),
+                           reason)  # fmt: skip
+
+
+def _lowered(mod: Module, args: tuple, kwargs: dict[str, Any], params: dict[str, Tensor],
+             state: dict[str, Tensor]) -> tuple[Any, list[str], Any]:  # fmt: skip
+    """The module as StableHLO for these arguments; the buffers that it writes to; the structure of its results."""
+    import jax
+    from jax import export as jax_export
+
     leaves, _ = pytree.tree_flatten((args, kwargs))
     tensors = [x for x in leaves if isinstance(x, Tensor)]
     told: dict[str, Any] = {}
@@ -192,9 +323,9 @@ def export(
         before = {n: x._get() for n, x in given.items()}
         rest = iter([from_jax(a) for a in arrays[len(state) :]])
         its_args, its_kwargs = pytree.tree_map(lambda x: next(rest) if isinstance(x, Tensor) else x, (args, kwargs))
-        with no_grad(), _reparametrize_module(mod, given):
+        with no_grad(), _reparametrize_module(mod, given), exporting():
             result = mod(*its_args, **its_kwargs)
-        told["output"] = pytree.tree_map(lambda x: _TENSOR if isinstance(x, Tensor) else x, result)
+        told["output"] = pytree.tree_map(lambda x: TENSOR if isinstance(x, Tensor) else x, result)
         told["changed"] = [n for n, x in given.items() if n not in params and x._get() is not before[n]]
         found = [x for x in pytree.tree_leaves(result) if isinstance(x, Tensor)]
         return tuple(x.jax() for x in (*found, *(given[n] for n in told["changed"])))
@@ -208,73 +339,7 @@ def export(
             if isinstance(error, jax.errors.JAXTypeError):
                 raise
             exported = jax_export.export(jax.jit(run))(*shapes)  # some operation is for this platform only
-    inputs = pytree.tree_map(lambda x: _TENSOR if isinstance(x, Tensor) else x, (args, kwargs))
-    return ExportedProgram(exported, {n: x.detach() if n not in params else x for n, x in state.items()}, list(params),
-                           told["changed"], inputs, told["output"], (args, kwargs))  # fmt: skip
-
-
-def _serialized(exported: Any) -> bytes:
-    try:
-        return bytes(exported.serialize(vjp_order=1))
-    except ImportError:
-        raise ImportError('writing and reading exported programs needs flatbuffers: pip install "pytorchlike[export]"'
-                          ) from None  # fmt: skip
-
-
-def save(ep: ExportedProgram, f: Any, *, extra_files: dict[str, Any] | None = None, opset_version: Any = None,
-         pickle_protocol: int = 2) -> None:  # fmt: skip
-    """Write a program and its tensors to a path or file: a zip archive of StableHLO and a ``torch.save`` file.
-
-    ImportError without flatbuffers (the extra ``export``). TypeError for anything else than an ExportedProgram.
-    """
-    from ..serialization import save as save_tensors
-
-    if not isinstance(ep, ExportedProgram):
-        raise TypeError(f"The 'ep' parameter must be an instance of 'ExportedProgram', got '{type(ep).__name__}'")
-    program, tensors = _serialized(ep._exported), io.BytesIO()
-    save_tensors({"state": {n: x.detach() for n, x in ep.state_dict.items()}, "parameters": ep._parameters,
-                  "changed": ep._changed, "inputs": ep._inputs, "output": ep._output}, tensors)  # fmt: skip
-    with zipfile.ZipFile(f, "w") as archive:
-        archive.writestr("format.json", json.dumps({"format": _FORMAT, "producer": "pytorchlike"}))
-        archive.writestr("program.stablehlo", program)
-        archive.writestr("state.pt", tensors.getvalue())
-        for name, content in (extra_files or {}).items():
-            archive.writestr(f"extra/{name}", content)
-
-
-def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_version: Any = None) -> ExportedProgram:
-    """What :func:`save` wrote. RuntimeError for other files. ``extra_files``: filled for the names that it has.
-
-    A program is code: load files from sources that you trust. Its tensors are read with ``weights_only=True``.
-    """
-    from ..serialization import load as load_tensors
-
-    with zipfile.ZipFile(f) as archive:
-        names = archive.namelist()
-        if "program.stablehlo" not in names:
-            raise RuntimeError("not a program that torch.export.save of this package wrote; PyTorch's own .pt2 and "
-                               "TorchScript files hold graphs of its operators, which cannot be run here")  # fmt: skip
-        if json.loads(archive.read("format.json"))["format"] != _FORMAT:
-            raise RuntimeError("the file was written by a newer version of pytorchlike")
-        told = load_tensors(io.BytesIO(archive.read("state.pt")), weights_only=True)
-        program = bytearray(archive.read("program.stablehlo"))
-        for name in extra_files or {}:
-            extra_files[name] = archive.read(f"extra/{name}").decode()  # type: ignore[index]
-    try:
-        from jax import export as jax_export
-
-        exported = jax_export.deserialize(program)
-    except ImportError:
-        raise ImportError('writing and reading exported programs needs flatbuffers: pip install "pytorchlike[export]"'
-                          ) from None  # fmt: skip
-    parameters = told["parameters"]
-    state = {n: Parameter(x, x.dtype.is_floating_point) if n in parameters else x for n, x in told["state"].items()}
-    return ExportedProgram(exported, state, parameters, told["changed"], told["inputs"], told["output"])
-
-
-def dims(*names: str, min: int | None = None, max: int | None = None) -> tuple[Dim, ...]:
-    """A :class:`Dim` for each name."""
-    return tuple(Dim(name, min=min, max=max) for name in names)
+    return exported, told["changed"], told["output"]
 
 
 def draft_export(

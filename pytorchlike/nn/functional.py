@@ -14,10 +14,10 @@ _OVERRIDES = ("handle_torch_function", "has_torch_function", "has_torch_function
 def _load() -> dict[str, Any]:
     """Composite functions written beside the layers."""
     if not _composites:
-        from . import _functional
+        from . import _functional, _scaled
 
-        for name in getattr(_functional, "__all__", ()):
-            _composites[name] = getattr(_functional, name)
+        for home in (_functional, _scaled):
+            _composites.update({name: getattr(home, name) for name in home.__all__})
     return _composites
 
 

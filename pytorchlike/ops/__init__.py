@@ -22,9 +22,7 @@ def __getattr__(name: str) -> object:
     if name.startswith("_"):
         raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
     if name == "aten":
-        from ._aten import aten
-
-        return aten()
+        return importlib.import_module(f"{__package__.rpartition('.')[0]}._dispatch.operators").aten
     from ._custom import namespace
 
     return namespace(name)

@@ -65,6 +65,7 @@ class Adafactor(Optimizer):
     Raises: ValueError for numbers out of range, RuntimeError for complex parameters or sparse gradients.
     """
 
+    elementwise = False
     hyper_names = ("lr", "beta2_decay", "eps1", "eps2", "d", "weight_decay")
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-2, beta2_decay: float = -0.8,

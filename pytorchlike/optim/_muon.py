@@ -70,6 +70,7 @@ class Muon(Optimizer):
 
     hyper_names = ("lr", "weight_decay", "momentum", "a", "b", "c", "eps")
     counted = False
+    elementwise = False
 
     def __init__(self, params: ParamsT, lr: float = 1e-3, weight_decay: float = 0.1, momentum: float = 0.95,
                  nesterov: bool = True, ns_coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315),

@@ -61,6 +61,7 @@ class _FromOptax(Optimizer):
     """See `from_optax`."""
 
     counted = False
+    elementwise = False  # the transformation may do anything
     _step_supports_amp_scaling = True
 
     def __init__(self, params: ParamsT, tx: optax.GradientTransformation, defaults: dict[str, Any]) -> None:

@@ -134,6 +134,7 @@ class Optimizer:
     rule: ClassVar[Callable | None] = None
     hyper_names: ClassVar[tuple[str, ...]] = ("lr",)
     counted: ClassVar[bool] = True  # a "step" tensor is kept per parameter
+    elementwise: ClassVar[bool] = True  # no element's update looks at others, which may lie in another process
     #: Whether the step itself divides by the tensor ``grad_scale`` and does nothing where ``found_inf`` is set.
     _step_supports_amp_scaling: bool = False
     _in_step = True  # until it is initialised: wrappers that only pass steps on to another optimizer have no hooks
@@ -219,6 +220,10 @@ class Optimizer:
                 raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(param)}")
             if not self.defaults.get("differentiable") and not (param.is_leaf or param.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
+            if param._spread is not None and param._spread.members > 1 and not self.elementwise:
+                raise NotImplementedError(f"{type(self).__name__} needs whole parameters, and these are divided among "
+                                          "processes; use AdamW, SGD or another optimizer that treats each element "
+                                          "for itself, or DistributedDataParallel instead of FSDP")
 
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
@@ -309,7 +314,7 @@ class Optimizer:
                 else:
                     state["step"]._share_value(first)
             for name, value in self._new_state(p, group).items():
-                state.setdefault(name, value)
+                state.setdefault(name, value if p._spread is None else p._spread.dress(value))
 
     def _step_group(self, group: dict[str, Any]) -> None:
         params, grads = with_grads(group["params"])

@@ -7,6 +7,7 @@ always are; what a pattern implies for an operation is worked out once and kept 
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -37,4 +38,8 @@ def __getattr__(name: str) -> Any:
         return sys.modules[__name__.partition(".")[0]]
     if name in ("spsolve", "solve"):
         raise AttributeError(f"torch.sparse.{name}: sparse factorisations are not there; use torch.linalg.solve")
+    if name == "semi_structured" or "SemiStructured" in name or "semi_structured" in name:
+        semi_structured = importlib.import_module(f"{__name__}.semi_structured")  # which few programs need
+        if name == "semi_structured" or name in semi_structured.__all__:
+            return getattr(semi_structured, name, semi_structured)
     raise AttributeError(f"module 'torch.sparse' has no attribute '{name}' (see docs/differences.md)")

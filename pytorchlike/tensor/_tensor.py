@@ -93,6 +93,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
     _value: Value
     _alias: Alias | None
     _own_grad: Any = None  # .grad of a tensor that does not accumulate
+    _spread: Any = None  # how it is divided among processes, see distributed/tensor
     _hooks: Any = None
     _watch: Any = None
     _name: str | None = None
@@ -118,6 +119,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         from . import register_pytree
         from .asking import new_class
 
+        if cls.__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            from .wrapped import join
+
+            join(cls)
         register_pytree(cls)
         new_class(cls)
 
@@ -133,6 +138,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         """A ``cls`` that shares the storage of ``data``, detached; a leaf if gradients are required."""
         if require_grad and not data.dtype.is_floating_point and not data.dtype.is_complex:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        if cls.__torch_dispatch__ is not Tensor.__torch_dispatch__:
+            from .wrapped import instance_comes
+
+            instance_comes()
         t = object.__new__(cls)
         alias = data._shared()
         leaf = Leaf() if require_grad else None
@@ -140,6 +149,13 @@ class Tensor(_Base, metaclass=_LazyMethods):
         value = data._get()
         t._value = _as_leaf(value, leaf) if leaf is not None else _plain(value)
         return t
+
+    @staticmethod
+    def _make_wrapper_subclass(cls: type, size: Any, *args: Any, **kwargs: Any) -> Any:
+        """A ``cls`` without data, see `tensor/wrapped.py`; the class must have a ``__torch_dispatch__``."""
+        from .wrapped import make_wrapper
+
+        return make_wrapper(cls, size, *args, **kwargs)
 
     # ---- values ------------------------------------------------------------------------------------------------
 
@@ -868,8 +884,10 @@ class Tensor(_Base, metaclass=_LazyMethods):
         owner = weakref.ref(self)
 
         def handle(cotangents: dict[Any, Value]) -> dict[Any, Value]:
+            from .wrapped import carry, tensor_of
+
             (slot, value), *_ = cotangents.items()
-            grad = Tensor._of(value)
+            grad = tensor_of(value)
             for hook in list(table.values()):
                 new = hook(grad)
                 if new is not None:
@@ -884,7 +902,7 @@ class Tensor(_Base, metaclass=_LazyMethods):
             me = owner()
             if me is not None and me.__dict__.get("_retains"):
                 me._own_grad = grad if me._own_grad is None else me._own_grad + grad
-            return {slot: grad._get()}
+            return {slot: carry(grad)}
 
         if value.trace is not None:
             watch(value.trace.watched, value.slot, handle)
@@ -1202,6 +1220,11 @@ class Tensor(_Base, metaclass=_LazyMethods):
         from .asking import by_default
 
         return by_default(cls, func, types, args, kwargs)
+
+    @staticmethod
+    def __torch_dispatch__(func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """What a class does that has no ``__torch_dispatch__`` of its own: call the operator."""
+        return func(*args, **(kwargs or {}))
 
 
 _devices: dict[Any, device] = {}

@@ -320,6 +320,9 @@ def build(
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
     exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)
     made = scope[name]
+    built.append((made, entry, inplace))
+    if on_built is not None:
+        on_built(made, entry, inplace)
     made.__doc__ = entry.doc
     made.__module__ = _module(entry, switch)
     made.__qualname__ = name
@@ -331,6 +334,10 @@ def build(
     made.entry = entry
     return made
 
+
+#: The functions that were built, with their operator and whether they are its in-place form; who is told of new ones.
+built: list[tuple[Any, OpDef, bool]] = []
+on_built: Callable[[Any, OpDef, bool], None] | None = None
 
 _return_types: dict[OpDef, Any] = {}
 

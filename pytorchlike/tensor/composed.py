@@ -46,6 +46,9 @@ def _called(trace: Any) -> str:
 
 def refusal(name: str, kind: str) -> str:
     """What is said about an operation that a kind of tensor does not have."""
+    if kind == "masked":
+        return (f"{name}: not implemented for masked tensors. Apply it to .get_data() or .to_tensor(value), and give "
+                "the result its mask by torch.masked.as_masked_tensor")  # fmt: skip
     return (
         f"{name}: not implemented for tensors of layout {kind}. If a dense result is what you want, convert first: "
         f"{'.to_padded_tensor(padding) or .unbind()' if 'jagged' in kind or 'nested' in kind else '.to_dense()'}"

@@ -19,6 +19,7 @@ from ._register import KINDS
 from ._tensor import Tensor
 from .composed import Composed
 from .dtype import dtype as torch_dtype
+from .wrapped import value_of
 
 _ops: dict[tuple[str, Callable, int], Op] = {}
 
@@ -170,7 +171,7 @@ def record_planned(
 
 def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that have a gradient, and the gradients."""
-    nodes = [(t._value if t._alias is None else t._fresh()).node for t in tensors]
+    nodes = [(t._value if t._alias is None else value_of(t)).node for t in tensors]
     grads = [n.grad if n.__class__ is Leaf else t.grad for n, t in zip(nodes, tensors, strict=True)]
     if all(map(operator.is_not, grads, itertools.repeat(None))):
         return list(tensors), grads
@@ -224,7 +225,7 @@ def drop_grads(tensors: Sequence[Tensor]) -> None:
     """Set every ``.grad`` to None."""
     trace = local.trace
     for t in tensors:
-        node = (t._value if t._alias is None else t._fresh()).node
+        node = (t._value if t._alias is None else value_of(t)).node
         if node.__class__ is Leaf:
             node.grad = None
             if trace.nested:
@@ -271,7 +272,7 @@ def initial_boundary(tensors: Iterable[Any]) -> None:
     then, and the program of that step would be another than that of the following ones.
     """
     trace = local.trace
-    if any((t._value if t._alias is None else t._fresh()).trace is trace for t in tensors):
+    if any((t._value if t._alias is None else value_of(t)).trace is trace for t in tensors):
         flush("parameters were given to an optimizer")
 
 

@@ -58,9 +58,9 @@ def generate_methods_for_privateuse1_backend(*args: Any, **kwargs: Any) -> NoRet
 
 
 _PARTS = frozenset({
-    "backcompat", "benchmark", "bundled_inputs", "checkpoint", "collect_env", "cpp_extension", "data", "deterministic",
-    "dlpack", "flop_counter", "graph", "hooks", "mobile_optimizer", "model_zoo", "module_tracker", "safetensors",
-    "summary", "tensorboard",
+    "_python_dispatch", "_pytree", "backcompat", "benchmark", "bundled_inputs", "checkpoint", "collect_env",
+    "cpp_extension", "data", "deterministic", "dlpack", "flop_counter", "graph", "hooks", "mobile_optimizer",
+    "model_zoo", "module_tracker", "safetensors", "summary", "tensorboard",
 })  # fmt: skip
 
 

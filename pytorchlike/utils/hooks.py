@@ -68,3 +68,11 @@ def warn_if_has_hooks(tensor: Any) -> None:
                     UserWarning,
                     stacklevel=2,
                 )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "BackwardHook":  # which comes of the modules, above this one
+        from ..nn.modules._backward_hooks import BackwardHook
+
+        return BackwardHook
+    raise AttributeError(f"module 'torch.utils.hooks' has no attribute '{name}' (see docs/differences.md)")

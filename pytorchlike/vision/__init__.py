@@ -7,11 +7,21 @@ Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torch
 from . import datasets, io, models, ops, transforms, tv_tensors, utils
 
 __all__ = [
-    "datasets", "get_image_backend", "io", "models", "ops", "set_image_backend", "transforms", "tv_tensors", "utils",
+    "datasets", "disable_beta_transforms_warning", "get_image_backend", "io", "models", "ops", "set_image_backend",
+    "transforms", "tv_tensors", "utils",
 ]  # fmt: skip
 
 #: The torchvision that goes with the PyTorch that is followed.
 __version__ = "0.28.0+pytorchlike"
+
+
+def _is_tracing() -> bool:
+    """Whether PyTorch's tracer is at work, as detectors ask before they read sizes: False, as there is none."""
+    return False
+
+
+def disable_beta_transforms_warning() -> None:
+    """There are no warnings about ``transforms.v2`` to switch off."""
 
 
 def get_image_backend() -> str:

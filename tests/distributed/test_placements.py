@@ -91,7 +91,10 @@ def test_join_tells_the_only_member_that_it_is_the_last():
 def test_policies_are_descriptions_and_what_is_not_there_says_so():
     assert MixedPrecisionPolicy(torch.bfloat16) == MixedPrecisionPolicy(param_dtype=torch.bfloat16)
     assert isinstance(CPUOffloadPolicy(), OffloadPolicy)
-    for make in (lambda: fully_shard(torch.nn.Linear(1, 1)), lambda: HuggingFaceStorageReader("x"),
-                 lambda: HuggingFaceStorageWriter("x"), lambda: DTensor()):
-        with pytest.raises(NotImplementedError, match="is not there"):
+    for make, says in ((lambda: HuggingFaceStorageReader("x"), "is not there"),
+                       (lambda: HuggingFaceStorageWriter("x"), "is not there"),
+                       (lambda: DTensor(), "distribute_tensor")):
+        with pytest.raises(NotImplementedError, match=says):
             make()
+    with pytest.raises(ValueError, match="RANK expected"):
+        fully_shard(torch.nn.Linear(1, 1))  # there is no group

@@ -259,6 +259,28 @@ def test_run_starts_and_ends_processes(tmp_path):
     assert (tmp_path / "0-0").exists() and (tmp_path / "1-1").exists()
 
 
+def test_run_starts_again_what_failed_once(tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os, sys\n"
+        "from torch.distributed.elastic.multiprocessing.errors import record\n"
+        "@record\n"
+        "def main():\n"
+        "    if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0':\n"
+        "        raise ValueError('only once')\n"
+        "    print('rank', os.environ['RANK'])\n"
+        "main()\n"
+    )
+    logs = tmp_path / "logs"
+    command = [sys.executable, "-m", "pytorchlike.distributed.run", "--standalone", "--nnodes=1", "--max-restarts=1",
+               "--rdzv-backend=c10d", "--tee", "1", "--redirects", "2", "--log-dir", str(logs), str(script)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0 and done.stdout == "[default0]:rank 0\n", done.stderr
+    assert "rank 0 failed: exit status 1" in done.stderr and "rank 0: ValueError: only once" in done.stderr
+    assert (logs / "0-stdout.log").read_text() == "rank 0\n"
+
+
 def test_shared_memory_within_a_process():
     x = torch.zeros(2, 3)
     part = x[1]

@@ -61,6 +61,31 @@ one = train("one")
 np.testing.assert_allclose(train("everywhere"), one, rtol=1e-5)
 np.testing.assert_allclose(train("parts"), one, rtol=1e-5)
 
+from pytorchlike.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+torch.manual_seed(0)
+net = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+fully_shard(net[3], mesh=mesh)
+fully_shard(net, mesh=mesh)
+opt = torch.optim.Adam(net.parameters(), lr=1e-2)
+rng = np.random.default_rng(0)
+for want in one:  # plain batches: the module divides them
+    x, y = torch.tensor(rng.normal(size=(32, 8)).astype("f")), torch.tensor(rng.integers(0, 4, 32))
+    loss = F.cross_entropy(net(x), distribute_tensor(y, mesh))
+    opt.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    opt.step()
+    np.testing.assert_allclose(loss.item(), want, rtol=1e-5)
+assert isinstance(net, FSDPModule) and net[3].weight.jax().sharding.spec == P("data")
+assert opt.state[net[0].weight]["exp_avg"].jax().addressable_shards[0].data.shape == (4, 8)
+try:
+    fully_shard(nn.Linear(4, 4), mesh=mesh, mp_policy=MixedPrecisionPolicy(torch.bfloat16))
+except NotImplementedError as error:
+    assert "autocast" in str(error)
+else:
+    raise AssertionError("mp_policy was taken")
+
 a = distribute_tensor(torch.ones(8, 4), mesh, [Shard(0)]).requires_grad_()
 b = distribute_tensor(torch.arange(12.0).view(4, 3), mesh)
 assert repr((a @ b)[0].detach()) == "tensor([18., 22., 26.])"  # looked at without executing

@@ -239,10 +239,9 @@ def test_tensors_as_keys_that_are_not_kept():
 
 
 @pytest.mark.parametrize("use", [
-    lambda: torch.package.PackageExporter("x"), lambda: torch.masked.masked_tensor(torch.ones(1), torch.ones(1)),
     lambda: torch.ones(1).to_mkldnn(), lambda: torch.cuda.nccl.all_reduce([]),
     lambda: torch.compiler.load_cache_artifacts(b""), lambda: torch.serialization.register_package(1, None, None),
-    lambda: torch.onnx.ONNXProgram(), lambda: torch.library.wrap_triton(print),
+    lambda: torch.onnx.InputObserver(), lambda: torch.library.wrap_triton(print),
     lambda: torch.autograd.profiler.emit_nvtx(), lambda: torch.export.unflatten(None),
     lambda: torch.distributed.autograd.context(), lambda: torch.distributed.fsdp.fully_shard(nn.Linear(1, 1)),
 ])  # fmt: skip

@@ -27,8 +27,7 @@ def test_operators_under_their_inner_names():
     assert x[0, 0] == 7
     with pytest.raises(AttributeError, match="no operator 'nothing_like_it'"):
         _ = aten.nothing_like_it
-    with pytest.raises(NotImplementedError):
-        aten.add.overloads()
+    assert "Tensor" in aten.add.overloads()
 
 
 def test_the_package_is_its_own_attribute():

@@ -283,8 +283,6 @@ def test_what_programs_import_without_using():
     from pytorchlike._utils import _accumulate, _flatten_dense_tensors, _unflatten_dense_tensors
 
     assert not torch.onnx.is_in_onnx_export()
-    with pytest.raises(NotImplementedError, match="ONNX"):
-        torch.onnx.export(torch.nn.Linear(1, 1), torch.ones(1, 1), "model.onnx")
     assert list(_accumulate([1, 2, 3])) == [1, 3, 6]
     parts = [torch.ones(2, 2), torch.zeros(3)]
     flat = _flatten_dense_tensors(parts)

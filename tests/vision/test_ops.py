@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
+from pytorchlike import vision
 from pytorchlike.vision import ops
 
 A, B = torch.tensor([[0.0, 0, 4, 4], [1, 1, 3, 5]]), torch.tensor([[2.0, 1, 5, 6], [0, 0, 2, 2]])
@@ -124,3 +125,9 @@ def test_masks_to_boxes():
     m[0, 1:3, 2:6] = 1
     m[1, 5, 0] = 1
     assert ops.masks_to_boxes(m).tolist() == [[2, 1, 5, 2], [0, 5, 0, 5]]
+
+
+def test_detectors_may_ask_for_the_tracer():
+    """DETR asks each time that it makes a batch; scripts of the years of transforms.v2's beta silence a warning."""
+    assert vision._is_tracing() is False
+    assert vision.disable_beta_transforms_warning() is None

@@ -118,3 +118,14 @@ def test_compose_feeds_a_loader():
     x, y = next(iter(torch.utils.data.DataLoader(data, batch_size=6)))
     assert x.shape == (6, 3, 8, 8) and y.dtype == torch.int64
     assert -1 <= x.min() and x.max() <= 1
+
+
+def test_a_network_that_augments_is_converted_with_its_transforms():
+    # what a transform is made of must not be in the way of Module.to, .float, .apply ...
+    augment = torch.nn.Sequential(
+        T.RandomApply(torch.nn.ModuleList([T.ColorJitter(0.8, 0.8, 0.8, 0.2)]), p=0.3), T.RandomGrayscale(0.2),
+        T.RandomHorizontalFlip(), T.GaussianBlur(3), T.RandomResizedCrop((8, 8)), T.Normalize([0.5] * 3, [0.2] * 3),
+    )  # fmt: skip
+    net = torch.nn.Sequential(augment, torch.nn.Conv2d(3, 2, 3)).to(torch.float64).to("cpu").float().double()
+    assert net[1].weight.dtype == torch.float64
+    assert net(torch.rand(2, 3, 12, 12, dtype=torch.float64)).shape == (2, 2, 6, 6)

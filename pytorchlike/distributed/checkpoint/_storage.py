@@ -180,14 +180,13 @@ class _Opened:
 
         ocp, item, args = self._ocp, {}, {}
         for name, target in targets.items():
-            meta = target._get().meta
             key, sharding = _key(name), _sharding(target)
             shape, dtype = self.tensors[name]
             item[key] = jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype))
             if sharding is None:
                 args[key] = ocp.RestoreArgs(restore_type=np.ndarray)
             else:
-                args[key] = ocp.ArrayRestoreArgs(sharding=sharding, global_shape=meta.shape)
+                args[key] = ocp.ArrayRestoreArgs(sharding=sharding, global_shape=tuple(target.shape))
         if not item:
             return {}
         with jax.enable_x64(True):
@@ -201,6 +200,8 @@ def _sharding(target: Tensor) -> Any:
     import jax
 
     place = target._get().meta.place
+    if target._spread is not None:
+        return None  # read whole, of which the target takes its part
     if isinstance(place, jax.sharding.Sharding):
         return place
     return None if getattr(place, "platform", "cpu") == "cpu" else jax.sharding.SingleDeviceSharding(place)

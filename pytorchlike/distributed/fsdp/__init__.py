@@ -1,5 +1,13 @@
-"""``torch.distributed.fsdp``: what describes it; nothing is a FullyShardedDataParallel, and making one raises."""
+"""``torch.distributed.fsdp``: parameters, gradients and optimizer states divided among processes or devices.
 
+``fully_shard`` does it in place, ``FullyShardedDataParallel`` is the older wrapper; both rest on ``_unit.py``.
+"""
+
+from ._fully_shard import FSDPModule as FSDPModule
+from ._fully_shard import UnshardHandle as UnshardHandle
+from ._fully_shard import fully_shard as fully_shard
+from ._fully_shard import register_fsdp_forward_method as register_fsdp_forward_method
+from ._fully_shard import share_comm_ctx as share_comm_ctx
 from ._policies import CPUOffloadPolicy as CPUOffloadPolicy
 from ._policies import MixedPrecisionPolicy as MixedPrecisionPolicy
 from ._policies import OffloadPolicy as OffloadPolicy
@@ -17,6 +25,4 @@ from .api import ShardingStrategy as ShardingStrategy
 from .api import StateDictConfig as StateDictConfig
 from .api import StateDictSettings as StateDictSettings
 from .api import StateDictType as StateDictType
-from .fully_sharded_data_parallel import FSDPModule as FSDPModule
 from .fully_sharded_data_parallel import FullyShardedDataParallel as FullyShardedDataParallel
-from .fully_sharded_data_parallel import fully_shard as fully_shard

@@ -1,4 +1,4 @@
-"""What would be said to ``fully_shard``: descriptions, which compare by value."""
+"""What is said to ``fully_shard``: descriptions, which compare by value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["CPUOffloadPolicy", "MixedPrecisionPolicy", "OffloadPolicy"]
 
 @dataclass(frozen=True)
 class MixedPrecisionPolicy:
-    """The dtypes that parameters, gradients on their way and outputs would have; None: as they are."""
+    """The dtypes that parameters are gathered in, gradients added up in, and outputs given back in; None: as they are.
+
+    cast_forward_inputs: inputs get the parameters' dtype.
+    """
 
     param_dtype: dtype | None = None
     reduce_dtype: dtype | None = None
@@ -21,11 +24,11 @@ class MixedPrecisionPolicy:
 
 @dataclass(frozen=True)
 class OffloadPolicy:
-    """Nothing would be moved to the host."""
+    """Nothing is moved to the host."""
 
 
 @dataclass(frozen=True)
 class CPUOffloadPolicy(OffloadPolicy):
-    """Parameters, gradients and optimizer states would rest on the host."""
+    """Parts of parameters, their gradients and optimizer states rest on the host. pin_memory: there is no need to."""
 
     pin_memory: bool = True

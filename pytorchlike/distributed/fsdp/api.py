@@ -1,4 +1,4 @@
-"""``torch.distributed.fsdp.api``: what would be said to ``FullyShardedDataParallel``; descriptions alone."""
+"""``torch.distributed.fsdp.api``: what is said to ``FullyShardedDataParallel``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BackwardPrefetch", "CPUOffload", "FullOptimStateDictConfig", "FullSt
 
 
 class ShardingStrategy(enum.Enum):
-    """What would be divided among the processes."""
+    """What is divided among the processes."""
 
     FULL_SHARD = enum.auto()
     SHARD_GRAD_OP = enum.auto()
@@ -27,14 +27,14 @@ class ShardingStrategy(enum.Enum):
 
 
 class BackwardPrefetch(enum.Enum):
-    """When the parameters of the next part would be fetched."""
+    """When PyTorch fetches the parameters of the next part; they are fetched when they are needed."""
 
     BACKWARD_PRE = enum.auto()
     BACKWARD_POST = enum.auto()
 
 
 class StateDictType(enum.Enum):
-    """What a state_dict would hold."""
+    """What a state_dict holds."""
 
     FULL_STATE_DICT = enum.auto()
     LOCAL_STATE_DICT = enum.auto()
@@ -43,7 +43,12 @@ class StateDictType(enum.Enum):
 
 @dataclass
 class MixedPrecision:
-    """The dtypes that parameters, gradients on their way and buffers would have; None: as they are."""
+    """The dtypes that parameters are gathered in, gradients added up in, and buffers kept in; None: as they are.
+
+    cast_forward_inputs, cast_root_forward_inputs: inputs of all wrappers, or of the outermost, get the parameters'
+    dtype. Modules of _module_classes_to_ignore get wrappers of their own, in float32, where a policy wraps.
+    keep_low_precision_grads: NotImplementedError.
+    """
 
     param_dtype: dtype | None = None
     reduce_dtype: dtype | None = None
@@ -56,21 +61,21 @@ class MixedPrecision:
 
 @dataclass
 class CPUOffload:
-    """Whether parameters would rest on the host."""
+    """Whether parts of parameters, their gradients and optimizer states rest on the host."""
 
     offload_params: bool = False
 
 
 @dataclass
 class StateDictConfig:
-    """Where a state_dict would lie."""
+    """Whether a state_dict is on the CPU."""
 
     offload_to_cpu: bool = False
 
 
 @dataclass
 class FullStateDictConfig(StateDictConfig):
-    """As StateDictConfig; rank0_only: the other processes would get none."""
+    """As StateDictConfig; rank0_only: the other processes get an empty one."""
 
     rank0_only: bool = False
 
@@ -89,14 +94,14 @@ class ShardedStateDictConfig(StateDictConfig):
 
 @dataclass
 class OptimStateDictConfig:
-    """Where an optimizer's state_dict would lie."""
+    """Whether an optimizer's state_dict is on the CPU."""
 
     offload_to_cpu: bool = True
 
 
 @dataclass
 class FullOptimStateDictConfig(OptimStateDictConfig):
-    """As OptimStateDictConfig; rank0_only: the other processes would get none."""
+    """As OptimStateDictConfig; rank0_only: the other processes get an empty one."""
 
     rank0_only: bool = False
 
@@ -117,7 +122,7 @@ class ShardedOptimStateDictConfig(OptimStateDictConfig):
 
 @dataclass
 class StateDictSettings:
-    """All that would be said about a state_dict."""
+    """All that is said about a state_dict."""
 
     state_dict_type: StateDictType
     state_dict_config: StateDictConfig

@@ -1,20 +1,23 @@
-"""``torch.distributed.tensor``: tensors spread over the devices of this process.
+"""``torch.distributed.tensor``: tensors spread over the devices of this process, or divided among processes.
 
-No tensor is a DTensor: an ordinary one is spread by the sharding of its JAX array, and operations, modules, backward
-passes and optimizers take it as it is.  XLA inserts the communication.  Results are everywhere on the mesh; what an
-optimizer replaces in place keeps its layout, and so does its state.
+Over the devices of a ``jax.sharding.Mesh`` no tensor is a DTensor: an ordinary one is spread by the sharding of its JAX
+array, and operations, modules, backward passes and optimizers take it as it is.  XLA inserts the communication.
+Results are everywhere on the mesh; what an optimizer replaces in place keeps its layout, and so does its state.
+
+Over a DeviceMesh of processes each has a part, and the tensor is a DTensor (``_divided.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ...autograd import no_grad
 from ...nn import Module, Parameter
 from ...tensor import Tensor, from_jax
 from ..device_mesh import DeviceMesh as DeviceMesh
 from ..device_mesh import init_device_mesh as init_device_mesh
+from ._dtensor import DTensor as DTensor
 from .placement_types import Partial as Partial
 from .placement_types import Placement as Placement
 from .placement_types import Replicate as Replicate
@@ -24,25 +27,6 @@ __all__ = [
     "DTensor", "DeviceMesh", "Partial", "Placement", "Replicate", "Shard", "distribute_module", "distribute_tensor",
     "init_device_mesh",
 ]  # fmt: skip
-
-
-def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"torch.distributed.tensor.{name} is not there: an ordinary tensor is spread over devices by distribute_tensor "
-        "or by the sharding of its JAX array (torch.from_jax(jax.device_put(array, sharding)))"
-    )
-
-
-class DTensor:
-    """The class that no tensor here has, for programs that ask; making one raises NotImplementedError."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse("DTensor")
-
-    @staticmethod
-    def from_local(*args: Any, **kwargs: Any) -> NoReturn:
-        """Raises NotImplementedError."""
-        _refuse("DTensor.from_local")
 
 
 def alone(device_mesh: Any) -> bool:
@@ -88,20 +72,25 @@ def distribute_tensor(
 ) -> Tensor:  # fmt: skip
     """``tensor`` spread over the devices of a ``jax.sharding.Mesh``: an ordinary tensor, a new leaf if it was one.
 
-    On the DeviceMesh of a world of one process it is the tensor itself.
+    Over a DeviceMesh of several processes it is a DTensor; of a world of one process, the tensor itself.
 
-    placements: for each axis of the mesh Shard(dim), whose size must be a multiple of the axis', or Replicate(), the
-    default.  src_data_rank: 0 or None; there is one process.  Raises TypeError for another kind of mesh, ValueError for
-    placements that do not fit, RuntimeError for a tensor that is not a leaf.
+    placements: for each axis of the mesh Shard(dim), whose size must be a multiple of the axis' for devices, or
+    Replicate(), the default.  src_data_rank: whose values are taken, 0 or, for processes, any place along the axes of
+    the mesh; None: each process's own.  Raises TypeError for another kind of mesh, ValueError for placements that do
+    not fit, RuntimeError for a tensor that is not a leaf.
     """
     import jax
 
-    if src_data_rank not in (0, None):
-        raise ValueError(f"src_data_rank={src_data_rank}: there is one process, of rank 0")
     if not tensor.is_leaf:
         raise RuntimeError("`distribute_tensor` should be used to distribute leaf tensors! but found non-leaf tensor!")
     if alone(device_mesh):
         return tensor
+    if isinstance(device_mesh, DeviceMesh):
+        from ._divided import distribute
+
+        return distribute(tensor, device_mesh, placements, src_data_rank)
+    if src_data_rank not in (0, None):
+        raise ValueError(f"src_data_rank={src_data_rank}: there is one process, of rank 0")
     where = _sharding(device_mesh, placements, tuple(tensor.shape))
     with jax.enable_x64(True):
         out = from_jax(jax.device_put(tensor.detach().jax(), where))
@@ -117,7 +106,12 @@ def distribute_module(
 
     partition_fn(name, submodule, mesh): replaces parameters by distributed ones; those it leaves alone are replicated.
     input_fn(module, inputs, mesh), output_fn(module, outputs, mesh): prepare what comes in and goes out.
+
+    Raises NotImplementedError for a DeviceMesh of several processes.
     """
+    if isinstance(device_mesh, DeviceMesh) and not alone(device_mesh):
+        raise NotImplementedError("distribute_module: a module's tensors are spread over the devices of one process "
+                                  "(jax.sharding.Mesh); among processes use torch.distributed.fsdp.fully_shard")
     for name, part in module.named_modules():
         if partition_fn is not None:
             partition_fn(name, part, device_mesh)

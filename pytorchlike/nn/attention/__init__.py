@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import importlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
-from . import bias, flex_attention, varlen
+from . import flex_attention, varlen
 
 __all__ = [
     "SDPBackend", "WARN_FOR_UNFUSED_KERNELS", "activate_flash_attention_impl", "bias", "current_flash_attention_impl",
     "flex_attention", "list_flash_attention_impls", "register_flash_attention_impl", "restore_flash_attention_impl",
     "sdpa_kernel", "varlen",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "bias":  # a class of tensors that is to be asked, which all functions would heed from its import on
+        return importlib.import_module(".bias", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 #: Kept for programs that set it. XLA fuses attention itself and has no reason to warn.
 WARN_FOR_UNFUSED_KERNELS = False

@@ -10,7 +10,7 @@ from ...autograd.function import Function
 from ...autograd.mode import is_grad_enabled
 from ...tensor import Tensor
 
-__all__ = ["BackwardHooks"]
+__all__ = ["BackwardHook", "BackwardHooks"]
 
 
 class _Identity(Function):
@@ -118,3 +118,21 @@ class BackwardHooks:
                                        "return None or None for all gradients.")
             self.grad_output = None
         return tuple(current[place] for place in self.output_places)
+
+
+class BackwardHook(BackwardHooks):
+    """``torch.utils.hooks.BackwardHook``: the hooks around one call, as a program may set them up by itself.
+
+    ``args = hook.setup_input_hook(args)``, the call, ``result = hook.setup_output_hook(result)``.
+    """
+
+    def __init__(self, module: Any, user_hooks: Sequence[Callable], user_pre_hooks: Sequence[Callable] = ()) -> None:
+        super().__init__(module, list(user_hooks), list(user_pre_hooks))
+
+    def setup_input_hook(self, args: Any) -> Any:
+        """The arguments to call the module with: a tensor or a tuple, as given."""
+        return self.inputs(args) if isinstance(args, tuple) else self.inputs((args,))[0]
+
+    def setup_output_hook(self, args: Any) -> Any:
+        """The result to go on with."""
+        return self.outputs(args)

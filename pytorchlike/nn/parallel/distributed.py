@@ -83,6 +83,8 @@ class DistributedDataParallel(Module):
         self._pass = -1  # the number of the backward pass whose end is waited for
         self._lacking: list[str] = []
         self._reducer: Any = None
+        self._join_config: Any = None  # while ``join`` lasts
+        self._divides_by_all = True
         if not self._alone:
             self._connect(named, init_sync)
 
@@ -106,17 +108,39 @@ class DistributedDataParallel(Module):
                 f"{', '.join(self._lacking)} had no gradient in some process. If parts of the module are not always "
                 "used, pass find_unused_parameters=True to DistributedDataParallel."
             )
-        if self.require_forward_param_sync and self.broadcast_buffers:
-            from ...distributed._gradients import send_all
-
-            kept = [b for name, b in self.module.named_buffers() if name not in self.parameters_to_ignore]
-            send_all(self.process_group, kept, 0)
+        if self._join_config is not None:
+            self._tell_those_who_are_done()
+        self._sync_buffers(True)
         out = self.module(*inputs, **kwargs)
         if is_grad_enabled():
             self.require_forward_param_sync = self.broadcast_buffers and self.require_backward_grad_sync
             if self.require_backward_grad_sync:
                 self._watch(out)
         return out
+
+    def _sync_buffers(self, here: bool) -> None:
+        """Give everybody the buffers of one member: the first, or one that is still `here`, within ``join``."""
+        if not (self.require_forward_param_sync and self.broadcast_buffers):
+            return
+        from ...distributed._gradients import send_all
+        from ...distributed.algorithms.join import chosen_rank
+
+        kept = [b for name, b in self.module.named_buffers() if name not in self.parameters_to_ignore]
+        if kept:
+            send_all(self.process_group, kept, 0 if self._join_config is None else
+                     chosen_rank(self.process_group, here))
+
+    def _tell_those_who_are_done(self) -> None:
+        from ...distributed.algorithms.join import Join
+
+        Join.notify_join_context(self)
+        self._kind_of_step((2 if self.require_backward_grad_sync else 1) if is_grad_enabled() else 0)
+
+    def _kind_of_step(self, mine: int) -> int:
+        """What those who are not done say: 0 without gradients, 1 if these are not averaged, 2 if they are."""
+        from ...distributed.algorithms.join import _sum
+
+        return _sum(self.process_group, mine) // self._join_config.running
 
     def _watch(self, out: Any) -> None:
         """Have the gradients averaged at the end of each backward pass that comes through `out`."""
@@ -148,7 +172,7 @@ class DistributedDataParallel(Module):
     def _average(self, before: list[tuple[int, int]] | None) -> None:
         if before is not None and before == self._grads():
             return  # autograd.grad, which leaves .grad alone
-        lacking = self._reducer.average()
+        lacking = self._reducer.average(*self._joined_divisor())
         self._lacking = [] if self.find_unused_parameters or self.static_graph else lacking
 
     @contextlib.contextmanager
@@ -160,17 +184,39 @@ class DistributedDataParallel(Module):
         finally:
             self.require_backward_grad_sync = before
 
-    @contextlib.contextmanager
     def join(self, divide_by_initial_world_size: bool = True, enable: bool = True,
-             throw_on_early_termination: bool = False) -> Iterator[None]:
-        """Within this, processes may have different numbers of batches. The options say what the others do then.
+             throw_on_early_termination: bool = False) -> Any:
+        """A context within which processes may have different numbers of batches.
 
-        Raises NotImplementedError for several processes, unless `enable` is False.
+        Those that are done contribute gradients of 0 to the others' steps, and get the final parameters in the end.
+        divide_by_initial_world_size: sums of gradients are divided by the number of all processes, else of those that
+        are not done.  enable, throw_on_early_termination: see ``torch.distributed.algorithms.join.Join``.
         """
-        if enable and not self._alone:
-            raise NotImplementedError("DistributedDataParallel.join: batches must be as many in each process; "
-                                      "DistributedSampler sees to that")
-        yield
+        from ...distributed.algorithms.join import Join
+
+        return Join([self], enable, throw_on_early_termination,
+                    divide_by_initial_world_size=divide_by_initial_world_size)
+
+    def join_hook(self, **kwargs: Any) -> Any:
+        """What ``Join`` calls in a process that is done. kwargs: ``divide_by_initial_world_size`` (True)."""
+        self._divides_by_all = bool(kwargs.get("divide_by_initial_world_size", True))
+        return _Joined(self)
+
+    @property
+    def join_device(self) -> Any:
+        """The device of the parameters."""
+        return self.device
+
+    @property
+    def join_process_group(self) -> Any:
+        """The group that gradients are averaged over."""
+        return self.process_group
+
+    def _joined_divisor(self) -> tuple[int | None, int | None]:
+        if self._join_config is None:
+            return None, None
+        running = self._join_config.running
+        return running, None if self._divides_by_all else running
 
     def register_comm_hook(self, state: object, hook: Callable[..., Any]) -> None:
         """How gradients travel between processes: ``hook(state, bucket)`` takes a ``dist.GradBucket`` of one dtype.
@@ -195,6 +241,39 @@ class DistributedDataParallel(Module):
     @classmethod
     def _set_params_and_buffers_to_ignore_for_model(cls, module: Module, names: Sequence[str]) -> None:
         module._ddp_params_and_buffers_to_ignore = list(names)  # type: ignore[assignment]
+
+
+class _Joined:
+    """What a process that is done does for the others."""
+
+    def __init__(self, ddp: DistributedDataParallel) -> None:
+        self.ddp = ddp
+
+    def main_hook(self) -> None:
+        """The collectives of a step: buffers, and gradients to which this process has nothing to add."""
+        ddp = self.ddp
+        if ddp._alone:
+            return
+        kind = ddp._kind_of_step(0)
+        ddp._sync_buffers(False)
+        if kind:
+            ddp.require_forward_param_sync = ddp.broadcast_buffers and kind == 2
+        if kind == 2:
+            for p in ddp.parameters():
+                p.grad = None
+            ddp._reducer.average(*ddp._joined_divisor())
+
+    def post_hook(self, is_last_joiner: bool) -> None:
+        """Everybody gets the parameters and buffers of one that was at it until the end."""
+        ddp = self.ddp
+        if ddp._alone:
+            return
+        from ...distributed.algorithms.join import chosen_rank
+        from ...distributed.utils import _sync_module_states
+
+        root = chosen_rank(ddp.process_group, is_last_joiner)
+        _sync_module_states(ddp.module, ddp.process_group, 1 << 28, root, ddp.parameters_to_ignore,
+                            ddp.broadcast_buffers)
 
 
 def _collect(out: Any, found: list[Tensor], depth: int) -> None:

@@ -23,6 +23,16 @@ def _as_list(tensors: Any) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
+def _combined(tensors: list[Tensor], norm_type: float) -> Tensor:
+    """The norm of all elements of tensors of this process."""
+    norms: list[Tensor] = []
+    for group in by_place(tensors):
+        norms += _norms(group, norm_type) if len(group) > 1 else [T.norm(group[0], norm_type)]
+    if any(n._value.meta.place != norms[0]._value.meta.place for n in norms):
+        norms = [n.to(tensors[0].device) for n in norms]
+    return T.norm(T.stack(norms), norm_type)
+
+
 @no_grad()
 def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False,
                    foreach: bool | None = None) -> Tensor:
@@ -37,12 +47,13 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
     norm_type = float(norm_type)
     if not tensors:
         return T.tensor(0.0)
-    norms: list[Tensor] = []
-    for group in by_place(tensors):
-        norms += _norms(group, norm_type) if len(group) > 1 else [T.norm(group[0], norm_type)]
-    if any(n._value.meta.place != norms[0]._value.meta.place for n in norms):
-        norms = [n.to(tensors[0].device) for n in norms]
-    total = T.norm(T.stack(norms), norm_type)
+    whole = [t for t in tensors if t._spread is None]
+    norms = [_combined(whole, norm_type)] if whole else []
+    for spread in {t._spread.group: t._spread for t in tensors if t._spread is not None}.values():
+        parts = [t.to_local() for t in tensors if t._spread is not None and t._spread.group is spread.group]
+        mine = _combined([t for t in parts if t.numel()], norm_type) if any(t.numel() for t in parts) else T.zeros(())
+        norms.append(spread.total_norm(mine, norm_type))
+    total = norms[0] if len(norms) == 1 else T.norm(T.stack([n.to(norms[0].device) for n in norms]), norm_type)
     if error_if_nonfinite and bool(T.logical_or(total.isnan(), total.isinf())):
         raise RuntimeError(f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it "
                            "cannot be clipped. To disable this error and scale the gradients by the non-finite norm "
@@ -73,7 +84,9 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     params = _as_list(parameters)
     if generator and not params:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
-    total = get_total_norm(with_grads(params)[1], norm_type, error_if_nonfinite, foreach)
+    having, grads = with_grads(params)
+    grads = [g if p._spread is None else p.grad for p, g in zip(having, grads, strict=True)]
+    total = get_total_norm(grads, norm_type, error_if_nonfinite, foreach)
     clip_grads_with_norm_(params, max_norm, total, foreach)
     return total
 

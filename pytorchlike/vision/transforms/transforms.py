@@ -1,4 +1,4 @@
-"""The transforms as modules. Each draws what is random for one picture (``_draw``) and applies it (``_apply``).
+"""The transforms as modules. Each draws what is random for one picture (``_draw``) and applies it (``_applied``).
 
 Random numbers are NumPy's, seeded by the library's generator: ``torch.manual_seed`` repeats them, and each worker of a
 DataLoader has its own. They do not equal torchvision's.
@@ -37,13 +37,13 @@ class Transform(nn.Module):
     F: Any = F
 
     def forward(self, img: Any) -> Any:
-        return self._apply(img, self._draw(img))
+        return self._applied(img, self._draw(img))
 
     def _draw(self, img: Any) -> Any:
         """What is random about it, for this picture."""
         return None
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
 
 
@@ -134,7 +134,7 @@ class ConvertImageDtype(Transform):
         super().__init__()
         self.dtype = dtype
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.convert_image_dtype(img, self.dtype)
 
 
@@ -145,7 +145,7 @@ class Normalize(Transform):
         super().__init__()
         self.mean, self.std, self.inplace = mean, std, inplace
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.normalize(img, self.mean, self.std, self.inplace)
 
     def __repr__(self) -> str:
@@ -167,7 +167,7 @@ class Resize(Transform):
         self.size, self.max_size, self.antialias = size, max_size, antialias
         self.interpolation = F.as_mode(interpolation)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
     def __repr__(self) -> str:
@@ -182,7 +182,7 @@ class CenterCrop(Transform):
         super().__init__()
         self.size = _size(size)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.center_crop(img, self.size)
 
     def __repr__(self) -> str:
@@ -206,7 +206,7 @@ class Pad(Transform):
             )
         self.padding, self.fill, self.padding_mode = padding, fill, padding_mode
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.pad(img, self.padding, self.fill, self.padding_mode)
 
     def __repr__(self) -> str:
@@ -253,7 +253,7 @@ class RandomCrop(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(self._padded(img), self.size)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.crop(self._padded(img), *drawn)
 
     def __repr__(self) -> str:
@@ -297,7 +297,7 @@ class RandomResizedCrop(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(img, self.scale, self.ratio)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.resized_crop(img, *drawn, self.size, self.interpolation, self.antialias)
 
     def __repr__(self) -> str:
@@ -316,7 +316,7 @@ class _WithProbability(Transform):
     def _draw(self, img: Any) -> Any:
         return random().random() < self.p
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self._change(img) if drawn else img
 
     def _change(self, img: Any) -> Any:
@@ -410,7 +410,7 @@ class Grayscale(Transform):
         super().__init__()
         self.num_output_channels = num_output_channels
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.rgb_to_grayscale(img, self.num_output_channels)
 
     def __repr__(self) -> str:
@@ -460,7 +460,7 @@ class ColorJitter(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         order, *factors = drawn
         steps = (self.F.adjust_brightness, self.F.adjust_contrast, self.F.adjust_saturation, self.F.adjust_hue)
         for i in order.numpy():
@@ -494,7 +494,7 @@ class RandomRotation(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(self.degrees)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.rotate(img, drawn, self.interpolation, self.expand, self.center, self.fill)
 
     def __repr__(self) -> str:
@@ -543,7 +543,7 @@ class RandomAffine(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(self.degrees, self.translate, self.scale, self.shear, self.F.get_image_size(img))
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.affine(img, *drawn, interpolation=self.interpolation, fill=self.fill, center=self.center)
 
     def __repr__(self) -> str:
@@ -581,7 +581,7 @@ class RandomPerspective(_WithProbability):
         _, h, w = self.F.get_dimensions(img)
         return self.get_params(w, h, self.distortion_scale)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return img if drawn is None else self.F.perspective(img, *drawn, self.interpolation, self.fill)
 
 
@@ -611,7 +611,7 @@ class ElasticTransform(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(self.alpha, self.sigma, self.F.get_dimensions(img)[1:])
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.elastic_transform(img, drawn, self.interpolation, self.fill)
 
 
@@ -668,7 +668,7 @@ class RandomErasing(Transform):
             )
         return self.get_params(img, self.scale, self.ratio, None if value == "random" else [*value])  # type: ignore[misc]
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return img if drawn is None else self.F.erase(img, *drawn, self.inplace)
 
     def __repr__(self) -> str:
@@ -698,7 +698,7 @@ class GaussianBlur(Transform):
     def _draw(self, img: Any) -> Any:
         return self.get_params(*self.sigma)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.gaussian_blur(img, self.kernel_size, [drawn, drawn])
 
     def __repr__(self) -> str:
@@ -722,7 +722,7 @@ class LinearTransformation(Transform):
             )
         self.transformation_matrix, self.mean_vector = transformation_matrix, mean_vector
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         n = math.prod(img.shape[-3:])
         if n != self.transformation_matrix.shape[0]:
             raise ValueError(
@@ -739,7 +739,7 @@ class FiveCrop(Transform):
         super().__init__()
         self.size = _size(size)
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.five_crop(img, self.size)
 
     def __repr__(self) -> str:
@@ -753,7 +753,7 @@ class TenCrop(Transform):
         super().__init__()
         self.size, self.vertical_flip = _size(size), vertical_flip
 
-    def _apply(self, img: Any, drawn: Any) -> Any:
+    def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.ten_crop(img, self.size, self.vertical_flip)
 
     def __repr__(self) -> str:

@@ -29,7 +29,7 @@ def record(fn: Callable[..., Any], error_handler: Any = None) -> Callable[..., A
             path = os.environ.get("TORCHELASTIC_ERROR_FILE")
             if path:
                 told = {"message": f"{type(error).__name__}: {error}",
-                        "extraInfo": {"py_callstack": traceback.format_exc(), "timestamp": str(int(time.time()))}}
+                        "extraInfo": {"py_callstack": traceback.format_exc(), "timestamp": str(time.time())}}
                 with open(path, "w") as file:
                     json.dump({"message": told}, file)
             raise

@@ -31,7 +31,7 @@ class _Adapted(Transform):
         return {"drawn": self._draw((pictures or flat_inputs)[0])}  # type: ignore[attr-defined]
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return self._apply(inpt, params["drawn"])  # type: ignore[attr-defined]
+        return self._applied(inpt, params["drawn"])  # type: ignore[attr-defined]
 
 
 class _OfPictures(_Adapted):
@@ -152,7 +152,7 @@ class LinearTransformation(_OfPictures, V1.LinearTransformation):
             raise TypeError("LinearTransformation does not work on PIL Images")
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return tv_tensors.wrap(self._apply(tv_tensors.plain(inpt), None), like=inpt)
+        return tv_tensors.wrap(self._applied(tv_tensors.plain(inpt), None), like=inpt)
 
 
 class RandomErasing(_OfPictures, V1.RandomErasing):
