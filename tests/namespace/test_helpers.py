@@ -243,7 +243,7 @@ def test_tensors_as_keys_that_are_not_kept():
     lambda: torch.compiler.load_cache_artifacts(b""), lambda: torch.serialization.register_package(1, None, None),
     lambda: torch.onnx.InputObserver(), lambda: torch.library.wrap_triton(print),
     lambda: torch.autograd.profiler.emit_nvtx(), lambda: torch.export.unflatten(None),
-    lambda: torch.distributed.autograd.context(), lambda: torch.distributed.fsdp.fully_shard(nn.Linear(1, 1)),
+    lambda: torch.distributed.autograd.context(),
 ])  # fmt: skip
 def test_what_has_no_meaning_fails_when_it_is_used(use):
     with pytest.raises(NotImplementedError) as error:
