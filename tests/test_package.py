@@ -116,3 +116,18 @@ def test_missing_names():
 
 def test_version():
     assert torch.version.pytorchlike.count(".") == 2 and torch.__version__.startswith(torch.__torch_version__ + "+")
+
+
+def test_functions_ask_nobody_until_a_class_wants_to_be_asked():
+    """Asking costs half a microsecond per call, which programs without such tensors must not pay."""
+    program = (
+        "import pytorchlike as torch\n"
+        "import pytorchlike.vision, pytorchlike.distributions, pytorchlike.optim\n"
+        "net = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.MultiheadAttention(2, 1))\n"
+        "from pytorchlike.tensor import asking\n"
+        "assert not asking.installed\n"
+        "torch.nn.attention.bias.CausalBias\n"
+        "assert asking.installed\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

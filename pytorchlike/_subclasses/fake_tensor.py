@@ -14,7 +14,7 @@ from .._dispatch import offers
 from ..autograd.mode import no_grad
 from ..tensor import Tensor, functions
 from ..tensor.device import as_device
-from ..tensor.dtype import get_default_dtype
+from ..tensor.wrapped import traits
 from ..utils import _pytree as pytree
 from ..utils._python_dispatch import TorchDispatchMode
 
@@ -94,13 +94,7 @@ class FakeTensor(Tensor):
         parts = ["..."]
         if self.fake_device.type != "cpu":
             parts.append(f"device='{self.fake_device}'")
-        parts.append(f"size={tuple(self.shape)}")
-        if self.dtype is not get_default_dtype():
-            parts.append(f"dtype={self.dtype}")
-        if self.grad_fn is not None:
-            parts.append(f"grad_fn=<{self.grad_fn.name()}>")
-        elif self.requires_grad:
-            parts.append("requires_grad=True")
+        parts += [f"size={tuple(self.shape)}", *traits(self)]
         return f"{'Parameter(' if getattr(self, '_is_param', False) else ''}FakeTensor({', '.join(parts)})" + (
             ")" if getattr(self, "_is_param", False) else "")  # fmt: skip
 

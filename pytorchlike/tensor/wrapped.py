@@ -111,6 +111,16 @@ def _property(name: str) -> property:
     return property(*parts, plain.__doc__)
 
 
+def traits(tensor: Tensor) -> list[str]:
+    """What is printed of a tensor besides its elements: its dtype unless it is the default, and its gradient's way."""
+    found = [] if tensor.dtype is get_default_dtype() else [f"dtype={tensor.dtype}"]
+    if tensor.grad_fn is not None:
+        found.append(f"grad_fn=<{tensor.grad_fn.name()}>")
+    elif tensor.requires_grad:
+        found.append("requires_grad=True")
+    return found
+
+
 class Dispatched(Tensor):
     """What classes with a ``__torch_dispatch__`` have in the place of Tensor among their bases."""
 
@@ -199,13 +209,7 @@ class Dispatched(Tensor):
         parts = ["..." if tensor_contents is None else tensor_contents]
         if tensor_contents is None:
             parts.append(f"size={tuple(self.shape)}")
-        if self.dtype is not get_default_dtype():
-            parts.append(f"dtype={self.dtype}")
-        if self.grad_fn is not None:
-            parts.append(f"grad_fn=<{self.grad_fn.name()}>")
-        elif self.requires_grad:
-            parts.append("requires_grad=True")
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return f"{type(self).__name__}({', '.join([*parts, *traits(self)])})"
 
     def __deepcopy__(self, memo: dict) -> Any:
         if not is_wrapped(self):
