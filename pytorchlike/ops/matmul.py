@@ -545,20 +545,22 @@ def cross(input: Array, other: Array, dim: int | None = None):
     return cross_product("linalg.cross", input, other, dim)
 
 
-@op(method=False, out=False, promote="common")
+@op(method=False, out=False)
 def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"):
     """Distances of order ``p`` between all rows: (*b, n, d), (*b, m, d) -> (*b, n, m), batch axes broadcast.
 
     ``compute_mode``: whether Euclidean distances may use a matrix product ("use_mm_for_euclid_dist_if_necessary": with
     more than 25 rows in either; "use_mm_for_euclid_dist": always; "donot_use_mm_for_euclid_dist": never), faster but
     less exact.
-    Raises: RuntimeError if d differs, p < 0 or input is not floating point.
+    Raises: RuntimeError if d or the dtypes differ, p < 0 or input is not floating point.
     """
     for name, x in (("X1", x1), ("X2", x2)):
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {type_name(x.dtype)}")
         if x.ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.ndim}D")
+    if x1.dtype != x2.dtype:
+        raise RuntimeError(f"cdist: expected scalar type {type_name(x1.dtype)} but found {type_name(x2.dtype)}")
     if x1.shape[-1] != x2.shape[-1]:
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     if p < 0:

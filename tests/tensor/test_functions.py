@@ -194,3 +194,9 @@ def test_split_under_the_names_of_its_parameters():
         x.split(split_size_or_sections=2)
     with pytest.raises(TypeError, match="one of"):
         x.tensor_split()
+
+
+def test_distances_are_of_points_of_one_dtype():
+    """They are not promoted, as PyTorch does not."""
+    with pytest.raises(RuntimeError, match="expected scalar type Float but found Double"):
+        torch.cdist(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.float64))
