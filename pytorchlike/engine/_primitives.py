@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,6 +72,15 @@ class _Draft:
 _drafts = functools.lru_cache(2048)(_Draft)
 
 
+class _Building(threading.local):
+    """exactly: whether the plan that this thread is making is to give what XLA gives to the bit."""
+
+    exactly = False
+
+
+_building = _Building()
+
+
 class Plan:
     """A jaxpr as a list of steps over numbered places.
 
@@ -81,6 +91,13 @@ class Plan:
 
     def __init__(self, jaxpr: Any, constants: Sequence[Any] = (), exactly: bool = False) -> None:
         draft = _drafts(jaxpr) if is_bound() else _Draft(jaxpr)  # one for many sizes is filled again and again
+        outer, _building.exactly = _building.exactly, exactly or _building.exactly  # also of what is within
+        try:
+            self._fill(draft, constants)
+        finally:
+            _building.exactly = outer
+
+    def _fill(self, draft: _Draft, constants: Sequence[Any]) -> None:
         scale = magnitude()
         known = draft.costs.get(scale)
         self.start, self.given, self.outs = draft.start.copy(), draft.given, draft.outs
@@ -94,7 +111,7 @@ class Plan:
             filled = bound(params) if moves else params
             if name in _makers:
                 run, cost = _makers[name](filled)
-            elif exactly and name in EXACT:
+            elif name in ROUNDED and _building.exactly:
                 run = functools.partial(_by_xla, name)
             elif run is None:
                 run = functools.partial(_rules[name], filled)
@@ -121,7 +138,17 @@ class Plan:
 
 
 #: Functions of single elements that XLA and NumPy round differently.
-EXACT = {"log", "log1p", "exp", "expm1", "erf_inv", "sin", "cos", "tan", "sqrt", "rsqrt"}
+ROUNDED = {"log", "log1p", "exp", "expm1", "erf_inv", "sin", "cos", "tan", "sqrt", "rsqrt"}
+
+
+@functools.cache
+def shape_matters() -> bool:
+    """Whether XLA rounds those otherwise in arrays of another shape: that of JAX 0.12 does, in short rows."""
+    import jax
+
+    return jax.__version_info__ >= (0, 11)
+
+
 #: Elements that XLA's functions are compiled for, at least; then for each power of two.
 _LEAST = 256
 
@@ -163,7 +190,7 @@ _inner = functools.lru_cache(2048)(Plan)  # jaxprs within jaxprs are often the s
 
 
 def _plan_of(closed: Any) -> Plan:
-    if is_bound():
+    if is_bound() or _building.exactly:
         return Plan(getattr(closed, "jaxpr", closed), getattr(closed, "consts", ()))
     if not hasattr(closed, "consts"):
         return _inner(closed)

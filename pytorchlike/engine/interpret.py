@@ -16,7 +16,7 @@ import numpy as np
 from . import _primitives_indexing as _primitives_indexing  # registers its rules
 from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from . import policy
-from ._primitives import EXACT, Missing, Plan
+from ._primitives import ROUNDED, Missing, Plan, shape_matters
 from .config import config
 from .forms import Form, form_of, note
 from .op import ARRAY, Kernel, Lifted
@@ -105,20 +105,22 @@ class Interpreted:
         return self.compiled(*args)
 
 
-#: What NumPy rounds otherwise than XLA, but for what ``_primitives.EXACT`` has XLA evaluate.
-_ROUNDED = {"pow", "while", "lgamma"}
+#: What NumPy rounds otherwise than XLA, too, and XLA does not evaluate for it.
+_OTHERS = {"pow", "while", "lgamma"}
 
 
 def _rounds(closed: Any) -> bool:
     """Whether floats come out that NumPy would round otherwise than XLA.
 
-    So it is where sums follow the functions of ``EXACT``: XLA joins a product and a sum to one operation.
+    So it is where sums follow functions that XLA evaluates for it: XLA joins a product and a sum to one operation.
     """
     names = list(_names(closed.jaxpr))
     if not any(a.dtype.kind not in "biu" for a in closed.out_avals):
         return False
-    first = next((k for k, (name, _) in enumerate(names) if name in EXACT), len(names))
-    return any(n in _ROUNDED for n, _ in names) or any(n in ("add", "sub") and inexact for n, inexact in names[first:])
+    first = next((k for k, (name, _) in enumerate(names) if name in ROUNDED), len(names))
+    if any(n in _OTHERS for n, _ in names) or (first < len(names) and shape_matters()):
+        return True
+    return any(n in ("add", "sub") and inexact for n, inexact in names[first:])
 
 
 def _names(jaxpr: Any) -> Iterator[tuple[str, bool]]:
