@@ -1,6 +1,6 @@
 """The workloads, by name, in the order in which they run."""
 
-from . import cnn, gpt, lstm, maml, mlp, optim, per_sample, reinforce, tiny, tree
+from . import cnn, gpt, graphs, lstm, maml, mlp, optim, per_sample, reinforce, tiny, tree
 from ._problem import Problem as Problem
 from ._problem import Workload as Workload
 
@@ -9,5 +9,6 @@ WORKLOADS: dict[str, Workload] = {
     for workload in (
         mlp.SMALL, mlp.WIDE, mlp.DEEP, cnn.DIGITS, gpt.GPT, gpt.GPT_BF16, lstm.LSTM, tree.TREE, tiny.TINY, optim.SGD,
         optim.ADAM, optim.ADAMW, per_sample.VMAP, per_sample.LOOP, maml.MAML, reinforce.REINFORCE,
+        graphs.GRAPH_BATCHES,
     )  # fmt: skip
 }
