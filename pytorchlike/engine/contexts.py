@@ -84,31 +84,33 @@ def _ours(code: CodeType) -> bool:
     return code.co_filename.startswith((_PACKAGE, "<pytorchlike"))
 
 
+def _apart(then: Context, now: Context) -> tuple[Context | None, list[Context | None]]:
+    """The outermost frame in which two contexts differ, as it was then, and now with those that it calls; None for one
+    that has none."""
+    old, new = then.chain(), now.chain()
+    k = next((k for k, (a, b) in enumerate(zip(old, new, strict=False)) if a is not b), min(len(old), len(new)))
+    return (old[k] if k < len(old) else None), [*new[k:]] or [None]
+
+
 def turns(then: Context, now: Context) -> bool:
     """Whether the loop that ran at ``then`` has gone into another round at ``now``."""
-    old, new = then.chain(), now.chain()
-    for a, b in zip(old, new, strict=False):
-        if a is not b:
-            if a.code is not b.code or b.at >= a.at:
-                return False
-            return any(low <= b.at and a.at <= high for low, high in _loops(a.code))
-    return False
+    old, (new, *_) = _apart(then, now)
+    if old is None or new is None or old.code is not new.code or new.at >= old.at:
+        return False
+    return any(low <= new.at and old.at <= high for low, high in _loops(old.code))
 
 
 def before_loop(then: Context, now: Context) -> bool:
     """Whether ``then`` was before the loop of the user's program that runs at ``now``."""
-    old, new = then.chain(), now.chain()
-    k = 0
-    while k < len(old) and k < len(new) and old[k] is new[k]:
-        k += 1
-    if k == len(old) or k == len(new):
+    old, (new, *within) = _apart(then, now)
+    if old is None or new is None:
         return False
-    if old[k].code is not new[k].code:
+    if old.code is not new.code:
         # one cell of a notebook after the other, or functions called in turn, which is a loop that holds both
-        return old[k].code.co_name == new[k].code.co_name == "<module>"  # type: ignore[union-attr]
-    if any(low <= new[k].at <= high and not low <= old[k].at <= high for low, high in _loops(new[k].code)):
+        return old.code.co_name == new.code.co_name == "<module>"  # type: ignore[union-attr]
+    if any(low <= new.at <= high and not low <= old.at <= high for low, high in _loops(new.code)):
         return True
-    for c in new[k + 1 :]:
+    for c in within:
         if _ours(c.code):  # type: ignore[arg-type]
             return False
         if any(low <= c.at <= high for low, high in _loops(c.code)):

@@ -101,33 +101,21 @@ def _split(schedule: Schedule, free: set[int]) -> tuple[list[list], set[int]]:
     """
     steps = schedule.steps
     early = _early(schedule)
-    groups = _connected(schedule, free, early)
+    groups, taken = _connected(schedule, free, early)
     if early and any(0 < sum(e in early for e in g) < len(g) for g in groups):  # one memory for both
         early = set()
-        groups = _connected(schedule, free, early)
+        groups, taken = _connected(schedule, free, early)
     big = [g for g in groups if len(g) >= SMALL or any(type(e) is Reverse for e in g)]
     if not big or len(groups) == 1:
         return ([list(steps)] if steps else []), set()
     chosen = {id(e) for g in big for e in g}
     rest = [e for e in steps if id(e) not in chosen]
     first = [g for g in big if g[0] in early]
-    made = {s for e in early for s in e.out_slots}
-    taken = {s for e in steps if e not in early for s in _taken(e) if s in made}
     return [*first, *([rest] if rest else []), *(g for g in big if g[0] not in early)], taken
 
 
-def _taken(e: Any) -> list[int]:
-    """The slots that a step rests on."""
-    used = list(e.slots)
-    if type(e) is not Call:
-        used.extend(e.roots)
-        for call in e.plan:
-            used.extend(call.out_slots[:1])
-    return used
-
-
-def _connected(schedule: Schedule, free: set[int], early: set) -> list[list]:
-    """The steps in groups that have nothing to do with each other, but that what is ``early`` is used later."""
+def _connected(schedule: Schedule, free: set[int], early: set) -> tuple[list[list], set[int]]:
+    """The steps in groups tied to each other at most by what is ``early``; and what of that is taken later."""
     steps = schedule.steps
     root = list(range(len(steps)))
 
@@ -139,11 +127,20 @@ def _connected(schedule: Schedule, free: set[int], early: set) -> list[list]:
 
     inputs = set(schedule.inputs)
     made = {s for e in early for s in e.out_slots}
+    taken: set[int] = set()
     owner: dict[int, int] = {}
     for k, e in enumerate(steps):
-        for s in _taken(e):
-            if (s in inputs and s not in free) or (s in made and e not in early):
-                continue  # what stays may be passed to several programs
+        used = list(e.slots)
+        if type(e) is not Call:
+            used.extend(e.roots)
+            for call in e.plan:
+                used.extend(call.out_slots[:1])
+        for s in used:
+            if s in inputs and s not in free:
+                continue  # an input that stays may be passed to several programs
+            if s in made and e not in early:
+                taken.add(s)
+                continue
             if s in owner:
                 root[find(k)] = find(owner[s])
             else:
@@ -153,7 +150,7 @@ def _connected(schedule: Schedule, free: set[int], early: set) -> list[list]:
     groups: dict[int, list] = {}
     for k, e in enumerate(steps):
         groups.setdefault(find(k), []).append(e)
-    return list(groups.values())
+    return list(groups.values()), taken
 
 
 def _early(schedule: Schedule) -> set:

@@ -167,11 +167,18 @@ class Traced(NamedTuple):
 
 def traced_for(name: Any, shapes: tuple, trace: Callable[[tuple], tuple]) -> Traced:
     """What ``trace`` gives for (shape, dtype)s, without tracing if a form of that name fits."""
+    found = _formed(name, shapes, trace)
+    if found is None:
+        found = Traced(*trace(shapes))
+        note(name, shapes, found.closed)
+    return found
+
+
+def _formed(name: Any, shapes: tuple, trace: Callable[[tuple], tuple]) -> Traced | None:
+    """What the form of that name gives, if there is one that fits."""
     found = form_of(name, shapes, trace, _agree)
     if found is None:
-        closed, outs = trace(shapes)
-        note(name, shapes, closed)
-        return Traced(closed, outs)
+        return None
     form, sizes = found
     return Traced(form.closed, form.out_specs(sizes), form, sizes)
 
@@ -260,18 +267,13 @@ def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any,
         static = _with_numbers(skeleton, iter(first))
         return traced(tuple(rest), Kernel(kernel.op, static, kernel.pattern, kernel.mode, kernel.platform))
 
-    out: Traced | None = None
-    if numbers and (found := form_of((kernel, more), shapes, traced, _agree)):
-        # its numbers are dims, perhaps, of arrays whose sizes vary
-        form, sizes = found
-        out = Traced(form.closed, form.out_specs(sizes), form, sizes)
-    elif numbers:  # the pattern's numbers by their repr too, which tells 0.0 from -0.0
+    # its numbers are dims, perhaps, of arrays whose sizes vary
+    out = _formed((kernel, more), shapes, traced) if numbers else traced_for((kernel, more), shapes, traced)
+    if out is None:  # the pattern's numbers by their repr too, which tells 0.0 from -0.0
         name = (kernel.op, skeleton, kernel.pattern, repr(kernel.pattern), kernel.mode, kernel.platform, more)
         out = traced_for(name, ((tuple(numbers), None), *shapes), renumbered)
         if out.form is None:
             note((kernel, more), shapes, out.closed)
-    else:
-        out = traced_for((kernel, more), shapes, traced)
     if out.form is not None and not more:
         if checks:
             out.form.checks = checks[-1]

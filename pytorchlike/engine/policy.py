@@ -313,7 +313,6 @@ def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
     kinds: set[tuple] = set()
-    weights: dict[tuple, list] = {}
     largest, walked, reverse = 0, 0, False
     structure, sizes = [], []
     for e in state.entries():
@@ -329,9 +328,6 @@ def _look(state: State) -> Profile:
             uses[op] += 1
             shapes.setdefault(op, set()).add(e.metas)
             kinds.add((e.kernel, e.metas))
-            leaves = tuple([s for s, m in zip(e.slots, e.metas, strict=True) if m.grad == LEAF])
-            if leaves:
-                weights.setdefault((op, leaves), []).append(e.metas)
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
             for m in e.outs:
@@ -350,11 +346,21 @@ def _look(state: State) -> Profile:
     graph = hash(tuple(structure))
     met = family.meet(graph, hash((graph, *sizes)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
-    if reverse and small and calls >= UNEVENLY:
-        uneven = sum(len(u) for u in weights.values() if len(set(u)) > SHAPES)
-        long = long or 2 * uneven > sum(map(len, weights.values()))
+    long = long or (reverse and small and calls >= UNEVENLY and _uneven(state))
     repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
     return Profile(calls, small, reverse, grows, long, repetitive, family, met)
+
+
+def _uneven(state: State) -> bool:
+    """Whether most calls that take weights are of weights that meet ever other shapes."""
+    uses: dict[tuple, list] = {}
+    for e in state.entries():
+        if type(e) is Call:
+            leaves = tuple([s for s, m in zip(e.slots, e.metas, strict=True) if m.grad == LEAF])
+            if leaves:
+                uses.setdefault((e.op if e.op.walk is None else e.op.name, leaves), []).append(e.metas)
+    uneven = sum(len(metas) for metas in uses.values() if len(set(metas)) > SHAPES)
+    return 2 * uneven > sum(map(len, uses.values()))
 
 
 def compiled(state: State, program: Any) -> None:

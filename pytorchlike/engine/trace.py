@@ -664,7 +664,7 @@ def flush(reason: str = "asked", keep: Value | None = None) -> None:
     fresh = local.kind(trace.mode)
     local.trace = fresh
     state = trace.state
-    if state.ended is None:
+    if state.ended is None and not policy.dividing:  # then nobody asks
         state.ended = contexts.here()
     fresh.after = state.ended
     stats.flushes += 1
