@@ -54,6 +54,7 @@ def record_part(name: str, fn: Callable[..., Any], shapes: Sequence[tuple[tuple[
                 "do not support input mutation: clone it first, and return the result"
             )
         body, captured, numbers = nested.finish([o._get() for o in outs])
+    nested.release()
     return Part(body, captured, numbers, out_spec)
 
 

@@ -32,6 +32,7 @@ def tie(name: str, handle: Any, keys: list[int], values: list[Value], moving: li
             refused, found = error, {}
         places = [k for k, v in enumerate(moving) if v in found and v not in moving[:k]]
         body, captured, numbers = nested.finish([found[moving[k]] for k in places])
+    nested.release()
     #: captured values that are results: their derivative is that of the function
     own = tuple((k, values.index(v)) for k, v in enumerate(captured) if v in values)
     key = ("custom", name, len(values), len(moving), tuple(places), own, refused is not None)

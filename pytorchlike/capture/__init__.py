@@ -93,17 +93,20 @@ def uncaptured(fn: Any, reason: str | None = None) -> Any:
 
     @functools.wraps(fn)
     def called(*args: Any, **kwargs: Any) -> Any:
-        trace = local.trace
-        if isinstance(trace, Capture):
-            name = getattr(fn, "__qualname__", repr(fn))
-            if trace.fullgraph:
-                raise GraphBreak(f"torch.compile(fullgraph=True): {name} is marked with torch.compiler.disable"
-                                 + (f" ({reason})" if reason else ""))  # fmt: skip
-            trace.breaks.append(f"{name} is marked with torch.compiler.disable")
+        broken(f"{getattr(fn, '__qualname__', repr(fn))} is marked with torch.compiler.disable", reason)
         return fn(*args, **kwargs)
 
     called._torchdynamo_disable = True  # type: ignore[attr-defined]
     return called
+
+
+def broken(why: str, reason: str | None = None) -> None:
+    """Tell a capture that is going on, if there is one, why it cannot be replayed; GraphBreak if it must be."""
+    trace = local.trace
+    if isinstance(trace, Capture):
+        if trace.fullgraph:
+            raise GraphBreak(f"torch.compile(fullgraph=True): {why}" + (f" ({reason})" if reason else ""))
+        trace.breaks.append(why)
 
 
 def forget() -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..engine import Leaf, Op, Value
 from ..engine.meta import LEAF
-from ..engine.nested import Body
+from ..engine.nested import Body, Spliced
 from ..engine.trie import Reverse
 from ..nn import Module
 from ..optim import Optimizer
@@ -66,10 +66,18 @@ def _references() -> int:
 _REFERENCES = _references()
 
 
+class Returned(NamedTuple):
+    """A tensor in the result.  kind: "new" (result number ``what``), "arg" (that argument itself), or "same" (that tensor,
+    which existed before)."""
+
+    kind: str
+    what: Any
+
+
 class Found:
     """What outlives a recording: ``values``, and the ``roles`` of each; first those that replace what was taken.
 
-    leaves: of the result; ``(position,)`` for a tensor.   boundary: there is a reverse pass or an update of leaves.
+    leaves: of the result; ``Returned`` for a tensor.   boundary: there is a reverse pass or an update of leaves.
     reasons: why a replay would not be the same.
     """
 
@@ -97,9 +105,10 @@ class Found:
         """The values made inside that something refers to, by id, in their order."""
         trace = self.trace
         mine = {id(v): v for v in trace.values[1:] if v.trace is trace}
-        returned = {id(t) for t in results}
-        grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
         place = {id(t): k for k, t in reversed(list(enumerate(self.arguments)))}
+        before = {id(t) for t in (*self.arguments, *self.tensors, *(owner for owner, _ in trace.journal))}
+        returned = {id(t) for t in results if id(t) not in before}
+        grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
         found: dict[int, list[Role]] = {}
         for h in self._holders(mine, [*results, *(leaf.grad for leaf in grads.values())]):
             if isinstance(h, Storage):
@@ -164,11 +173,16 @@ class Found:
                 out.append(x)
                 continue
             at = position.get(id(x._value))
-            if at is None:
-                self.reasons.append("a tensor that existed before is returned")
-            elif type(x) is not Tensor or any(r.holder is x and r.kind != "result" for r in self.roles[at]):
+            role = None if at is None else next((r for r in self.roles[at] if r.holder is x), None)
+            if at is None or (role is not None and role.kind == "set"):
+                k = next((k for k, t in enumerate(self.arguments) if t is x), None)
+                out.append(Returned("same", x) if k is None else Returned("arg", k))
+                if k is None and at is None and all(t is not x for t in self.tensors):
+                    self.reasons.append("a tensor of before the call, which it does not name, is returned")
+                continue
+            if type(x) is not Tensor or (role is not None and role.kind != "result"):
                 self.reasons.append(f"a {type(x).__name__} is returned")
-            out.append((at,))
+            out.append(Returned("new", at))
         return out
 
     def operation(self, body: Body) -> tuple[Op, list[int]]:
@@ -201,12 +215,14 @@ class Found:
 
             op = body.ops[key] = Op("compiled function", run, differentiable=tape, info=body.info, leaf=bool(first),
                                     inplace=len(first))
+            op.spliced = Spliced(body, order)
         if len(first) < len(self.old) and any(v.meta.grad == LEAF for v in self.values[len(first):]):
             self.reasons.append("a leaf is overwritten without being read")
         return op, order
 
     def providers(self, captured: list[Value]) -> list[Any]:
-        """For each captured value where its successor is found: ("arg", k), ("tensor", t), ("grad", leaf) or None."""
+        """For each captured value where its successor is found: ("arg", k), ("tensor", t), ("grad", leaf), ("fixed",
+        itself) or None."""
         before = {}
         for owner, slot in self.trace.journal:
             before.setdefault(id(self.trace.values[slot]), owner)
@@ -215,6 +231,7 @@ class Found:
             for k, t in enumerate(self.arguments):
                 if owner is t:
                     found[next(i for i, o in before.items() if o is t)] = ("arg", k)
+        found.update((id(v), ("fixed", v)) for v in captured if v in self.trace.fixed)
         missing = [v for v in captured if id(v) not in found]
         holders: dict[int, Tensor] = {}
         for t in self.tensors:

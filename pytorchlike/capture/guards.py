@@ -9,6 +9,8 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from ..engine.meta import Mode
 from ..nn import Module
 from ..nn.modules._registry import structure_epoch
@@ -61,6 +63,8 @@ def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
         return type(x), tuple([(fingerprint(k, seen), fingerprint(v, seen)) for k, v in x.items()])
+    if _draws(x):
+        raise Unguarded("generator of NumPy's random numbers; use torch.rand and its like")
     state = getattr(x, "__dict__", None)
     if state is not None and type(x).__module__ != "builtins":
         return id(x), type(x), fingerprint(state, seen)
@@ -71,6 +75,15 @@ def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
     if not hasattr(x, "__dict__") and type(x).__hash__ is not object.__hash__:
         return type(x), x
     raise Unguarded(f"object of type {type(x).__name__}")
+
+
+def _draws(x: Any) -> bool:
+    """Whether ``x`` is one of NumPy's random generators, or a function of one: compiled code that no profiler sees."""
+    kind = type(x)
+    if isinstance(x, ModuleType):
+        return x.__name__.startswith("numpy.random")
+    owner = type(getattr(x, "__self__", None))
+    return any(str(getattr(t, "__module__", "")).startswith("numpy.random") for t in (kind, owner))
 
 
 class Guards:
@@ -89,6 +102,8 @@ class Guards:
             for name in _global_names(code):
                 where = space if name in space else vars(builtins)
                 if name in where:
+                    if _draws(where[name]) or (where[name] is np and "random" in code.co_names):
+                        raise Unguarded("generator of NumPy's random numbers; use torch.rand and its like")
                     self._name(where, name)
             if code.co_freevars:
                 for f in watcher.functions(code):

@@ -24,13 +24,13 @@ from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
 from ..engine.trie import Call
-from ..nn.modules._registry import structure_epoch
+from ..nn.modules._registry import observers
 from ..tensor import Tensor
 from ..tensor._tensor import _plain
 from ..tensor._wrap import next_key
 from ..tensor.random import default_generator
 from ..utils._pytree import tree_flatten, tree_unflatten
-from .found import Found, Role
+from .found import Found, Returned, Role
 from .guards import Guards, Unguarded, fingerprint
 from .watching import Watcher
 
@@ -47,12 +47,16 @@ class Capture(Nested):
 
     breaks: why there can be none.   cleared: leaves whose gradient was set to None.
     hyper: (position among the floats, optimizer, group) of the numbers of recorded updates.
+    fixed: tensors made inside of the numbers in the code.
     """
 
-    __slots__ = ("breaks", "cleared", "fullgraph", "hyper")
+    __slots__ = ("breaks", "cleared", "fixed", "fullgraph", "hyper")
+
+    replayed = True
 
     def __init__(self, fullgraph: bool) -> None:
         super().__init__("")
+        self.fixed: set[Value] = set()
         self.breaks: list[str] = []
         self.fullgraph = fullgraph
         self.cleared: list[Any] = []
@@ -94,7 +98,7 @@ class Entry:
     seeds: positions of the random seeds among the ints; an offset follows each.
     hyper: (position among the floats, optimizer, group, options) of numbers to ask for at each call.
     roles, plain: what becomes of each result; whether it has no history.   grads: see ``Found``.
-    spec, leaves: the value returned; ``(position,)`` for a tensor.   boundary: an optimizer step is part of it.
+    spec, leaves: the value returned; ``Returned`` for a tensor.   boundary: an optimizer step is part of it.
     """
 
     __slots__ = ("op", "inputs", "metas", "ints", "floats", "complexes", "seeds", "hyper", "roles", "plain", "grads",
@@ -136,7 +140,9 @@ class Captured:
             if values is not None and entry.guards.hold():
                 self.replays += 1
                 self.in_a_row = self.unused[key] = 0
-                return _replay(entry, tensors, values)
+                held = [values]
+                del values  # what nobody else refers to can be given to the program
+                return _replay(entry, tensors, held)
         if not self.fullgraph and (
             key in self.refused or self.in_a_row >= PATIENCE or self.unused.get(key, 0) >= PATIENCE_EACH
         ):
@@ -167,12 +173,17 @@ class Captured:
 def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: tuple,
          kwargs: dict) -> tuple[Entry | None, Any, list[str]]:  # fmt: skip
     """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed)."""
-    offset, seed, epoch = default_generator._offset, default_generator._seed, structure_epoch[0]
+    offset, seed = default_generator._offset, default_generator._seed
+    changed: list[Any] = []
+    observers.append(changed)
     watcher = Watcher()
     trace = Capture(fullgraph)
     with trace:
-        with watcher:
-            result = fn(*args, **kwargs)
+        try:
+            with watcher:
+                result = fn(*args, **kwargs)
+        finally:
+            observers[:] = [seen for seen in observers if seen is not changed]
         leaves, spec = tree_flatten(result)
         found = Found(trace, leaves, tensors, fn)
         body, captured, _ = trace.finish(found.values)
@@ -182,7 +193,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.seeds = [c.ins[k].index for c in calls for k in seeds_of(c) if type(c.ins[k]) is Wide]
     if (default_generator._seed, default_generator._offset - offset) != (seed, len(entry.seeds)):
         reasons.append("a random number generator of its own is used, or one is seeded")
-    if structure_epoch[0] != epoch:
+    if any(ref() is not None for ref in changed):  # not of one that was made inside, and is gone
         reasons.append("an attribute of a module is set")
     entry.op, order = found.operation(body)
     captured = [captured[k] for k in order]
@@ -193,6 +204,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.spec, entry.leaves = spec, found.leaves
     results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
     found.assign(results)
+    trace.release()
     boundary = found.boundary
     if None in entry.inputs:
         reasons.append("a tensor is made of data that Python computed, or of one that nothing refers to any more")
@@ -248,6 +260,9 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
             return None
     values = []
     for (kind, what), meta in zip(entry.inputs, entry.metas, strict=True):
+        if kind == "fixed":
+            values.append(what)
+            continue
         t = what if kind == "tensor" else tensors[what] if kind == "arg" else what.grad
         value = t._value if t._alias is None else t._fresh()
         if value.meta is not meta:
@@ -287,7 +302,8 @@ def _record(entry: Entry, tensors: list[Tensor], values: list[Value], ints: list
     return got if type(got) is tuple else (got,)
 
 
-def _replay(entry: Entry, tensors: list[Tensor], values: list[Value]) -> Any:
+def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any:
+    values = held.pop()
     ints, floats = entry.ints, entry.floats
     if entry.seeds:
         ints = list(ints)
@@ -317,7 +333,12 @@ def _replay(entry: Entry, tensors: list[Tensor], values: list[Value]) -> Any:
                 t._value = value
                 t._bumps += 1
     del values, results
-    result = tree_unflatten([Tensor._of(made[x[0]]) if type(x) is tuple else x for x in entry.leaves], entry.spec)
+    leaves = [
+        x if type(x) is not Returned else Tensor._of(made[x.what]) if x.kind == "new" else
+        tensors[x.what] if x.kind == "arg" else x.what
+        for x in entry.leaves
+    ]  # fmt: skip
+    result = tree_unflatten(leaves, entry.spec)
     if entry.boundary:
         del made
         flush("a compiled step ended")

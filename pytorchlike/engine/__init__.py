@@ -21,6 +21,7 @@ from .op import current_mode as current_mode
 from .op import current_platform as current_platform
 from .stats import stats as stats
 from .trace import concrete as concrete
+from .trace import fixed as fixed
 from .trace import flush as flush
 from .trace import get_mode as get_mode
 from .trace import local as local

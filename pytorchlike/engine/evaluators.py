@@ -66,6 +66,25 @@ class Inline(Evaluator):
                     raise error.exception(error.message)
 
 
+class Whole(Inline):
+    """Builds the program of a trace; what was recorded apart becomes calls like all others."""
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        if call.op.spliced is not None:
+            return call.op.spliced.forward(arrays, self)
+        return super().forward(call, arrays)
+
+    def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        if call.op.spliced is not None:
+            return call.op.spliced.forward_taped(arrays, self)
+        return super().forward_taped(call, arrays)
+
+    def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
+        if call.op.spliced is not None:
+            return call.op.spliced.pull(tape, call.wrt, cotangents, self)
+        return super().pull(call, tape, cotangents)
+
+
 _forward: OrderedDict[tuple, Any] = OrderedDict()
 
 

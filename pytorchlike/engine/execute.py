@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import operator
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import numpy as np
@@ -184,13 +185,33 @@ def _call(part: Any, trace: Trace, values: list, before: dict[int, Any]) -> Any:
         kept = [before.get(s, a) for s, a in zip(part.kept, kept, strict=True)]
     given = [before[s] if s in before else values[s].data for s in part.given]
     counts = _counts(given)
-    if counts and max(counts) > _GIVEN:  # somebody holds an array itself
-        import jax.numpy as jnp
-
-        given = [jnp.array(a, copy=True) if n > _GIVEN else a for n, a in zip(counts, given, strict=True)]
+    if counts and max(counts) > _GIVEN:
+        given = _own(given, counts)
     if part.several:  # numbers may lie on one device
         kept, given = _off_single_devices(kept), _off_single_devices(given)
     return part.run(kept, given, *_vectors(part, trace))
+
+
+def _own(given: list, counts: tuple[int, ...]) -> list:
+    """The arrays to donate, with copies of those that somebody else holds, and of those that are given twice."""
+    times = Counter(map(id, given))
+    own, met = [], set()
+    for a, n in zip(given, counts, strict=True):
+        if n > _GIVEN:
+            alone = n == _GIVEN + 2 * (times[id(a)] - 1)  # each time by a handle and by the list
+            if not alone or id(a) in met:
+                a = _copier()(a)
+            met.add(id(a))
+        own.append(a)
+    return own
+
+
+@functools.cache
+def _copier() -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    return jax.jit(jnp.copy)  # as quick a call as JAX has; `jnp.array(a, copy=True)` takes ten times as long
 
 
 def _off_single_devices(arrays: list) -> list:

@@ -18,7 +18,7 @@ import numpy as np
 from . import causes, contexts
 from .config import config
 from .errors import describe, user_location
-from .evaluators import Inline, _sharding, compile_at
+from .evaluators import Whole, _sharding, compile_at
 from .layout import ChannelsLast
 from .meta import is_spread
 from .op import Wide
@@ -288,7 +288,7 @@ def _compile(
     guards = _guards(steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
-    how = ChannelsLast() if not several and getattr(place, "platform", None) == "cpu" else Inline()
+    how = ChannelsLast() if not several and getattr(place, "platform", None) == "cpu" else Whole()
 
     def where(s: int) -> Any:
         own = graph.metas[s].place

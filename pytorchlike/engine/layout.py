@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .evaluators import Inline
+from .evaluators import Inline, Whole
 from .op import kernel_for
 from .trie import Call
 
@@ -34,7 +34,7 @@ class _Tape:
         self.pull, self.kernel, self.moved, self.shapes = pull, kernel, moved, shapes
 
 
-class ChannelsLast(Inline):
+class ChannelsLast(Whole):
     """Evaluates inside a trace of JAX; some of the arrays that it gives are :class:`Last`."""
 
     @property
@@ -75,6 +75,8 @@ class ChannelsLast(Inline):
         return kernel, tuple([_last(a) if m else self.plain(a) for a, m in zip(arrays, which, strict=True)])
 
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        if call.op.spliced is not None:
+            return super().forward(call, arrays)
         which = self._moves(call, arrays)
         if which is None:
             return super().forward(call, tuple([self.plain(a) for a in arrays]))
@@ -83,6 +85,8 @@ class ChannelsLast(Inline):
         return _lasts(outs), flags
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        if call.op.spliced is not None:
+            return super().forward_taped(call, arrays)
         which = self._moves(call, arrays)
         if which is None:
             return super().forward_taped(call, tuple([self.plain(a) for a in arrays]))
@@ -92,6 +96,8 @@ class ChannelsLast(Inline):
         return _lasts(outs), flags, tape
 
     def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
+        if call.op.spliced is not None:
+            return super().pull(call, tape, cotangents)
         if type(tape) is not _Tape:
             return super().pull(call, tape, tuple([self.plain(c) for c in cotangents]))
         given = tuple([

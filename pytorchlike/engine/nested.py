@@ -19,8 +19,9 @@ from .errors import check
 from .evaluators import Inline, OpByOp
 from .meta import TRACED, Meta, Value
 from .op import Lifted, Op, Wide
-from .rolled import roll
-from .schedule import Numbers, Schedule, evaluate
+from .rolled import plan_of, roll
+from .schedule import Numbers, Schedule, evaluate, loops_of, pull_of, walk
+from .segment import saved_slots
 from .trace import Trace, local, read
 from .trie import Call, Graph, Input, Reverse, State
 
@@ -77,6 +78,13 @@ class Nested(Trace):
         """Give what existed before, and was written to, its old value."""
         for owner, slot in reversed(self.journal):
             owner._restore_value(self.values[slot])
+
+    def release(self) -> None:
+        """Let go of all values.  They refer to the recording: its inputs would live, and not be donated, until Python's
+        garbage collector comes by."""
+        self.values, self.slots, self.journal = [None], {}, []
+        self.sources.clear()
+        self.own.clear()
 
     @contextlib.contextmanager
     def outside(self) -> Iterator[None]:
@@ -265,10 +273,11 @@ class Body:
 
     params, captured: slots of the parameters, and of the enclosing values that it uses.  outs: of the results.
     seeds: positions among its numbers of the seeds of random operations.   derives: derivatives are taken in it.
+    recorded: its steps before loops were rolled up.
     """
 
     __slots__ = ("graph", "params", "captured", "outs", "counts", "schedule", "seeds", "ops", "checks", "derives",
-                 "__weakref__")  # fmt: skip
+                 "recorded", "__weakref__")  # fmt: skip
 
     def __init__(self, state: State, params: tuple[int, ...], outs: tuple[int, ...], varies: bool) -> None:
         graph = self.graph = state.graph()
@@ -282,7 +291,8 @@ class Body:
         )
         wide = [e.ins[k] for e in calls for k in seeds_of(e)]
         self.seeds = tuple(sorted({w.index for w in wide if type(w) is Wide}))
-        self.schedule.steps = roll(self.schedule.steps, outs, self.schedule.taped)
+        self.recorded = self.schedule.steps
+        self.schedule.steps = roll(self.recorded, outs, self.schedule.taped)
         self.ops: dict[Any, Op] = {}
         self.checks: list = []
 
@@ -315,6 +325,76 @@ class Body:
             check(jnp.all(ok), error.exception, error.message)
 
 
+class Spliced:
+    """A recording as part of the program that its operation is in: its calls are evaluated one by one, as if they had
+    been recorded there, so that layouts, formulations and gradients are those of any program.
+
+    order: which of ``body.captured`` each of the operation's arrays is; its numbers follow.
+    """
+
+    __slots__ = ("body", "order", "_taped")
+
+    def __init__(self, body: Body, order: Sequence[int]) -> None:
+        self.body, self.order = body, tuple(order)
+        self._taped: _Taped | None = None
+
+    def _begin(self, arrays: tuple) -> tuple[dict[int, Any], Numbers]:
+        body, n = self.body, len(self.order)
+        a, b, _ = body.counts
+        rest = arrays[n:]
+        return ({body.captured[k]: x for k, x in zip(self.order, arrays, strict=False)},
+                Numbers(rest[:a], rest[a : a + b], rest[a + b :]))  # fmt: skip
+
+    def forward(self, arrays: tuple, how: Inline) -> tuple[tuple, tuple]:
+        """(results, data checks), as of any call."""
+        env, numbers = self._begin(arrays)
+        flags = evaluate(self.body.schedule, env, numbers, how, drop=False)
+        return tuple([env[s] for s in self.body.outs]), _all(flags)
+
+    def forward_taped(self, arrays: tuple, how: Inline) -> tuple[tuple, tuple, dict]:
+        """The same, and the tapes of the calls."""
+        if self._taped is None:
+            self._taped = _Taped(self.body)
+        env, numbers = self._begin(arrays)
+        tapes: dict[Any, Any] = {}
+        flags = evaluate(self._taped, env, numbers, how, drop=False, tapes=tapes)  # type: ignore[arg-type]
+        return tuple([env[s] for s in self.body.outs]), _all(flags), tapes
+
+    def pull(self, tapes: dict, wrt: tuple[int, ...], cotangents: tuple, how: Inline) -> tuple:
+        """Gradients by the arrays ``wrt``."""
+        import jax.numpy as jnp
+
+        body, taped = self.body, self._taped
+        assert taped is not None
+        slots = [body.captured[self.order[k]] for k in wrt]
+        found: dict[int, Any] = {}
+        for s, c in zip(body.outs, cotangents, strict=True):
+            if c is not None:
+                found[s] = how.add(found[s], c) if s in found else c
+        walk(taped.plan, found, frozenset(slots), pull_of(tapes, how, lambda call: False), how.add)
+        metas = body.graph.metas
+        return tuple([found[s] if s in found else jnp.zeros(metas[s].shape, metas[s].dtype) for s in slots])
+
+
+class _Taped:
+    """What ``evaluate`` needs of a recording whose results are to have gradients; plan: the way back."""
+
+    __slots__ = ("steps", "taped", "plan")
+
+    def __init__(self, body: Body) -> None:
+        plan, _ = saved_slots(body.graph, body.outs)
+        self.taped = set(plan)
+        self.steps = roll(body.recorded, body.outs, self.taped)
+        self.plan = plan_of(plan, loops_of(self.steps))
+
+
+def _all(flags: list) -> tuple:
+    """The data checks of calls as those of one."""
+    import jax.numpy as jnp
+
+    return tuple([jnp.all(ok) for found, _ in flags for ok in found])
+
+
 def body_of(state: State, params: tuple[int, ...], outs: tuple[int, ...], varies: bool) -> Body:
     """The :class:`Body` of a recording that ends at ``state``; the same object for the same recording."""
     cache = state.graph().cache
@@ -325,4 +405,4 @@ def body_of(state: State, params: tuple[int, ...], outs: tuple[int, ...], varies
     return found
 
 
-__all__ = ["Body", "Input", "Nested", "Seeds", "Staged", "Unknown", "batched_slots", "seeds_of"]
+__all__ = ["Body", "Input", "Nested", "Seeds", "Spliced", "Staged", "Unknown", "batched_slots", "seeds_of"]

@@ -77,13 +77,14 @@ class Op:
     heavy: worth beginning a new piece at (products, convolutions), see ``regions``.
     joins: takes a sequence of values, and so often begins what follows, see ``policy.ends``.
     walk: evaluates it through an evaluator, for operations made of recorded calls.
+    spliced: the recording that it is made of, where programs are to hold its calls one by one, see ``nested``.
     varies(static): whether another call where it is repeated will have other numbers, as slices of a data set do.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies")  # fmt: skip
+                 "vjps", "moved", "varies", "spliced")  # fmt: skip
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class Op:
         self.varies = varies
         self.vjps: dict = {}
         self.moved: Moved | None = None
+        self.spliced: Any = None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

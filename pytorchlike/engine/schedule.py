@@ -154,11 +154,34 @@ def walk(
     return cotangents
 
 
-def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Evaluator, drop: bool) -> list:
-    """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call)."""
-    tapes: dict[Any, Any] = {}
+def loops_of(steps: Iterable[Any]) -> dict[Call, Loop]:
+    """For each call that is part of a loop, that loop."""
+    return {call: e for e in steps if type(e) is Loop for call in e.all_calls}
+
+
+def pull_of(tapes: dict[Any, Any], how: Evaluator, last: Callable[[Any], bool]) -> Callable[[Any, tuple], tuple]:
+    """What :func:`walk` asks for gradients; tapes are dropped when nobody else will ask for them (``last``)."""
+
+    def pull(call: Any, given: tuple) -> tuple:
+        tape = tapes.pop(call) if last(call) else tapes[call]
+        if type(call) is Loop:
+            return pull_back(call, tape, tuple([how.plain(c) for c in given]))
+        return how.pull(call, tape, given)
+
+    return pull
+
+
+def evaluate(
+    schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Evaluator, drop: bool,
+    tapes: dict[Any, Any] | None = None,
+) -> list:  # fmt: skip
+    """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call).
+
+    tapes: where to keep those of the ``taped`` calls that no step asks for.
+    """
+    tapes = {} if tapes is None else tapes
     checks: list = []
-    loops = {call: e for e in schedule.steps if type(e) is Loop for call in e.all_calls}
+    loops = loops_of(schedule.steps)
     # a tape is kept for as long as a reverse pass may ask for it
     uses = Counter(call for e in schedule.steps if type(e) is Reverse for call in plan_of(e.plan, loops))
     for k, e in enumerate(schedule.steps):
@@ -189,14 +212,7 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
             plan = plan_of(e.plan, loops)
             for call in plan:
                 uses[call] -= 1
-
-            def pull(call: Any, given: tuple) -> tuple:
-                tape = tapes[call] if uses[call] else tapes.pop(call)
-                if type(call) is Loop:
-                    return pull_back(call, tape, tuple([how.plain(c) for c in given]))
-                return how.pull(call, tape, given)
-
-            walk(plan, cotangents, wanted, pull, how.add)
+            walk(plan, cotangents, wanted, pull_of(tapes, how, lambda call: not uses[call]), how.add)
             for s, (slot, _) in zip(e.out_slots, e.outs, strict=True):
                 env[s] = cotangents[slot]
         if drop:
@@ -205,4 +221,4 @@ def evaluate(schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Eva
     return checks
 
 
-__all__ = ["Evaluator", "Lifted", "Numbers", "Schedule", "arrays_of", "evaluate", "walk"]
+__all__ = ["Evaluator", "Lifted", "Numbers", "Schedule", "arrays_of", "evaluate", "loops_of", "pull_of", "walk"]

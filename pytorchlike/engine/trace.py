@@ -54,6 +54,8 @@ class Trace:
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
+    #: whether what is recorded is used again with other data, so that nothing may be computed at once, see ``capture``
+    replayed = False
     #: whether calls are evaluated when they are made, see ``host``
     at_once = False
 
@@ -733,6 +735,14 @@ def own(value: Value) -> Value:
     trace = local.trace
     if trace.nested:
         trace.own.add(value)
+    return value
+
+
+def fixed(value: Value, *sources: Value) -> Value:
+    """Tell a recording that is used again that a concrete value is the same each time, as its ``sources`` are."""
+    trace = local.trace
+    if trace.replayed and all(s in trace.fixed for s in sources):
+        trace.fixed.add(value)
     return value
 
 

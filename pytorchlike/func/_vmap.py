@@ -220,6 +220,7 @@ def _run(func: Callable[..., Any], flat: list, dims: list, spec: TreeSpec, size:
                 raise RuntimeError(_IN_PLACE.format(list(v.meta.shape)))
         body, captured, numbers = nested.finish([*values, *(v for _, _, v in changed), *(v for _, v in written)])
     nested.undo()
+    nested.release()
     all_places = (*places, *(d for _, d, _ in changed), *(None for _ in written))
     if body.derives:
         derives((*sources, *captured))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode
+from ..engine import Leaf, Op, Value, concrete, fixed, local, make_value, own, peek, read, record, set_mode
 from ..engine import host as at_once
 from ..engine.grad import DETACH, watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY, meta_of
@@ -1587,7 +1587,10 @@ def tensor(
     from .dtype import as_dtype
 
     kind = None if dtype is None else (dtype.numpy if type(dtype) is torch_dtype else as_dtype(dtype).numpy)
-    return host_tensor(interop.host_copy(data, kind), device, requires_grad)
+    made = host_tensor(interop.host_copy(data, kind), device, requires_grad)
+    if local.trace.replayed and interop.of_numbers(data):
+        fixed(made._value)
+    return made
 
 
 def host_tensor(array: np.ndarray, device: Any = None, requires_grad: bool = False) -> Tensor:

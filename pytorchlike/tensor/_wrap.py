@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, concrete, get_mode, local, own, record, set_mode
+from ..engine import Value, concrete, fixed, get_mode, local, own, record, set_mode
 from ..engine.op import Wide
 from ..ops._reduction import legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
@@ -210,7 +210,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if entry.view is not None:
         first = params[0].name
         body.append(
-            f"if v_{first}.data.__class__ is ndarray and not v_{first}.meta.grad: "
+            f"if v_{first}.data.__class__ is ndarray and not v_{first}.meta.grad and "
+            f"(not trace.replayed or v_{first} in trace.fixed): "
             f"return host_view({first}, v_{first}, ENTRY, static, ({', '.join(ins[1:])}{',' if len(ins) > 1 else ''}))"
         )
         body.append(late)
@@ -485,7 +486,7 @@ def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tu
     above = _above()
     plain = tuple([n[1] for n in numbers])
     data = entry.fn(**entry.bind(static, (value.data, *plain)))
-    result = above.Tensor._of(own(concrete(data, value.meta.place)))
+    result = above.Tensor._of(fixed(own(concrete(data, value.meta.place)), value))
     above.link_step(base, result, entry, static, plain)
     alias = result._alias
     if value.slot < 0 and alias is not None and not alias.storage.lent:  # a part of the user's memory itself
@@ -495,12 +496,14 @@ def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tu
 
 def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     """An operator on host values only, by NumPy; None if they are not alike enough to be sure of the result."""
-    first = values[0].meta
+    first, trace = values[0].meta, local.trace
+    if trace.replayed and not trace.fixed.issuperset(values):
+        return None
     for v in values:
         if v.data.__class__ is not np.ndarray or v.meta.grad or v.meta.dtype != first.dtype:
             return None
     data = entry.host([v.data for v in values], *static)
-    return None if data is None else _above().Tensor._of(own(concrete(data, first.place)))
+    return None if data is None else _above().Tensor._of(fixed(own(concrete(data, first.place)), *values))
 
 
 def _several(trace: Any, metas: tuple) -> tuple:

@@ -154,6 +154,11 @@ def infer_dtype(obj: Any) -> np.dtype:
     return _dtype.default.numpy if found is None else found
 
 
+def of_numbers(obj: Any) -> bool:
+    """Whether ``obj`` is a Python number, or lists and tuples of them."""
+    return type(obj) in _NUMBERS or type(obj) in (list, tuple) and all(map(of_numbers, obj))
+
+
 def host_copy(obj: Any, np_dtype: np.dtype | None = None) -> np.ndarray:
     """``obj`` as a NumPy array in memory of its own: the data of ``torch.tensor(obj, dtype=np_dtype)``.
 

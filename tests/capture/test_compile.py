@@ -298,6 +298,35 @@ def test_an_optimized_module_is_the_module():
     assert module(torch.ones(1, 2)).tolist() == [[2, 2, 2]]
 
 
+def test_a_graph_break_is_heeded():
+    calls = []
+
+    @torch.compile
+    def f(x):
+        torch._dynamo.graph_break()
+        calls.append(1)
+        return x * 2
+
+    for _ in range(3):
+        assert f(torch.ones(1)).tolist() == [2]
+    assert len(calls) == 3
+    with pytest.raises(RuntimeError, match=r"graph_break.*\(for a reason\)"):
+        torch.compile(lambda x: torch._dynamo.graph_break("for a reason"), fullgraph=True)(torch.ones(1))
+    torch._dynamo.graph_break()  # nothing outside
+
+
+def test_dynamo_is_asked_about_the_capture():
+    seen = []
+
+    def f(x):
+        seen.append((torch._dynamo.is_compiling(), torch.compiler.is_compiling()))
+        return x + 1
+
+    torch.compile(f)(torch.ones(1))
+    f(torch.ones(1))
+    assert seen[0] == (True, True) and seen[-1] == (False, False)
+
+
 def test_disable_and_reset():
     calls = []
 

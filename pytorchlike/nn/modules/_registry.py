@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HookDict", "Members", "owner_of", "remember", "structure_epoch"]
+__all__ = ["HookDict", "Members", "changed", "observers", "owner_of", "remember", "structure_epoch"]
 
 _ABSENT = object()
 
 # One number for all modules: grows with every attribute set or removed, so that cached structures know they are stale.
 structure_epoch = [0]
+# Lists to which a reference to each module that changes is added: of captures that are going on.
+observers: list[list[Callable[[], Any]]] = []
 # The modules that hold walks of their tree; a change of any module's members drops them all at once (and with them the
 # references to tensors that may just have been replaced).
 _caching: list[Callable[[], Any]] = []
@@ -30,8 +32,16 @@ def remember(module: Any, name: str, value: Any) -> None:
     module.__dict__[name] = value
 
 
-def _changed() -> None:
+def changed(owner: Callable[[], Any]) -> None:
+    """The module that ``owner`` refers to has changed."""
     structure_epoch[0] += 1
+    for seen in observers:
+        seen.append(owner)
+
+
+def _changed(owner: Callable[[], Any]) -> None:
+    """Its members have."""
+    changed(owner)
     if _caching:
         for ref in _caching:
             module = ref()
@@ -66,7 +76,7 @@ class Members(dict):
         module = owner()
         if module is None:
             return
-        _changed()
+        _changed(owner)
         for name, value in self.items():
             _show(module, name, value)
 
@@ -79,13 +89,13 @@ class Members(dict):
 
     def __setitem__(self, name: str, value: Any) -> None:
         dict.__setitem__(self, name, value)
-        _changed()
+        _changed(self._owner)
         module = self._owner()
         if module is not None:
             _show(module, name, value)
 
     def _forget(self, name: str, value: Any) -> None:
-        _changed()
+        _changed(self._owner)
         module = self._owner()
         if module is not None and module.__dict__.get(name, _ABSENT) is value:
             del module.__dict__[name]
@@ -130,7 +140,7 @@ class Members(dict):
         rest = [(k, v) for k, v in self.items() if k != name]
         dict.clear(self)
         dict.update(self, [*rest, (name, value)] if last else [(name, value), *rest])
-        _changed()
+        _changed(self._owner)
 
     def __reduce_ex__(self, proto: int) -> tuple:
         # Copies and pickles are plain dictionaries; Module.__setstate__ gives them an owner again.

@@ -17,7 +17,7 @@ from ..parameter import Buffer, Parameter
 from ._conversions import Conversions
 from ._conversions import _parse_to as _parse_to
 from ._conversions import conversion as conversion
-from ._registry import HookDict, Members, owner_of, remember, structure_epoch
+from ._registry import HookDict, Members, changed, owner_of, remember, structure_epoch
 from ._state_dict import StateDict
 from ._state_dict import _IncompatibleKeys as _IncompatibleKeys
 from ._state_dict import _WrappedHook as _WrappedHook
@@ -340,7 +340,7 @@ class Module(StateDict, Conversions):
                 raise AttributeError("cannot assign module before Module.__init__() call")
             super().__setattr__(name, value)
             return
-        structure_epoch[0] += 1
+        changed(owner_of(self))
         if name in parameters:
             if value is not None:
                 raise TypeError(f"cannot assign '{_typename(value)}' as parameter '{name}' "
@@ -391,7 +391,7 @@ class Module(StateDict, Conversions):
                                "register_buffer() without the persistent argument is not allowed.")
 
     def __delattr__(self, name: str) -> None:
-        structure_epoch[0] += 1
+        changed(owner_of(self))
         if name in self._parameters:
             del self._parameters[name]
         elif name in self._buffers:
