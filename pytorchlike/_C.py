@@ -35,6 +35,51 @@ def _cuda_getDeviceCount() -> int:
     return device_count("cuda")
 
 
+def _get_cudnn_enabled() -> bool:
+    """``torch.backends.cudnn.enabled``."""
+    from .backends import cudnn
+
+    return cudnn.enabled
+
+
+def _mps_is_available() -> bool:
+    """Whether there is a GPU of Apple's."""
+    from .tensor.device import device_count
+
+    return device_count("mps") > 0
+
+
+def _are_functorch_transforms_active() -> bool:
+    """False: transforms are JAX's here, and keep nothing from a program that it may do elsewhere."""
+    return False
+
+
+def _is_tracing() -> bool:
+    """False: nothing is traced by TorchScript."""
+    return False
+
+
+class _Nn:
+    """``torch._C._nn``: the operators behind ``torch.nn.functional``, with their arguments; e.g. a number for the
+    reduction of a loss.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_parse_to":
+            from .nn.modules.module import _parse_to as found
+        else:
+            from ._dispatch.operators import aten
+            from .nn import functional as F
+
+            found = getattr(aten, name, None) or getattr(F, name, None)
+        if found is None or name.startswith("__"):
+            raise AttributeError(f"module 'torch._C._nn' has no attribute '{name}': pytorchlike lacks it")
+        return found
+
+
+_nn = _Nn()
+
+
 class _FunctionBase:
     """Base of autograd functions in PyTorch; ``torch.autograd.Function`` is not derived from it here."""
 
@@ -44,12 +89,10 @@ def __getattr__(name: str) -> Any:
         from . import overrides
 
         return getattr(overrides, name)
-    if name == "_nn":
-        from types import SimpleNamespace
+    if name == "_LinAlgError":
+        from .linalg import LinAlgError
 
-        from .nn.modules.module import _parse_to
-
-        return SimpleNamespace(_parse_to=_parse_to)
+        return LinAlgError
     if name in ("_TensorMeta", "_TensorBase", "Size"):
         from .tensor import Size, Tensor
 
@@ -58,9 +101,8 @@ def __getattr__(name: str) -> Any:
         from .tensor import functions
 
         return functions
-    if name in ("_jit_set_profiling_mode", "_jit_set_profiling_executor", "_jit_set_texpr_fuser_enabled",
-                "_jit_override_can_fuse_on_cpu", "_jit_override_can_fuse_on_gpu", "_jit_set_nvfuser_enabled"):
-        return lambda enabled: False  # what it was before: there is no TorchScript to be set
+    if name.startswith(("_jit_set_", "_jit_override_", "_jit_can_fuse_")):
+        return lambda *setting: False  # what it was before: there is no TorchScript to be set
     raise AttributeError(
         f"module 'torch._C' has no attribute '{name}': PyTorch's compiled core is not part of pytorchlike"
     )

@@ -1,6 +1,8 @@
 """``torch._VF``: PyTorch's functions without the Python around them, which are the functions of ``torch`` here.
 
-Also the recurrent layers as functions, ``torch.lstm`` and its kin.
+Also the recurrent layers as functions, ``torch.lstm`` and its kin; layers, dropout and losses as ``torch`` itself has them
+(``torch.dropout(input, p, train)``, ``torch.kl_div(input, target, reduction)`` with a number for the reduction): the
+operators of ``torch.ops.aten``; and private functions that programs call.
 """
 
 from __future__ import annotations
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
+
+#: Functions of ``torch`` whose arguments are those of the operator; ``torch.nn.functional`` takes others.
+ATEN = (
+    "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "alpha_dropout",
+    "alpha_dropout_", "batch_norm", "binary_cross_entropy_with_logits", "convolution", "cosine_embedding_loss",
+    "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_alpha_dropout_",
+    "hinge_embedding_loss", "instance_norm", "kl_div", "margin_ranking_loss", "native_batch_norm", "native_dropout",
+    "native_group_norm", "native_layer_norm", "poisson_nll_loss", "triplet_margin_loss",
+)  # fmt: skip
 
 
 def _layers(name: str, inner: str, **options: Any) -> Callable[..., tuple]:
@@ -40,11 +51,67 @@ rnn_tanh = _layers("rnn_tanh", "_rnn", nonlinearity="tanh")
 rnn_relu = _layers("rnn_relu", "_rnn", nonlinearity="relu")
 
 
+def _assert(condition: Any, message: str) -> None:
+    """``assert condition, message``, as a function."""
+    assert condition, message
+
+
+def _assert_async(input: Tensor, assert_msg: str = "Expected Tensor with single nonzero value, but got zero") -> None:
+    """RuntimeError with the message unless the tensor's one element is other than zero; reads it."""
+    if not bool(input):
+        raise RuntimeError(assert_msg)
+
+
+def _shape_as_tensor(self: Tensor) -> Tensor:
+    """The sizes of a tensor, an int64 tensor on the CPU."""
+    from .tensor import tensor
+    from .tensor.dtype import int64
+
+    return tensor(list(self.shape), dtype=int64)
+
+
+def _convert_indices_from_coo_to_csr(input: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
+    """Where each of ``size`` rows begins, and the end, (size + 1,), in row numbers that are sorted."""
+    from .tensor import functions as T
+    from .tensor.dtype import int32, int64
+
+    rows = T.arange(size + 1, dtype=input.dtype, device=input.device)
+    return T.searchsorted(input, rows).to(int32 if out_int32 else int64)
+
+
+def _convert_indices_from_csr_to_coo(
+    crow_indices: Tensor, col_indices: Tensor, *, out_int32: bool = False, transpose: bool = False
+) -> Tensor:
+    """Rows and columns (2, n), or columns and rows, of a matrix whose rows begin at ``crow_indices``."""
+    from .tensor import functions as T
+    from .tensor.dtype import int32, int64
+
+    places = T.arange(col_indices.shape[0], dtype=crow_indices.dtype, device=crow_indices.device)
+    rows = T.searchsorted(crow_indices, places, right=True) - 1
+    pair = (col_indices, rows) if transpose else (rows, col_indices)
+    kind = int32 if out_int32 else int64
+    return T.stack([i.to(kind) for i in pair])
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """``v`` with the norms over all dims but ``dim`` that ``g`` gives."""
+    from .tensor import functions as T
+
+    return v * (g / T.norm_except_dim(v, 2, dim))
+
+
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
+    if name in ATEN:
+        from ._dispatch.operators import aten
+
+        return getattr(aten, name)
     from . import nn
     from .tensor import functions
+
+    if name == "_segment_reduce":
+        return functions.segment_reduce
 
     found = getattr(functions, name, None)
     if found is None:

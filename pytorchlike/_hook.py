@@ -46,7 +46,7 @@ def _theirs(name: str) -> list[str]:
     ]
 
 
-def _publish(module: ModuleType) -> None:
+def publish(module: ModuleType) -> None:
     """Enter a module of this package into ``sys.modules`` under its foreign names, where programs look for it."""
     for name in _theirs(module.__name__):
         sys.modules.setdefault(name, module)
@@ -99,7 +99,7 @@ def _published(name: str, path: Sequence[str] | None, target: ModuleType | None)
 
 
 def _load_published(load: Callable[[ModuleType], None], module: ModuleType) -> None:
-    _publish(module)
+    publish(module)
     try:
         load(module)
     except BaseException:
@@ -185,7 +185,7 @@ def install_as_torch() -> None:
             sys.modules.setdefault(root, None)  # type: ignore[arg-type]
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{_PACKAGE}.") and module is not None:
-            _publish(module)
+            publish(module)
     multiprocessing.spawn.get_preparation_data = _preparation_data
 
 

@@ -273,7 +273,10 @@ def _no_artifacts() -> None:
 
 
 def set_enable_guard_collectives(enabled: bool) -> bool:
-    """False: no process asks the others before it compiles."""
+    """What was set before: False. NotImplementedError for True: no process asks the others before it compiles."""
+    if enabled:
+        raise NotImplementedError("set_enable_guard_collectives(True): processes compile independently of each other; "
+                                  "leave the call out")
     return False
 
 

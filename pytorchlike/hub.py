@@ -30,12 +30,15 @@ HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
 _list = list
 
 
+def _get_torch_home() -> str:
+    """``$TORCH_HOME``, else ``~/.cache/torch``."""
+    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return os.path.expanduser(home)
+
+
 def get_dir() -> str:
     """Where files are kept: what ``set_dir`` said, else ``$TORCH_HOME/hub``, else ``~/.cache/torch/hub``."""
-    if _state["dir"] is not None:
-        return _state["dir"]
-    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return os.path.join(os.path.expanduser(home), "hub")
+    return _state["dir"] if _state["dir"] is not None else os.path.join(_get_torch_home(), "hub")
 
 
 def set_dir(d: str | os.PathLike) -> None:

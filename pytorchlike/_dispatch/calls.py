@@ -291,7 +291,7 @@ def _contiguous(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _to(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
-    from ..tensor._tensor import _parse_to
+    from ..tensor._conversions import _parse_to
 
     self, *rest = args
     where, kind, copied = _parse_to(tuple(rest), dict(kwargs))

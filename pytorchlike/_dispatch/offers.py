@@ -284,7 +284,7 @@ def _first() -> None:
     for name, fn in METHODS.items():
         _enter(fn, name)
     for name in _METHODS:
-        _enter(vars(Tensor)[name], name)
+        _enter(inspect.getattr_static(Tensor, name), name)
     for name in _CREATING:
         _enter(getattr(tensor_file, name), name)
     from ..library import CustomOpDef

@@ -9,13 +9,14 @@ from ..autograd.function import tied
 from ..autograd.mode import enable_grad
 from ..engine import Value, get_mode
 from ..engine import grad as engine_grad
+from ..engine.grad import DETACH
 from ..engine.meta import SHAPE_ONLY
 from ..engine.op import Wide
 from ..engine.trace import _VECTORS
 from ..engine.trie import Call
 from ..ops._table import OpDef
 from ..tensor import Tensor
-from ..tensor._tensor import DETACH, SAME
+from ..tensor._values import SAME
 from ..tensor.storage import Step as ViewStep
 from ..tensor.wrapped import carried, carry, is_wrapped, tensor_of, value_of, with_value
 from . import kernels, offers

@@ -20,17 +20,24 @@ config = SimpleNamespace(
 
 
 def reset() -> None:
-    """Nothing is to be forgotten: recorded programs are bounded and found again by their structure."""
+    """As ``torch.compiler.reset``."""
+    from ..compiler import reset
+
+    reset()
 
 
 def is_compiling() -> bool:
-    """False: code runs as Python while operations are recorded."""
-    return False
+    """As ``torch.compiler.is_compiling``."""
+    from ..compiler import is_compiling
+
+    return is_compiling()
 
 
 def disable(fn: T | None = None, recursive: bool = True, *, reason: str | None = None) -> Any:
-    """The function itself, a decorator without one: Python is not rewritten in any case."""
-    return fn if fn is not None else (lambda fn: fn)
+    """As ``torch.compiler.disable``."""
+    from ..compiler import disable
+
+    return disable(fn, recursive, reason=reason)
 
 
 def optimize(backend: Any = "inductor", *, nopython: bool = False, dynamic: bool | None = None, disable: bool = False,
@@ -50,7 +57,10 @@ assume_constant_result = allow_in_graph
 
 
 def graph_break(msg: str = "") -> None:
-    """Nothing is broken: code runs as Python."""
+    """A compiled function that comes by here runs its Python at each call; an error if it must not (fullgraph)."""
+    from ..capture import broken
+
+    broken("torch._dynamo.graph_break() is called", msg or None)
 
 
 def mark_dynamic(t: Any, index: Any, **kwargs: Any) -> None:
@@ -68,6 +78,6 @@ def mark_static_address(t: Any, guard: bool = True) -> None:
     """A hint about a tensor that stays at its address."""
 
 
-def run(fn: Callable[..., Any] | None = None) -> Any:
-    """The function itself."""
-    return disable(fn)
+def run(fn: T | None = None) -> Any:
+    """The function itself, a decorator without one: what was captured is replayed in any case."""
+    return fn if fn is not None else (lambda fn: fn)

@@ -9,7 +9,7 @@ from ..engine import Op, Value, record
 from ..engine.meta import Meta
 from ..engine.nested import Body, Nested, Seeds
 from ..tensor import Tensor
-from ..tensor._tensor import _plain
+from ..tensor._values import _plain
 from ..tensor.staged import stand_in, writes
 from ..utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 

@@ -12,6 +12,18 @@ triton, cpp, cuda = (SimpleNamespace(unique_kernel_names=False, cudagraphs=False
 
 
 @contextlib.contextmanager
-def patch(*args: Any, **changes: Any) -> Iterator[None]:
-    """Within the block, nothing is different."""
-    yield
+def patch(arg: str | dict[str, Any] | None = None, value: Any = None, **changes: Any) -> Iterator[None]:
+    """Within the block settings have other values: ``patch("name", value)``, ``patch({...})`` or ``patch(name=value)``.
+
+    Nothing depends on them, as with all of these settings.
+    """
+    told = {arg: value} if isinstance(arg, str) else {**(arg or {}), **changes}
+    space = globals()
+    before = {name: space[name] for name in told if name in space}
+    space.update(told)
+    try:
+        yield
+    finally:
+        for name in told:
+            del space[name]
+        space.update(before)

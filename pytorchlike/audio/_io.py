@@ -61,7 +61,7 @@ class AudioMetaData:
 def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backend: str | None = None) -> AudioMetaData:
     """Rate, length, channels and encoding of a file, without its samples.
 
-    format: where ``uri`` is a file object of headerless data.   buffer_size: not needed.
+    format, buffer_size: no effect, libsndfile looks into the file.
     """
     _backend(backend)
     about = _opened(lambda: soundfile().info(_path(uri)), uri)
@@ -90,7 +90,7 @@ def load(
     Shapes: (channel, time), or (time, channel) without ``channels_first``; from ``frame_offset`` on, at most
     ``num_frames`` frames, all if it is -1.   dtype: float32 in [-1, 1]; without ``normalize`` that of the file, for
     WAV of integers.
-    format: needed for headerless file objects only.   buffer_size: not needed.
+    format, buffer_size: no effect, libsndfile looks into the file.
     Raises FileNotFoundError, RuntimeError for files that libsndfile does not know, ImportError without SoundFile.
     """
     _backend(backend)

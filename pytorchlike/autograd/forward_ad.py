@@ -21,7 +21,7 @@ from ..engine.scope import Scope, settle
 from ..engine.trace import _VECTORS
 from ..engine.trie import Call
 from ..tensor import Tensor
-from ..tensor._tensor import SAME
+from ..tensor._values import SAME
 from .nodes import CUSTOM
 
 __all__ = ["UnpackedDualTensor", "dual_level", "enter_dual_level", "exit_dual_level", "make_dual", "unpack_dual"]

@@ -12,7 +12,7 @@ from ..engine.debug import held_back
 from ..engine.grad import Watch, is_retaining
 from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
-from ..tensor._tensor import transfer
+from ..tensor._values import transfer
 from ..tensor.composed import Composed
 from ..tensor.wrapped import carry, is_wrapped, tensor_of, value_of, with_value
 from . import nested

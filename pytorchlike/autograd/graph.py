@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..engine import Leaf
@@ -25,8 +24,8 @@ from .saved import saved_tensors_hooks as saved_tensors_hooks
 
 __all__ = [
     "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge",
-    "increment_version", "region_activation_memory_budget", "register_multi_grad_hook", "save_on_cpu",
-    "saved_tensors_hooks", "set_override_stale_capture_stream", "set_warn_on_accumulate_grad_stream_mismatch",
+    "increment_version", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
+    "set_warn_on_accumulate_grad_stream_mismatch",
 ]  # fmt: skip
 
 
@@ -45,23 +44,6 @@ def set_warn_on_accumulate_grad_stream_mismatch(enabled: bool) -> None:
     """Accepted for PyTorch's sake: operations run in the order of the program, there are no streams to mismatch."""
     if not isinstance(enabled, bool):
         raise TypeError(f"enabled must be a bool, not {type(enabled).__name__}")
-
-
-def set_override_stale_capture_stream(enabled: bool) -> None:
-    """Accepted for PyTorch's sake: there are no CUDA graphs whose capture a stale stream could spoil."""
-    if not isinstance(enabled, bool):
-        raise TypeError(f"enabled must be a bool, not {type(enabled).__name__}")
-
-
-@contextlib.contextmanager
-def region_activation_memory_budget(budget: float) -> Iterator[None]:
-    """A hint, from 0 (recompute what can be) to 1, for what a compiled step keeps for its backward pass.
-
-    XLA decides this by itself; ``torch.utils.checkpoint`` recomputes. Raises ValueError for another number.
-    """
-    if not 0 <= budget <= 1:
-        raise ValueError(f"budget must be in [0, 1], got {budget}")
-    yield
 
 
 class _MultiHandle(RemovableHandle):

@@ -16,7 +16,7 @@ from ..engine.segment import used_slots
 from ..engine.trace import read
 from ..engine.trie import Call
 from ..tensor import Tensor
-from ..tensor._tensor import STRAIGHT
+from ..tensor._values import STRAIGHT
 from .mode import no_grad
 from .nodes import CUSTOM
 
@@ -125,7 +125,7 @@ class _Hooked(Packing):
 
 
 def _plain(value: Any) -> Any:
-    from ..tensor._tensor import _plain
+    from ..tensor._values import _plain
 
     return _plain(value)
 

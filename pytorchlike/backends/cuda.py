@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -220,8 +221,13 @@ def is_flash_attention_available() -> bool:
 
 
 def can_use_flash_attention(params: SDPAParams, debug: bool = False) -> bool:
-    """Whether a fused kernel may serve the call: on GPUs, in half precision."""
-    return params.query.is_cuda and params.query.dtype.itemsize == 2
+    """Whether a fused kernel may serve the call: on GPUs, in half precision. debug: warn of what speaks against it."""
+    query = params.query
+    why = ("the tensors are not on a GPU" if not query.is_cuda else
+           f"they are of {query.dtype}, not of half precision" if query.dtype.itemsize != 2 else None)
+    if debug and why:
+        warnings.warn(f"Fused attention is not used, since {why}.", stacklevel=2)
+    return why is None
 
 
 can_use_efficient_attention = can_use_cudnn_attention = can_use_flash_attention

@@ -67,11 +67,27 @@ _REFERENCES = _references()
 
 
 class Returned(NamedTuple):
-    """A tensor in the result.  kind: "new" (result number ``what``), "arg" (that argument itself), or "same" (that tensor,
-    which existed before)."""
+    """A tensor in the result.  kind: "new" (result number ``what``), "arg" (that argument itself), or "same" (that
+    tensor, which existed before).   layout: of a new one that is not contiguous, or None."""
 
     kind: str
     what: Any
+    layout: Any = None
+
+
+def _settle(t: Tensor) -> None:
+    """A view of what nobody else can see any more becomes a tensor of its own, with that layout."""
+    alias = t._alias
+    if alias is None or alias.leaf is not None or alias.of is not None or alias.writes is not None:
+        return
+    storage = alias.storage
+    if storage.host is not None or (storage.owner is not None and storage.owner() is not None):
+        return
+    if sys.getrefcount(storage) > 3:  # the alias, the variable, and the argument
+        return
+    value = t._fresh()
+    t._alias, t._value = None, value
+    t._layout = (storage.value.meta.shape, alias.chain, storage.value.meta.dtype)
 
 
 class Found:
@@ -89,7 +105,11 @@ class Found:
         if trace.watched:
             self.reasons.append("a hook, or a custom autograd.Function, is called in the backward pass")
         self._leaves_of_tape = [v.node for v in trace.slots if type(v.node) is Leaf]
-        roles = self._roles([t for t in leaves if isinstance(t, Tensor)])
+        results = [t for t in leaves if isinstance(t, Tensor)]
+        for t in results:
+            if all(t is not a for a in arguments):
+                _settle(t)
+        roles = self._roles(results)
         old = self._replaced(roles)
         ordered = sorted(roles.values(), key=lambda row: id(row[0]) not in old)
         self.values: list[Value] = [v for v, _ in ordered]
@@ -182,7 +202,7 @@ class Found:
                 continue
             if type(x) is not Tensor or (role is not None and role.kind != "result"):
                 self.reasons.append(f"a {type(x).__name__} is returned")
-            out.append(Returned("new", at))
+            out.append(Returned("new", at, getattr(x, "_layout", None)))
         return out
 
     def operation(self, body: Body) -> tuple[Op, list[int]]:
@@ -243,7 +263,7 @@ class Found:
         grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
         for v in missing:
             owner = before[id(v)] if id(v) in before else holders.get(id(v))
-            if isinstance(owner, Tensor) and owner._alias is None:
+            if isinstance(owner, Tensor) and (owner._alias is None or id(v) not in before):
                 found[id(v)] = ("grad", grads[id(owner)]) if id(owner) in grads else ("tensor", owner)
         return [found.get(id(v)) for v in captured]
 
@@ -265,7 +285,7 @@ class Found:
 
     def assign(self, results: tuple[Value, ...]) -> None:
         """Let everything that holds a value of the recording hold the one of the operation."""
-        from ..tensor._tensor import _plain
+        from ..tensor._values import _plain
 
         for v, row, value in zip(self.values, self.roles, results, strict=True):
             if value.meta.grad == LEAF:

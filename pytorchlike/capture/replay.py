@@ -26,7 +26,7 @@ from ..engine.op import Wide
 from ..engine.trie import Call
 from ..nn.modules._registry import observers
 from ..tensor import Tensor
-from ..tensor._tensor import _plain
+from ..tensor._values import _plain
 from ..tensor._wrap import next_key
 from ..tensor.random import default_generator
 from ..utils._pytree import tree_flatten, tree_unflatten
@@ -150,12 +150,14 @@ class Captured:
         return self._capture(key, tensors, args, kwargs)
 
     def _capture(self, key: Any, tensors: list[Tensor], args: tuple, kwargs: dict) -> Any:
+        imported = len(sys.modules)
         entry, result, reasons = _run(self.fn, self.fullgraph, tensors, args, kwargs)
         self.captures += 1
         if entry is None:
             name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
             logging.getLogger("torch.graph_breaks").info("%s is not replayed:\n  %s", name, "\n  ".join(reasons))
-            self.refused[key] = reasons
+            if len(sys.modules) == imported:  # else code ran that a second call will not run
+                self.refused[key] = reasons
             while len(self.refused) > 256:
                 self.refused.pop(next(iter(self.refused)))
         else:
@@ -302,6 +304,13 @@ def _record(entry: Entry, tensors: list[Tensor], values: list[Value], ints: list
     return got if type(got) is tuple else (got,)
 
 
+def _tensor(value: Value, layout: Any) -> Tensor:
+    made = Tensor._of(value)
+    if layout is not None:
+        made._layout = layout
+    return made
+
+
 def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any:
     values = held.pop()
     ints, floats = entry.ints, entry.floats
@@ -334,7 +343,7 @@ def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any
                 t._bumps += 1
     del values, results
     leaves = [
-        x if type(x) is not Returned else Tensor._of(made[x.what]) if x.kind == "new" else
+        x if type(x) is not Returned else _tensor(made[x.what], x.layout) if x.kind == "new" else
         tensors[x.what] if x.kind == "arg" else x.what
         for x in entry.leaves
     ]  # fmt: skip

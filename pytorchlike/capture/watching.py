@@ -21,7 +21,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 
 #: Libraries whose code only computes: neither their reads nor their own caches matter to a replay.
-_TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum", "etils")
+_TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum", "etils", "typing_extensions")
 #: Modules of the standard library whose results differ from call to call, or that do something outside the process.
 _IMPURE_FILES = frozenset(
     os.path.join(_STDLIB, name) for name in ("random.py", "uuid.py", "secrets.py", "subprocess.py", "tempfile.py")
@@ -78,9 +78,9 @@ class Watcher:
                 kind = "own"
             elif file in _IMPURE_FILES:
                 kind = "impure"
-            elif any(f"{os.sep}{name}{os.sep}" in file for name in _TRUSTED) or file.startswith("<frozen"):
+            elif any(f"{os.sep}{name}{end}" in file for name in _TRUSTED for end in (os.sep, ".py")):
                 kind = "trusted"
-            elif file == "<string>" or (file.startswith(_STDLIB) and "site-packages" not in file):
+            elif file.startswith(("<frozen", "<string>")) or (file.startswith(_STDLIB) and "site-packages" not in file):
                 kind = "trusted"
             else:
                 kind = "user"

@@ -241,13 +241,24 @@ def stream(stream: streams.Stream | None) -> _streams.StreamContext:
 StreamContext = _streams.StreamContext
 
 
+def _in_bad_fork() -> bool:
+    """False: a forked process computes without XLA, and has no GPU to spoil."""
+    return False
+
+
 def __getattr__(name: str) -> Any:
     if name == "default_generators":
         return tuple(default_generator(i) for i in range(_device_count("cuda")))
-    if name == "amp":
+    if name == "_initialized":  # as functions that keep the state of the GPUs' generators ask
+        return is_initialized()
+    if name == "_lazy_init":
+        return init
+    if name == "_is_in_bad_fork":
+        return _in_bad_fork
+    if name in ("amp", "graphs"):
         import importlib
 
-        return importlib.import_module(f"{__name__}.amp")
+        return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(
         f"module 'torch.cuda' has no attribute '{name}': pytorchlike lacks it (see docs/differences.md)"
     )

@@ -6,6 +6,7 @@ tensors through their hosts' memory (``_processes.py``). ``checkpoint`` saves an
 
 import importlib as _importlib
 from typing import Any as _Any
+from typing import NewType as _NewType
 
 from . import checkpoint as checkpoint
 from . import remote_device as remote_device
@@ -33,6 +34,10 @@ from .device_mesh import init_device_mesh as init_device_mesh
 from .distributed_c10d import *  # noqa: F403
 
 rendezvous = _rendezvous_of
+
+#: What a rank is, and the name of a group, in type annotations.
+RankType = int
+GroupName = _NewType("GroupName", str)
 
 _LATE = {"_composable", "_functional_collectives", "algorithms", "autograd", "elastic", "fsdp", "launch", "nn",
          "optim", "pipelining", "rpc", "run", "tensor", "utils"}

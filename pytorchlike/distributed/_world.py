@@ -327,12 +327,13 @@ def new_group(ranks: Sequence[int] | None = None, timeout: timedelta | None = No
 def new_subgroups(group_size: int | None = None, group: ProcessGroup | None = None, timeout: timedelta | None = None,
                   backend: str | None = None, pg_options: Any = None,
                   group_desc: str | None = None) -> tuple[Any, list[Any]]:
-    """The world cut into groups of `group_size` neighbours: this process's group, and all of them.
+    """A group (the world) cut into groups of `group_size` neighbours: this process's group, and all of them.
 
-    group_size None: the number of devices of a machine, which is that of its processes. ValueError if it does not
-    divide the world.
+    Called by all processes of the world. group_size None: the number of devices of a machine, which is that of its
+    processes. ValueError if it does not divide the size of `group`.
     """
-    size = get_world_size()
+    ranks = get_process_group_ranks(group)
+    size = len(ranks)
     if group_size is None:
         group_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
     if group_size <= 0:
@@ -341,7 +342,7 @@ def new_subgroups(group_size: int | None = None, group: ProcessGroup | None = No
         raise ValueError(f"The arg 'group_size' ({group_size}) must not exceed the world size ({size})")
     if size % group_size:
         raise ValueError(f"The world size ({size}) must be divisible by 'group_size={group_size}'")
-    lists = [list(range(i, i + group_size)) for i in range(0, size, group_size)]
+    lists = [ranks[i : i + group_size] for i in range(0, size, group_size)]
     return new_subgroups_by_enumeration(lists, timeout, backend, pg_options, group_desc)
 
 

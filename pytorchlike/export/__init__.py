@@ -5,6 +5,7 @@ the arguments, for CPUs, GPUs and TPUs; with ``dynamic_shapes`` as a list of ope
 of the open ones. The program is run by :meth:`ExportedProgram.module`, and can be differentiated.
 """
 
+from ._dims import AdditionalInputs as AdditionalInputs
 from ._dims import Dim as Dim
 from ._dims import ShapesCollection as ShapesCollection
 from ._dims import dims as dims
@@ -17,5 +18,5 @@ from ._program import export as export
 from ._program import register_dataclass as register_dataclass
 from ._program import unflatten as unflatten
 
-__all__ = ["Dim", "ExportGraphSignature", "ExportedProgram", "ShapesCollection", "dims", "draft_export", "export",
-           "load", "register_dataclass", "save", "unflatten"]
+__all__ = ["AdditionalInputs", "Dim", "ExportGraphSignature", "ExportedProgram", "ShapesCollection", "dims",
+           "draft_export", "export", "load", "register_dataclass", "save", "unflatten"]

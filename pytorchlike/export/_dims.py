@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..autograd.mode import no_grad
 from ..nn.modules.module import Module
 from ..tensor import Tensor
 from ..utils import _pytree as pytree
 from ._sizes import Range, Size
 
-__all__ = ["Dim", "Hint", "Open", "ShapesCollection", "Symbol", "dims", "leaf_names", "read_shapes", "user_error"]
+__all__ = ["AdditionalInputs", "Dim", "Hint", "Open", "ShapesCollection", "Symbol", "dims", "leaf_names", "read_shapes",
+           "user_error"]
 
 
 def user_error(message: str) -> Exception:
@@ -130,6 +132,46 @@ class ShapesCollection:
         return {name: pytree.tree_map(told, value) for name, value in bound.items()}
 
 
+class AdditionalInputs:
+    """``dynamic_shapes`` told by examples: the sizes in which they differ from the arguments of ``export`` are open."""
+
+    def __init__(self) -> None:
+        self._examples: list[tuple[tuple, dict[str, Any]]] = []
+
+    def add(self, args: tuple, kwargs: dict[str, Any] | None = None) -> None:
+        """Another example of arguments. AssertionError if they are no tuple and dict."""
+        if type(args) is not tuple or kwargs is not None and type(kwargs) is not dict:
+            raise AssertionError(f"Representative args {args} must be a tuple, and kwargs {kwargs} None or a dict")
+        self._examples.append((args, kwargs or {}))
+
+    def dynamic_shapes(self, m: Module, args: tuple, kwargs: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The same as a dict from argument names. ValueError for examples that differ in anything but sizes."""
+        rows = [pytree.tree_flatten(_bound(m, *example)) for example in [(args, kwargs or {}), *self._examples]]
+        spec = rows[0][1]
+        if any(other != spec for _, other in rows):
+            raise ValueError("AdditionalInputs: the examples have other arguments than the program, or containers of "
+                             "other lengths; only sizes of tensors can be open")
+
+        def told(one: Any, *others: Any) -> Any:
+            if isinstance(one, Tensor) and all(isinstance(x, Tensor) and x.ndim == one.ndim for x in others):
+                sizes = zip(one.shape, *(x.shape for x in others), strict=True)
+                return tuple([None if len(set(column)) == 1 else Dim.DYNAMIC for column in sizes])
+            if isinstance(one, Tensor) or any(type(x) is not type(one) or x != one for x in others):
+                raise ValueError(f"AdditionalInputs: the examples differ in {[one, *others]}, which cannot be open; "
+                                 "only sizes of tensors can")
+            return None
+
+        return pytree.tree_unflatten([told(*column) for column in zip(*(leaves for leaves, _ in rows), strict=True)],
+                                     spec)
+
+    def verify(self, ep: Any) -> None:
+        """Run an exported program on each example; its errors say what does not fit."""
+        module = ep.module()
+        with no_grad():
+            for args, kwargs in self._examples:
+                module(*args, **kwargs)
+
+
 class Symbol(NamedTuple):
     """A size that varies. told: its name or place in messages.   hint: it may be kept fixed if it has to be.
 
@@ -221,7 +263,7 @@ def leaf_names(mod: Module, args: tuple, kwargs: dict[str, Any]) -> list[str]:
 
 def read_shapes(mod: Module, args: tuple, kwargs: dict[str, Any], dynamic_shapes: Any) -> Open:
     """What ``dynamic_shapes`` say of the tensors among the arguments.  UserError if they do not fit them."""
-    if isinstance(dynamic_shapes, ShapesCollection):
+    if isinstance(dynamic_shapes, (ShapesCollection, AdditionalInputs)):
         dynamic_shapes = dynamic_shapes.dynamic_shapes(mod, args, kwargs)
     leaves, bound = _marked(mod, args, kwargs)
     told: dict[int, tuple[Any, str]] = {}
@@ -244,7 +286,8 @@ def read_shapes(mod: Module, args: tuple, kwargs: dict[str, Any], dynamic_shapes
         pairs = [(x, s, f"dynamic_shapes[{k}]") for k, (x, s) in enumerate(zip(bound.values(), dynamic_shapes,
                                                                                strict=True))]  # fmt: skip
     else:
-        raise user_error(f"dynamic_shapes must be a dict, tuple, list or ShapesCollection, got {dynamic_shapes!r}")
+        raise user_error("dynamic_shapes must be a dict, tuple, list, ShapesCollection or AdditionalInputs, got "
+                         f"{dynamic_shapes!r}")
     for value, shape, path in pairs:
         _walk(value, shape, path, leaves, told)
     return _opened(leaves, told)

@@ -14,7 +14,7 @@ from ..engine.grad import DETACH
 from ..nn.parameter import Parameter
 from ..ops._table import TABLE, OpDef
 from ..tensor import Tensor
-from ..tensor._tensor import _CAST, AS_LEAF, SAME, STRAIGHT
+from ..tensor._values import _CAST, AS_LEAF, SAME, STRAIGHT
 from ._dims import Open, Symbol
 from ._program import ExportedProgram
 from ._recording import PLACE, SEED, Number, Recording, Ref, Source, Step
@@ -159,14 +159,22 @@ def _needs_flatbuffers() -> ImportError:
     return ImportError('writing and reading exported programs needs flatbuffers: pip install "pytorchlike[export]"')
 
 
+def _refuse_opset(name: str, given: Any) -> None:
+    if given is not None:
+        raise NotImplementedError(f"torch.export: {name} is not supported, since files have one version of their own; "
+                                  "leave it out")
+
+
 def save(ep: ExportedProgram, f: Any, *, extra_files: dict[str, Any] | None = None, opset_version: Any = None,
          pickle_protocol: int = 2) -> None:  # fmt: skip
     """Write a program and its tensors to a path or file: a zip archive of the program and a ``torch.save`` file.
 
     Programs for fixed sizes are StableHLO; those with open sizes are lists of calls of this package's operators.
     ImportError without flatbuffers (the extra ``export``) for StableHLO.   TypeError for anything else than an
-    ExportedProgram.   NotImplementedError for open sizes and operators made of functions (``vmap``, ``cond``).
+    ExportedProgram.   NotImplementedError for open sizes and operators made of functions (``vmap``, ``cond``), and for
+    an opset_version, since there are no sets of operators.   pickle_protocol: no effect, nothing is pickled.
     """
+    _refuse_opset("opset_version", opset_version)
     from ..serialization import save as save_tensors
 
     if not isinstance(ep, ExportedProgram):
@@ -203,7 +211,9 @@ def load(f: Any, *, extra_files: dict[str, Any] | None = None, expected_opset_ve
     """What :func:`save` wrote. RuntimeError for other files. ``extra_files``: filled for the names that it has.
 
     A program is code: load files from sources that you trust. Its tensors are read with ``weights_only=True``.
+    NotImplementedError for an expected_opset_version.
     """
+    _refuse_opset("expected_opset_version", expected_opset_version)
     from ..serialization import load as load_tensors
 
     with zipfile.ZipFile(f) as archive:

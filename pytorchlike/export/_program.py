@@ -111,7 +111,13 @@ class ExportedProgram:
         return signature_of(self._program, self.graph)  # type: ignore[arg-type]
 
     def run_decompositions(self, decomp_table: Any = None) -> ExportedProgram:
-        """The program itself: its calls are this package's operators, which are decomposed when it is compiled."""
+        """The program itself: its calls are this package's operators, which are decomposed when it is compiled.
+
+        NotImplementedError for decompositions of one's own.
+        """
+        if decomp_table:
+            raise NotImplementedError("run_decompositions: a decomp_table has no operators of PyTorch's to take apart; "
+                                      "leave it out, and rewrite the module's own calls instead")
         return self
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from ..nn.modules.batchnorm import _BatchNorm
 from ..nn.utils.stateless import _functional_call
 from ..tensor import Tensor
 from ..tensor import functions as T
-from ..tensor._tensor import _plain
+from ..tensor._values import _plain
 
 
 def functional_call(module: Module, parameter_and_buffer_dicts: dict[str, Tensor] | Sequence[dict[str, Tensor]],

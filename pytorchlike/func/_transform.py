@@ -21,7 +21,7 @@ from ..engine.forward import behind, push
 from ..engine.trace import derives
 from ..tensor import Tensor
 from ..tensor import functions as T
-from ..tensor._tensor import SAME, _as_leaf, _plain
+from ..tensor._values import SAME, _as_leaf, _plain
 from ..utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 Argnums = int | tuple[int, ...]

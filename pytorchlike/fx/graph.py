@@ -289,8 +289,16 @@ class Graph:
         """NotImplementedError: the way code is written cannot be changed."""
         raise NotImplementedError("Graph.on_generate_code: change the graph, or the source that python_code() returns")
 
-    def python_code(self, root_module: str = "self", **kwargs: Any) -> PythonCode:
-        """The source of a function ``forward(self, ...)`` that does what the graph says."""
+    def python_code(
+        self, root_module: str = "self", *, verbose: bool = False, include_stride: bool = False,
+        include_device: bool = False, colored: bool = False, expanded_def: bool = False, record_func: bool = False,
+    ) -> PythonCode:  # fmt: skip
+        """The source of a function ``forward(self, ...)`` that does what the graph says.
+
+        NotImplementedError for what would be written beside the calls.
+        """
+        refuse_remarks(verbose=verbose, include_stride=include_stride, include_device=include_device, colored=colored,
+                       expanded_def=expanded_def, record_func=record_func)
         return _Writer(self, root_module).write()
 
     def print_tabular(self) -> None:
@@ -303,6 +311,14 @@ class Graph:
 
     def __str__(self) -> str:
         return "\n    ".join(["graph():", *(node.format_node() or "" for node in self.nodes)])
+
+
+def refuse_remarks(**asked: bool) -> None:
+    """NotImplementedError if the source of a graph is to have more than calls in it."""
+    for name, value in asked.items():
+        if value:
+            raise NotImplementedError(f"torch.fx: {name}=True is not supported, the source of a graph has no remarks; "
+                                      "look at the nodes' meta, or at Graph.print_tabular()")
 
 
 class _Ref(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..nn.modules.module import Module
 from ..tensor import Tensor
-from .graph import Graph
+from .graph import Graph, refuse_remarks
 
 __all__ = ["GraphModule"]
 
@@ -107,8 +107,10 @@ class GraphModule(Module):
             raise RuntimeError("Code has not been generated! Please report a bug to PyTorch")
         return self._code
 
-    def print_readable(self, print_output: bool = True, *args: Any, **kwargs: Any) -> str:
-        """The source within a class statement; printed unless told otherwise."""
+    def print_readable(self, print_output: bool = True, include_stride: bool = False, include_device: bool = False,
+                       colored: bool = False) -> str:  # fmt: skip
+        """The source within a class statement; printed unless told otherwise. NotImplementedError for remarks in it."""
+        refuse_remarks(include_stride=include_stride, include_device=include_device, colored=colored)
         inside = "".join(f"    {line}\n" for line in self.code.splitlines())
         text = f"class {type(self).__name__}(torch.nn.Module):\n{inside}"
         if print_output:

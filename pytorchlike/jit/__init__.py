@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
+from .._refused import Refused
 from ..futures import Future as Future
 from ..nn.modules.module import Module
 
@@ -36,6 +37,10 @@ _examples: weakref.WeakKeyDictionary[Any, tuple[tuple, dict[str, Any]]] = weakre
 
 class Error(RuntimeError):
     """What TorchScript's interpreter raises; nothing here does."""
+
+
+class TracerWarning(Warning):
+    """What TorchScript's tracer warns of, for filters; nothing here does."""
 
 
 class Attribute(NamedTuple):
@@ -267,26 +272,25 @@ class ScriptModule(Module):
     """
 
 
-class _Refused:
+class _Scripted(Refused):
     """What only TorchScript's compiler makes."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"torch.jit.{type(self).__name__}: {_NO_SCRIPT}")
+    _instead = _NO_SCRIPT
 
 
-class ScriptFunction(_Refused):
+class ScriptFunction(_Scripted):
     """Nothing is one: ``torch.jit.script`` returns the function itself."""
 
 
-class RecursiveScriptModule(_Refused):
+class RecursiveScriptModule(_Scripted):
     """Nothing is one."""
 
 
-class TopLevelTracedModule(_Refused):
+class TopLevelTracedModule(_Scripted):
     """Nothing is one."""
 
 
-class CompilationUnit(_Refused):
+class CompilationUnit(_Scripted):
     """Refused: there is no TorchScript."""
 
 

@@ -208,6 +208,6 @@ def to_padded_tensor(input: NestedTensor, padding: float, output_size: Any = Non
     found = input.to_padded_tensor(padding, output_size)
     if out is None:
         return found
-    from ..tensor._tensor import write_out
+    from ..tensor._cell import write_out
 
     return write_out(out, found, "to_padded_tensor")

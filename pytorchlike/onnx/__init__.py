@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import Any, NoReturn
+from typing import Any
 
+from .._refused import Refused
 from . import errors as errors
 from .errors import OnnxExporterError as OnnxExporterError
 
@@ -43,22 +44,16 @@ def unregister_custom_op_symbolic(symbolic_name: str, opset_version: int) -> Non
     """Accepted, as :func:`register_custom_op_symbolic`."""
 
 
-class _Refused:
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse(type(self).__name__)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(f"torch.onnx.{name} is missing; torch.onnx.export takes modules and exported programs, "
-                              "and dynamic_shapes that are told")  # fmt: skip
-
-
-class ExportableModule(_Refused):
+class ExportableModule(Refused):
     """Not there: give the module itself to :func:`export`."""
 
+    _instead = "give the module itself to torch.onnx.export, or an exported program"
 
-class InputObserver(_Refused):
+
+class InputObserver(Refused):
     """Not there: tell ``dynamic_shapes`` to :func:`export`."""
+
+    _instead = "tell torch.onnx.export its dynamic_shapes, which are not found by looking at inputs"
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from ._table import Array, Arrays, Scalar, Scalars, op, to_float
+from .elementwise import complex_logaddexp
 from .reduce import is_complex, is_inexact, one_axis, type_name
 
 _LONG = 256  # from this length on the blocked sum is quicker than lax.cumsum on CPU, and its compile time pays
@@ -125,22 +126,13 @@ def logcumsumexp(input: Array, dim: int):
         rest = jnp.moveaxis(lax.slice_in_dim(x, 1, None, axis=axis), axis, 0)
 
         def step(total, new):
-            total = _log_add(total, new)
+            total = complex_logaddexp(total, new)
             return total, total
 
         # One after the other, as PyTorch: the turns that the imaginary part counts depend on the order.
         later = jnp.moveaxis(lax.scan(step, jnp.squeeze(first, axis), rest)[1], 0, axis)
         return jnp.concatenate([first, later], axis)
     return lax.associative_scan(jnp.logaddexp, x, axis=axis).astype(input.dtype)
-
-
-def _log_add(a: jax.Array, b: jax.Array) -> jax.Array:
-    """``log(exp(a) + exp(b))`` of complex numbers, with the turns of the larger one in the imaginary part."""
-    less = a.real < b.real
-    big, small = jnp.where(less, b, a), jnp.where(less, a, b)
-    none = jnp.isneginf(big.real)
-    apart = jnp.where(none, jnp.zeros_like(big), small - big)
-    return jnp.where(none, big, big + jnp.log1p(jnp.exp(apart)))
 
 
 @op()

@@ -889,13 +889,22 @@ def _logaddexp2(a: jax.Array, b: jax.Array) -> jax.Array:
     return _sum_of_exponentials(a, b, True)
 
 
+def complex_logaddexp(a: jax.Array, b: jax.Array) -> jax.Array:
+    """``log(exp(a) + exp(b))`` of complex numbers, with the turns of the larger one in the imaginary part."""
+    less = a.real < b.real
+    big, small = jnp.where(less, b, a), jnp.where(less, a, b)
+    alone = jnp.isinf(big.real) & ~jnp.isnan(small)  # less is nothing beside infinity, and twice nothing is nothing
+    apart = jnp.where(alone, jnp.zeros_like(big), small - big)
+    return jnp.where(alone, big, big + jnp.log1p(jnp.exp(apart)))
+
+
 @op(promote="common")
 @half_in_float32
 def logaddexp(input: Array, other: Array) -> jax.Array:
     """``log(exp(input) + exp(other))`` without overflow. NotImplementedError for integers and booleans."""
     refuse("logaddexp", input, kinds="bi")
     a, b = fit(input, other)
-    return jnp.logaddexp(a, b) if is_complex(a) else _logaddexp(a, b)
+    return complex_logaddexp(a, b) if is_complex(a) else _logaddexp(a, b)
 
 
 @op(promote="common")

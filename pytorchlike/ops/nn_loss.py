@@ -639,11 +639,14 @@ def multi_margin_loss(
     """Mean over the other classes of ``max(0, margin - x[target] + x[class]) ** p``, times the target's weight.
 
     Shapes: input (N, C) or (C,), target (N,) or () of int64, weight (C,).  p is 1 or 2.
-    Raises: ValueError for another p, RuntimeError for shapes that do not fit or a class outside [0, C).
+    Raises: ValueError for another p or a weight that is no vector, RuntimeError for shapes that do not fit or a class
+    outside [0, C).
     """
     _check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError(f"only p == 1 and p == 2 supported (multi_margin_loss got {p})")
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"weight must be one-dimensional (multi_margin_loss got {_list(weight)})")
     if input.ndim > 2 or (input.ndim and not input.shape[-1]):
         raise RuntimeError(
             f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {_list(input)}"
@@ -658,8 +661,6 @@ def multi_margin_loss(
         )
     if target.dtype != jnp.int64:
         raise RuntimeError(f"expected scalar type Long but found {target.dtype} (multi_margin_loss: target)")
-    if weight is not None and weight.ndim != 1:
-        raise ValueError(f"weight must be one-dimensional (multi_margin_loss got {_list(weight)})")
     if weight is not None and weight.size != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {_list(weight)} (multi_margin_loss)")
     _require_float("multi_margin_loss", input)

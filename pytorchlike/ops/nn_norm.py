@@ -102,6 +102,8 @@ def _batch_norm(
     Raises: ValueError for one value per channel while training, RuntimeError for wrong sizes.
     """
     _require_float(input, "batch_norm")
+    if input.ndim == 1 and not input.size:  # nothing, in no channels
+        return input if running_mean is None or not training else (input, running_mean, running_var)
     if input.ndim < 2:
         raise RuntimeError(f"batch_norm: expected at least 2 dimensions (N, C, ...), but got {list(input.shape)}")
     channels = input.shape[1]

@@ -381,7 +381,15 @@ def _adaptive_mean(x, axis: int, out: int):
     return total / jnp.asarray((reads >= 0).sum(1).reshape(out, *ones), x.dtype)
 
 
+def _check_adaptive_rank(name: str, n: int, input, output_size) -> None:
+    """ValueError where an output size with several entries meets an input that has no more axes than that."""
+    if n > 1 and isinstance(output_size, (tuple, list)) and input.ndim <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}, got {input.ndim} ({name}: input "
+                         f"of size {list(input.shape)}, output_size {tuple(output_size)})")
+
+
 def _adaptive_avg(name, n, input, output_size):
+    _check_adaptive_rank(name, n, input, output_size)
     x, back = _batched(name, input, n)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
@@ -394,7 +402,8 @@ def _adaptive_avg(name, n, input, output_size):
 def adaptive_avg_pool1d(input: Array, output_size: int | tuple[int, ...]):
     """Means of output_size bins that cover the axis: (N, C, L) or (C, L) -> (N, C, output_size) or (C, output_size).
 
-    Bin i reads from ``floor(i * L / out)`` up to ``ceil((i + 1) * L / out)``.  Raises: RuntimeError for wrong shapes.
+    Bin i reads from ``floor(i * L / out)`` up to ``ceil((i + 1) * L / out)``.  Raises: RuntimeError for wrong shapes;
+    in two and three dimensions ValueError if the input has no more axes than a tuple of sizes has entries.
     """
     return _adaptive_avg("adaptive_avg_pool1d", 1, input, output_size)
 
@@ -415,6 +424,7 @@ def adaptive_avg_pool3d(input: Array, output_size: int | tuple[int | None, ...] 
 
 
 def _adaptive_max(name, n, input, output_size, return_indices):
+    _check_adaptive_rank(name, n, input, output_size)
     x, back = _batched(name, input, n)
     size = _adaptive_size(name, output_size, x.shape[1 : n + 1])
     index = _flat_positions(x, n) if return_indices else None

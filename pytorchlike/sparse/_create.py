@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import make_value
 from ..tensor import Tensor, host_tensor, tensor
 from ..tensor import dtype as d
 from ..tensor._register import function
-from ..tensor._tensor import make_value
 from ..tensor.composed import Composed
 from ._pattern import Compressed, Coo, known
 from ._tensor import BLOCKED, BY_ROWS, COMPRESSED, SPOKEN, SparseTensor

@@ -287,7 +287,13 @@ class SparseTensor(Composed):
         return found if isinstance(p, Coo) or not p.batch else found.unflatten(0, (*p.batch, p.nnz))
 
     def to_dense(self, dtype: Any = None, *, masked_grad: bool = True) -> Tensor:
-        """The dense tensor; what is stored at the same place is added.  Gradients flow back to the values."""
+        """The dense tensor; what is stored at the same place is added.  Gradients flow back to the values.
+
+        NotImplementedError for ``masked_grad=False``, since there are no gradients where nothing is stored.
+        """
+        if masked_grad is False:
+            raise NotImplementedError("to_dense(masked_grad=False): gradients of a sparse tensor are those of its "
+                                      "values; make the dense tensor first and the sparse one of that")
         coo = self._coo
         values = self._flat_values()
         out = form(K.to_dense)(values, coo.indices, coo.size)

@@ -15,6 +15,7 @@ import inspect
 import warnings
 from collections import namedtuple
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -271,7 +272,7 @@ def build(
 
     ``dunder``: a method behind one of Python's operators, which leaves foreign types to their own methods.
     """
-    from . import _tensor
+    from . import _cell, _tensor, _views
 
     signature, body, call = _lines(entry, inplace, switch)
     first = entry.params[0].name if entry.params else ""
@@ -313,7 +314,7 @@ def build(
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
-        "before_write": _tensor.before_write, "after_write": _tensor.after_write, "link": _tensor.link,
+        "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic),
@@ -422,7 +423,7 @@ def frozen(x: Any, trace: Any) -> Any:
 
 def _stay(trace: Any) -> None:
     if local.trace is not trace:
-        from ._tensor import Moved
+        from ._cell import Moved
 
         raise Moved
 
@@ -475,10 +476,11 @@ def next_key(generator: Any) -> tuple[int, int]:
 
 @functools.cache
 def _above() -> Any:
-    """The module of Tensor, which imports this one. (An import in a function costs as much as making a view.)"""
-    from . import _tensor
+    """What makes tensors and views, and imports this one. (An import in a function costs as much as making a view.)"""
+    from ._tensor import Tensor
+    from ._views import link_step
 
-    return _tensor
+    return SimpleNamespace(Tensor=Tensor, link_step=link_step)
 
 
 def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tuple) -> Any:
@@ -547,14 +549,16 @@ def _write_out(out: Any, result: Any, entry: OpDef) -> Any:
             raise TypeError(f"{entry.name}(): argument 'out' must be a tuple of {len(result)} Tensors")
         written = [_write_out(o, r, entry) for o, r in zip(out, result, strict=True)]
         return type(result)(*written) if entry.returns else tuple(written)
-    from ._tensor import write_out
+    from ._cell import write_out
 
     return write_out(out, result, entry.name)
 
 
 def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **kwargs: Any) -> Any:
     """The same call with its arguments brought into shape; errors in them are raised here."""
-    from ._tensor import Tensor, after_write, before_write, link
+    from ._cell import after_write, before_write
+    from ._tensor import Tensor
+    from ._views import link
 
     if KINDS:
         from . import composed

@@ -237,7 +237,8 @@ def install() -> None:
     installed = True
     _operators.make_all(Tensor)
     names = {*_operators.operator_names(), *_DUNDERS}
-    for name, value in list(vars(Tensor).items()):
+    methods = {name: value for part in reversed(Tensor.__mro__) for name, value in vars(part).items()}
+    for name, value in methods.items():
         if inspect.isfunction(value) and (name in names or not name.startswith("_")) and name not in _NEVER:
             setattr(Tensor, name, Asked(value, "Tensor", name))
     _operators.on_method_found(lambda name, fn: fn if name.startswith("_") or name in _NEVER

@@ -18,8 +18,10 @@ import numpy as np
 
 from ..ops._table import OpDef
 from . import _wrap
+from ._cell import write_out
+from ._conversions import _parse_to
 from ._register import KINDS
-from ._tensor import Tensor, _parse_to, write_out
+from ._tensor import Tensor
 from .asking import disabled
 from .size import Size
 

@@ -7,9 +7,12 @@ from typing import Any
 
 from ..engine import local
 from ..engine.meta import LEAF
+from ._cell import before_write, write_out
 from ._register import FUNCTIONS, METHODS, function
-from ._tensor import Alias, Tensor, _as_leaf, _plain, before_write, write_out
+from ._tensor import Tensor
+from ._values import _as_leaf, _plain
 from .functions_shape import split, split_with_sizes, unbind
+from .storage import Alias
 
 
 def _copied(name: str, out: Any, result: Any) -> Any:

@@ -72,7 +72,7 @@ def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: b
             raise RuntimeError(f"{name} must be non-negative, got {n}")
     rows, cols = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
     kind = int64 if dtype is None else as_dtype(dtype)
-    return host_tensor(np.stack([rows, cols]).astype(kind.numpy), device)
+    return host_tensor(np.stack([rows, cols]).astype(kind.numpy), device, constant=True)
 
 
 @function

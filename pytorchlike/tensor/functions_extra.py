@@ -9,8 +9,7 @@ import numpy as np
 
 from ._register import function
 from ._tensor import Tensor
-from .dtype import bool_
-from .size import Size
+from .dtype import bool_, memory_format
 
 
 @function(method=False)
@@ -307,8 +306,19 @@ def _is_nonzero(input: Tensor) -> bool:
 
 @function(namespace=None, method=True)
 def dim_order(input: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
-    """The dims from the slowest to the fastest in memory."""
+    """The dims from the slowest to the fastest in memory.
+
+    ambiguity_check: with True RuntimeError if several orders would do, because a dim has size 1 or two have the same
+    stride; with a list of memory formats unless exactly one of them fits, or the order is plain.   TypeError else.
+    """
     stride = input.stride()
+    formats = ambiguity_check if isinstance(ambiguity_check, list) else []
+    if not isinstance(ambiguity_check, (bool, list)) or not all(isinstance(f, memory_format) for f in formats):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    if ambiguity_check and (1 in input.shape or len(set(stride)) < input.ndim):
+        if sum(input.is_contiguous(memory_format=f) for f in formats) != 1:
+            raise RuntimeError("The tensor does not have unique dim order, or cannot map to exact one of the given "
+                               f"memory formats: sizes {list(input.shape)}, strides {list(stride)}")
     return tuple(sorted(range(input.ndim), key=lambda k: -stride[k]))
 
 
@@ -321,7 +331,7 @@ def const_data_ptr(input: Tensor) -> int:
 @function(namespace=None, method=True)
 def as_subclass(input: Tensor, cls: type) -> Any:
     """The tensor as an instance of a subclass, sharing its storage and its history."""
-    from ._tensor import Alias
+    from .storage import Alias
 
     if not (isinstance(cls, type) and issubclass(cls, Tensor)):
         raise TypeError(f"as_subclass(): argument 'cls' must be a subclass of Tensor, not {cls!r}")
@@ -342,18 +352,12 @@ def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: bool = True) -> T
 @function(namespace=None, method=True)
 def new(input: Tensor, *args: Any, device: Any = None) -> Tensor:
     """A tensor of the dtype and device of ``input``: of the given data, or uninitialised of the given size."""
-    from ._tensor import tensor
+    from ._tensor import made_of_old
 
     where = device or input.device
-    if len(args) == 1 and not isinstance(args[0], int) and not isinstance(args[0], Size):
-        given = args[0]
-        return (
-            given.to(where, input.dtype)
-            if isinstance(given, Tensor)
-            else tensor(given, dtype=input.dtype, device=where)
-        )
-    size = args[0] if len(args) == 1 and isinstance(args[0], Size) else args or (0,)
-    return input.new_empty(tuple(size), device=where)
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        return args[0].to(where, input.dtype)
+    return made_of_old(args, input.dtype, where)
 
 
 # ------------------------------------------------------------------------------------------- writing, by the element
@@ -408,12 +412,12 @@ def fill_diagonal_(input: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 
     rows, cols = shape[0], shape[1]
     if len(shape) > 2:
-        index = (host_tensor(np.arange(rows), input.device),) * len(shape)
+        index = (host_tensor(np.arange(rows), input.device, constant=True),) * len(shape)
     else:
         count = min(rows, cols)
         at = np.arange(rows * cols, step=cols + 1) if wrap else np.arange(count) * (cols + 1)
         at = at[(at // max(cols, 1)) < rows]
-        index = (host_tensor(at // max(cols, 1), input.device), host_tensor(at % max(cols, 1), input.device))
+        index = tuple([host_tensor(i, input.device, constant=True) for i in (at // max(cols, 1), at % max(cols, 1))])
     input[index] = fill_value
     return input
 

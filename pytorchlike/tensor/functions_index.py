@@ -32,7 +32,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
 def _given(out: Tensor | None, result: Tensor, name: str) -> Tensor:
     if out is None:
         return result
-    from ._tensor import write_out
+    from ._cell import write_out
 
     return write_out(out, result, name)
 

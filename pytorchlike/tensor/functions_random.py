@@ -117,7 +117,7 @@ def normal(
         result = mean._normal_of(std, generator=generator)
         if out is None:
             return result
-        from ._tensor import write_out
+        from ._cell import write_out
 
         return write_out(out, result, "normal")
     if size is None:
@@ -148,7 +148,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None, o
         result = input.detach()._fill_bernoulli(_probability(p), generator=generator)
     if out is None:
         return result
-    from ._tensor import write_out
+    from ._cell import write_out
 
     return write_out(out, result, "bernoulli")
 

@@ -13,8 +13,7 @@ import numpy as np
 from ..engine import get_mode, set_mode
 from . import dtype as d
 from ._register import FUNCTIONS, function
-from ._tensor import Tensor, from_jax, from_numpy, tensor
-from .size import Size
+from ._tensor import Tensor, from_jax, from_numpy, made_of_old
 
 # ------------------------------------------------------------------------------------------------------- settings
 
@@ -358,17 +357,10 @@ class _Typed(type):
 
     dtype: Any
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        from .functions import empty
-
-        if not args:
-            return empty(0, dtype=cls.dtype)
-        if len(args) == 1 and isinstance(args[0], Size):
-            return empty(args[0], dtype=cls.dtype)
-        if len(args) == 1 and not isinstance(args[0], int):
-            given = args[0]
-            return given.to(dtype=cls.dtype) if isinstance(given, Tensor) else tensor(given, dtype=cls.dtype)
-        return empty(args, dtype=cls.dtype)
+    def __call__(cls, *args: Any, device: Any = None) -> Tensor:
+        if len(args) == 1 and isinstance(args[0], Tensor):
+            return args[0].to(dtype=cls.dtype)
+        return made_of_old(args, cls.dtype, device)
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, Tensor) and instance.dtype is cls.dtype and instance.is_cpu

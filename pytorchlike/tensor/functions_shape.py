@@ -8,7 +8,8 @@ from typing import Any
 from ..ops._table import METHODS
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
-from ._tensor import Tensor, link_step
+from ._tensor import Tensor
+from ._views import link_step
 from .dtype import bool_
 from .indexing import _slice
 from .size import Size
@@ -438,4 +439,4 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         return input.new_empty(0)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = np.array(list(choose(range(input.numel()), r)), np.int64).reshape(-1, r)
-    return input[host_tensor(places, input.device)]
+    return input[host_tensor(places, input.device, constant=True)]

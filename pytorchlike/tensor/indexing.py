@@ -18,6 +18,7 @@ from ..ops._table import METHODS
 from . import host_writes
 from ._tensor import Tensor, host_tensor
 from .device import place_for
+from .interop import of_numbers
 from .storage import Step
 
 _INT = ("i",)
@@ -355,7 +356,7 @@ def _convert(self: Tensor, item: Any) -> Any:
         array = array if array.dtype == np.bool_ else array.astype(np.int64)
         if not array.ndim:
             return array.item()
-        return host_tensor(array, self.device)
+        return host_tensor(array, self.device, constant=type(item) is range or of_numbers(item))
     if isinstance(item, (str, bytes)):
         raise TypeError(f"new(): invalid data type '{type(item).__name__}' as an index")
     if hasattr(item, "__index__"):
@@ -398,7 +399,7 @@ def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[in
     for at, item in advanced:
         kinds.extend([0] * (at - len(kinds)))
         if item.__class__ is bool:
-            indices.append(host_tensor(np.zeros(int(item), np.int64), base.device))
+            indices.append(host_tensor(np.zeros(int(item), np.int64), base.device, constant=True))
             kinds.append(1)
         elif _is_mask(item):
             mask = _host_of(item)

@@ -27,7 +27,8 @@ from typing import Any
 from ..engine import Op, Value, local, record
 from ..engine.meta import INTERIOR, NO_GRAD, Meta, meta_of
 from ..engine.nested import Body, Nested
-from ._tensor import Tensor, _as_leaf, _plain
+from ._tensor import Tensor
+from ._values import _as_leaf, _plain
 from .storage import Storage
 
 

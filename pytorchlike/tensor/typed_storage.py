@@ -175,8 +175,13 @@ class TypedStorage:
         return self
 
     def is_shared(self) -> bool:
-        """False: the memory belongs to this process."""
-        return False
+        """Whether the memory is shared with other processes, see ``Tensor.share_memory_``."""
+        return self._flat.is_shared()
+
+    def share_memory_(self) -> TypedStorage:
+        """As ``Tensor.share_memory_``; the storage itself."""
+        self._flat.share_memory_()
+        return self
 
     def clone(self) -> TypedStorage:
         """A copy."""

@@ -174,8 +174,24 @@ class UntypedStorage:
         return False
 
     def is_shared(self) -> bool:
-        """False: the memory belongs to this process."""
-        return False
+        """Whether the memory is shared with other processes: a file's, or by ``share_memory_``."""
+        if isinstance(self._root, np.ndarray):
+            return isinstance(self._root, np.memmap) and not self._mapped
+        return self._root.is_shared()
+
+    def share_memory_(self) -> UntypedStorage:
+        """Move the bytes to memory that is shared with the processes that tensors over them are sent to, see
+        ``Tensor.share_memory_``; the storage itself.
+
+        NotImplementedError for a storage that no tensor is over.
+        """
+        if isinstance(self._root, np.ndarray):
+            if not self.is_shared():
+                raise NotImplementedError("UntypedStorage.share_memory_: no tensor is over these bytes; make one by "
+                                          "torch.as_tensor and call its share_memory_()")
+        else:
+            self._root.share_memory_()
+        return self
 
     def resizable(self) -> bool:
         """False: ``Tensor.resize_`` gives a tensor another storage."""

@@ -106,7 +106,7 @@ def _as_recorded(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _property(name: str) -> property:
-    plain = vars(Tensor)[name]
+    plain = getattr(Tensor, name)
     parts = [None if f is None else _as_recorded(f) for f in (plain.fget, plain.fset, plain.fdel)]
     return property(*parts, plain.__doc__)
 

@@ -25,7 +25,7 @@ from ..engine.scope import Scope
 from ..engine.trace import _VECTORS
 from ..engine.trie import Call
 from ..tensor import Tensor
-from ..tensor._tensor import STRAIGHT
+from ..tensor._values import STRAIGHT
 from ..tensor._wrap import form
 from ..tensor.random import default_generator
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, NoReturn
 
+from .._refused import Refused
+
 __all__ = [
     "BuildExtension", "CUDA_HOME", "CUDAExtension", "CppExtension", "ROCM_HOME", "SyclExtension", "include_paths",
     "load", "load_inline",
@@ -15,12 +17,12 @@ CUDA_HOME: str | None = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH
 ROCM_HOME: str | None = os.environ.get("ROCM_HOME") or os.environ.get("ROCM_PATH")
 
 
+_WHY = ("C++ and CUDA extensions need PyTorch's binary interface. Write the operator in Python (it is compiled), in "
+        "Pallas, or bind C++ through jax.ffi")  # fmt: skip
+
+
 def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"torch.utils.cpp_extension.{name}: C++ and CUDA extensions need PyTorch's binary interface. Write the "
-        f"operator in "
-        "Python (it is compiled), in Pallas, or bind C++ through jax.ffi"
-    )
+    raise NotImplementedError(f"torch.utils.cpp_extension.{name}: {_WHY}")
 
 
 def load(name: str, sources: Any, *args: Any, **kwargs: Any) -> NoReturn:
@@ -53,8 +55,7 @@ def SyclExtension(name: str, sources: Any, *args: Any, **kwargs: Any) -> NoRetur
     _refuse("SyclExtension")
 
 
-class BuildExtension:
+class BuildExtension(Refused):
     """Refused when it is made."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _refuse("BuildExtension")
+    _instead = _WHY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -142,6 +143,8 @@ class FlopCounterMode(TorchDispatchMode):
     def __init__(self, mods: Module | list[Module] | None = None, depth: int = 2, display: bool = True,
                  custom_mapping: dict[Any, Callable[..., int]] | None = None) -> None:  # fmt: skip
         super().__init__()
+        if mods is not None:
+            warnings.warn("FlopCounterMode: mods is not needed any more, all modules are found", stacklevel=2)
         self.depth, self.display = depth, display
         self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
         custom = custom_mapping or {}

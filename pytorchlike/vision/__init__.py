@@ -4,7 +4,7 @@ Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torch
 (``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read.
 """
 
-from . import datasets, io, models, ops, transforms, tv_tensors, utils
+from . import _places, datasets, io, models, ops, transforms, tv_tensors, utils
 
 __all__ = [
     "datasets", "disable_beta_transforms_warning", "get_image_backend", "io", "models", "ops", "set_image_backend",
@@ -35,3 +35,6 @@ def set_image_backend(backend: str) -> None:
         raise NotImplementedError("pictures are read by Pillow; accimage, which needs Intel's IPP, is not used")
     if backend != "PIL":
         raise ValueError(f"Invalid backend '{backend}'. Options are 'PIL' and 'accimage'")
+
+
+_places.publish()

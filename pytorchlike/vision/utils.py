@@ -13,7 +13,9 @@ import numpy as np
 from ..tensor import Tensor
 from ._host import pillow, tensor_of
 
-__all__ = ["draw_bounding_boxes", "draw_keypoints", "draw_segmentation_masks", "make_grid", "save_image"]
+__all__ = [
+    "draw_bounding_boxes", "draw_keypoints", "draw_segmentation_masks", "flow_to_image", "make_grid", "save_image",
+]  # fmt: skip
 
 
 def _read(tensor: Any) -> np.ndarray:
@@ -189,3 +191,36 @@ def draw_keypoints(
             if shown:
                 draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
     return _as(np.array(picture), image)
+
+
+def flow_to_image(flow: Tensor) -> Tensor:
+    """Pictures of optical flow: the colour tells the direction, its strength the length, relative to the longest.
+
+    Shapes: float32 (N, 2, H, W) or (2, H, W) -> uint8 (N, 3, H, W) or (3, H, W).
+    Raises ValueError for other shapes and dtypes.
+    Source: the colour wheel of Baker et al. 2007, "A Database and Evaluation Methodology for Optical Flow".
+    """
+    if str(flow.dtype) != "torch.float32":
+        raise ValueError(f"Flow should be of dtype torch.float, got {flow.dtype}.")
+    if flow.ndim not in (3, 4) or flow.shape[-3] != 2:
+        raise ValueError(f"Input flow should have shape (2, H, W) or (N, 2, H, W), got {tuple(flow.shape)}.")
+    x, y = np.moveaxis(_read(flow), -3, 0)
+    length = np.sqrt(x * x + y * y)
+    longest = length.max() + np.finfo(np.float32).eps
+    wheel = _wheel()
+    place = (np.arctan2(-y / longest, -x / longest) / np.float32(np.pi) + 1) / 2 * (len(wheel) - 1)
+    low = np.floor(place).astype(np.int64)
+    share = (place - low)[..., None]
+    colour = (1 - share) * wheel[low] + share * wheel[(low + 1) % len(wheel)]
+    colour = 1 - (length / longest)[..., None] * (1 - colour)
+    return tensor_of(np.moveaxis(np.floor(255 * colour).astype(np.uint8), -1, -3))
+
+
+def _wheel() -> np.ndarray:
+    """The 55 colours between red, yellow, green, cyan, blue, magenta and red, (55, 3), in [0, 1]."""
+    corners = [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1), (1, 0, 0)]
+    parts = []
+    for a, b, n in zip(corners, corners[1:], (15, 6, 4, 11, 13, 6), strict=False):
+        ramp = np.floor(255 * np.arange(n) / n) / 255
+        parts.append(np.array(a) + np.subtract(b, a) * ramp[:, None])
+    return np.concatenate(parts).astype(np.float32)

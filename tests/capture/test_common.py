@@ -158,3 +158,30 @@ def test_recordings_let_go_of_their_inputs(transformed):
         assert ref() is None
     finally:
         gc.enable()
+
+
+class Places(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.randn(10, 4).unsqueeze(0))  # a view
+
+    def forward(self, x):
+        return x + self.table[:, : x.size(1)]
+
+
+@pytest.mark.parametrize("fn", [
+    Places(),
+    lambda x: (x * 2).transpose(1, 2),
+    lambda x: [y := (x * 2).contiguous(), y.flatten(1)[:, 1:]][1],
+    lambda x: x[:, [0, 2]] + x[:, range(2)],
+    lambda x: x[:, *torch.tril_indices(3, 4)],
+    lambda x: torch.distributions.Normal(x, 1.0).log_prob(torch.tensor(0.5)),
+], ids=["buffer", "transposed", "flattened", "list", "triangle", "distribution"])  # fmt: skip
+def test_views_buffers_and_indices_are_replayed_with_their_layout(fn):
+    compiled = torch.compile(fn)
+    for k in range(3):
+        x = torch.randn(2, 3, 4) + k
+        got, plain = compiled(x), fn(x)
+        assert torch.equal(got, plain) and got.stride() == plain.stride()
+    compiled(x)
+    assert compiled.capture.replays >= 2, compiled.capture.refused  # a first call may import something

@@ -218,17 +218,17 @@ def test_a_debugger_does_not_change_what_is_compiled(tier):
 
 
 def test_only_what_is_shown_is_fetched_from_an_accelerator(monkeypatch):
-    from pytorchlike.tensor import _tensor
+    from pytorchlike.tensor import _values, printing
 
     big = (torch.arange(6000.0) * 2).reshape(60, 100)
     big.sum().item()
     text = repr(big)
     fetched = []
-    monkeypatch.setattr(_tensor, "platform_of", lambda place: "gpu")
-    monkeypatch.setattr(_tensor, "_FETCHED", 0)
-    monkeypatch.setattr(_tensor.printing, "describe", lambda t, array: fetched.append(array.shape) or "shown")
+    monkeypatch.setattr(_values, "platform_of", lambda place: "gpu")
+    monkeypatch.setattr(_values, "_FETCHED", 0)
+    monkeypatch.setattr(printing, "describe", lambda t, array: fetched.append(array.shape) or "shown")
     assert repr(big) == "shown" and fetched == [(6, 6)]
     monkeypatch.undo()
-    monkeypatch.setattr(_tensor, "platform_of", lambda place: "gpu")
-    monkeypatch.setattr(_tensor, "_FETCHED", 0)
+    monkeypatch.setattr(_values, "platform_of", lambda place: "gpu")
+    monkeypatch.setattr(_values, "_FETCHED", 0)
     assert repr(big) == text

@@ -288,3 +288,27 @@ def test_policies_choose_modules():
     assert names(ModuleWrapPolicy({nn.Linear}), own_precision=(nn.BatchNorm1d,)) == ["0", "1.0", "1.1"]
     with pytest.raises(ValueError, match="False/True or a kwarg dict"):
         names(CustomPolicy(lambda m: 3))
+
+
+def test_states_by_names_and_by_numbers():
+    from pytorchlike.distributed.fsdp import FullyShardedDataParallel, OptimStateKeyType
+
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    given = [{"params": net[1].parameters(), "lr": 0.5}, {"params": net[0].parameters()}]
+    optimizer = torch.optim.Adam([{**g, "params": list(g["params"])} for g in given], lr=0.1)
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    rekey, state = FullyShardedDataParallel.rekey_optim_state_dict, optimizer.state_dict()
+    named = rekey(state, OptimStateKeyType.PARAM_NAME, net, optim=optimizer)
+    assert [g["params"] for g in named["param_groups"]] == [["1.weight", "1.bias"], ["0.weight", "0.bias"]]
+    assert named["state"]["0.weight"]["exp_avg"].shape == (3, 2) and named["param_groups"][0]["lr"] == 0.5
+    back = rekey(named, OptimStateKeyType.PARAM_ID, net, optim=optimizer)
+    assert list(back["state"]) == list(state["state"])
+    other = torch.optim.Adam(net.parameters(), lr=0.1)  # numbers its parameters in the model's order
+    assert rekey(named, OptimStateKeyType.PARAM_ID, net)["param_groups"][0]["params"] == [2, 3]
+    assert rekey(named, OptimStateKeyType.PARAM_ID, net, list(net.parameters())) == rekey(
+        named, OptimStateKeyType.PARAM_ID, net, optim=other)  # fmt: skip
+    with pytest.raises(ValueError, match="keys"):
+        rekey({"state": {0: {}, "0.bias": {}}, "param_groups": []}, OptimStateKeyType.PARAM_ID, net)
+    with pytest.raises(AssertionError, match="PARAM_NAME"):
+        rekey(state, "names", net)

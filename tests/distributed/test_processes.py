@@ -189,6 +189,8 @@ def of_two(rank, folder, shared):
     things = [None, None]
     dist.all_gather_object(things, {"rank": rank})
     assert things == [{"rank": 0}, {"rank": 1}]
+    mine, both = dist.new_subgroups(1, group=dist.new_group([1, 0], sort_ranks=False))
+    assert mine is both[1 - rank] and both[rank] is dist.GroupMember.NON_GROUP_MEMBER  # in the order of that group
 
     torch.manual_seed(rank)
     net = Net()
@@ -296,3 +298,14 @@ def test_shared_memory_within_a_process():
     np.testing.assert_allclose(net.weight.detach().numpy(), (before - torch.tensor([[7.0, 2, 2]])).numpy(), rtol=1e-6)
     with pytest.raises(RuntimeError, match="detach"):
         (net.weight * 2).share_memory_()
+
+
+def test_a_storage_says_whether_it_is_shared():
+    x, y = torch.zeros(3), torch.zeros(3)
+    assert not x.untyped_storage().is_shared() and not x.storage().is_shared()
+    x.untyped_storage().share_memory_()
+    y.storage().share_memory_()
+    for t in (x, y):
+        assert t.is_shared() and t.untyped_storage().is_shared() and t.storage().is_shared()
+    with pytest.raises(NotImplementedError, match="as_tensor"):
+        torch.UntypedStorage(4).share_memory_()

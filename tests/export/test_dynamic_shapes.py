@@ -4,6 +4,7 @@ import copy
 import io
 
 import pytest
+from function_module import Fn
 
 import pytorchlike as torch
 from pytorchlike import nn
@@ -11,17 +12,6 @@ from pytorchlike._dynamo.exc import UserError
 from pytorchlike.export import Dim, export
 from pytorchlike.nn import functional as F
 from pytorchlike.utils._pytree import tree_leaves
-
-
-class Fn(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, fn):
-        super().__init__()
-        self.fn = fn
-
-    def forward(self, *args):
-        return self.fn(*args)
 
 
 def same(program, model, *args, **kwargs):
@@ -173,6 +163,41 @@ def test_structures_kwargs_and_shapes_by_tensor():
     by_tensor[kwargs["more"]] = (Dim("m"), None)
     program = export(net, args, kwargs, dynamic_shapes=by_tensor)
     assert [str(s) for s in program.range_constraints] == ["s0"]
+
+
+def test_sizes_in_which_examples_differ_are_open():
+    net, x = nn.Linear(3, 2), torch.randn(4, 3)
+    shapes = torch.export.AdditionalInputs()
+    shapes.add((torch.randn(6, 3),))
+    program = export(net, (x,), dynamic_shapes=shapes)
+    shapes.verify(program)
+    same(program, net, torch.randn(9, 3))
+    shapes.add((torch.randn(6, 4),))
+    with pytest.raises(AssertionError, match="fixed by the export"):
+        shapes.verify(program)
+
+    class Scaled(nn.Module):
+        def forward(self, x, options, k=2):
+            return x * options["w"] * k
+
+    shapes = torch.export.AdditionalInputs()
+    shapes.add((torch.randn(5, 2), {"w": torch.randn(2)}), {"k": 3})
+    args = torch.randn(4, 2), {"w": torch.randn(2)}
+    assert shapes.dynamic_shapes(Scaled(), args, {"k": 3}) == {
+        "x": (Dim.DYNAMIC, None), "options": {"w": (None,)}, "k": None
+    }  # fmt: skip
+    for kwargs, says in (({"k": 4}, r"differ in \[4, 3\]"), ({}, "other arguments")):
+        with pytest.raises(ValueError, match=says):
+            shapes.dynamic_shapes(Scaled(), args, kwargs)
+    with pytest.raises(AssertionError, match="must be a tuple"):
+        shapes.add([x])
+
+
+def test_decompositions_of_ones_own_are_refused():
+    program = export(nn.Linear(3, 2), (torch.randn(4, 3),))
+    assert program.run_decompositions() is program is program.run_decompositions({})
+    with pytest.raises(NotImplementedError, match="decomp_table"):
+        program.run_decompositions({"aten.linear": print})
 
 
 def test_derived_dims_and_fixed_entries():

@@ -98,6 +98,8 @@ def test_settings_and_marks():
     assert torch.jit._overload(len) is len
     assert torch.profiler.kineto_available()
     assert torch._C._TensorMeta is type(torch.Tensor)
+    assert torch.cuda._initialized is torch.cuda.is_initialized()
+    assert torch._C._jit_set_autocast_mode(False) is torch._C._jit_set_bailout_depth(2) is False  # switches of nothing
     assert torch._C._nn._parse_to("cpu", torch.float16)[:2] == (torch.device("cpu"), torch.float16)
     from pytorchlike._subclasses.fake_tensor import FakeTensor, is_fake
     from pytorchlike.fx.experimental.proxy_tensor import get_proxy_mode

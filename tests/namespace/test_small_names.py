@@ -28,13 +28,76 @@ def test_hints_are_checked():
     assert torch.backends.cuda.cublas_workspace_size(64) == 64 == torch.backends.cuda.blas_workspace_size()
     with pytest.raises(RuntimeError, match="number of bytes"):
         torch.backends.cuda.cublaslt_workspace_size(-1)
-    with graph.region_activation_memory_budget(0.5):
-        pass
-    with pytest.raises(ValueError, match=r"\[0, 1\]"), graph.region_activation_memory_budget(2.0):
-        pass
     with pytest.raises(TypeError):
-        graph.set_override_stale_capture_stream("yes")
+        graph.set_warn_on_accumulate_grad_stream_mismatch("yes")
     torch.accelerator.empty_host_cache()
+
+
+def test_settings_of_the_code_generator_are_set_for_a_block():
+    from pytorchlike._inductor import config
+
+    with config.patch({"max_autotune": True}), config.patch("of_no_name", 3), config.patch(epilogue_fusion=True):
+        assert config.max_autotune and config.epilogue_fusion and config.of_no_name == 3
+    assert not config.max_autotune and not config.epilogue_fusion and not hasattr(config, "of_no_name")
+
+
+def test_why_fused_attention_is_not_used():
+    x = torch.ones(1, 1, 2, 4)
+    params = torch.backends.cuda.SDPAParams(x, x, x)
+    with pytest.warns(UserWarning, match="not on a GPU"):
+        assert not torch.backends.cuda.can_use_flash_attention(params, True)
+    assert not torch.backends.cuda.can_use_efficient_attention(params)
+
+
+def test_arguments_without_meaning_are_refused():
+    from pytorchlike.ao import quantization as aq
+
+    layer = nn.Linear(2, 2)
+    for call, says in [
+        (lambda: aq.prepare(layer, allow_list=[nn.Linear]), "allow_list"),
+        (lambda: aq.convert(layer, convert_custom_config_dict={1: 2}), "convert_custom_config_dict"),
+        (lambda: torch.export.save(torch.export.export(layer, (torch.ones(1, 2),)), "x", opset_version={"a": 1}),
+         "opset_version"),
+        (lambda: torch.fx.symbolic_trace(layer).print_readable(colored=True), "colored"),
+        (lambda: torch.fx.symbolic_trace(layer).graph.python_code(verbose=True), "verbose"),
+        (lambda: torch.eye(2).to_sparse().to_dense(masked_grad=False), "masked_grad"),
+        (lambda: torch.compiler.set_enable_guard_collectives(True), "leave the call out"),
+        (lambda: torch.utils.data.datapipes.iter.ShardingFilter([1], 1), "sharding_group_filter"),
+    ]:  # fmt: skip
+        with pytest.raises(NotImplementedError, match=says):
+            call()
+    for call in (lambda: aq.get_default_qconfig("x86", 1), lambda: aq.get_default_qat_qconfig("x86", 0)):
+        with pytest.raises(AssertionError, match="[Vv]ersion"):
+            call()
+    with pytest.raises(TypeError):
+        torch.fx.symbolic_trace(layer).graph.python_code("self", no_such=1)
+    with pytest.warns(UserWarning, match="mods"):
+        torch.utils.flop_counter.FlopCounterMode(layer, display=False)
+
+
+def test_opened_files_have_a_length_if_told(tmp_path):
+    from pytorchlike.utils.data.datapipes.iter import FileOpener
+
+    path = tmp_path / "a.txt"
+    path.write_text("hello")
+    assert len(FileOpener([str(path)], length=1)) == 1
+    with pytest.raises(TypeError, match="valid length"):
+        len(FileOpener([str(path)]))
+    for _, file in FileOpener([str(path)]):
+        with file:
+            assert file.read() == "hello"
+
+
+def test_dim_order_says_when_it_is_ambiguous():
+    x = torch.zeros(2, 3, 5, 7)
+    assert x.transpose(1, 2).dim_order(ambiguity_check=True) == (0, 2, 1, 3)
+    one = torch.zeros(1, 2, 3, 4)
+    assert one.dim_order() == (0, 1, 2, 3) == one.dim_order(ambiguity_check=[torch.contiguous_format])
+    for asked in (True, [torch.channels_last]):
+        with pytest.raises(RuntimeError, match="unique dim order"):
+            one.dim_order(ambiguity_check=asked)
+    with pytest.raises(TypeError, match="bool or a list"):
+        x.dim_order(ambiguity_check="any")
 
 
 def test_what_there_is_without_the_device():
@@ -46,7 +109,7 @@ def test_what_there_is_without_the_device():
     with pytest.raises(torch.cuda.CudaError, match="not ready"):
         torch.cuda.check_error(34)
     layer, x = nn.Linear(2, 2), torch.ones(1, 2)
-    assert torch.cuda.make_graphed_callables(layer, (x,)) is layer
+    assert torch.cuda.graphs.make_graphed_callables(layer, (x,)) is layer
     layer.register_forward_hook(lambda *a: None)
     with pytest.raises(RuntimeError, match="hooks"):
         torch.cuda.make_graphed_callables(layer, (x,))

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+from function_module import Fn
 
 import pytorchlike as torch
 from pytorchlike import nn
@@ -16,17 +17,6 @@ onnx = pytest.importorskip("onnx")
 #: What onnx's own evaluator gets wrong or cannot do; compared with what our reader makes of the file in any case.
 BEYOND_REFERENCE = {"indexing", "images", "convolutions", "rnn", "lstm", "lstm-state", "gru"}
 HAS_RUNTIME = importlib.util.find_spec("onnxruntime") is not None
-
-
-class Fn(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, fn):
-        super().__init__()
-        self.fn = fn
-
-    def forward(self, *args):
-        return self.fn(*args)
 
 
 def agree(got, want, tolerance=1e-5):

@@ -177,6 +177,14 @@ def test_typed_constructors_take_sizes():
     assert torch.FloatTensor(torch.Size([2, 1])).shape == (2, 1)
     assert torch.LongTensor(torch.zeros(3).size()).shape == (3,)
     assert torch.LongTensor((3, 1)).tolist() == [3, 1]  # a tuple is data
+    for size in (np.int64(3), np.uint8(3), np.array(3)):  # as the sizes of gym's spaces: sizes, too
+        assert torch.FloatTensor(size).shape == torch.Tensor(size).shape == torch.ones(1).new(size).shape == (3,)
+    assert torch.FloatTensor(np.int64(2), np.int32(3)).shape == (2, 3)
+    assert torch.FloatTensor(np.array([3])).tolist() == torch.FloatTensor(np.array([3.0])).tolist() == [3]
+    for number in (3.0, np.float32(3), True, np.bool_(True), None):
+        for make in (torch.FloatTensor, torch.Tensor, torch.ones(1).new):
+            with pytest.raises(TypeError, match="data must be a sequence"):
+                make(number)
 
 
 def test_sparse_leads_back_to_torch():

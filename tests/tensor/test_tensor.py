@@ -337,3 +337,21 @@ def test_booleans_are_not_subtracted(other):
     for difference in (lambda: mask - other, lambda: other - mask, lambda: torch.rsub(mask, other)):
         with pytest.raises(RuntimeError, match="Subtraction"):
             difference()
+
+
+def test_methods_are_tensors_own_wherever_they_are_written():
+    for name in ("item", "detach", "stride", "to", "_get", "shape", "numpy"):
+        found = getattr(torch.Tensor, name)
+        found = getattr(found, "fget", found)
+        assert (found.__module__, found.__qualname__) == (torch.Tensor.__module__, f"Tensor.{name}")
+    assert pickle.loads(pickle.dumps(torch.Tensor.numpy)) is torch.Tensor.numpy
+    with pytest.raises(TypeError, match=r"^Tensor\.item\(\) takes"):
+        torch.ones(1).item(1)
+    assert [c.__module__.split(".")[0] for c in torch.Tensor.__mro__] == ["pytorchlike"] * 6 + ["builtins"]
+
+
+def test_pickles_of_before_are_read():
+    from pytorchlike.tensor import _tensor
+
+    read = _tensor._rebuild(torch.Tensor, np.ones(2, np.float32), "cpu", True, {"note": 1})
+    assert read.tolist() == [1, 1] and read.requires_grad and read.note == 1

@@ -450,7 +450,7 @@ def test_pinned_batches_are_on_their_way_to_the_accelerator(monkeypatch):
     """The batch that is handed out, and the one after if it has arrived, so that .to(device) finds copies begun."""
     import jax
 
-    from pytorchlike.tensor import _tensor
+    from pytorchlike.tensor import _values
     from pytorchlike.utils.data._utils import ahead
 
     device = jax.devices()[0]  # stands for an accelerator
@@ -468,22 +468,22 @@ def test_pinned_batches_are_on_their_way_to_the_accelerator(monkeypatch):
         batches = iter(DataLoader(data, 2, num_workers=workers, pin_memory=True))
         batch = next(batches)
         value = batch["x"]._get()
-        copy = _tensor._under_way[value][1]
-        assert batch["pair"][1]._get() in _tensor._under_way
-        assert _tensor.transfer(value, device).data is copy and value not in _tensor._under_way
-        assert _tensor.transfer(value, device).data is not copy  # it is used once; later ones are copies of their own
+        copy = _values._under_way[value][1]
+        assert batch["pair"][1]._get() in _values._under_way
+        assert _values.transfer(value, device).data is copy and value not in _values._under_way
+        assert _values.transfer(value, device).data is not copy  # it is used once; later ones are copies of their own
         batch["x"].add_(1)
-        assert batch["x"]._get() not in _tensor._under_way
+        assert batch["x"]._get() not in _values._under_way
         if workers:
             until = time.monotonic() + 10
             while not batches.answers and time.monotonic() < until:
                 time.sleep(0.02)
                 batches._look_ahead()
-            assert batches.answers[1]["x"]._get() in _tensor._under_way
+            assert batches.answers[1]["x"]._get() in _values._under_way
         assert [b["x"][0, 0].item() for b in batches] == [2, 4, 6]
         del batch, batches, value, copy
         gc.collect()
-        assert len(_tensor._under_way) <= 4
+        assert len(_values._under_way) <= 4
     got = next(iter(DataLoader(Numbers(lambda i: Custom(), 2), None, pin_memory=True, collate_fn=lambda x: x)))
     assert got.pinned
 

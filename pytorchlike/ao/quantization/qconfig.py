@@ -35,22 +35,25 @@ default_weight_only_qconfig = QConfig(o.NoopObserver, f.default_weight_fake_quan
 _BACKENDS = ("x86", "fbgemm", "qnnpack", "onednn")
 
 
-def _known(backend: str) -> bool:
+def _known(name: str, backend: str, version: int, only: int) -> bool:
+    """Whether the backend's activations have seven bits."""
+    if version != only:
+        raise AssertionError(f"Version number: {version} in {name} is not supported. Version number must be {only}")
     if backend not in _BACKENDS:
         raise AssertionError(f"backend: {backend} not supported. backend must be one of {list(_BACKENDS)}")
     return backend in ("x86", "fbgemm")
 
 
 def get_default_qconfig(backend: str = "x86", version: int = 0) -> QConfig:
-    """For quantisation after training. AssertionError for unknown backends."""
-    reduced = _known(backend)
+    """For quantisation after training. AssertionError for unknown backends and versions other than 0."""
+    reduced = _known("get_default_qconfig", backend, version, 0)
     weight = o.default_weight_observer if backend == "qnnpack" else o.default_per_channel_weight_observer
     return QConfig(o.HistogramObserver.with_args(reduce_range=reduced), weight)
 
 
 def get_default_qat_qconfig(backend: str = "x86", version: int = 1) -> QConfig:
-    """For training with quantisation in mind. AssertionError for unknown backends."""
-    reduced = _known(backend)
+    """For training with quantisation in mind. AssertionError for unknown backends and versions other than 1."""
+    reduced = _known("get_default_qat_qconfig", backend, version, 1)
     activation = f.FusedMovingAvgObsFakeQuantize.with_args(
         observer=o.MovingAverageMinMaxObserver, quant_min=0, quant_max=255, reduce_range=reduced
     )

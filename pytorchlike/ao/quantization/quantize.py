@@ -31,12 +31,21 @@ QAT = {
 _OBSERVED = (*STATIC, QuantStub, FloatFunctional)
 
 
+def _refuse(function: str, **given: Any) -> None:
+    """NotImplementedError for arguments that cannot be heeded."""
+    for name, value in given.items():
+        if value:
+            raise NotImplementedError(f"{function}: {name} is not supported; give single modules a `qconfig`, and "
+                                      "`convert` a `mapping` from their classes to quantised ones")
+
+
 def propagate_qconfig_(module: nn.Module, qconfig_dict: dict[Any, Any] | None = None,
                        prepare_custom_config_dict: Any = None) -> None:  # fmt: skip
     """Give each module the ``qconfig`` of what is around it, unless it has its own, or the dict names it or its class.
 
     A qconfig of None leaves a part of the model as it is.
     """
+    _refuse("propagate_qconfig_", prepare_custom_config_dict=prepare_custom_config_dict)
     _propagate(module, qconfig_dict or {}, None, "")
 
 
@@ -78,6 +87,8 @@ def _see(module: nn.Module, args: Any, result: Any) -> Any:
 def prepare(model: nn.Module, inplace: bool = False, allow_list: Any = None, observer_non_leaf_module_list: Any = None,
             prepare_custom_config_dict: Any = None) -> nn.Module:  # fmt: skip
     """A model whose layers with a ``qconfig`` observe what passes, for :func:`convert`."""
+    _refuse("prepare", allow_list=allow_list, observer_non_leaf_module_list=observer_non_leaf_module_list,
+            prepare_custom_config_dict=prepare_custom_config_dict)  # fmt: skip
     if not inplace:
         model = copy.deepcopy(model)
     propagate_qconfig_(model)
@@ -112,6 +123,8 @@ def prepare_qat(model: nn.Module, mapping: dict[Any, Any] | None = None, inplace
 def swap_module(mod: nn.Module, mapping: dict[Any, Any], custom_module_class_mapping: Any = None,
                 use_precomputed_fake_quant: bool = False) -> nn.Module:  # fmt: skip
     """The quantised form of a module, or the module itself if it has none or no ``qconfig``."""
+    _refuse("swap_module", custom_module_class_mapping=custom_module_class_mapping,
+            use_precomputed_fake_quant=use_precomputed_fake_quant)  # fmt: skip
     if getattr(mod, "qconfig", None) is None:
         return mod
     if isinstance(mod, QuantStub):
@@ -127,7 +140,10 @@ def convert(module: nn.Module, mapping: dict[Any, Any] | None = None, inplace: b
             use_precomputed_fake_quant: bool = False) -> nn.Module:  # fmt: skip
     """The model with quantised layers in place of those that have observed."""
     if is_reference:
-        raise NotImplementedError("convert: reference models (is_reference=True) are not there")
+        raise NotImplementedError("convert: reference models (is_reference=True) are not there; leave it out for "
+                                  "quantised layers")
+    _refuse("convert", convert_custom_config_dict=convert_custom_config_dict,
+            use_precomputed_fake_quant=use_precomputed_fake_quant)  # fmt: skip
     if not inplace:
         module = copy.deepcopy(module)
     table = STATIC if mapping is None else mapping

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
-
+from ..._refused import Refused
 from ._storage import StorageReader, StorageWriter
 
 __all__ = ["HuggingFaceStorageReader", "HuggingFaceStorageWriter"]
 
 
-def _refuse(name: str) -> NoReturn:
-    raise NotImplementedError(
-        f"{name} is not there: use FileSystemReader and FileSystemWriter for sharded state, or safetensors.torch for "
-        "one file of safetensors"
-    )
+_INSTEAD = ("use FileSystemReader and FileSystemWriter for sharded state, or safetensors.torch for one file of "
+            "safetensors")  # fmt: skip
 
 
-class HuggingFaceStorageWriter(StorageWriter):
+class HuggingFaceStorageWriter(Refused, StorageWriter):
     """Raises NotImplementedError."""
 
-    def __init__(self, path: str, *args: Any, **kwargs: Any) -> None:
-        _refuse("HuggingFaceStorageWriter")
+    _instead = _INSTEAD
 
 
-class HuggingFaceStorageReader(StorageReader):
+class HuggingFaceStorageReader(Refused, StorageReader):
     """Raises NotImplementedError."""
 
-    def __init__(self, path: str, *args: Any, **kwargs: Any) -> None:
-        _refuse("HuggingFaceStorageReader")
+    _instead = _INSTEAD

@@ -228,6 +228,30 @@ def numbered_state(model: Module, optimizer: Optimizer, optim_state_dict: dict[s
     return {"state": state, "param_groups": param_groups}
 
 
+def rekeyed_state(model: Module, optim_state_dict: dict[str, Any], by_name: bool,
+                  parameters: Iterable[Tensor]) -> dict[str, Any]:  # fmt: skip
+    """An optimizer's state by names of the model's parameters instead of their numbers in ``parameters``, or back.
+
+    ValueError for a state that has both, KeyError for a name or number that is not known.
+    """
+    wanted, state = (str if by_name else int), optim_state_dict["state"]
+    if len({type(key) for key in state}) > 1:
+        raise ValueError(f"Invalid parameter keys: {list(state)}")
+    names = _names(model)
+    order = [_name(names, p) for p in parameters]
+    table: dict[Any, Any] = dict(enumerate(order)) if by_name else {name: i for i, name in enumerate(order)}
+
+    def key(k: Any) -> Any:
+        if type(k) is wanted:
+            return k
+        if k not in table:
+            raise KeyError(f"the optimizer's state has a parameter {k!r}, which is none of {list(table)}")
+        return table[k]
+
+    groups = [{**group, "params": [key(k) for k in group["params"]]} for group in optim_state_dict["param_groups"]]
+    return {**optim_state_dict, "state": {key(k): v for k, v in state.items()}, "param_groups": groups}
+
+
 def _as_divided(p: Tensor, value: Any) -> Any:
     """A whole state of a parameter, divided as that is."""
     spread = p._spread

@@ -19,6 +19,7 @@ from .api import LocalOptimStateDictConfig as LocalOptimStateDictConfig
 from .api import LocalStateDictConfig as LocalStateDictConfig
 from .api import MixedPrecision as MixedPrecision
 from .api import OptimStateDictConfig as OptimStateDictConfig
+from .api import OptimStateKeyType as OptimStateKeyType
 from .api import ShardedOptimStateDictConfig as ShardedOptimStateDictConfig
 from .api import ShardedStateDictConfig as ShardedStateDictConfig
 from .api import ShardingStrategy as ShardingStrategy

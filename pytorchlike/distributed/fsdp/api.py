@@ -41,6 +41,13 @@ class StateDictType(enum.Enum):
     SHARDED_STATE_DICT = enum.auto()
 
 
+class OptimStateKeyType(enum.Enum):
+    """By what the state of an optimizer tells parameters apart: their names in the model, or their numbers."""
+
+    PARAM_NAME = enum.auto()
+    PARAM_ID = enum.auto()
+
+
 @dataclass
 class MixedPrecision:
     """The dtypes that parameters are gathered in, gradients added up in, and buffers kept in; None: as they are.

@@ -29,6 +29,7 @@ from .api import (
     FullStateDictConfig,
     MixedPrecision,
     OptimStateDictConfig,
+    OptimStateKeyType,
     ShardedOptimStateDictConfig,
     ShardedStateDictConfig,
     ShardingStrategy,
@@ -406,6 +407,24 @@ class FullyShardedDataParallel(Module):
         if optim is None:
             raise NotImplementedError("shard_full_optim_state_dict: give optim, which knows its parameters")
         return numbered_state(model, optim, full_optim_state_dict)
+
+    @staticmethod
+    def rekey_optim_state_dict(optim_state_dict: dict[str, Any], optim_state_key_type: OptimStateKeyType, model: Module,
+                               optim_input: Any = None, optim: Optimizer | None = None) -> dict[str, Any]:  # fmt: skip
+        """A state by names of the model's parameters for one by their numbers (PARAM_NAME), or back (PARAM_ID).
+
+        Numbers are those in the optimizer ``optim``, in ``optim_input`` (parameters, or groups of them), else in
+        ``model.parameters()``. AssertionError for another key type, ValueError for a state that has names and numbers.
+        """
+        from ..checkpoint.state_dict import rekeyed_state
+
+        if not isinstance(optim_state_key_type, OptimStateKeyType):
+            raise AssertionError(f"Expected optim_state_key_type to be PARAM_NAME or PARAM_ID, got "
+                                 f"{optim_state_key_type}")
+        given = optim.param_groups if optim is not None else optim_input if optim_input is not None else (
+            model.parameters())  # fmt: skip
+        parameters = [p for one in given for p in (one["params"] if isinstance(one, dict) else (one,))]
+        return rekeyed_state(model, optim_state_dict, optim_state_key_type is OptimStateKeyType.PARAM_NAME, parameters)
 
 
 def _left_out(modules: Iterable[Module] | None, states: Any) -> tuple[list[Module], list[Tensor]]:

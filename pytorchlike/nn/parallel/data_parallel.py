@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ..modules.module import Module
 
-__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
+__all__ = ["DataParallel", "data_parallel"]
 
 
 class DataParallel(Module):
@@ -28,16 +28,6 @@ class DataParallel(Module):
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """The module's output."""
         return self.module(*inputs, **kwargs)
-
-
-class DistributedDataParallel(Module):
-    """No module is one: libraries ask ``isinstance`` of it to find the module inside. Making one raises."""
-
-    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
-            "DistributedDataParallel: there are no process groups, since one process drives all its devices. Use the "
-            "module as it is, with batches that are sharded over the devices."
-        )
 
 
 def data_parallel(module: Module, inputs: Any, device_ids: Sequence[Any] | None = None, output_device: Any = None,

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import warnings
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from pytorchlike import nn
 
-__all__ = ["IntermediateLayerGetter"]
+__all__ = ["IntermediateLayerGetter", "handle_legacy_interface"]
+
+V = TypeVar("V")
 
 
 def _make_divisible(v: float, divisor: int, min_value: int | None = None) -> int:
@@ -58,3 +64,43 @@ class IntermediateLayerGetter(nn.ModuleDict):
             if name in self.return_layers:
                 out[self.return_layers[name]] = x
         return out
+
+
+def _ovewrite_named_param(kwargs: dict[str, Any], param: str, new_value: Any) -> None:
+    """Set a keyword that weights determine. ValueError if it was given otherwise."""
+    kwargs[param] = _ovewrite_value_param(param, kwargs.get(param, new_value), new_value)
+
+
+def _ovewrite_value_param(param: str, actual: V | None, expected: V) -> V:
+    """``expected``. ValueError if ``actual`` is something else that is not None."""
+    if actual is not None and actual != expected:
+        raise ValueError(f"The parameter '{param}' expected value {expected} but got {actual} instead.")
+    return expected
+
+
+def handle_legacy_interface(**weights: tuple[str, Any]) -> Callable[[Callable[..., V]], Callable[..., V]]:
+    """A decorator for builders of models: ``pretrained=True``, or True in the place of weights, means weights.
+
+    weights: for each parameter for weights the name that it had, and what True means: weights, or a function of the
+    keywords that gives them (None: there are none, ValueError).
+    """
+
+    def outer(build: Callable[..., V]) -> Callable[..., V]:
+        @functools.wraps(build)
+        def inner(*args: Any, **kwargs: Any) -> V:
+            if args:  # old programs gave `pretrained` and others by position
+                kwargs = dict(zip(inspect.signature(build).parameters, args, strict=False)) | kwargs
+            for param, (old, default) in weights.items():
+                if old not in kwargs and not isinstance(kwargs.get(param), bool):
+                    continue
+                value = kwargs.pop(old) if old in kwargs else kwargs[param]
+                warnings.warn(f"The parameter '{old}' is deprecated since 0.13, please use '{param}' instead.",
+                              UserWarning, stacklevel=2)  # fmt: skip
+                kwargs[param] = (default(kwargs) if callable(default) else default) if value else None
+                if value and kwargs[param] is None:
+                    raise ValueError(f"No weights are available for model {build.__name__}")
+            return build(**kwargs)
+
+        return inner
+
+    return outer

@@ -12,6 +12,7 @@ import pytorchlike as torch
 from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
+from ...tensor import host_tensor
 from ..ops.misc import MLP, Permute, StochasticDepth
 from ._api import builder, weights_enum
 
@@ -102,7 +103,7 @@ class ShiftedWindowAttention(nn.Module):
         q, k, v = self._project(x).reshape(n * windows, area, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         scores = self._scores(q, k) + self._bias().reshape(area, area, -1).permute(2, 0, 1)[None]
         if any(shift):
-            apart = torch.from_numpy(_apart(ph, pw, rows, cols, shift)).to(x.device, x.dtype)
+            apart = host_tensor(_apart(ph, pw, rows, cols, shift), x.device, constant=True).to(x.dtype)
             scores = scores.reshape(n, windows, self.num_heads, area, area) + apart[:, None]
             scores = scores.reshape(-1, self.num_heads, area, area)
         weights = F.dropout(scores.softmax(-1), self.attention_dropout, self.training)

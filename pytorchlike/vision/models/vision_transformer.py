@@ -6,15 +6,26 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorchlike as torch
 from pytorchlike import Tensor, nn
+from pytorchlike.nn import functional as F
 
-from ..ops.misc import MLP
+from ..ops.misc import MLP, Conv2dNormActivation
 from ._api import builder, weights_enum
 
-__all__ = ["VisionTransformer"]
+__all__ = ["VisionTransformer", "interpolate_embeddings"]
+
+
+class ConvStemConfig(NamedTuple):
+    """One of the convolutions that make patches (Xiao et al. 2021, arXiv:2106.14881)."""
+
+    out_channels: int
+    kernel_size: int
+    stride: int
+    norm_layer: Callable[..., nn.Module] = nn.BatchNorm2d
+    activation_layer: Callable[..., nn.Module] = nn.ReLU
 
 
 class MLPBlock(MLP):
@@ -69,13 +80,36 @@ class Encoder(nn.Module):
         return self.ln(self.layers(self.dropout(input + self.pos_embedding)))
 
 
+def _patches(hidden_dim: int, patch_size: int, stem: list[ConvStemConfig] | None) -> nn.Module:
+    """Makes a word of each patch."""
+    layers: dict[str, nn.Module] = OrderedDict()
+    channels = 3
+    for i, conf in enumerate(stem or ()):
+        layers[f"conv_bn_relu_{i}"] = Conv2dNormActivation(
+            channels, conf.out_channels, conf.kernel_size, conf.stride, norm_layer=conf.norm_layer,
+            activation_layer=conf.activation_layer,
+        )  # fmt: skip
+        channels = conf.out_channels
+    last = nn.Conv2d(channels, hidden_dim, 1) if layers else nn.Conv2d(3, hidden_dim, patch_size, patch_size)
+    if layers:
+        nn.init.normal_(last.weight, std=math.sqrt(2 / hidden_dim))
+    else:
+        nn.init.trunc_normal_(last.weight, std=math.sqrt(1 / (3 * patch_size**2)))
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(OrderedDict(layers, conv_last=last)) if layers else last
+
+
 class VisionTransformer(nn.Module):
-    """Patches as words. Shapes: (N, 3, image_size, image_size) -> (N, num_classes)."""
+    """Patches as words. Shapes: (N, 3, image_size, image_size) -> (N, num_classes).
+
+    conv_stem_configs: several small convolutions make the patches, instead of one; their strides multiply to patch_size.
+    """
 
     def __init__(
         self, image_size: int, patch_size: int, num_layers: int, num_heads: int, hidden_dim: int, mlp_dim: int,
         dropout: float = 0.0, attention_dropout: float = 0.0, num_classes: int = 1000,
         representation_size: int | None = None, norm_layer: Callable[..., nn.Module] = partial(nn.LayerNorm, eps=1e-6),
+        conv_stem_configs: list[ConvStemConfig] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         if image_size % patch_size:
@@ -83,7 +117,7 @@ class VisionTransformer(nn.Module):
         self.image_size, self.patch_size, self.hidden_dim, self.mlp_dim = image_size, patch_size, hidden_dim, mlp_dim
         self.num_classes, self.representation_size, self.norm_layer = num_classes, representation_size, norm_layer
         self.attention_dropout, self.dropout = attention_dropout, dropout
-        self.conv_proj = nn.Conv2d(3, hidden_dim, patch_size, patch_size)
+        self.conv_proj = _patches(hidden_dim, patch_size, conv_stem_configs)
         self.seq_length = (image_size // patch_size) ** 2 + 1
         self.class_token = nn.Parameter(torch.zeros(1, 1, hidden_dim))
         self.encoder = Encoder(self.seq_length, num_layers, num_heads, hidden_dim, mlp_dim, dropout, attention_dropout,
@@ -95,8 +129,6 @@ class VisionTransformer(nn.Module):
             nn.init.zeros_(heads["pre_logits"].bias)
         heads["head"] = nn.Linear(representation_size or hidden_dim, num_classes)
         self.heads = nn.Sequential(heads)
-        nn.init.trunc_normal_(self.conv_proj.weight, std=math.sqrt(1 / (3 * patch_size**2)))
-        nn.init.zeros_(self.conv_proj.bias)
         nn.init.zeros_(self.heads.head.weight)
         nn.init.zeros_(self.heads.head.bias)
 
@@ -111,6 +143,32 @@ class VisionTransformer(nn.Module):
         x = self._process_input(x)
         x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], 1)
         return self.heads(self.encoder(x)[:, 0])
+
+
+def interpolate_embeddings(
+    image_size: int, patch_size: int, model_state: OrderedDict[str, Tensor], interpolation_mode: str = "bicubic",
+    reset_heads: bool = False,
+) -> OrderedDict[str, Tensor]:  # fmt: skip
+    """A state dict for pictures of another size: the embeddings of places are interpolated.
+
+    reset_heads: leave those of the heads out. ``model_state`` itself is changed, as torchvision does, unless they are.
+    Raises ValueError if the embeddings are not those of a square.
+    """
+    embedding = model_state["encoder.pos_embedding"]
+    if embedding.shape[0] != 1:
+        raise ValueError(f"Unexpected position embedding shape: {embedding.shape}")
+    length, new = embedding.shape[1] - 1, image_size // patch_size  # the first is the class's
+    if length == new**2:
+        return model_state
+    old = math.isqrt(length)
+    if old**2 != length:
+        raise ValueError(f"seq_length is not a perfect square! Instead got {old} * {old} = {old**2}, not {length}")
+    places = embedding[:, 1:].transpose(1, 2).reshape(1, -1, old, old)
+    places = F.interpolate(places, size=new, mode=interpolation_mode, align_corners=True)
+    model_state["encoder.pos_embedding"] = torch.cat([embedding[:, :1], places.flatten(2).transpose(1, 2)], 1)
+    if not reset_heads:
+        return model_state
+    return OrderedDict((k, v) for k, v in model_state.items() if not k.startswith("heads"))
 
 
 def _define(name: str, patch: int, layers: int, heads: int, width: int, mlp: int, files: dict[str, str],

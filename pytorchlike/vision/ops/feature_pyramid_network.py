@@ -1,5 +1,5 @@
 """``torchvision.ops.feature_pyramid_network``."""
 
-from .misc import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
+from .misc import ExtraFPNBlock, FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 
-__all__ = ["FeaturePyramidNetwork", "LastLevelMaxPool", "LastLevelP6P7"]
+__all__ = ["ExtraFPNBlock", "FeaturePyramidNetwork", "LastLevelMaxPool", "LastLevelP6P7"]

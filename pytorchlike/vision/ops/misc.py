@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +12,9 @@ from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
 __all__ = [
-    "MLP", "Conv2dNormActivation", "Conv3dNormActivation", "DropBlock2d", "FeaturePyramidNetwork",
+    "MLP", "Conv2dNormActivation", "Conv3dNormActivation", "DropBlock2d", "DropBlock3d", "FeaturePyramidNetwork",
     "FrozenBatchNorm2d", "LastLevelMaxPool", "LastLevelP6P7", "Permute", "SqueezeExcitation", "StochasticDepth",
-    "drop_block2d", "sigmoid_focal_loss", "stochastic_depth",
+    "drop_block2d", "drop_block3d", "sigmoid_focal_loss", "stochastic_depth",
 ]  # fmt: skip
 
 
@@ -67,6 +68,9 @@ class _ConvNormActivation(nn.Sequential):
             layers.append(activation_layer(**({} if inplace is None else {"inplace": inplace})))
         super().__init__(*layers)
         self.out_channels = out_channels
+
+
+ConvNormActivation = _ConvNormActivation  # torchvision's name
 
 
 class Conv2dNormActivation(_ConvNormActivation):
@@ -179,35 +183,56 @@ class StochasticDepth(nn.Module):
         return f"p={self.p}, mode={self.mode}"
 
 
-def drop_block2d(
-    input: Tensor, p: float, block_size: int, inplace: bool = False, eps: float = 1e-6, training: bool = True
-) -> Tensor:
-    """Squares of (N, C, H, W) set to 0, a share ``p`` on average (Ghiasi et al. 2018, arXiv:1810.12890)."""
+def _drop_block(input: Tensor, axes: int, p: float, block_size: int, inplace: bool, eps: float, training: bool) -> Tensor:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"drop probability has to be between 0 and 1, but got {p}.")
-    if input.ndim != 4:
-        raise ValueError(f"input should be 4 dimensional. Got {input.ndim} dimensions.")
+    if input.ndim != 2 + axes:
+        raise ValueError(f"input should be {2 + axes} dimensional. Got {input.ndim} dimensions.")
     if not training or p == 0.0:
         return input
-    n, c, h, w = input.shape
-    size = min(block_size, h, w)
-    rate = p * h * w / (size**2 * (h - size + 1) * (w - size + 1))
-    seeds = (torch.rand(n, c, h - size + 1, w - size + 1, device=input.device) < rate).to(input.dtype)
-    seeds = F.pad(seeds, [size // 2, size - 1 - size // 2] * 2)
-    keep = 1 - F.max_pool2d(seeds, size, 1, size // 2)[..., :h, :w]
+    places = input.shape[2:]
+    size = min(block_size, *places)
+    starts = [n - size + 1 for n in places]
+    rate = p * math.prod(places) / (size**axes * math.prod(starts))
+    seeds = (torch.rand(*input.shape[:2], *starts, device=input.device) < rate).to(input.dtype)
+    seeds = F.pad(seeds, [size // 2, size - 1 - size // 2] * axes)
+    pool = F.max_pool2d if axes == 2 else F.max_pool3d
+    keep = 1 - pool(seeds, size, 1, size // 2)[(..., *(slice(n) for n in places))]
     scale = keep.numel() / (eps + keep.sum())
     return input.mul_(keep).mul_(scale) if inplace else input * keep * scale
 
 
+def drop_block2d(
+    input: Tensor, p: float, block_size: int, inplace: bool = False, eps: float = 1e-6, training: bool = True
+) -> Tensor:
+    """Squares of (N, C, H, W) set to 0, a share ``p`` on average (Ghiasi et al. 2018, arXiv:1810.12890)."""
+    return _drop_block(input, 2, p, block_size, inplace, eps, training)
+
+
+def drop_block3d(
+    input: Tensor, p: float, block_size: int, inplace: bool = False, eps: float = 1e-6, training: bool = True
+) -> Tensor:
+    """``drop_block2d`` for cubes of (N, C, D, H, W)."""
+    return _drop_block(input, 3, p, block_size, inplace, eps, training)
+
+
 class DropBlock2d(nn.Module):
     """``drop_block2d`` while training."""
+
+    _axes = 2
 
     def __init__(self, p: float, block_size: int, inplace: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
         self.p, self.block_size, self.inplace, self.eps = p, block_size, inplace, eps
 
     def forward(self, input: Tensor) -> Tensor:
-        return drop_block2d(input, self.p, self.block_size, self.inplace, self.eps, self.training)
+        return _drop_block(input, self._axes, self.p, self.block_size, self.inplace, self.eps, self.training)
+
+
+class DropBlock3d(DropBlock2d):
+    """``drop_block3d`` while training."""
+
+    _axes = 3
 
 
 def sigmoid_focal_loss(
@@ -267,14 +292,21 @@ class FeaturePyramidNetwork(nn.Module):
         return OrderedDict(zip(names, results, strict=True))
 
 
-class LastLevelMaxPool(nn.Module):
+class ExtraFPNBlock(nn.Module):
+    """What adds maps to a pyramid: forward(results, maps, names) -> (results, names)."""
+
+    def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
+        raise NotImplementedError(f"{type(self).__name__} must define forward(results, x, names)")
+
+
+class LastLevelMaxPool(ExtraFPNBlock):
     """For a pyramid: one more map, every other place of the coarsest."""
 
     def forward(self, x: list[Tensor], y: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
         return [*x, x[-1][:, :, ::2, ::2]], [*names, "pool"]
 
 
-class LastLevelP6P7(nn.Module):
+class LastLevelP6P7(ExtraFPNBlock):
     """For a pyramid: two more maps by convolutions of stride 2 (Lin et al. 2017, arXiv:1708.02002)."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -288,3 +320,21 @@ class LastLevelP6P7(nn.Module):
     def forward(self, p: list[Tensor], c: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
         p6 = self.p6(p[-1] if self.use_P5 else c[-1])
         return [*p, p6, self.p7(F.relu(p6))], [*names, "p6", "p7"]
+
+
+def split_normalization_params(
+    model: nn.Module, norm_classes: Sequence[type[nn.Module]] | None = None
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of normalisations that are trained, and the others. ValueError if a class is no module's."""
+    if norm_classes is None:
+        norm_classes = [nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm,
+                        nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm]  # fmt: skip
+    for t in norm_classes:
+        if not issubclass(t, nn.Module):
+            raise ValueError(f"Class {t} is not a subclass of nn.Module.")
+    norms: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in model.modules():
+        found = norms if isinstance(module, tuple(norm_classes)) else others
+        found += [p for p in module.parameters(recurse=False) if p.requires_grad]
+    return norms, others

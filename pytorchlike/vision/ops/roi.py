@@ -10,7 +10,8 @@ import numpy as np
 import pytorchlike as torch
 from pytorchlike import Tensor, nn
 
-__all__ = ["MultiScaleRoIAlign", "PSRoIAlign", "RoIAlign", "RoIPool", "ps_roi_align", "roi_align", "roi_pool"]
+__all__ = ["MultiScaleRoIAlign", "PSRoIAlign", "PSRoIPool", "RoIAlign", "RoIPool", "ps_roi_align", "ps_roi_pool",
+           "roi_align", "roi_pool"]  # fmt: skip
 
 
 def _regions(boxes: Any) -> Tensor:
@@ -114,6 +115,30 @@ def ps_roi_align(
     return every.reshape(*every.shape[:2], ph, pw)
 
 
+def ps_roi_pool(input: Tensor, boxes: Any, output_size: Any, spatial_scale: float = 1.0) -> Tensor:
+    """(N, C * h * w, H, W) and K boxes -> (K, C, h, w): means over cells of whole pixels, each cell of channels of its own.
+
+    Empty cells are 0. The last row and column of pixels count for no cell, as in torchvision (Dai et al. 2016, R-FCN).
+    """
+    (ph, pw), rois = _pair(output_size), _regions(boxes).to(input.dtype)
+    if input.shape[1] % (ph * pw):
+        raise RuntimeError(f"input channels must be a multiple of {ph} * {pw}, got {input.shape[1]}")
+    x1, y1, x2, y2 = (torch.floor(rois[:, i] * spatial_scale + 0.5) for i in range(1, 5))
+
+    def axis(start: Tensor, end: Tensor, cells: int, size: int) -> Tensor:
+        step = ((end - start).clamp(min=1.0) / cells)[:, None]
+        i = torch.arange(cells, device=input.device, dtype=input.dtype)
+        low = (torch.floor(i * step) + start[:, None]).clamp(0, size - 1)
+        top = (torch.ceil((i + 1) * step) + start[:, None]).clamp(0, size - 1)
+        n = torch.arange(size, device=input.device, dtype=input.dtype)
+        return ((n >= low[..., None]) & (n < top[..., None])).to(input.dtype)
+
+    rows, cols = axis(y1, y2, ph, input.shape[2]), axis(x1, x2, pw, input.shape[3])
+    chosen = input[rois[:, 0].long()].unflatten(1, (-1, ph, pw))
+    count = rows.sum(-1)[:, :, None] * cols.sum(-1)[:, None]
+    return torch.einsum("kcpqhw,kph,kqw->kcpq", chosen, rows, cols) / count.clamp(min=1.0)[:, None]
+
+
 def roi_pool(input: Tensor, boxes: Any, output_size: Any, spatial_scale: float = 1.0) -> Tensor:
     """(N, C, H, W) and K boxes -> (K, C, h, w): maxima over cells of whole pixels (Girshick 2015), 0 if empty."""
     (ph, pw), rois = _pair(output_size), _regions(boxes).to(input.dtype)
@@ -167,6 +192,17 @@ class PSRoIAlign(nn.Module):
 
     def forward(self, input: Tensor, rois: Any) -> Tensor:
         return ps_roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
+
+
+class PSRoIPool(nn.Module):
+    """``ps_roi_pool`` with settings."""
+
+    def __init__(self, output_size: Any, spatial_scale: float) -> None:
+        super().__init__()
+        self.output_size, self.spatial_scale = output_size, spatial_scale
+
+    def forward(self, input: Tensor, rois: Any) -> Tensor:
+        return ps_roi_pool(input, rois, self.output_size, self.spatial_scale)
 
 
 class MultiScaleRoIAlign(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....tensor import Tensor
-from ....tensor._tensor import start_transfer
+from ....tensor._values import start_transfer
 from ....tensor.device import as_device, place_for
 
 

@@ -279,6 +279,9 @@ class ShardingFilter(_Of):
 
     def __init__(self, source_datapipe: Iterable[Any], sharding_group_filter: Any = None) -> None:
         super().__init__(source_datapipe)
+        if sharding_group_filter is not None:
+            raise NotImplementedError("ShardingFilter: there is one way to share among workers, so no "
+                                      "sharding_group_filter can be chosen; leave it out")
         self.num_of_instances, self.instance_id = 1, 0
 
     def is_shardable(self) -> bool:
@@ -472,18 +475,24 @@ class FileLister(IterDataPipe):
 
 @functional_datapipe("open_files")
 class FileOpener(_Of):
-    """(path, open file) of each path; mode as for ``open``."""
+    """(path, open file) of each path; mode as for ``open``, length what ``len`` says."""
 
     def __init__(self, datapipe: Iterable[str], mode: str = "r", encoding: str | None = None,
                  length: int = -1) -> None:
         super().__init__(datapipe)
         if mode not in ("b", "t", "rb", "rt", "r"):
             raise ValueError(f"Invalid mode {mode}")
+        self.length = length
         self.mode, self.encoding = mode if "r" in mode else f"r{mode}", encoding
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         for path in self.datapipe:
             yield path, open(path, self.mode, encoding=self.encoding)
+
+    def __len__(self) -> int:
+        if self.length == -1:
+            raise TypeError(f"{type(self).__name__} instance doesn't have valid length")
+        return self.length
 
 
 @functional_datapipe("read_from_stream")

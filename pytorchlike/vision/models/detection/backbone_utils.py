@@ -38,6 +38,9 @@ def trainable_layers_of(trained: bool, asked: int | None, most: int, default: in
     return found
 
 
+_validate_trainable_layers = trainable_layers_of  # torchvision's names
+
+
 def resnet_extractor(
     backbone: nn.Module, trainable_layers: int, returned_layers: list[int] | None = None,
     extra_blocks: nn.Module | None = None, norm_layer: Callable[..., nn.Module] | None = None,
@@ -56,6 +59,9 @@ def resnet_extractor(
     first = backbone.inplanes // 8  # type: ignore[operator]
     names = {f"layer{k}": str(i) for i, k in enumerate(returned)}
     return BackboneWithFPN(backbone, names, [first * 2 ** (k - 1) for k in returned], 256, extra_blocks, norm_layer)
+
+
+_resnet_fpn_extractor = resnet_extractor
 
 
 def resnet_fpn_backbone(

@@ -80,33 +80,81 @@ class DefaultBoxGenerator(nn.Module):
         return [every for _ in images.image_sizes]
 
 
-class _Maps(nn.Module):
-    """One layer for each map; (N, anchors, width)."""
+class SSDScoringHead(nn.Module):
+    """One layer for each map; (N, anchors, num_columns)."""
 
-    def __init__(self, layers: list[nn.Module], width: int) -> None:
+    def __init__(self, module_list: nn.ModuleList, num_columns: int) -> None:
         super().__init__()
-        self.module_list, self.num_columns = nn.ModuleList(layers), width
+        self.module_list, self.num_columns = module_list, num_columns
 
     def forward(self, x: list[Tensor]) -> Tensor:
         return flattened([layer(m) for layer, m in zip(self.module_list, x, strict=True)], self.num_columns)
 
 
+def _full(channels: list[int], anchors: list[int], width: int) -> nn.ModuleList:
+    """A convolution of each map, to ``width`` numbers for each box."""
+    layers = nn.ModuleList()
+    for c, a in zip(channels, anchors, strict=True):
+        layer = nn.Conv2d(c, a * width, 3, padding=1)
+        _xavier_init(layer)
+        layers.append(layer)
+    return layers
+
+
+def _separable(channels: list[int], anchors: list[int], width: int, norm_layer: Any) -> nn.ModuleList:
+    """The same with convolutions of single channels."""
+    layers = nn.ModuleList()
+    for c, a in zip(channels, anchors, strict=True):
+        apart = Conv2dNormActivation(c, c, groups=c, norm_layer=norm_layer, activation_layer=nn.ReLU6)
+        layers.append(nn.Sequential(apart, nn.Conv2d(c, a * width, 1)))
+    normal_init(layers, 0.03)
+    return layers
+
+
+def _xavier_init(conv: nn.Module) -> None:
+    """Convolutions by Xavier's rule, biases 0."""
+    for layer in conv.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class SSDClassificationHead(SSDScoringHead):
+    """Logits of the classes (0 is the background) for each box."""
+
+    def __init__(self, in_channels: list[int], num_anchors: list[int], num_classes: int) -> None:
+        super().__init__(_full(in_channels, num_anchors, num_classes), num_classes)
+
+
+class SSDRegressionHead(SSDScoringHead):
+    """The code of each box."""
+
+    def __init__(self, in_channels: list[int], num_anchors: list[int]) -> None:
+        super().__init__(_full(in_channels, num_anchors, 4), 4)
+
+
+class SSDLiteClassificationHead(SSDScoringHead):
+    """Logits of the classes, by separable convolutions."""
+
+    def __init__(self, in_channels: list[int], num_anchors: list[int], num_classes: int, norm_layer: Any) -> None:
+        super().__init__(_separable(in_channels, num_anchors, num_classes, norm_layer), num_classes)
+
+
+class SSDLiteRegressionHead(SSDScoringHead):
+    """The code of each box, by separable convolutions."""
+
+    def __init__(self, in_channels: list[int], num_anchors: list[int], norm_layer: Any) -> None:
+        super().__init__(_separable(in_channels, num_anchors, 4, norm_layer), 4)
+
+
 class SSDHead(nn.Module):
-    """Logits of the classes (0 is the background) and the code of a box, by a convolution of each map."""
+    """Logits of the classes and codes of the boxes."""
 
     def __init__(self, in_channels: list[int], num_anchors: list[int], num_classes: int) -> None:
         super().__init__()
-        self.classification_head = _Maps(self._layers(in_channels, num_anchors, num_classes), num_classes)
-        self.regression_head = _Maps(self._layers(in_channels, num_anchors, 4), 4)
-
-    def _layers(self, channels: list[int], anchors: list[int], width: int) -> list[nn.Module]:
-        layers: list[nn.Module] = []
-        for c, a in zip(channels, anchors, strict=True):
-            layer = nn.Conv2d(c, a * width, 3, padding=1)
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-            layers.append(layer)
-        return layers
+        self.classification_head: nn.Module = SSDClassificationHead(in_channels, num_anchors, num_classes)
+        self.regression_head: nn.Module = SSDRegressionHead(in_channels, num_anchors)
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         return {"bbox_regression": self.regression_head(x), "cls_logits": self.classification_head(x)}
@@ -116,17 +164,9 @@ class SSDLiteHead(SSDHead):
     """The same with separable convolutions."""
 
     def __init__(self, in_channels: list[int], num_anchors: list[int], num_classes: int, norm_layer: Any) -> None:
-        self._norm = norm_layer
-        super().__init__(in_channels, num_anchors, num_classes)
-
-    def _layers(self, channels: list[int], anchors: list[int], width: int) -> list[nn.Module]:
-        layers: list[nn.Module] = []
-        for c, a in zip(channels, anchors, strict=True):
-            apart = Conv2dNormActivation(c, c, groups=c, norm_layer=self._norm, activation_layer=nn.ReLU6)
-            layer = nn.Sequential(apart, nn.Conv2d(c, a * width, 1))
-            normal_init(layer, 0.03)
-            layers.append(layer)
-        return layers
+        nn.Module.__init__(self)
+        self.classification_head = SSDLiteClassificationHead(in_channels, num_anchors, num_classes, norm_layer)
+        self.regression_head = SSDLiteRegressionHead(in_channels, num_anchors, norm_layer)
 
 
 class SSD(SingleStageDetector):
@@ -141,7 +181,7 @@ class SSD(SingleStageDetector):
         topk_candidates: int = 400, positive_fraction: float = 0.25, **kwargs: Any,
     ) -> None:  # fmt: skip
         if head is None:
-            channels = getattr(backbone, "out_channels", None) or _channels(backbone, size)
+            channels = getattr(backbone, "out_channels", None) or retrieve_out_channels(backbone, size)
             head = SSDHead(channels, anchor_generator.num_anchors_per_location(), num_classes)
         transform = GeneralizedRCNNTransform(min(size), max(size), image_mean or [0.485, 0.456, 0.406],
                                              image_std or [0.229, 0.224, 0.225], size_divisible=1, fixed_size=size,
@@ -179,13 +219,14 @@ class SSD(SingleStageDetector):
         return {"bbox_regression": box.sum() / number, "classification": (cls * counted).sum() / number}
 
 
-def _channels(backbone: nn.Module, size: tuple[int, int]) -> list[int]:
-    """Of the maps that a backbone returns."""
-    training = backbone.training
-    backbone.eval()
+def retrieve_out_channels(model: nn.Module, size: tuple[int, int]) -> list[int]:
+    """The channels of the maps that a backbone returns for pictures of ``size`` (width, height)."""
+    training = model.training
+    model.eval()
     with torch.no_grad():
-        maps = backbone(torch.zeros(1, 3, size[1], size[0]))
-    backbone.train(training)
+        like = next(model.parameters())
+        maps = model(torch.zeros(1, 3, size[1], size[0], device=like.device, dtype=like.dtype))
+    model.train(training)
     return [m.shape[1] for m in ([maps] if isinstance(maps, Tensor) else maps.values())]
 
 

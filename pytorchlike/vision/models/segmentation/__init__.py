@@ -35,6 +35,9 @@ class _Segmentation(nn.Module):
         return result
 
 
+_SimpleSegmentationModel = _Segmentation  # torchvision's name
+
+
 class FCN(_Segmentation):
     """A backbone with convolutions as its head."""
 
@@ -57,6 +60,13 @@ class FCNHead(nn.Sequential):
         super().__init__(*_conv(in_channels, inner, 3), nn.Dropout(0.1), nn.Conv2d(inner, channels, 1))
 
 
+class ASPPConv(nn.Sequential):
+    """A 3 x 3 convolution of some dilation."""
+
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+        super().__init__(*_conv(in_channels, out_channels, 3, dilation))
+
+
 class ASPPPooling(nn.Sequential):
     """The mean of the map, everywhere."""
 
@@ -73,7 +83,7 @@ class ASPP(nn.Module):
     def __init__(self, in_channels: int, atrous_rates: list[int], out_channels: int = 256) -> None:
         super().__init__()
         parts: list[nn.Module] = [nn.Sequential(*_conv(in_channels, out_channels))]
-        parts += [nn.Sequential(*_conv(in_channels, out_channels, 3, rate)) for rate in atrous_rates]
+        parts += [ASPPConv(in_channels, out_channels, rate) for rate in atrous_rates]
         self.convs = nn.ModuleList([*parts, ASPPPooling(in_channels, out_channels)])
         self.project = nn.Sequential(*_conv(len(self.convs) * out_channels, out_channels), nn.Dropout(0.5))
 

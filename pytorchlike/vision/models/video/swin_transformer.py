@@ -13,6 +13,7 @@ import pytorchlike as torch
 from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
+from ....tensor import host_tensor
 from ..swin_transformer import PatchMerging, SwinTransformerBlock
 from ._common import define
 
@@ -83,7 +84,7 @@ class ShiftedWindowAttention3d(nn.Module):
         bias = self.relative_position_bias_table[index].reshape(area, area, -1).permute(2, 0, 1)
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias[None]
         if any(shift):
-            apart = torch.from_numpy(_apart(padded, size, shift)).to(x.device, x.dtype)
+            apart = host_tensor(_apart(padded, size, shift), x.device, constant=True).to(x.dtype)
             scores = scores.reshape(n, len(apart), self.num_heads, area, area) + apart[:, None]
             scores = scores.reshape(-1, self.num_heads, area, area)
         weights = F.dropout(scores.softmax(-1), self.attention_dropout, self.training)

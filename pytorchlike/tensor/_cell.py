@@ -1,0 +1,320 @@
+"""The mutable cell that a tensor is: how its value is found, replaced and read."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine import Leaf, Value, concrete, local, make_value, read, record
+from ..engine import host as at_once
+from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
+from ..engine.nested import home_of
+from . import interop
+from ._values import _CAST, _as_leaf, _note_write, _on_tape, _plain, _straightened
+from .device import place_for
+from .storage import Alias, Storage, through, through_array, write_through
+
+if TYPE_CHECKING:
+    from ._tensor import Tensor
+
+
+class Moved(TypeError):
+    """The pending work was executed while an operation was being recorded, which must begin again."""
+
+
+def part_of_tensor(part: type) -> type:
+    """Decorator of a class of methods: they are known as Tensor's, in errors and in pickles."""
+    for name, found in vars(part).items():
+        for fn in (found, *(getattr(found, each, None) for each in ("fget", "fset", "fdel", "__func__"))):
+            if type(fn) is FunctionType:
+                fn.__module__, fn.__qualname__ = f"{__package__}._tensor", f"Tensor.{name}"
+    return part
+
+
+@part_of_tensor
+class Cell:
+    """What every tensor is: a value, which in-place operations replace, and perhaps a storage shared with others.
+
+    The methods of tensors are spread over classes made of this one by subject; :class:`Tensor` joins them, and nothing
+    else is made of them.
+    """
+
+    __slots__ = ("_value", "_alias", "_layout", "_writes")
+
+    _value: Value
+    _alias: Alias | None
+    _of: Callable[[Value], Tensor]  # a plain tensor of a value
+
+    @property
+    def _bumps(self) -> int:
+        """The number of writes, while no storage is shared. No entry of ``__dict__``, which is the user's."""
+        try:
+            return _writes_of(self)
+        except AttributeError:
+            return 0
+
+    @_bumps.setter
+    def _bumps(self, count: int) -> None:
+        _set_writes(self, count)
+
+    def _get(self) -> Value:
+        return self._value if self._alias is None else self._fresh()
+
+    def _fresh(self, trace: Any = None) -> Value:
+        """The current value of a tensor that shares a storage.
+
+        trace: the trace that the caller goes on recording in; Moved is raised if that had to be executed.
+        """
+        alias = self._alias
+        if alias is None:
+            return self._value
+        storage = alias.storage
+        if storage.lent:
+            storage.reclaim()
+        if storage.host is not None:
+            if trace is not None and trace.at_once and alias.leaf is None and alias.of is None:
+                return at_once.borrowed(self._value.meta, self._host_view())
+            value = self._from_host()
+            if trace is not None and local.trace is not trace:
+                raise Moved
+            return value
+        if alias.seen != storage.version:
+            with home_of(storage.value):
+                taped = self._value.meta.grad == INTERIOR  # stays so, whichever mode it is read in
+                value = (_on_tape(through, storage.value, alias.chain) if taped and alias.chain
+                         else through(storage.value, alias.chain))
+                if alias.leaf is not None:
+                    if value.node is not alias.leaf:
+                        value = _as_leaf(value, alias.leaf)
+                elif alias.detached:
+                    value = _plain(value)
+            self._value = value
+            alias.seen = storage.version
+            if trace is not None and local.trace is not trace:
+                raise Moved
+        elif not alias.chain and sys.getrefcount(storage) == 3:
+            self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
+            self._alias = None
+        return self._value
+
+    def _from_host(self) -> Value:
+        """A snapshot of memory that the user may write to at any time."""
+        alias = self._alias
+        leaf, depth = alias.of if alias.of is not None and self._value.meta.grad else (alias.leaf, len(alias.chain))
+        value = concrete(interop.aligned_copy(self._host_view(depth)), place_for("cpu"))
+        if leaf is not None:
+            value = _as_leaf(value, leaf)
+        if depth < len(alias.chain):  # a view of a leaf: it is on the tape, whichever mode it is read in
+            value = _on_tape(through, value, alias.chain[depth:])
+        self._value = value
+        return value
+
+    def _host_view(self, depth: int | None = None) -> np.ndarray:
+        """The part of the user's memory that the tensor shows, or that its chain's first ``depth`` steps do."""
+        alias = self._alias
+        host = alias.storage.host
+        if depth is not None or alias.storage.lent:  # a loan ends when the array is gone, so that nobody keeps it
+            return through_array(host, alias.chain[:depth])
+        shown = alias.shown
+        if shown is None or shown[0] is not host:
+            shown = alias.shown = (host, through_array(host, alias.chain))
+        return shown[1]
+
+    def _shared(self) -> Alias:
+        """The tensor's alias, made if it had its value to itself."""
+        if self._alias is None:
+            node = self._value.node
+            self._alias = Alias(Storage(self._value), (), node if type(node) is Leaf else None)
+            storage = self._alias.storage
+            storage.version = self._alias.seen = self._bumps
+            storage.owner = weakref.ref(self)
+        return self._alias
+
+    def _set(self, value: Value) -> None:
+        """Replace the value: the tensor's own, or the part of the storage that it shows."""
+        alias = self._alias
+        if alias is None:
+            _note_write(self, self._value)
+            self._bumps += 1
+            self._value = value
+            return
+        storage = alias.storage
+        if storage.lent:
+            storage.reclaim()
+        if storage.host is not None:
+            taped = value.meta.grad and alias.leaf is None and alias.of is None
+            if taped:  # only values can be on the tape, so the memory is shared no longer
+                storage.value = concrete(interop.aligned_copy(storage.host), place_for("cpu"))
+            np.copyto(self._host_view(), np.asarray(read(value)), casting="unsafe")
+            if not taped:
+                self._count_write(alias)
+                return
+            storage.host, storage.lent = None, False
+        old = storage.value
+        # what is written behind the tape's back, through .data, without gradients or by an optimizer, leaves the
+        # history as it is
+        leaf = alias.leaf is not None and value.node is alias.leaf
+        behind = old.meta.grad == INTERIOR and (
+            leaf or alias.detached and alias.leaf is None or not local.trace.mode.grad
+        )
+        if alias.chain:
+            base = write_through(_plain(old) if behind else old, alias.chain, _plain(value) if leaf else value)
+        else:
+            base = value
+        if behind:
+            base = _straightened(_plain(base), old)
+        _note_write(storage, old)
+        # a leaf over somebody else's storage is a leaf for itself only
+        storage.value = _plain(base) if alias.leaf is not None and alias.detached and not behind else base
+        self._count_write(alias)
+        if alias.chain and base.meta.grad and not leaf and not (behind and alias.detached):
+            self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)
+        else:
+            self._value = value
+        alias.seen = storage.version
+
+    def _set_base(self, base: Value) -> None:
+        """Replace the value of the whole storage, which is not on the tape, or the tensor's own if it shares none."""
+        alias = self._alias
+        if alias is None:
+            self._set(base)
+            return
+        storage = alias.storage
+        _note_write(storage, storage.value)
+        storage.value = base
+        self._count_write(alias)
+
+    @staticmethod
+    def _count_write(alias: Alias) -> None:
+        alias.storage.version += 1
+        if alias.writes is not None:
+            alias.storage.quiet += 1
+            alias.writes[0] += 1
+
+    def _restore_value(self, old: Value) -> None:
+        if type(self._value.node) is Leaf and old.meta.grad != LEAF:
+            old = _as_leaf(old, self._value.node)
+        self._value = old
+        self._bumps += 1
+        alias = self._alias
+        if alias is not None and alias.storage.host is None and not alias.chain:  # shared since it was written to
+            alias.storage._restore_value(old)
+
+    def _share_value(self, other: Tensor) -> None:
+        """Take over the value of another tensor (values are immutable, so this shares no storage)."""
+        self._value = other._get()
+        self._alias = None
+
+    def _read(self) -> Any:
+        """The array, executing what is pending."""
+        return read(self._get())
+
+    def _host(self) -> np.ndarray:
+        """The array on the host; read-only if it is memory of JAX's."""
+        value = self._get()
+        if value.meta.place == SHAPE_ONLY:
+            raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+        if value.data is None and self._alias is not None:
+            seen = self._seen_in_base()
+            if seen is not None:
+                return seen
+        data = read(value)
+        if type(data) is np.ndarray:
+            return data
+        import jax
+
+        if isinstance(data, jax.core.Tracer):
+            raise jax.errors.TracerArrayConversionError(data)
+        with jax.enable_x64(True):
+            return np.asarray(data)
+
+    def _seen_in_base(self) -> np.ndarray | None:
+        """What a view shows of a base that has been computed, on the CPU: nothing is executed to look at its parts."""
+        alias = self._alias
+        base = alias.storage.value
+        if base.data is None or not alias.chain or base.meta.place != place_for("cpu") or local.trace.nested:
+            return None
+        view = through_array(np.asarray(read(base)), alias.chain)
+        return view
+
+
+#: Asks for the slot without :meth:`Tensor.__getattr__` (AttributeError if it is not set).
+_layout_of = Cell.__dict__["_layout"].__get__
+_writes_of, _set_writes = Cell.__dict__["_writes"].__get__, Cell.__dict__["_writes"].__set__
+
+
+
+def before_write(t: Tensor, value: Value, trace: Any) -> None:
+    """Refuse in-place operations that PyTorch refuses."""
+    if value.meta.inference and not trace.mode.inference:
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a "
+            "normal tensor before doing inplace update. See https://github.com/pytorch/rfcs/pull/17 for more details."
+        )
+    if trace.mode.grad:
+        if value.meta.grad == LEAF:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        alias = t._alias
+        if alias is not None and alias.chain and (
+            (alias.of is not None and value.meta.grad)
+            or (not alias.detached and alias.storage.value.meta.grad == LEAF)
+        ):
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    alias = t._alias
+    if alias is not None:
+        for step in alias.chain:
+            if step.entry.op_put is None:
+                raise RuntimeError(
+                    "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+                    "location. Please clone() the tensor before performing the operation."
+                )
+
+
+def after_write(t: Tensor, new: Value, trace: Any) -> None:
+    """Store the result of an in-place operation."""
+    old = t._value
+    grad = new.meta.grad
+    if grad == LEAF:
+        new.node = old.node
+    elif grad == NO_GRAD and old.meta.grad == INTERIOR:
+        if not local.trace.mode.grad:
+            new = _straightened(new, old)
+    t._set(new)
+
+
+def write_out(out: Any, result: Tensor, name: str) -> Any:
+    """Store a result in the tensor given as ``out=``."""
+    if not isinstance(out, Cell):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if local.trace.mode.grad and (out.requires_grad or result.requires_grad):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments "
+            "requires grad."
+        )
+    value = result._get()
+    if value.meta.shape != out._value.meta.shape:
+        if out.numel():
+            import warnings
+
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does "
+                "not match "
+                f"the required output shape {list(result.shape)}. Use an empty tensor (`.resize_(0)`) to avoid this.",
+                UserWarning,
+                stacklevel=3,
+            )
+        out._alias = None
+        out._value = make_value(value.meta, None)
+        out._value = value if value.meta.dtype == out.dtype.numpy else record(_CAST, out.dtype.numpy, (value,))
+        return out
+    if value.meta.dtype != out._value.meta.dtype:
+        value = record(_CAST, out._value.meta.dtype, (value,))
+    out._get()
+    out._set(value)
+    return out

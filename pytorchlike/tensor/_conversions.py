@@ -1,0 +1,217 @@
+"""Tensors of other dtypes, at other devices, copied and pickled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine import Leaf, concrete, local, make_value, own, record
+from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
+from . import interop
+from ._cell import Cell, part_of_tensor
+from ._values import SAME, _as_leaf, _made_now, _plain, transfer
+from .device import as_device, device, place_for
+from .dtype import dtype as torch_dtype
+from .storage import Alias, Storage
+
+if TYPE_CHECKING:
+    from ._tensor import Tensor
+
+
+@part_of_tensor
+class Convertible(Cell):
+    """The part of :class:`~._tensor.Tensor` that makes tensors of the same numbers."""
+
+    __slots__ = ()
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Convert to a dtype and/or device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
+
+        Returns the tensor itself when nothing changes and ``copy`` is False.  ``non_blocking`` is accepted: transfers
+        never block; ``memory_format`` is accepted: XLA chooses the layout.
+        """
+        where, kind, copy = _parse_to(args, kwargs)
+        out = self
+        if where is not None and place_for(where) != self._value.meta.place:
+            out = _move(out, place_for(where))
+        if kind is not None and kind.numpy != out._value.meta.dtype:
+            out = out._to_dtype(kind)
+        return out.clone() if copy and out is self else out
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """Name of the tensor's type, or the tensor converted to ``dtype``.
+
+        dtype: a dtype, or a type of old or its name (``torch.LongTensor``, "torch.cuda.FloatTensor"), which also says
+        whether the result is on the CPU or on a GPU.   Raises ValueError for another name.
+        """
+        if dtype is None:
+            names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
+                     "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
+                     "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
+            space = "torch.cuda." if self.is_cuda else "torch."
+            return space + names.get(self._value.meta.dtype.name, self._value.meta.dtype.name) + "Tensor"
+        if isinstance(dtype, (str, type)):
+            name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
+            kind = _legacy_dtype(name)
+            if name.endswith("Tensor"):
+                on_gpu = ".cuda." in name
+                return self.to(self.device if self.is_cuda and on_gpu else "cuda" if on_gpu else "cpu", kind)
+            dtype = kind
+        return self.to(dtype=dtype)
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(other.device, other.dtype)
+
+    def cpu(self, memory_format: Any = None) -> Tensor:
+        """The tensor on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+        """The tensor on a GPU."""
+        return self.to("cuda" if device is None else (f"cuda:{device}" if isinstance(device, int) else device))
+
+    def clone(self, *, memory_format: Any = None) -> Tensor:
+        """A copy with a storage of its own, through which gradients flow."""
+        value = self._get()
+        if value.data is not None and not value.meta.grad and not local.scopes:
+            # values are immutable: sharing the array is a copy
+            return self._of(own(make_value(_made_now(value.meta), value.data)))
+        return self._of(record(SAME, (), (value,)))
+
+    def _convert_static(self, kind: str) -> Tensor:
+        from . import dtype as d
+
+        return self.to(dtype=getattr(d, kind))
+
+    # ---- copying and pickling ----------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        if id(self) in memo:
+            return memo[id(self)]
+        value = self._get()
+        if value.meta.grad == INTERIOR:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment. "
+                "If you were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm "
+                "usage."
+            )
+        t = object.__new__(type(self))
+        t._alias = None
+        plain = _plain(value)
+        alias = self._alias
+        if value.meta.grad == LEAF:
+            leaf = Leaf()
+            t._value = _as_leaf(plain, leaf)
+            if value.node.grad is not None:
+                leaf.grad = value.node.grad.__deepcopy__(memo)
+        else:
+            t._value = plain if plain is not value or value.data is None else make_value(value.meta, value.data)
+        if alias is not None:  # copies of tensors that share a storage share a storage
+            storage = memo.get(id(alias.storage))
+            if storage is None:
+                host = alias.storage.host
+                base = alias.storage.value
+                if host is not None:
+                    base = concrete(interop.aligned_copy(host), place_for("cpu"))
+                memo[id(alias.storage)] = storage = Storage(_plain(base))
+                memo.setdefault(id(memo), []).append(alias.storage)  # alive as long as its id is a key
+            leaf = t._value.node if value.meta.grad == LEAF else None
+            t._alias = Alias(storage, alias.chain, leaf, True, alias.floor)
+        memo[id(self)] = t
+        for name, x in self.__dict__.items():
+            if name not in ("_own_grad", "_hooks", "_watch", "_retains"):
+                import copy
+
+                t.__dict__[name] = copy.deepcopy(x, memo)
+        return t
+
+    def __copy__(self) -> Any:
+        return self._make_subclass(type(self), self, self.requires_grad)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        data = np.array(self._host())
+        return _rebuild, (type(self), data, str(self.device), self.requires_grad, extra)
+
+
+def _legacy_dtype(name: str) -> torch_dtype:
+    from . import dtype as d
+
+    last = name.rsplit(".", 1)[-1]
+    if last == "Tensor":
+        return d.get_default_dtype()
+    short = last.removesuffix("Tensor")
+    table = {"Float": d.float32, "Double": d.float64, "Half": d.float16, "BFloat16": d.bfloat16, "Long": d.int64,
+             "Int": d.int32, "Short": d.int16, "Char": d.int8, "Byte": d.uint8, "Bool": d.bool_}  # fmt: skip
+    if short in table:
+        return table[short]
+    found = getattr(d, short, None)
+    if isinstance(found, torch_dtype):
+        return found
+    raise ValueError(f"invalid type: '{name}'")
+
+
+def _parse_to(args: tuple, kwargs: dict) -> tuple[Any, torch_dtype | None, bool]:
+    kwargs = dict(kwargs)
+    where, kind = kwargs.pop("device", None), kwargs.pop("dtype", None)
+    copy = kwargs.pop("copy", False)
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    other = kwargs.pop("other", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    flags = []
+    for a in args:
+        if isinstance(a, Cell):
+            other = a
+        elif isinstance(a, torch_dtype) or a in (float, int, bool, complex):
+            kind = a
+        elif isinstance(a, bool):
+            flags.append(a)
+        elif isinstance(a, (str, device, int)):
+            where = a
+        elif a is not None:
+            raise TypeError(f"to() received an invalid argument of type {type(a).__name__}")
+    if len(flags) > 1:
+        copy = flags[1]
+    if other is not None:
+        where, kind = other.device, other.dtype
+    if kind is not None and not isinstance(kind, torch_dtype):
+        from .dtype import as_dtype
+
+        kind = as_dtype(kind)
+    return (as_device(where) if where is not None else None), kind, copy
+
+
+def _move(t: Tensor, place: Any) -> Tensor:
+    """The tensor at another place; gradients flow back."""
+    value = t._get()
+    if place == SHAPE_ONLY:
+        from ..engine.execute import ShapeOnly
+
+        meta = meta_of(value.meta.shape, value.meta.dtype, SHAPE_ONLY)
+        return t._of(make_value(meta, ShapeOnly(meta)))
+    if value.meta.place == SHAPE_ONLY:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data! Use torch.nn.Module.to_empty() instead")
+    if value.meta.grad:
+        from ..autograd.function import moved
+
+        return moved(t, place)
+    return t._of(transfer(value, place))
+
+
+def _rebuild(cls: type, data: np.ndarray, where: str, requires_grad: bool, extra: dict) -> Any:
+    t = object.__new__(cls)
+    t._alias = None
+    try:
+        place = place_for(where)
+    except RuntimeError:
+        place = place_for("cpu")
+    value = concrete(interop.aligned_copy(data), place_for("cpu"))
+    if place != value.meta.place:
+        value = transfer(value, place)
+    t._value = _as_leaf(value, Leaf()) if requires_grad else value
+    t.__dict__.update(extra)
+    return t

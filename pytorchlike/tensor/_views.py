@@ -1,0 +1,185 @@
+"""How tensors lie in memory, and which of them share it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..engine import local, make_value, own, read, record
+from ..ops._table import OpDef
+from ._cell import Cell, _layout_of, part_of_tensor
+from ._values import SAME
+from .storage import RESHAPING, Alias, Step, check_view, layout, strides_of, view_strides
+from .untyped import UntypedStorage
+
+if TYPE_CHECKING:
+    from ._tensor import Tensor
+
+#: `sys.getrefcount` of a tensor inside :func:`link` when nobody but the running expression refers to it.
+_TEMPORARY = 3 if sys.version_info < (3, 14) else -1
+
+
+@part_of_tensor
+class Placed(Cell):
+    """The part of :class:`~._tensor.Tensor` that tells strides, storages and bases of views."""
+
+    __slots__ = ()
+
+    def _strided(self) -> tuple[tuple[int, ...], int, bool] | None:
+        """Strides, offset and contiguity of a view; None for a tensor with a contiguous storage of its own."""
+        alias = self._alias
+        if alias is not None:
+            host = alias.storage.host
+            if host is not None:
+                view, size = self._host_view(), self.itemsize
+                start = view.__array_interface__["data"][0] - host.__array_interface__["data"][0]
+                return tuple(s // size for s in view.strides), start // size, bool(view.flags.c_contiguous)
+            if alias.chain:
+                meta = alias.storage.value.meta
+                return layout(meta.shape, alias.chain, meta.dtype)
+        try:
+            return layout(*_layout_of(self))
+        except AttributeError:
+            return None
+
+    def _check_view(self, size: tuple[int, ...]) -> None:
+        """What ``view`` asks of a tensor: that its memory can be seen with that shape."""
+        told = self._strided()
+        if told is not None and not told[2]:
+            check_view(self._value.meta.shape, told[0], size)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements to skip to get to the next index of each dimension, as PyTorch would lay the tensor out."""
+        told = self._strided()
+        strides = strides_of(self._value.meta.shape) if told is None else told[0]
+        if dim is None:
+            return strides
+        n = max(len(strides), 1)
+        if not strides or not -n <= dim < n:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+        return strides[dim]
+
+    def storage_offset(self) -> int:
+        """Where in its storage the tensor begins, in elements."""
+        alias = self._alias
+        if alias is None or not alias.chain:
+            return 0
+        return self._strided()[1]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in memory in the order of the indices."""
+        if memory_format is not None and "channels_last" in repr(memory_format):
+            shape, strides = self._value.meta.shape, self.stride()
+            order = (1, *range(len(shape) - 1, 1, -1), 0)
+            expect = 1
+            for d in order:
+                if shape[d] != 1 and strides[d] != expect:
+                    return False
+                expect *= shape[d]
+            return True
+        told = self._strided()
+        return told is None or told[2]
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """The tensor itself if it is contiguous, else a contiguous copy."""
+        if self.is_contiguous(memory_format):
+            return self
+        value = self._get()
+        if value.data is not None and not value.meta.grad and not local.scopes:
+            return self._of(own(make_value(value.meta, value.data)))
+        return self._of(record(SAME, (), (value,)))
+
+    def data_ptr(self) -> int:
+        """Address of the first element (of the host copy on accelerators); 0 for an empty tensor."""
+        if self._value.meta.size == 0:
+            return 0
+        alias = self._alias
+        if alias is not None:
+            base = np.asarray(read(alias.storage.value)) if alias.storage.host is None else alias.storage.host
+            return base.__array_interface__["data"][0] + self.storage_offset() * self.itemsize
+        return self._host().__array_interface__["data"][0]
+
+    def untyped_storage(self) -> Any:
+        """The storage as bytes."""
+        return UntypedStorage(self)
+
+    @property
+    def _base(self) -> Tensor | None:
+        alias = self._alias
+        if alias is None or len(alias.chain) <= alias.floor:
+            return None
+        storage = alias.storage
+        if not alias.detached:
+            owner = storage.owner() if storage.owner is not None else None
+            if owner is not None and owner._alias is not None and owner._alias.storage is storage:
+                return owner
+        base = self._of(storage.value)
+        base._alias = Alias(storage, alias.chain[: alias.floor], None, alias.detached, alias.floor, alias.writes)
+        base._alias.seen = -1
+        base._fresh()
+        return base
+
+    def _is_view(self) -> bool:
+        alias = self._alias
+        return alias is not None and len(alias.chain) > alias.floor
+
+    @property
+    def _version(self) -> int:
+        if self._value.meta.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        alias = self._alias
+        if alias is None:
+            return self._bumps
+        return alias.storage.version - alias.storage.quiet if alias.writes is None else alias.writes[0]
+
+
+# ---- called by generated code ----------------------------------------------------------------------------------
+
+
+def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -> None:
+    """Make ``view`` share the storage of ``base``; ``rest`` are numbers as in a recording key."""
+    alias = base._alias
+    if alias is None:
+        if sys.getrefcount(base) <= _TEMPORARY:
+            # nobody can see the base any more: the view keeps its layout only
+            try:
+                shape, chain, kind = _layout_of(base)
+            except AttributeError:
+                shape, chain, kind = base._value.meta.shape, (), base._value.meta.dtype
+            if not (chain and entry.name in RESHAPING and _copies(base, view)):
+                step = Step(entry, static, tuple([_number(r) for r in rest]) if rest else ())
+                view._layout = (shape, (*chain, step), kind)
+            return
+        alias = base._shared()
+    if entry.name in RESHAPING and _copies(base, view):
+        return
+    view._alias = alias.beyond(Step(entry, static, tuple([_number(r) for r in rest]) if rest else ()))
+
+
+def _copies(base: Tensor, view: Tensor) -> bool:
+    """Whether a reshaped tensor is a copy, since the strides do not allow a view."""
+    told = base._strided()
+    if told is None or told[2]:
+        return False
+    return view_strides(base._value.meta.shape, told[0], view._value.meta.shape) is None
+
+
+def link_step(base: Tensor, view: Tensor, entry: OpDef, static: tuple, numbers: tuple) -> None:
+    """As :func:`link`, with plain numbers."""
+    alias = base._shared()
+    if entry.name in RESHAPING and _copies(base, view):
+        view._value = make_value(view._value.meta, np.array(view._value.data))
+        return
+    view._alias = alias.beyond(Step(entry, static, numbers))
+
+
+def _number(item: Any) -> Any:
+    """A number back from its form in a recording key."""
+    if type(item) is not tuple:
+        return item
+    kind, value = item
+    if type(value) is str:
+        return value == "True" if kind is bool else kind(value)
+    return value

@@ -1,0 +1,36 @@
+"""Operators at the edges of what they take: infinities, and nothing at all."""
+
+from __future__ import annotations
+
+import pytest
+
+import pytorchlike as torch
+
+INF = float("inf")
+
+
+@pytest.mark.parametrize("a, b, sum_", [
+    (1 - 5j, -3 + 4j, 0.9832007 - 4.992324j),  # the turns of the larger one stay, as in PyTorch
+    (complex(-INF, 0), 1 - 5j, 1 - 5j), (complex(-INF, 2), complex(-INF, 2), complex(-INF, 2)),
+    (complex(INF, 1), 3 + 4j, complex(INF, 1)),
+])  # fmt: skip
+def test_complex_logaddexp_beside_infinity(a, b, sum_):
+    x, y = torch.tensor([a, b]).clone(), torch.tensor([b, a]).clone()  # in either order
+    torch.testing.assert_close(torch.logaddexp(x, y), torch.tensor([sum_, sum_]))
+
+
+def test_complex_logaddexp_passes_nan_on_and_has_weights_for_gradients():
+    a = torch.tensor([1 + 2j, complex(-INF, 0), 2.0], requires_grad=True)
+    b = torch.tensor([1 + 2j, 1 - 5j, complex("nan")], requires_grad=True)
+    out = torch.logaddexp(a, b)
+    assert out.isnan().tolist() == [False, False, True]
+    out[:2].real.sum().backward()
+    torch.testing.assert_close(a.grad[:2], torch.tensor([0.5 + 0j, 0j]))
+    torch.testing.assert_close(b.grad[:2], torch.tensor([0.5 + 0j, 1 + 0j]))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_an_empty_vector_is_empty(training):
+    nothing = torch.zeros(0)
+    out = torch.nn.functional.batch_norm(nothing, torch.zeros(0), torch.ones(0), training=training)
+    assert out.shape == (0,) and out.dtype == torch.float32
