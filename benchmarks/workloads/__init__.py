@@ -9,6 +9,6 @@ WORKLOADS: dict[str, Workload] = {
     for workload in (
         mlp.SMALL, mlp.WIDE, mlp.DEEP, cnn.DIGITS, gpt.GPT, gpt.GPT_BF16, lstm.LSTM, tree.TREE, tiny.TINY, optim.SGD,
         optim.ADAM, optim.ADAMW, per_sample.VMAP, per_sample.LOOP, maml.MAML, reinforce.REINFORCE,
-        graphs.GRAPH_BATCHES,
+        graphs.GRAPH_BATCHES, mlp.SMALL_COMPILED, mlp.DEEP_COMPILED, gpt.GPT_COMPILED,
     )  # fmt: skip
 }

@@ -54,3 +54,8 @@ def load(torch: ModuleType, model: Any, weights: Mapping[str, np.ndarray]) -> An
     """Give a torch module its weights; returns the module."""
     model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
     return model
+
+
+def compiled(torch: ModuleType, step: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind ``torch.compile``; as it is on PyTorch, which would need a C++ compiler for it."""
+    return torch.compile(step) if torch.__name__ == "pytorchlike" else step

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ._problem import Problem, Step, Workload, load
+from ._problem import Problem, Step, Workload, compiled, load
 
 LAYERS, WIDTH, HEADS, BLOCK, BATCH, VOCAB = 4, 128, 4, 128, 8, 65
 LR, HORIZON = 1e-3, 10_000
@@ -44,7 +44,7 @@ def problem() -> Problem:
     return Problem(weights, batches)
 
 
-def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False) -> Step:
+def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False, whole: bool = False) -> Step:
     nn, F = torch.nn, torch.nn.functional
 
     class Block(nn.Module):
@@ -88,14 +88,20 @@ def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False) -> Step
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(opt, T_max=HORIZON)
     batches = [(torch.tensor(x), torch.tensor(y)) for x, y in problem.batches]
 
-    def step(i):
-        x, y = batches[i % len(batches)]
+    def train(x, y):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower):
             loss = model(x, y)
         opt.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         opt.step()
+        return loss
+
+    if whole:
+        train = compiled(torch, train)
+
+    def step(i):
+        loss = train(*batches[i % len(batches)])
         schedule.step()
         return loss
 
@@ -188,4 +194,12 @@ GPT_BF16 = Workload(
     partial(torch_loop, lower=True),
     {"jax": partial(jax_loop, lower=True)},
     tolerance=2e-2,
+)
+
+GPT_COMPILED = Workload(
+    "gpt_compiled",
+    "gpt, the whole step behind torch.compile",
+    problem,
+    partial(torch_loop, whole=True),
+    {"jax": jax_loop},
 )

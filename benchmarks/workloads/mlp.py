@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ._problem import Problem, Step, Workload, dense, load
+from ._problem import Problem, Step, Workload, compiled, dense, load
 
 
 def problem(sizes: tuple[int, ...], batch: int, n_batches: int = 16) -> Problem:
@@ -22,7 +22,7 @@ def problem(sizes: tuple[int, ...], batch: int, n_batches: int = 16) -> Problem:
     return Problem(weights, batches)
 
 
-def torch_loop(torch: ModuleType, problem: Problem, optimizer: str) -> Step:
+def torch_loop(torch: ModuleType, problem: Problem, optimizer: str, whole: bool = False) -> Step:
     nn, F = torch.nn, torch.nn.functional
 
     class MLP(nn.Module):
@@ -44,15 +44,17 @@ def torch_loop(torch: ModuleType, problem: Problem, optimizer: str) -> Step:
         opt = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01)
     batches = [(torch.tensor(x), torch.tensor(y)) for x, y in problem.batches]
 
-    def step(i):
-        x, y = batches[i % len(batches)]
+    def train(x, y):
         opt.zero_grad()
         loss = F.cross_entropy(model(x), y)
         loss.backward()
         opt.step()
         return loss
 
-    return step
+    if whole:
+        train = compiled(torch, train)
+
+    return lambda i: train(*batches[i % len(batches)])
 
 
 def jax_loop(problem: Problem, optimizer: str) -> Step:
@@ -95,12 +97,14 @@ def jax_loop(problem: Problem, optimizer: str) -> Step:
     return step
 
 
-def _workload(name: str, about: str, sizes: tuple[int, ...], batch: int, optimizer: str) -> Workload:
+def _workload(
+    name: str, about: str, sizes: tuple[int, ...], batch: int, optimizer: str, whole: bool = False
+) -> Workload:
     return Workload(
         name,
         about,
         partial(problem, sizes, batch),
-        partial(torch_loop, optimizer=optimizer),
+        partial(torch_loop, optimizer=optimizer, whole=whole),
         {"jax": partial(jax_loop, optimizer=optimizer)},
     )
 
@@ -108,3 +112,9 @@ def _workload(name: str, about: str, sizes: tuple[int, ...], batch: int, optimiz
 SMALL = _workload("mlp_small", "64-64-10, batch 32, SGD with momentum", (64, 64, 10), 32, "sgd")
 WIDE = _workload("mlp_wide", "784-2048-2048-10, batch 128, Adam", (784, 2048, 2048, 10), 128, "adam")
 DEEP = _workload("mlp_deep", "20 layers of 256, batch 64, AdamW", (256,) * 20 + (10,), 64, "adamw")
+SMALL_COMPILED = _workload(
+    "mlp_small_compiled", "mlp_small, the whole step behind torch.compile", (64, 64, 10), 32, "sgd", True
+)
+DEEP_COMPILED = _workload(
+    "mlp_deep_compiled", "mlp_deep, the whole step behind torch.compile", (256,) * 20 + (10,), 64, "adamw", True
+)

@@ -90,6 +90,11 @@ def uncaptured(fn: Any, reason: str | None = None) -> Any:
     if isinstance(fn, Module):
         fn.forward = uncaptured(fn.forward, reason)  # type: ignore[method-assign]
         return fn
+    if isinstance(fn, type):  # its instances, when they are called
+        name = "forward" if issubclass(fn, Module) else "__call__"
+        if any(name in vars(part) for part in fn.__mro__):
+            setattr(fn, name, uncaptured(getattr(fn, name), reason))
+        return fn
 
     @functools.wraps(fn)
     def called(*args: Any, **kwargs: Any) -> Any:

@@ -285,11 +285,13 @@ class Found:
 
     def assign(self, results: tuple[Value, ...]) -> None:
         """Let everything that holds a value of the recording hold the one of the operation."""
-        from ..tensor._values import _plain
+        from ..tensor._values import _as_leaf, _plain
 
         for v, row, value in zip(self.values, self.roles, results, strict=True):
             if value.meta.grad == LEAF:
                 value.node = v.node
+            elif v.meta.grad == LEAF:
+                value = _as_leaf(value, v.node)
             elif not v.meta.grad and value.meta.grad:
                 value = _plain(value)
             for role in row:

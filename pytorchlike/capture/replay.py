@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..engine import Value, flush, get_mode, local
@@ -23,6 +23,7 @@ from ..engine.errors import describe, user_location
 from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
+from ..engine.shortcut import Shortcut
 from ..engine.trie import Call
 from ..nn.modules._registry import observers
 from ..tensor import Tensor
@@ -66,7 +67,7 @@ class Capture(Nested):
         watching = sys.getprofile()
         sys.setprofile(None)  # what it takes to compute the value is not the function's doing
         try:
-            if not self.closed:
+            if not self.closed and value not in self.fixed:
                 self._broken(describe(user_location()))
             return super().read(value)
         finally:
@@ -99,10 +100,11 @@ class Entry:
     hyper: (position among the floats, optimizer, group, options) of numbers to ask for at each call.
     roles, plain: what becomes of each result; whether it has no history.   grads: see ``Found``.
     spec, leaves: the value returned; ``Returned`` for a tensor.   boundary: an optimizer step is part of it.
+    shortcut: its program, where nothing need be recorded to call it.
     """
 
     __slots__ = ("op", "inputs", "metas", "ints", "floats", "complexes", "seeds", "hyper", "roles", "plain", "grads",
-                 "spec", "leaves", "guards", "boundary")  # fmt: skip
+                 "spec", "leaves", "guards", "boundary", "shortcut")  # fmt: skip
 
 
 class Captured:
@@ -130,11 +132,14 @@ class Captured:
             return self.fn(*args, **kwargs)
         if reverse.outside is not None:  # somebody is asked about each operation, which runs Python
             return self.fn(*args, **kwargs)
-        flat, spec = tree_flatten((args, kwargs))
-        try:
-            key, tensors = _key(flat, spec)
-        except Unguarded:
-            return self.fn(*args, **kwargs)
+        if not kwargs and all([x.__class__ is Tensor for x in args]):
+            key, tensors = _key(list(args), len(args))
+        else:
+            flat, spec = tree_flatten((args, kwargs))
+            try:
+                key, tensors = _key(flat, spec)
+            except Unguarded:
+                return self.fn(*args, **kwargs)
         for entry in self.entries.get(key, ()):
             values = _present(entry, tensors)
             if values is not None and entry.guards.hold():
@@ -203,6 +208,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.ints, entry.floats, entry.complexes = list(trace.ints), list(trace.floats), list(trace.complexes)
     entry.roles, entry.grads, entry.boundary = found.roles, found.grads(trace.cleared), found.boundary
     entry.plain = [not v.meta.grad for v in found.values]
+    entry.shortcut = None
     entry.spec, entry.leaves = spec, found.leaves
     results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
     found.assign(results)
@@ -323,7 +329,27 @@ def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any
         for at, optimizer, group, _ in entry.hyper:
             numbers = [float(h) for h in optimizer._hyper(group) if not isinstance(h, Tensor)]
             floats[at : at + len(numbers)] = numbers
+    if entry.shortcut is not None:
+        made = entry.shortcut.call(values, (ints, floats, entry.complexes))
+        if made is not None:
+            del values
+            return _finished(entry, tensors, made)
+    alone = len(local.trace.values) == 1
     results = _record(entry, tensors, values, ints, floats, entry.complexes)
+    n = len(values)
+    del values
+    state = local.trace.state
+    result = _finished(entry, tensors, results)
+    del results
+    if entry.boundary:
+        flush("a compiled step ended")
+        if alone:
+            entry.shortcut = Shortcut.of(state, n)
+    return result
+
+
+def _finished(entry: Entry, tensors: list[Tensor], results: Sequence[Value]) -> Any:
+    """Give the results to what holds them; the value to return."""
     for leaf, _, after in entry.grads:
         leaf.grad = None if after is None else Tensor._of(results[after])
     made: list[Value] = []
@@ -334,24 +360,19 @@ def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any
         for role in roles:
             if role.kind == "set":
                 t = role.holder if role.argument is None else tensors[role.argument]
-                if t._alias is not None:
-                    t._set(value)
-                    continue
                 if value.meta.grad == LEAF:
                     value.node = t._value.node
-                t._value = value
-                t._bumps += 1
-    del values, results
+                if t._alias is not None:
+                    t._set(value)
+                else:
+                    t._value = value
+                    t._bumps += 1
     leaves = [
         x if type(x) is not Returned else _tensor(made[x.what], x.layout) if x.kind == "new" else
         tensors[x.what] if x.kind == "arg" else x.what
         for x in entry.leaves
     ]  # fmt: skip
-    result = tree_unflatten(leaves, entry.spec)
-    if entry.boundary:
-        del made
-        flush("a compiled step ended")
-    return result
+    return tree_unflatten(leaves, entry.spec)
 
 
 __all__ = ["Capture", "Captured", "GraphBreak", "Role"]

@@ -24,6 +24,7 @@ from .trace import concrete as concrete
 from .trace import fixed as fixed
 from .trace import flush as flush
 from .trace import get_mode as get_mode
+from .trace import in_sight as in_sight
 from .trace import local as local
 from .trace import own as own
 from .trace import peek as peek

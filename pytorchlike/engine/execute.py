@@ -189,7 +189,7 @@ def _call(part: Any, trace: Trace, values: list, before: dict[int, Any]) -> Any:
         given = _own(given, counts)
     if part.several:  # numbers may lie on one device
         kept, given = _off_single_devices(kept), _off_single_devices(given)
-    return part.run(kept, given, *_vectors(part, trace))
+    return part.run(kept, given, *vectors(part, trace.ints, trace.floats, trace.complexes))
 
 
 def _own(given: list, counts: tuple[int, ...]) -> list:
@@ -218,8 +218,8 @@ def _off_single_devices(arrays: list) -> list:
     return [a if is_spread(getattr(a, "sharding", None)) else np.asarray(a) for a in arrays]
 
 
-def _vectors(part: Any, trace: Trace) -> tuple:
-    ints, floats, complexes = trace.ints, trace.floats, trace.complexes
+def vectors(part: Any, ints: list[int], floats: list[float], complexes: list[complex]) -> tuple:
+    """The numbers that a part takes, of all that there are."""
     return (
         np.array([ints[i] for i in part.ints], np.int64) if part.ints else _NO_INTS,
         np.array([floats[i] for i in part.floats], np.float64) if part.floats else _NO_FLOATS,

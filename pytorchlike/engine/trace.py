@@ -697,6 +697,8 @@ def read(value: Value) -> Any:
     """The array of a value, executing what it rests on, and raising what earlier programs found in their data."""
     if stats.observers:
         stats.read(value.data is None)
+    if local.trace.replayed:
+        return local.trace.read(value)
     if value.data is None:
         if local.trace.nested:
             return local.trace.read(value)
@@ -744,6 +746,12 @@ def fixed(value: Value, *sources: Value) -> Value:
     if trace.replayed and all(s in trace.fixed for s in sources):
         trace.fixed.add(value)
     return value
+
+
+def in_sight(value: Value) -> bool:
+    """Whether the data of a value may decide what is recorded: not of what a captured call takes anew each time."""
+    trace = local.trace
+    return not trace.replayed or value in trace.fixed
 
 
 def concrete(data: Any, place: Any, grad: int = NO_GRAD, node: Any = None) -> Value:

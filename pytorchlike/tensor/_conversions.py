@@ -74,7 +74,7 @@ class Convertible(Cell):
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy with a storage of its own, through which gradients flow."""
         value = self._get()
-        if value.data is not None and not value.meta.grad and not local.scopes:
+        if value.data is not None and not value.meta.grad and not local.scopes and not local.trace.replayed:
             # values are immutable: sharing the array is a copy
             return self._of(own(make_value(_made_now(value.meta), value.data)))
         return self._of(record(SAME, (), (value,)))

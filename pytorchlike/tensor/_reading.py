@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import read
+from ..engine import get_mode, local, read
 from ..engine.meta import INTERIOR
 from . import printing
 from ._cell import Cell, part_of_tensor
@@ -48,12 +48,15 @@ class Readable(Cell):
         As JAX's memory never changes, the array is a copy that the tensor looks at as long as the array exists.  A copy
         for itself is given of what the tape knows, whose values stay what they were, and of a part of a large tensor.
         A tensor made by ``from_numpy`` gives its own memory.
-        Raises RuntimeError if the tensor requires gradients, TypeError if it is not on the CPU (unless ``force``).
+        Raises RuntimeError if the tensor requires gradients and these are on (not under ``no_grad``), TypeError if it is
+        not on the CPU (unless ``force``).
         """
         self._check_numpy(force)
+        if self.requires_grad:
+            return self.detach().numpy(force=force)
         alias = self._alias
         if alias is not None and alias.storage.host is not None:
-            return self._host_view()
+            return self._lent()
         data = self._host()
         value = self._value
         if value.meta.grad == INTERIOR or value.meta.place is not place_for("cpu"):
@@ -66,7 +69,7 @@ class Readable(Cell):
         return self._host_view()
 
     def _check_numpy(self, force: bool) -> None:
-        if self.requires_grad and not force:
+        if self.requires_grad and not force and get_mode().grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.device.type != "cpu" and not (force and self.device.type != "meta"):
             raise TypeError(
@@ -77,7 +80,13 @@ class Readable(Cell):
     def _look(self) -> np.ndarray:
         """The elements on the host, to be looked at only: without a copy on the CPU."""
         alias = self._alias
-        return self._host() if alias is None or alias.storage.host is None else self._host_view()
+        return self._host() if alias is None or alias.storage.host is None else self._lent()
+
+    def _lent(self) -> np.ndarray:
+        """The memory that is the user's, too."""
+        if local.trace.replayed:
+            read(self._get())  # it is asked for its value
+        return self._host_view()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if not copy and (dtype is None or np.dtype(dtype) == self._value.meta.dtype):

@@ -119,6 +119,8 @@ def _peek_host(value: Value, edges: tuple | None = None) -> np.ndarray | None:
     if value.meta.place == SHAPE_ONLY:
         return None
     try:
+        if local.trace.replayed:
+            local.trace.read(value)
         data = peek(value) if value.data is None else value.data
     except Unknown:
         return f"not known here, size={value.meta.shape}"  # type: ignore[return-value]

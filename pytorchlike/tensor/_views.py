@@ -87,7 +87,7 @@ class Placed(Cell):
         if self.is_contiguous(memory_format):
             return self
         value = self._get()
-        if value.data is not None and not value.meta.grad and not local.scopes:
+        if value.data is not None and not value.meta.grad and not local.scopes and not local.trace.replayed:
             return self._of(own(make_value(value.meta, value.data)))
         return self._of(record(SAME, (), (value,)))
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, concrete, fixed, get_mode, local, own, record, set_mode
+from ..engine import Value, concrete, fixed, get_mode, in_sight, local, own, record, set_mode
 from ..engine.op import Wide
 from ..ops._reduction import legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
@@ -535,7 +535,7 @@ def _precheck(entry: OpDef, held: dict[str, Any], plain: dict[str, Any], op: Any
             continue
         bound[name + ".shape"] = value.meta.shape
         if value.meta.dtype.kind in "iub":
-            if type(value.data) is np.ndarray:
+            if type(value.data) is np.ndarray and in_sight(value):
                 bound[name] = value.data
             else:
                 seen = False

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine import in_sight
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor, host_tensor
@@ -273,7 +274,7 @@ def segment_reduce(
         raise RuntimeError("segment_reduce(): Expected data.numel() > 0")
     if lengths is not None:
         known = lengths._get().data
-        if type(known) is np.ndarray and not unsafe:
+        if type(known) is np.ndarray and not unsafe and in_sight(lengths._value):
             if known.size and known.min() < 0:
                 raise RuntimeError("lengths contains negative value!")
             if (known.sum(-1) != data.shape[axis]).any():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import in_sight
 from ._register import function
 from ._tensor import Tensor
 from .dtype import as_dtype, int64
@@ -195,7 +196,8 @@ def multinomial(
     if input.ndim and input.shape[-1] > 2**24:
         raise RuntimeError("number of categories cannot exceed 2^24")
     weights = input._get().data
-    if type(weights) is np.ndarray and weights.dtype.kind == "f" and weights.size and input.ndim in (1, 2):
+    seen = type(weights) is np.ndarray and in_sight(input._value)
+    if seen and weights.dtype.kind == "f" and weights.size and input.ndim in (1, 2):
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
         if not (weights.sum(-1) > 0).all():

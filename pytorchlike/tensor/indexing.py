@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, local, make_value, meta_of
+from ..engine import Value, in_sight, local, make_value, meta_of
 from ..ops._table import METHODS
 from . import host_writes
 from ._tensor import Tensor, host_tensor
@@ -61,6 +61,8 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
 
     The same as the general way, at a fifth of its time, and without a snapshot of memory shared with the user.
     """
+    if local.trace.replayed:
+        return None
     alias = self._alias
     if alias is not None and alias.storage.host is not None:
         if alias.leaf is not None or alias.of is not None:
@@ -330,7 +332,7 @@ def _convert(self: Tensor, item: Any) -> Any:
         kind = value.meta.dtype
         if kind == np.int64 or kind == np.int32:
             # A number that is known here anyway makes a view.
-            if not value.meta.shape and value.data.__class__ is np.ndarray and item._alias is None:
+            if not value.meta.shape and value.data.__class__ is np.ndarray and item._alias is None and in_sight(value):
                 return int(value.data)
             return item
         if kind == np.bool_:
@@ -408,7 +410,7 @@ def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[in
             kinds.extend([1] * len(places))
         else:
             value = item._value if item._alias is None else item._fresh()
-            if value.data.__class__ is np.ndarray:
+            if value.data.__class__ is np.ndarray and in_sight(value):
                 bad = _outside(value.data, shape[at])
                 if bad is not None:
                     raise IndexError(f"index {bad} is out of bounds for dimension {at} with size {shape[at]}")

@@ -20,7 +20,7 @@ class Net(nn.Module):
     def forward(self, ids, targets):
         x = F.one_hot(ids, 4).float() + self.places(torch.arange(ids.shape[1]))
         for layer in self.layers[:-1]:  # makes a module
-            x = F.relu(layer(x))
+            x = F.dropout(F.relu(layer(x)), 0.1)
         x = self.layers[-1](x) * torch.tensor([1.0, 2.0, 3.0, 4.0])
         return F.cross_entropy(x.view(-1, 4), targets.reshape(-1))
 
@@ -48,13 +48,18 @@ def test_training_is_replayed_and_gives_the_bits_of_the_plain_loop(what):
 
         if compiled and what == "step":
             step = torch.compile(step)
-        losses = [step(*b).item() for b in batches(6)]
-        return losses, (step if what == "step" else model).capture if compiled else None
+        schedule = torch.optim.lr_scheduler.StepLR(opt, 2, 0.5)
+        losses = []
+        for k, batch in enumerate(batches(8)):
+            loss = step(*batch)
+            schedule.step()
+            losses.append(loss if k % 3 else loss.item())  # some are read later, when more has run
+        return [float(x) for x in losses], (step if what == "step" else model).capture if compiled else None
 
     plain, _ = train(False)
     losses, capture = train(True)
     assert losses == plain
-    assert (capture.captures, capture.replays) == (1, 5), capture.refused
+    assert (capture.captures, capture.replays) == (1, 7), capture.refused
 
 
 def test_a_replayed_step_gives_the_old_weights_memory_to_the_new_ones():
@@ -76,6 +81,72 @@ def test_a_replayed_step_gives_the_old_weights_memory_to_the_new_ones():
         step(x)
         assert weight.data_ptr() == before
     assert step.capture.replays == 2
+
+
+def test_a_replayed_step_that_fails_its_data_check_leaves_the_weights():
+    net = nn.Linear(4, 3)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    @torch.compile
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = torch.randn(2, 4)
+    for _ in range(4):
+        step(x, torch.tensor([0, 2])).item()
+    before = net.weight.detach().clone()
+    with pytest.raises(IndexError, match="out of bounds"):
+        step(x, torch.tensor([0, 7])).item()
+    assert torch.equal(net.weight, before)
+    step(x, torch.tensor([0, 2])).item()
+    assert not torch.equal(net.weight, before)
+    assert step.capture.replays == 5
+
+
+def test_weights_that_somebody_holds_are_not_overwritten_by_a_replayed_step():
+    weight = nn.Parameter(torch.ones(3))
+    opt = torch.optim.SGD([weight], lr=0.5)
+
+    @torch.compile
+    def step(x):
+        opt.zero_grad()
+        loss = (weight * x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = torch.ones(3)
+    step(x)
+    kept = []
+    for k in range(6):
+        if k % 3 == 0:
+            kept.append(weight.detach())  # shows the weights as they are later, as in PyTorch
+        else:
+            kept.append(weight.jax() if k % 3 == 1 else weight * 2)
+        step(x)
+    assert [t.tolist()[0] for t in kept] == [-2.5, 0.0, -1.0, -2.5, -1.5, -4.0]
+    assert weight.requires_grad and step.capture.replays == 6
+
+
+def test_a_first_call_whose_weights_have_an_alias_leaves_them_leaves():
+    weight = nn.Parameter(torch.ones(3))
+    seen = weight.detach()
+    opt = torch.optim.SGD([weight], lr=0.5)
+
+    @torch.compile
+    def step():
+        opt.zero_grad()
+        weight.sum().backward()
+        opt.step()
+
+    for _ in range(3):
+        step()
+    assert weight.is_leaf and weight.requires_grad
+    assert weight.tolist() == seen.tolist() == [-0.5] * 3
 
 
 def test_what_a_function_writes_to_and_returns_is_the_tensor_itself():
@@ -185,3 +256,67 @@ def test_views_buffers_and_indices_are_replayed_with_their_layout(fn):
         assert torch.equal(got, plain) and got.stride() == plain.stride()
     compiled(x)
     assert compiled.capture.replays >= 2, compiled.capture.refused  # a first call may import something
+
+
+READS = {
+    "item": (lambda x, n: x * n.item(), torch.tensor),
+    "bool": (lambda x, n: x * 2 if n else x, lambda k: torch.tensor(k % 2 == 0)),
+    "compared": (lambda x, n: x * 2 if n > 1 else x, torch.tensor),
+    "list": (lambda x, n: x * n.tolist()[0], lambda k: torch.tensor([k])),
+    "array": (lambda x, n: x * n.numpy()[0], lambda k: torch.tensor([k])),
+    "slice": (lambda x, n: x[:n], torch.tensor),
+    "range": (lambda x, n: sum([x] * int(n)), lambda k: torch.tensor(k + 1)),
+    "arange": (lambda x, n: torch.arange(n).sum() + x, lambda k: torch.tensor(k + 1)),
+    "full": (lambda x, n: torch.full((5,), n) + x, lambda k: torch.tensor(float(k))),
+    "text": (lambda x, n: x * float(f"{n}"), lambda k: torch.tensor(float(k))),
+    "row": (lambda x, n: x * n[1], lambda k: torch.tensor([0.0, float(k)])),
+    "number as index": (lambda x, n: x[n], torch.tensor),
+    "indices": (lambda x, n: x[n], lambda k: torch.tensor([k])),
+    "mask": (lambda x, n: x[n], lambda k: torch.arange(5) <= k),
+    "counted": (lambda x, n: torch.bincount(n), lambda k: torch.tensor([k, 1])),
+    "repeated": (lambda x, n: x[:2].repeat_interleave(n), lambda k: torch.tensor([k, 1])),
+    "assigned": (lambda x, n: x.clone().index_fill_(0, n, 9.0), lambda k: torch.tensor([k])),
+    "set": (lambda x, n: [y := x.clone(), y.__setitem__(n, 9.0)][0], torch.tensor),
+    "cloned": (lambda x, n: n.clone() * x, torch.tensor),
+    "made of": (lambda x, n: torch.tensor([n[0].item()] * 5) * x, lambda k: torch.tensor([float(k)])),
+    "segments": (lambda x, n: torch.segment_reduce(x, "sum", lengths=n), lambda k: torch.tensor([k, 5 - k])),
+}
+
+
+@pytest.mark.parametrize("where", ["host", "device", "shared"])
+@pytest.mark.parametrize("name", READS)
+def test_the_value_of_an_argument_is_that_of_each_call(name, where):
+    fn, make = READS[name]
+    compiled = torch.compile(fn)
+    for k in (0, 3, 2):
+        x, n = torch.arange(1.0, 6), make(k)
+        if where == "device":  # computed, not made of host data
+            n = n & True if n.dtype == torch.bool else n + torch.zeros((), dtype=n.dtype)
+            float(n.sum())
+        elif where == "shared":
+            n = torch.from_numpy(n.numpy().copy())
+        assert torch.equal(compiled(x, n), fn(x, n))
+
+
+def test_a_buffer_that_decides_is_read_at_each_call():
+    net = nn.Linear(2, 2)
+    net.register_buffer("count", torch.zeros((), dtype=torch.long))
+
+    @torch.compile
+    def step(x):
+        net.count += 1
+        return net(x) if net.count < 3 else x
+
+    x = torch.ones(1, 2)
+    assert [step(x) is x for _ in range(4)] == [False, False, True, True]
+
+
+def test_an_index_out_of_range_is_found_in_a_replay():
+    pick = torch.compile(lambda x, n: x[n])
+    embed = torch.compile(lambda x, n: F.embedding(n, x))
+    x = torch.randn(5, 2)
+    for n in (1, 4, 2):
+        pick(x, torch.tensor([n])), embed(x, torch.tensor([n]))
+    for fn in (pick, embed):
+        with pytest.raises(IndexError):
+            fn(x, torch.tensor([7])).tolist()

@@ -315,6 +315,25 @@ def test_a_graph_break_is_heeded():
     torch._dynamo.graph_break()  # nothing outside
 
 
+def test_a_class_can_be_kept_out_of_captures():
+    calls = []
+
+    @torch._dynamo.disable
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            calls.append(1)
+            return x + 1
+
+    @torch.compiler.disable
+    class Plain:
+        pass
+
+    assert isinstance(Layer, type) and isinstance(Plain(), Plain)
+    layer = Layer()
+    f = torch.compile(lambda x: layer(x) * 2)
+    assert [f(torch.ones(1)).item() for _ in range(3)] == [4, 4, 4] and len(calls) == 3
+
+
 def test_dynamo_is_asked_about_the_capture():
     seen = []
 

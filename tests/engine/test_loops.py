@@ -231,7 +231,7 @@ def test_an_interrupted_program_leaves_what_was_before(tier, monkeypatch):
     def boom(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execute, "_vectors", boom)
+    monkeypatch.setattr(execute, "vectors", boom)
     with pytest.raises(KeyboardInterrupt):
         step(cells, xv)
     monkeypatch.undo()
@@ -274,7 +274,7 @@ def test_what_an_interrupt_was_not_about_can_still_be_read(tier, monkeypatch):
     def boom(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(execute, "_vectors", boom)
+    monkeypatch.setattr(execute, "vectors", boom)
     with pytest.raises(KeyboardInterrupt):
         flush()
     monkeypatch.undo()
