@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dis
+import operator
 from collections.abc import Callable
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -49,6 +50,8 @@ def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
     if isinstance(x, Optimizer) and all(x._replayable(g) for g in x.param_groups):
         # the numbers are asked for anew at each replay, and what chooses the program is compared there
         return id(x), tuple([(id(g), len(g["params"])) for g in x.param_groups])
+    if isinstance(x, partial):
+        return id(x), fingerprint(x.func, seen), fingerprint(x.args, seen), fingerprint(x.keywords, seen)
     seen = {} if seen is None else seen
     if id(x) in seen:
         return "again", seen[id(x)]
@@ -93,11 +96,17 @@ class Guards:
         self._names: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}  # same object under a name
         self._read: list[tuple[Callable[[], Any], Any]] = []  # equal fingerprints
         self._modules: dict[int, tuple[Module, Any]] = {}
+        self._classes: dict[type, _Class] = {}
+        self._functions: dict[FunctionType, tuple] = {}  # code and defaults
+        self._looked: set[tuple[int, CodeType]] = set()
         self._epoch = -1
         self.keep: list[Any] = []  # what is compared by identity must stay alive
 
     def watch(self, watcher: Watcher) -> None:
         """Guard everything that the code which ran refers to.  Raises Unguarded."""
+        used = {name for code in watcher.frames for name in code.co_names}
+        if not used.isdisjoint(("environ", "getenv")):
+            raise Unguarded("environment variable, which may change")
         for code, space in watcher.frames.items():
             for name in _global_names(code):
                 where = space if name in space else vars(builtins)
@@ -105,10 +114,61 @@ class Guards:
                     if _draws(where[name]) or (where[name] is np and "random" in code.co_names):
                         raise Unguarded("generator of NumPy's random numbers; use torch.rand and its like")
                     self._name(where, name)
+                    self._inside(where[name], code, watcher)
             if code.co_freevars:
                 for f in watcher.functions(code):
                     for cell in f.__closure__:
                         self._cell(cell)
+                        self._inside(getattr(cell, "cell_contents", None), code, watcher)
+        for kind in list(dict.fromkeys(k for value in self.keep for k in _kinds_in(value))):
+            self._class(kind, used, watcher)
+        if "requires_grad" in used:
+            for root, _ in self._modules.values():
+                for p in root.parameters():
+                    self._read.append((partial(getattr, p, "requires_grad"), fingerprint(p.requires_grad)))
+
+    def function(self, fn: Any, watcher: Watcher) -> None:
+        """Guard what was captured: of an object that is called, or whose method it is, what the code names."""
+        self.value(fn, None)
+        while isinstance(fn, partial):
+            self._read.append((partial(lambda f: (f.args, f.keywords), fn), fingerprint((fn.args, fn.keywords))))
+            fn = fn.func
+        owner = getattr(fn, "__self__", fn)
+        state = getattr(owner, "__dict__", None)
+        if state is None or isinstance(owner, (*_SAME, Module)):
+            return
+        for name in {name for code in watcher.frames for name in code.co_names} & state.keys():
+            self._name(state, name)
+
+    def _inside(self, value: Any, code: CodeType, watcher: Watcher) -> None:
+        """Guard what ``code`` may take out of a module or a class, which are themselves compared by identity."""
+        if (id(value), code) in self._looked:
+            return
+        self._looked.add((id(value), code))
+        if isinstance(value, ModuleType):
+            space = vars(value)
+            mine = watcher.is_user(value)
+            for name in code.co_names:
+                if name not in space:
+                    continue
+                if mine:
+                    self._name(space, name)
+                else:
+                    self._names.setdefault((id(space), name), (space, name, space[name]))
+                self._inside(space[name], code, watcher)
+        elif isinstance(value, type):
+            self._class(value, set(code.co_names), watcher)
+        elif isinstance(value, FunctionType) and watcher.is_user(value):
+            self._functions[value] = _of_function(value)
+
+    def _class(self, kind: type, used: set[str], watcher: Watcher) -> None:
+        for k in kind.__mro__:
+            if watcher.is_user(k):
+                found = self._classes.setdefault(k, _Class(k))
+                for name in used & vars(k).keys():
+                    if name not in found.used:
+                        value = found.used[name] = vars(k)[name]
+                        self.value(value, partial(vars(k).get, name, _ABSENT) if _is_container(value) else None)
 
     def _name(self, where: dict[str, Any], name: str) -> None:
         key = (id(where), name)
@@ -157,6 +217,12 @@ class Guards:
             now = where.get(name, _ABSENT)
             if now is not value and not (type(now) is type(value) and isinstance(now, _PLAIN) and now == value):
                 return False
+        for k in self._classes.values():
+            if not k.holds():
+                return False
+        for f, before in self._functions.items():
+            if _of_function(f) != before:
+                return False
         try:
             for read, expected in self._read:
                 if fingerprint(read()) != expected:
@@ -170,6 +236,60 @@ class Guards:
         except Unguarded:
             return False
         return True
+
+
+class _Class:
+    """What a class holds.  used: the attributes that the code names."""
+
+    __slots__ = ("space", "values", "used")
+
+    def __init__(self, kind: type) -> None:
+        self.space = vars(kind)
+        self.values = list(self.space.values())
+        self.used: dict[str, Any] = {}
+
+    def holds(self) -> bool:
+        if len(self.space) == len(self.values) and all(map(operator.is_, self.space.values(), self.values)):
+            return True
+        for name, value in self.used.items():
+            now = self.space.get(name, _ABSENT)
+            if now is not value and not (type(now) is type(value) and isinstance(now, _PLAIN) and now == value):
+                return False
+        known = set(map(id, self.values))
+        if any(id(v) not in known and n not in self.used for n, v in self.space.items() if callable(v)):
+            return False  # a method that would be found before the one of a base
+        self.values = list(self.space.values())
+        return True
+
+
+def _of_function(f: FunctionType) -> tuple:
+    held = tuple(f.__dict__.items())
+    return (id(f.__code__), _shallow(f.__defaults__), _shallow(tuple((f.__kwdefaults__ or {}).items())), _shallow(held))
+
+
+def _shallow(values: tuple | None) -> tuple:
+    return tuple([_shallow(v) if type(v) is tuple else (type(v), v) if isinstance(v, _PLAIN) else id(v)
+                  for v in values or ()])
+
+
+def _is_container(value: Any) -> bool:
+    return not isinstance(value, (*_PLAIN, *_SAME, Module, property, classmethod, staticmethod))
+
+
+def _kinds_in(value: Any, depth: int = 3) -> list[type]:
+    """The classes of the objects that a value is made of."""
+    if isinstance(value, _PLAIN) or isinstance(value, (ModuleType, FunctionType, BuiltinFunctionType, type)):
+        return []
+    if isinstance(value, Module):
+        return [type(m) for m in value.modules()]
+    if isinstance(value, MethodType):
+        return _kinds_in(value.__self__, depth)
+    if isinstance(value, (list, tuple, dict)):
+        parts = value.values() if isinstance(value, dict) else value
+        return [k for v in parts for k in _kinds_in(v, depth - 1)] if depth and len(value) <= _LIMIT else []
+    state = getattr(value, "__dict__", None)
+    inner = _kinds_in(state, depth - 1) if depth and isinstance(state, dict) and not isinstance(value, _SAME) else []
+    return [type(value), *inner]
 
 
 def _modules_in(value: Any, depth: int = 3) -> list[Module]:

@@ -26,6 +26,7 @@ from ..engine.op import Wide
 from ..engine.shortcut import Shortcut
 from ..engine.trie import Call
 from ..nn.modules._registry import observers
+from ..nn.modules.module import _global_call_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
 from ..tensor._wrap import next_key
@@ -130,9 +131,9 @@ class Captured:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if local.trace.nested or local.scopes or debug.eager or sys.getprofile() is not None:
             return self.fn(*args, **kwargs)
-        if reverse.outside is not None:  # somebody is asked about each operation, which runs Python
+        if reverse.outside is not None or _global_call_hooks:  # Python of others runs at each operation or module
             return self.fn(*args, **kwargs)
-        if not kwargs and all([x.__class__ is Tensor for x in args]):
+        if not kwargs and all(x.__class__ is Tensor for x in args):
             key, tensors = _key(list(args), len(args))
         else:
             flat, spec = tree_flatten((args, kwargs))
@@ -221,7 +222,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.guards = Guards()
     try:
         entry.hyper = [(at, o, g, o._options(g)) for at, o, g in trace.hyper]
-        entry.guards.value(fn, None)
+        entry.guards.function(fn, watcher)
         entry.guards.value([args, kwargs], None)
         entry.guards.watch(watcher)
     except Unguarded as error:

@@ -14,7 +14,7 @@ import os
 import sys
 import sysconfig
 from collections import OrderedDict, deque
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -143,6 +143,20 @@ class Watcher:
             for what, line, offset in stores(code):
                 if offset is None or (code, offset) not in self._tensor_stores:
                     self.refuse(what, code, line)
+
+    def is_user(self, thing: Any) -> bool:
+        """Whether a module, class or function is the user's, and not of a library that is trusted."""
+        if not isinstance(thing, ModuleType):
+            name = getattr(thing, "__module__", None)
+            thing = sys.modules.get(name) if isinstance(name, str) else None
+            if thing is None:
+                return name is not None
+        if getattr(thing, "__name__", "") == "builtins":
+            return False
+        file = getattr(thing, "__file__", None)
+        return file is None and thing.__name__ not in sys.builtin_module_names or (
+            file is not None and self._kind(file) == "user"
+        )
 
     def functions(self, code: CodeType) -> list[FunctionType]:
         """The functions with cells made of ``code`` that ran and existed before the call."""

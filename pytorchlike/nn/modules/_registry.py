@@ -167,9 +167,14 @@ class HookDict(OrderedDict):
 
     def __setitem__(self, key: Any, hook: Any) -> None:
         OrderedDict.__setitem__(self, key, hook)
+        changed(self._owner)
         module = self._owner()
         if module is not None:
             module.__dict__["_hooked"] = True
+
+    def __delitem__(self, key: Any) -> None:
+        OrderedDict.__delitem__(self, key)
+        changed(self._owner)
 
     def copy(self) -> OrderedDict:
         return OrderedDict(self)
