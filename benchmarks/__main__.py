@@ -102,6 +102,16 @@ def show_recording(result: dict[str, Any]) -> None:
     print(table(["loop", "operations", "median", "least"], rows))
 
 
+def show_depth(result: dict[str, Any]) -> None:
+    print("\nBy the number of layers: seconds of the first 6 steps, no cache; then milliseconds of a step\n")
+    names = list(next(iter(result.values())))
+    rows = [
+        [layers, *(number(r[name]["first_s"], 1) for name in names), *(number(r[name]["step_ms"], 2) for name in names)]
+        for layers, r in result.items()
+    ]
+    print(table(["layers", *(f"{n}: first" for n in names), *(f"{n}: step" for n in names)], rows))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=WORKLOADS, help="this workload (may be repeated)")
@@ -111,6 +121,7 @@ def main() -> int:
     parser.add_argument("--memory", action="store_true", help="memory in fresh processes instead")
     parser.add_argument("--steps", type=int, help="steps of a --memory run (default 2000, with --quick 100)")
     parser.add_argument("--recording", action="store_true", help="cost of recording an operation instead")
+    parser.add_argument("--depth", action="store_true", help="networks of 10 to 300 layers instead")
     parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
     args = parser.parse_args()
 
@@ -134,6 +145,11 @@ def main() -> int:
 
         report["recording"] = measure_recording(repeats=5 if args.quick else 30)
         show_recording(report["recording"])
+    elif args.depth:
+        from .depth import LAYERS, measure_depth
+
+        report["depth"] = measure_depth(LAYERS[:2] if args.quick else LAYERS, asked=asked)
+        show_depth(report["depth"])
     elif args.cold or args.memory:
         results: dict[str, dict[str, Any]] = {}
         for name in names:

@@ -109,6 +109,11 @@ def _workload(
     )
 
 
+def deep(layers: int) -> Workload:
+    """A network of so many narrow layers, of which no more than the number matters."""
+    return _workload(f"{layers} layers", "64 wide, batch 32, AdamW", (64,) * layers + (10,), 32, "adamw")
+
+
 SMALL = _workload("mlp_small", "64-64-10, batch 32, SGD with momentum", (64, 64, 10), 32, "sgd")
 WIDE = _workload("mlp_wide", "784-2048-2048-10, batch 128, Adam", (784, 2048, 2048, 10), 128, "adam")
 DEEP = _workload("mlp_deep", "20 layers of 256, batch 64, AdamW", (256,) * 20 + (10,), 64, "adamw")

@@ -49,6 +49,8 @@ SLOW = 60e6
 #: Seconds spent on interpreting a kernel beyond what it would take when compiled, after which it is: about what that
 #: costs, so that the sum is never much more than twice the better choice.
 RENT = 0.05
+#: Seconds of compilation for an equation of a kernel of very many, as the update of hundreds of weights is.
+EQUATION = 2e-4
 #: What a compiled kernel needs for a call, in seconds, and for a byte.
 _CALL, _BYTE = 50e-6, 2e-10
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
