@@ -68,10 +68,12 @@ class _Nn:
         if name == "_parse_to":
             from .nn.modules.module import _parse_to as found
         else:
+            from ._dispatch.kernels import KERNELS
             from ._dispatch.operators import aten
             from .nn import functional as F
 
-            found = getattr(aten, name, None) or getattr(F, name, None)
+            # losses of F take the reduction by its name, and others before it
+            found = getattr(aten, name) if name in KERNELS else None if "loss" in name else getattr(F, name, None)
         if found is None or name.startswith("__"):
             raise AttributeError(f"module 'torch._C._nn' has no attribute '{name}': pytorchlike lacks it")
         return found

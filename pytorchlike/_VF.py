@@ -1,8 +1,8 @@
 """``torch._VF``: PyTorch's functions without the Python around them, which are the functions of ``torch`` here.
 
-Also the recurrent layers as functions, ``torch.lstm`` and its kin; layers, dropout and losses as ``torch`` itself has them
-(``torch.dropout(input, p, train)``, ``torch.kl_div(input, target, reduction)`` with a number for the reduction): the
-operators of ``torch.ops.aten``; and private functions that programs call.
+Also the recurrent layers as functions, ``torch.lstm`` and its kin; layers, dropout and losses as ``torch`` itself has
+them, with the operators' arguments (``torch.dropout(input, p, train)``; ``torch.kl_div(input, target, reduction)`` with
+a number for the reduction, none by default); and private functions that programs call.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["gru", "lstm", "rnn_relu", "rnn_tanh"]
 
-#: Functions of ``torch`` whose arguments are those of the operator; ``torch.nn.functional`` takes others.
-ATEN = (
-    "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "alpha_dropout",
-    "alpha_dropout_", "batch_norm", "binary_cross_entropy_with_logits", "convolution", "cosine_embedding_loss",
-    "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag", "feature_alpha_dropout", "feature_alpha_dropout_",
-    "hinge_embedding_loss", "instance_norm", "kl_div", "margin_ranking_loss", "native_batch_norm", "native_dropout",
-    "native_group_norm", "native_layer_norm", "poisson_nll_loss", "triplet_margin_loss",
+#: Functions of ``torch`` whose arguments are those of the operator, which is computed by a kernel of that name.
+KERNELS = (
+    "_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data",
+    "binary_cross_entropy_with_logits", "convolution", "embedding", "native_batch_norm", "native_dropout",
+    "native_group_norm", "native_layer_norm",
 )  # fmt: skip
+_REDUCTIONS = ("none", "mean", "sum")
 
 
 def _layers(name: str, inner: str, **options: Any) -> Callable[..., tuple]:
@@ -49,6 +48,136 @@ lstm = _layers("lstm", "_lstm")
 gru = _layers("gru", "_gru")
 rnn_tanh = _layers("rnn_tanh", "_rnn", nonlinearity="tanh")
 rnn_relu = _layers("rnn_relu", "_rnn", nonlinearity="relu")
+
+
+# ---- layers and losses with the arguments of PyTorch's operators, reductions as numbers -------------------------
+
+
+def dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """``F.dropout``."""
+    from .nn import functional as F
+
+    return F.dropout(input, p, train)
+
+
+def dropout_(self: Tensor, p: float, train: bool) -> Tensor:
+    """``F.dropout`` in place."""
+    from .nn import functional as F
+
+    return F.dropout(self, p, train, inplace=True)
+
+
+def alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """``F.alpha_dropout``."""
+    from .nn import functional as F
+
+    return F.alpha_dropout(input, p, train)
+
+
+def alpha_dropout_(self: Tensor, p: float, train: bool) -> Tensor:
+    """``F.alpha_dropout`` in place."""
+    from .nn import functional as F
+
+    return F.alpha_dropout(self, p, train, inplace=True)
+
+
+def feature_alpha_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """``F.feature_alpha_dropout``."""
+    from .nn import functional as F
+
+    return F.feature_alpha_dropout(input, p, train)
+
+
+def batch_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
+    training: bool, momentum: float, eps: float, cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    """``F.batch_norm``; ``cudnn_enabled`` changes nothing."""
+    from .nn import functional as F
+
+    return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def instance_norm(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None, running_var: Tensor | None,
+    use_input_stats: bool, momentum: float, eps: float, cudnn_enabled: bool,
+) -> Tensor:  # fmt: skip
+    """``F.instance_norm``; ``cudnn_enabled`` changes nothing."""
+    from .nn import functional as F
+
+    return F.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
+) -> Tensor:
+    """``F.cosine_embedding_loss``."""
+    from .nn import functional as F
+
+    return F.cosine_embedding_loss(input1, input2, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def ctc_loss(
+    log_probs: Tensor, targets: Tensor, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: int = 0,
+    zero_infinity: bool = False,
+) -> Tensor:  # fmt: skip
+    """``F.ctc_loss``."""
+    from .nn import functional as F
+
+    return F.ctc_loss(
+        log_probs, targets, input_lengths, target_lengths, blank, _REDUCTIONS[reduction], zero_infinity
+    )
+
+
+def hinge_embedding_loss(self: Tensor, target: Tensor, margin: float = 1.0, reduction: int = 0) -> Tensor:
+    """``F.hinge_embedding_loss``."""
+    from .nn import functional as F
+
+    return F.hinge_embedding_loss(self, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def kl_div(self: Tensor, target: Tensor, reduction: int = 0, *, log_target: bool = False) -> Tensor:
+    """``F.kl_div``."""
+    import warnings
+
+    from .nn import functional as F
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the mean is not the divergence's
+        return F.kl_div(self, target, reduction=_REDUCTIONS[reduction], log_target=log_target)
+
+
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: int = 0
+) -> Tensor:
+    """``F.margin_ranking_loss``."""
+    from .nn import functional as F
+
+    return F.margin_ranking_loss(input1, input2, target, margin, reduction=_REDUCTIONS[reduction])
+
+
+def poisson_nll_loss(
+    input: Tensor, target: Tensor, log_input: bool, full: bool, eps: float, reduction: int
+) -> Tensor:
+    """``F.poisson_nll_loss``."""
+    from .nn import functional as F
+
+    return F.poisson_nll_loss(input, target, log_input, full, eps=eps, reduction=_REDUCTIONS[reduction])
+
+
+def triplet_margin_loss(
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6,
+    swap: bool = False, reduction: int = 0,
+) -> Tensor:  # fmt: skip
+    """``F.triplet_margin_loss``."""
+    from .nn import functional as F
+
+    return F.triplet_margin_loss(
+        anchor, positive, negative, margin, p, eps, swap, reduction=_REDUCTIONS[reduction]
+    )
+
+
+# ---- private functions that programs call ---------------------------------------------------------------------------
 
 
 def _assert(condition: Any, message: str) -> None:
@@ -103,10 +232,11 @@ def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    if name in ATEN:
-        from ._dispatch.operators import aten
+    if name in KERNELS:
+        from ._dispatch.operators import aten, reducing
 
-        return getattr(aten, name)
+        found = getattr(aten, name)
+        return reducing(found._function, 0) if name.endswith("with_logits") else found
     from . import nn
     from .tensor import functions
 

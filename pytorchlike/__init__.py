@@ -108,8 +108,8 @@ _ELSEWHERE = {
     **dict.fromkeys((
         "lstm", "gru", "rnn_tanh", "rnn_relu", "_log_softmax", "_log_softmax_backward_data", "_softmax",
         "_softmax_backward_data", "alpha_dropout", "alpha_dropout_", "batch_norm", "binary_cross_entropy_with_logits",
-        "convolution", "cosine_embedding_loss", "ctc_loss", "dropout", "dropout_", "embedding", "embedding_bag",
-        "feature_alpha_dropout", "feature_alpha_dropout_", "hinge_embedding_loss", "instance_norm", "kl_div",
+        "convolution", "cosine_embedding_loss", "ctc_loss", "dropout", "dropout_", "embedding",
+        "feature_alpha_dropout", "hinge_embedding_loss", "instance_norm", "kl_div",
         "margin_ranking_loss", "native_batch_norm", "native_dropout", "native_group_norm", "native_layer_norm",
         "poisson_nll_loss", "triplet_margin_loss", "_assert", "_assert_async", "_convert_indices_from_coo_to_csr",
         "_convert_indices_from_csr_to_coo", "_segment_reduce", "_shape_as_tensor", "_weight_norm",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,25 @@ class Aten:
 aten = Aten()
 
 
+def reducing(function: Callable[..., Any], default: int) -> Callable[..., Any]:
+    """A loss whose reduction, a number, is ``default`` where none is given: operators take the mean, functions of
+    ``torch`` of the same names reduce nothing.
+    """
+    names = list(inspect.signature(function).parameters)
+    place = names.index("reduction")
+
+    @functools.wraps(function)
+    def loss(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) if len(args) > place else function(*args, **{"reduction": default, **kwargs})
+
+    return loss
+
+
+#: Losses that are functions of ``torch`` as well.
+_LOSSES = ("cosine_embedding_loss", "ctc_loss", "hinge_embedding_loss", "kl_div", "margin_ranking_loss",
+           "triplet_margin_loss")  # fmt: skip
+
+
 def _function(name: str) -> Callable[..., Any]:
     found = kernels.KERNELS.get(name)
     if found is not None:
@@ -208,7 +228,7 @@ def _function(name: str) -> Callable[..., Any]:
     for place, attribute in places:
         found = getattr(place, attribute, None)
         if callable(found):
-            return found
+            return reducing(found, 1) if name in _LOSSES else found
     raise AttributeError(f"torch.ops.aten has no operator '{name}': there is no such function or method of a tensor")
 
 

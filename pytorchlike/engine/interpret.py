@@ -60,7 +60,7 @@ class Interpreted:
     be the same for a seed).  Raises Missing if NumPy does not have it, or would take too long.
     """
 
-    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "rent")
+    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large")
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
                  traced: Traced | None = None, exactly: bool = False) -> None:  # fmt: skip
@@ -69,10 +69,10 @@ class Interpreted:
         exactly = exactly and config.tier != "interpret"
         closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts(exactly)
         cost = self.plan.cost - self.plan.products  # those take XLA as long
-        self.rent = policy.RENT
+        self.large = 0.0  # seconds of compiling what is far larger than other kernels
         if compile is not None and config.tier != "interpret" and cost > policy.SLOW:
-            self.rent = max(policy.RENT, policy.EQUATION * sum(1 for _ in _names(closed.jaxpr)))
-            if cost > 1e9 * self.rent:
+            self.large = policy.EQUATION * sum(1 for _ in _names(closed.jaxpr))
+            if cost > 1e9 * self.large:
                 raise Missing(f"interpretation would take about {cost / 1e6:.0f} ms")
         if exactly and _rounds(closed):
             raise Missing("rounding is not XLA's")
@@ -87,7 +87,7 @@ class Interpreted:
         import jax
 
         begin = time.thread_time()  # waiting for a busy machine is nothing that a compilation would save
-        if self.compile is not None and self.spent > self.rent and config.tier != "interpret":
+        if self.compile is not None and self.spent > max(policy.RENT, self.large) and config.tier != "interpret":
             return self._give_up(args)
         try:
             out = jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))

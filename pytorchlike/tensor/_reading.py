@@ -48,8 +48,8 @@ class Readable(Cell):
         As JAX's memory never changes, the array is a copy that the tensor looks at as long as the array exists.  A copy
         for itself is given of what the tape knows, whose values stay what they were, and of a part of a large tensor.
         A tensor made by ``from_numpy`` gives its own memory.
-        Raises RuntimeError if the tensor requires gradients and these are on (not under ``no_grad``), TypeError if it is
-        not on the CPU (unless ``force``).
+        Raises RuntimeError if the tensor requires gradients and these are on (not under ``no_grad``), TypeError if it
+        is not on the CPU (unless ``force``).
         """
         self._check_numpy(force)
         if self.requires_grad:

@@ -34,21 +34,28 @@ def download_from_url(
 def extract_archive(from_path: str, to_path: str | None = None, overwrite: bool = False) -> list[str]:
     """Unpack a tar, zip or gz archive beside it or into ``to_path``; returns the paths of its files.
 
-    overwrite: torchtext's switch; files are always written anew.
+    Nothing is written if all of them are there, unless ``overwrite``.
     """
+    from ..vision.datasets.utils import extract_archive as unpack
+
+    files = _members(from_path, os.path.dirname(from_path) if to_path is None else to_path)
+    if overwrite or not all(map(os.path.exists, files)):
+        unpack(from_path, to_path)
+    return files
+
+
+def _members(path: str, folder: str) -> list[str]:
+    """Where the files of an archive are once it has been unpacked into a folder."""
     import tarfile
     import zipfile
 
-    from ..vision.datasets.utils import extract_archive as unpack
-
-    target = unpack(from_path, to_path)
-    if zipfile.is_zipfile(from_path):
-        with zipfile.ZipFile(from_path) as archive:
-            return [os.path.join(target, n) for n in archive.namelist() if not n.endswith("/")]
-    if tarfile.is_tarfile(from_path):
-        with tarfile.open(from_path) as archive:
-            return [os.path.join(target, m.name) for m in archive.getmembers() if m.isfile()]
-    return [target]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return [os.path.join(folder, n) for n in archive.namelist() if not n.endswith("/")]
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as archive:
+            return [os.path.join(folder, m.name) for m in archive.getmembers() if m.isfile()]
+    return [os.path.join(folder, os.path.splitext(os.path.basename(path))[0])]
 
 
 def get_asset_local_path(asset_path: str, overwrite: bool = False) -> str:

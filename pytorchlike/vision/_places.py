@@ -1,8 +1,8 @@
 """torchvision's modules that are divided otherwise here: ``torchvision.models.segmentation.deeplabv3`` and such.
 
-Programs import from them by their full names. Each is a module of its own that finds its names where they are; they are
-entered into ``sys.modules`` together, so that importing ``torchvision.ops.roi_align`` does not put a module in the place
-of the function of that name, as the import system would.
+Programs import from them by their full names. Each is a module of its own that finds its names where they are; they
+are entered into ``sys.modules`` together, so that importing ``torchvision.ops.roi_align`` does not put a module in the
+place of the function of that name, as the import system would.
 """
 
 from __future__ import annotations
@@ -22,25 +22,23 @@ _ROOT = __package__ or ""
 PLACES = {
     "_internally_replaced_utils": "..hub",
     "version": ".",
-    "datasets.caltech": ".datasets.collections",
-    "datasets.celeba": ".datasets.collections",
+    "datasets.caltech": ".datasets.named",
+    "datasets.celeba": ".datasets.named",
     "datasets.coco": ".datasets.annotated",
-    "datasets.dtd": ".datasets.collections",
-    "datasets.eurosat": ".datasets.folder",
+    "datasets.dtd": ".datasets.named",
     "datasets.fakedata": ".datasets.others",
-    "datasets.flowers102": ".datasets.collections",
-    "datasets.food101": ".datasets.collections",
-    "datasets.gtsrb": ".datasets.collections",
-    "datasets.imagenet": ".datasets.collections",
-    "datasets.omniglot": ".datasets.collections",
-    "datasets.oxford_iiit_pet": ".datasets.collections",
+    "datasets.flowers102": ".datasets.named",
+    "datasets.food101": ".datasets.named",
+    "datasets.gtsrb": ".datasets.named",
+    "datasets.omniglot": ".datasets.named",
+    "datasets.oxford_iiit_pet": ".datasets.named",
     "datasets.stl10": ".datasets.others",
     "datasets.svhn": ".datasets.others",
-    "datasets.usps": ".datasets.others",
+    "datasets.usps": ".datasets.named",
     "datasets.voc": ".datasets.annotated",
     "io.image": ".io",
     "models._meta": ".models._api",
-    "models.detection._utils": ".models.detection.ssd .models.detection._boxes .models.detection.fcos .ops.misc .ops.losses",
+    "models.detection._utils": ".models.detection.ssd .models.detection._boxes .models.detection.fcos .ops.losses",
     "models.detection.generalized_rcnn": ".models.detection.faster_rcnn",
     "models.detection.image_list": ".models.detection.transform",
     "models.detection.ssdlite": ".models.detection.ssd .models.mobilenetv3 .ops.misc",

@@ -136,3 +136,31 @@ def test_convolutions_without_bias_train_with_rounding():
     assert ready[0].bias is None and "0.bias" not in ready.state_dict()
     ready(torch.rand(2, 1, 3, 3)).sum().backward()
     assert ready[0].weight.grad is not None
+
+
+def test_a_batch_norm_of_its_own_is_converted():
+    """One that no convolution takes in stands between quantised tensors; results as PyTorch rounds them."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.quant, self.norm, self.dequant = aq.QuantStub(), nn.BatchNorm2d(2), aq.DeQuantStub()
+
+        def forward(self, x):
+            return self.dequant(self.norm(self.quant(x)))
+
+    net = Net().eval()
+    with torch.no_grad():
+        net.norm.running_mean.copy_(torch.tensor([0.5, -1.0]))
+        net.norm.running_var.copy_(torch.tensor([4.0, 0.25]))
+        net.norm.weight.copy_(torch.tensor([2.0, 1.0]))
+    want, x = net.norm, torch.linspace(-2, 2, 36).reshape(2, 2, 3, 3)
+    want = want(x)
+    net.qconfig = aq.default_qconfig
+    aq.prepare(net, inplace=True)
+    net(x)
+    aq.convert(net, inplace=True)
+    assert type(net.norm) is torch.ao.nn.quantized.BatchNorm2d and repr(net.norm).startswith("QuantizedBatchNorm2d(2")
+    torch.testing.assert_close(net(x), want, atol=2 * float(net.norm.scale), rtol=0)
+    with pytest.raises(RuntimeError, match="QuantStub"):
+        net.norm(x)

@@ -143,3 +143,65 @@ def test_rules_of_an_operator_for_a_mode():
     with Mode():
         assert double(torch.ones(1)).tolist() == [20]
     assert double(torch.ones(1)).tolist() == [2]
+
+
+def test_functions_with_the_arguments_of_their_operators():
+    """``torch.dropout`` and its kin take other arguments than in ``torch.nn.functional``; reductions are numbers."""
+    F, aten, C = nn.functional, torch.ops.aten, torch._C._nn
+    x, y = torch.tensor([[0.5, -1.0, 2.0], [1.0, 0.25, -3.0]]), torch.tensor([[0.25, 0.5, 1.0], [0.0, 1.0, 0.5]])
+    w, sign = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, -1.0])
+    assert torch.equal(torch.dropout(x, 0.5, False), x) and not torch.dropout(x, 1.0, True).any()
+    assert torch.equal(torch.embedding(x, torch.tensor([1])), x[1:])
+    torch.testing.assert_close(
+        torch.batch_norm(x, w, None, None, None, True, 0.1, 1e-5, False), F.batch_norm(x, None, None, w, None, True)
+    )
+    pairs = [
+        ("binary_cross_entropy_with_logits", (x, y), {}), ("kl_div", (x, y), {}), ("hinge_embedding_loss", (x, y), {}),
+        ("margin_ranking_loss", (x[:, 0], x[:, 1], sign), {}), ("triplet_margin_loss", (x, y, x.flip(0)), {}),
+        ("cosine_embedding_loss", (x, y, sign), {}),
+    ]  # fmt: skip
+    for name, args, more in pairs:
+        wants = [getattr(F, name)(*args, reduction=r, **more) for r in ("none", "mean", "sum")]
+        for k, want in enumerate(wants):
+            torch.testing.assert_close(getattr(torch, name)(*args, reduction=k, **more), want)
+            torch.testing.assert_close(getattr(aten, name)(*args, reduction=k, **more), want)
+        torch.testing.assert_close(getattr(torch, name)(*args), wants[0])  # of torch itself: nothing is reduced
+        torch.testing.assert_close(getattr(aten, name)(*args), wants[1])
+    torch.testing.assert_close(C.mse_loss(x, y, 0), F.mse_loss(x, y, reduction="none"))
+    torch.testing.assert_close(C.gelu(x), F.gelu(x))
+    out, mean, rstd = torch.native_layer_norm(x, (3,), w, None, 1e-5)
+    torch.testing.assert_close(out, F.layer_norm(x, (3,), w))
+    v = torch._weight_norm(x, torch.tensor([[2.0], [3.0]]), 0)
+    torch.testing.assert_close(v.norm(dim=1), torch.tensor([2.0, 3.0]))
+    p = x.softmax(1)
+    torch.testing.assert_close(torch._softmax_backward_data(y, p, 1, p.dtype), p * (y - (p * y).sum(1, keepdim=True)))
+
+
+def test_private_functions_that_programs_call():
+    rows, columns = torch.tensor([0, 0, 1, 3, 3]), torch.tensor([1, 0, 2, 2, 1])
+    starts = torch._convert_indices_from_coo_to_csr(rows, 5)
+    assert starts.tolist() == [0, 2, 3, 3, 5, 5]
+    assert torch._convert_indices_from_csr_to_coo(starts, columns).tolist() == [rows.tolist(), columns.tolist()]
+    flipped = torch._convert_indices_from_csr_to_coo(starts, columns, out_int32=True, transpose=True)
+    assert flipped.tolist() == [columns.tolist(), rows.tolist()] and flipped.dtype == torch.int32
+    assert torch._shape_as_tensor(torch.ones(2, 0)).tolist() == [2, 0]
+    torch._assert(True, "")
+    torch._assert_async(torch.tensor(1))
+    with pytest.raises(AssertionError, match="no"):
+        torch._assert(False, "no")
+    with pytest.raises(RuntimeError, match="no"):
+        torch._assert_async(torch.tensor(0), "no")
+
+
+def test_names_that_programs_import():
+    from pytorchlike.hub import _get_torch_home, get_dir
+    from pytorchlike.quantization.fuse_modules import fuse_modules
+    from pytorchlike.quantization.observer import MinMaxObserver
+    from pytorchlike.utils._pytree import tree_is_leaf
+
+    assert fuse_modules is torch.quantization.fuse_modules is torch.ao.quantization.fuse_modules
+    assert MinMaxObserver is torch.ao.quantization.MinMaxObserver
+    assert issubclass(torch.jit.TracerWarning, Warning) and get_dir().startswith(_get_torch_home())
+    assert not torch.cuda._is_in_bad_fork() and torch._C._LinAlgError is torch.linalg.LinAlgError
+    assert torch._C._get_cudnn_enabled() is torch.backends.cudnn.enabled
+    assert tree_is_leaf(1) and not tree_is_leaf([1]) and tree_is_leaf([1], is_leaf=lambda x: True)

@@ -148,6 +148,23 @@ def test_numpy_is_written_to():
     assert row.sum() == 1000  # a part of a large tensor: a copy
 
 
+def test_numpy_of_what_requires_gradients_where_they_are_off():
+    w = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        w.numpy()
+    with torch.no_grad():
+        a = w.numpy()
+        assert np.asarray(w).tolist() == (w * 1).numpy().tolist() == [1, 1]
+    a[0] = 5  # shared, as what it makes of itself without gradients is
+    assert w.tolist() == [5, 1] and w.requires_grad
+    optimizer = torch.optim.SGD([w], lr=1.0)
+    w.pow(2).sum().backward()
+    optimizer.step()
+    assert w.tolist() == a.tolist() == [-5, -1]
+    with torch.inference_mode():
+        assert (w * 2).numpy().tolist() == [-10, -2]
+
+
 def test_numpy_of_parameters_and_of_the_tape():
     p = torch.nn.Parameter(torch.ones(3))
     array = p.detach().numpy()

@@ -1,5 +1,6 @@
 """Data sets find local files, parse them as torchtext does, and share them out among workers."""
 
+import gzip
 import json
 import tarfile
 import urllib.error
@@ -8,6 +9,7 @@ import pytest
 
 import pytorchlike as torch
 from pytorchlike.text import datasets as D
+from pytorchlike.text.utils import extract_archive
 
 
 def test_labelled_lines(tmp_path):
@@ -36,6 +38,22 @@ def test_archives_are_unpacked(tmp_path):
     assert list(D.YelpReviewPolarity(tmp_path, "test")) == [(2, "test")]
     with pytest.raises(RuntimeError, match=r"dbpedia_csv\.tar\.gz to unpack"):
         D.DBpedia(tmp_path, "train")
+
+
+def test_files_that_are_there_are_not_unpacked_again(tmp_path):
+    (tmp_path / "a.txt").write_text("first")
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "a.txt", "in/a.txt")
+    with gzip.open(tmp_path / "b.txt.gz", "wt") as file:
+        file.write("packed")
+    for path, at in ((tmp_path / "x.tar.gz", tmp_path / "in" / "a.txt"), (tmp_path / "b.txt.gz", tmp_path / "b.txt")):
+        assert extract_archive(str(path)) == [str(at)]
+        packed = at.read_text()
+        at.write_text("changed")
+        extract_archive(str(path))
+        assert at.read_text() == "changed"
+        extract_archive(str(path), overwrite=True)
+        assert at.read_text() == packed
 
 
 def test_what_cannot_be_fetched_says_where_it_goes(tmp_path, monkeypatch):

@@ -71,6 +71,12 @@ def test_tables(tmp_path):
         TabularDataset(str(tmp_path / "t.json"), "json", {"nothing": ("n", text)})
 
 
+def test_tagged_sentences_in_an_encoding(tmp_path):
+    (tmp_path / "tags.txt").write_bytes("größe\tN\n\nè\tX\n".encode("latin-1"))
+    made = legacy.datasets.SequenceTaggingDataset(str(tmp_path / "tags.txt"), [("word", Field())], encoding="latin-1")
+    assert [x.word for x in made] == [["größe"], ["è"]]
+
+
 def _lengths(count=50):
     text, label = Field(), LabelField(dtype=torch.float32)
     fields = [("text", text), ("label", label)]

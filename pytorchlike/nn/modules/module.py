@@ -18,6 +18,7 @@ from ._conversions import Conversions
 from ._conversions import _parse_to as _parse_to
 from ._conversions import conversion as conversion
 from ._registry import HookDict, Members, changed, owner_of, remember, structure_epoch
+from ._state_dict import _EXTRA_STATE_KEY_SUFFIX as _EXTRA_STATE_KEY_SUFFIX
 from ._state_dict import StateDict
 from ._state_dict import _IncompatibleKeys as _IncompatibleKeys
 from ._state_dict import _WrappedHook as _WrappedHook

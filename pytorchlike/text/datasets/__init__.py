@@ -84,8 +84,8 @@ IMDB = dataset(
 # ---- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _lines(path: str, split: str) -> Iterator[str]:
-    with open(path, encoding="utf-8") as file:
+def _lines(path: str, split: str, encoding: str = "utf-8") -> Iterator[str]:
+    with open(path, encoding=encoding) as file:
         yield from file
 
 
@@ -277,10 +277,10 @@ def _squads(name: str, version: str) -> object:
 SQuAD1, SQuAD2 = _squads("SQuAD1", "1.1"), _squads("SQuAD2", "2.0")
 
 
-def columns(path: str, split: str = "", separator: str = "\t") -> Iterator[list[list[str]]]:
+def columns(path: str, split: str = "", separator: str = "\t", encoding: str = "utf-8") -> Iterator[list[list[str]]]:
     """Sentences, separated by empty lines, as a list for each column."""
     found: list[list[str]] = []
-    for line in _stripped(path, split):
+    for line in map(str.strip, _lines(path, split, encoding)):
         if not line:
             if found:
                 yield found

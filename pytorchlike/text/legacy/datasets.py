@@ -155,7 +155,7 @@ class SequenceTaggingDataset(Dataset):
     def __init__(self, path: str, fields: Any, encoding: str = "utf-8", separator: str = "\t", **kwargs: Any) -> None:
         from ..datasets import columns
 
-        examples = [Example.fromlist(row, fields) for row in columns(path, separator=separator)]
+        examples = [Example.fromlist(row, fields) for row in columns(path, separator=separator, encoding=encoding)]
         super().__init__(examples, fields, **kwargs)
 
 

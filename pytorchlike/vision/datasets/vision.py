@@ -76,5 +76,5 @@ class VisionDataset(Dataset):
             body.append(f"Root location: {self.root}")
         body += self.extra_repr().splitlines()
         if self.transforms is not None:
-            body += repr(self.transforms).splitlines()
+            body.append(repr(self.transforms))  # whose further lines are not indented, as in torchvision
         return "\n".join([f"Dataset {type(self).__name__}", *(" " * self._repr_indent + line for line in body)])

@@ -102,7 +102,7 @@ def _patches(hidden_dim: int, patch_size: int, stem: list[ConvStemConfig] | None
 class VisionTransformer(nn.Module):
     """Patches as words. Shapes: (N, 3, image_size, image_size) -> (N, num_classes).
 
-    conv_stem_configs: several small convolutions make the patches, instead of one; their strides multiply to patch_size.
+    conv_stem_configs: small convolutions that make the patches, instead of one; their strides multiply to patch_size.
     """
 
     def __init__(

@@ -183,7 +183,9 @@ class StochasticDepth(nn.Module):
         return f"p={self.p}, mode={self.mode}"
 
 
-def _drop_block(input: Tensor, axes: int, p: float, block_size: int, inplace: bool, eps: float, training: bool) -> Tensor:
+def _drop_block(
+    input: Tensor, axes: int, p: float, block_size: int, inplace: bool, eps: float, training: bool
+) -> Tensor:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"drop probability has to be between 0 and 1, but got {p}.")
     if input.ndim != 2 + axes:

@@ -116,7 +116,7 @@ def ps_roi_align(
 
 
 def ps_roi_pool(input: Tensor, boxes: Any, output_size: Any, spatial_scale: float = 1.0) -> Tensor:
-    """(N, C * h * w, H, W) and K boxes -> (K, C, h, w): means over cells of whole pixels, each cell of channels of its own.
+    """(N, C * h * w, H, W) and K boxes -> (K, C, h, w): means over cells of whole pixels, each with its own channels.
 
     Empty cells are 0. The last row and column of pixels count for no cell, as in torchvision (Dai et al. 2016, R-FCN).
     """

@@ -16,8 +16,8 @@ from .. import intrinsic, qat
 from . import dynamic as dynamic
 from ._packed import Packed
 
-__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvReLU2d", "DeQuantize", "Embedding", "FXFloatFunctional",
-           "FloatFunctional", "Linear", "LinearReLU", "QFunctional", "Quantize"]  # fmt: skip
+__all__ = ["BatchNorm2d", "BatchNorm3d", "Conv1d", "Conv2d", "Conv3d", "ConvReLU2d", "DeQuantize", "Embedding",
+           "FXFloatFunctional", "FloatFunctional", "Linear", "LinearReLU", "QFunctional", "Quantize"]  # fmt: skip
 
 
 class Quantize(nn.Module):
@@ -149,6 +149,45 @@ class _ConvReLU3d(Conv3d):
     _relu = True
 
 
+class _Norm(nn.Module):
+    """A batch norm by its running statistics, whose result has a scale and a zero point."""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, device: Any = None,
+                 dtype: Any = None) -> None:  # fmt: skip
+        super().__init__(num_features, eps, momentum, device=device, dtype=dtype)  # type: ignore[call-arg]
+        self.register_buffer("scale", torch.ones(1))
+        self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int64))
+
+    @classmethod
+    def from_float(cls, mod: nn.Module, use_precomputed_fake_quant: bool = False) -> Any:
+        """Of a batch norm that has observed its results."""
+        scale, zero = mod.activation_post_process.calculate_qparams()
+        made = cls(mod.num_features, mod.eps)
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            setattr(made, name, getattr(mod, name))
+        made.scale, made.zero_point = scale.reshape(-1).to(torch.float32), zero.reshape(-1).to(torch.int64)
+        return made
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not getattr(input, "is_quantized", False):
+            raise RuntimeError(f"{type(self).__name__}: expected a quantised tensor; put a QuantStub in front of the "
+                               "model before it is prepared")  # fmt: skip
+        found = F.batch_norm(input.dequantize(), self.running_mean, self.running_var, self.weight, self.bias, False,
+                             0.0, self.eps)  # fmt: skip
+        return torch.quantize_per_tensor(found, self.scale, self.zero_point, input.dtype)
+
+    def _get_name(self) -> str:
+        return f"Quantized{type(self).__name__}"
+
+
+class BatchNorm2d(_Norm, nn.BatchNorm2d):
+    """``nn.BatchNorm2d`` in evaluation."""
+
+
+class BatchNorm3d(_Norm, nn.BatchNorm3d):
+    """``nn.BatchNorm3d`` in evaluation."""
+
+
 class FloatFunctional(nn.Module):
     """Sums, products and concatenations whose results are observed. Not called itself."""
 
@@ -250,6 +289,7 @@ class QFunctional(FloatFunctional):
 
 #: What :func:`torch.ao.quantization.convert` puts in place of each class.
 STATIC = {
+    nn.BatchNorm2d: BatchNorm2d, nn.BatchNorm3d: BatchNorm3d,
     nn.Linear: Linear, nn.Conv1d: Conv1d, nn.Conv2d: Conv2d, nn.Conv3d: Conv3d, nn.Embedding: Embedding,
     intrinsic.LinearReLU: LinearReLU, intrinsic.ConvReLU1d: _ConvReLU1d, intrinsic.ConvReLU2d: ConvReLU2d,
     intrinsic.ConvReLU3d: _ConvReLU3d, qat.Linear: Linear, qat.LinearReLU: LinearReLU, qat.Conv1d: Conv1d,
