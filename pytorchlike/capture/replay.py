@@ -11,9 +11,11 @@ do, and ``guards`` for what must be as it was.  Otherwise the function is called
 from __future__ import annotations
 
 import logging
+import operator
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from ..engine import Value, flush, get_mode, local
@@ -27,6 +29,7 @@ from ..engine.shortcut import Shortcut
 from ..engine.trie import Call
 from ..nn.modules._registry import observers
 from ..nn.modules.module import _global_call_hooks
+from ..optim.optimizer import _global_step_post_hooks, _global_step_pre_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
 from ..tensor._wrap import next_key
@@ -98,14 +101,15 @@ class Entry:
 
     inputs, metas: where each of its arrays comes from, and what they were.
     seeds: positions of the random seeds among the ints; an offset follows each.
-    hyper: (position among the floats, optimizer, group, options) of numbers to ask for at each call.
+    hyper: (position among the floats, optimizer, group, what was chosen there) of numbers to ask for at each call.
+    optimizers: (optimizer, its parts), see :func:`_parts`.
     roles, plain: what becomes of each result; whether it has no history.   grads: see ``Found``.
     spec, leaves: the value returned; ``Returned`` for a tensor.   boundary: an optimizer step is part of it.
     shortcut: its program, where nothing need be recorded to call it.
     """
 
     __slots__ = ("op", "inputs", "metas", "ints", "floats", "complexes", "seeds", "hyper", "roles", "plain", "grads",
-                 "spec", "leaves", "guards", "boundary", "shortcut")  # fmt: skip
+                 "spec", "leaves", "guards", "boundary", "shortcut", "optimizers")  # fmt: skip
 
 
 class Captured:
@@ -221,7 +225,8 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     reasons += watcher.reasons
     entry.guards = Guards()
     try:
-        entry.hyper = [(at, o, g, o._options(g)) for at, o, g in trace.hyper]
+        entry.hyper = [(at, o, g, _chosen(o, g)) for at, o, g in trace.hyper]
+        entry.optimizers = [(o, _parts(o)) for o in dict.fromkeys(o for _, o, _ in trace.hyper)]
         entry.guards.function(fn, watcher)
         entry.guards.value([args, kwargs], None)
         entry.guards.watch(watcher)
@@ -264,8 +269,14 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
     for leaf, before, _ in entry.grads:
         if before != "any" and (leaf.grad is None) != (before == "none"):
             return None
-    for _, optimizer, group, options in entry.hyper:
-        if optimizer._options(group) != options:
+        if leaf.hooks or leaf.post_hooks:
+            return None
+    for _, optimizer, group, chosen in entry.hyper:
+        if _chosen(optimizer, group) != chosen:
+            return None
+    for optimizer, before in entry.optimizers:
+        now = _parts(optimizer)
+        if len(now) != len(before) or not all(map(operator.is_, now, before)):
             return None
     values = []
     for (kind, what), meta in zip(entry.inputs, entry.metas, strict=True):
@@ -278,6 +289,21 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
             return None
         values.append(value)
     return values
+
+
+def _chosen(optimizer: Any, group: dict) -> tuple:
+    """What chooses the program of an update: options, and which of its numbers are tensors, and whose."""
+    return optimizer._options(group), tuple([id(h) if isinstance(h, Tensor) else 0 for h in optimizer._hyper(group)])
+
+
+def _parts(optimizer: Any) -> list[Any]:
+    """What a step of an optimizer consists of besides its groups: state and hooks, and ``step`` if it was replaced."""
+    own = vars(optimizer)
+    return [
+        own.get("step"), *chain.from_iterable(map(dict.values, optimizer.state.values())),
+        *optimizer._optimizer_step_pre_hooks.values(), *optimizer._optimizer_step_post_hooks.values(),
+        *_global_step_pre_hooks.values(), *_global_step_post_hooks.values(),
+    ]  # fmt: skip
 
 
 def _record(entry: Entry, tensors: list[Tensor], values: list[Value], ints: list[int], floats: list[float],

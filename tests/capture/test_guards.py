@@ -1,6 +1,7 @@
 """``torch.compile``: what a function refers to may change between calls, and is seen."""
 
 import collections
+import copy
 import dataclasses
 import functools
 import os
@@ -201,3 +202,50 @@ def test_attributes_of_a_class_that_the_function_does_not_name_do_not_matter():
         Counter.calls += 1
         compiled(torch.ones(2))
     assert compiled.capture.captures == 1
+
+
+CHANGES = {
+    "state loaded": lambda net, opt, saved: opt.load_state_dict(saved),
+    "state dropped": lambda net, opt, saved: opt.state.clear(),
+    "state replaced": lambda net, opt, saved: opt.state[net.weight].update(exp_avg=torch.zeros(2, 3)),
+    "state changed": lambda net, opt, saved: opt.state[net.weight]["exp_avg"].zero_(),
+    "rate": lambda net, opt, saved: opt.param_groups[0].update(lr=0.01),
+    "rate as a tensor": lambda net, opt, saved: opt.param_groups[0].update(lr=torch.tensor(0.01)),
+    "decay": lambda net, opt, saved: opt.param_groups[0].update(weight_decay=0.1),
+    "frozen": lambda net, opt, saved: net.bias.requires_grad_(False),
+    "fewer weights": lambda net, opt, saved: opt.param_groups[0]["params"].pop(),
+    "step replaced": lambda net, opt, saved: setattr(opt, "step", lambda: None),
+    "hook of the step": lambda net, opt, saved: opt.register_step_post_hook(lambda *a: net.weight.data.zero_()),
+    "hook of a gradient": lambda net, opt, saved: net.weight.register_hook(lambda g: g * 0),
+    "hook after a gradient": lambda net, opt, saved: net.weight.register_post_accumulate_grad_hook(
+        lambda p: p.grad.zero_()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_of_optimizer_or_weights_is_seen_by_a_compiled_step(name):
+    def losses(compiled):
+        torch.manual_seed(0)
+        net = nn.Linear(3, 2)
+        opt = torch.optim.Adam(net.parameters(), lr=0.1)
+
+        def step(x):
+            opt.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            opt.step()
+            return loss
+
+        if compiled:
+            step = torch.compile(step)
+        x = torch.ones(4, 3)
+        out, saved = [], None
+        for k in range(6):
+            if k == 1:
+                saved = copy.deepcopy(opt.state_dict())
+            if k == 4:
+                CHANGES[name](net, opt, saved)
+            out.append(step(x).item())
+        return out
+
+    assert losses(True) == pytest.approx(losses(False), rel=1e-5)

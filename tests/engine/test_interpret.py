@@ -348,6 +348,19 @@ def test_large_work_is_compiled():
     with pytest.raises(Missing, match="ms"):
         Interpreted(jnp.sin, (big,), lambda: None)
     Interpreted(lambda x: x @ x, (big,), lambda: None)  # a product takes XLA as long
+
+
+def test_the_update_of_hundreds_of_weights_is_interpreted_at_first(monkeypatch):
+    """Its compilation would take seconds, and a deep network's first step has no use for it later."""
+    specs = (jax.ShapeDtypeStruct((200, 200), np.float32),) * 400
+
+    def update(*weights):
+        return [w * 0.9 + 0.1 * jnp.sqrt(w) - w / 3 for w in weights]
+
+    Interpreted(update, specs, lambda: None)
+    monkeypatch.setattr(policy, "EQUATION", 0.0)
+    with pytest.raises(Missing, match="ms"):
+        Interpreted(update, specs, lambda: None)
     assert interpretation.policy.SLOW < 1e9 * 10 * policy.RENT
 
 
