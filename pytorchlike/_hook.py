@@ -2,7 +2,7 @@
 
 After :func:`install_as_torch`, ``torch`` and every ``torch.x.y`` are the same module objects as ``pytorchlike`` and
 ``pytorchlike.x.y``; ``torchvision``, ``torchaudio`` and ``torchtext`` are its ``vision``, ``audio`` and ``text``.
-``importlib.metadata.version("torch")`` answers, and processes started by ``multiprocessing`` have the hook, too.
+``importlib.metadata.version`` answers for them, and processes started by ``multiprocessing`` have the hook, too.
 """
 
 from __future__ import annotations
@@ -29,6 +29,13 @@ ROOTS = {
     "torchvision": f"{_PACKAGE}.vision",
     "torchaudio": f"{_PACKAGE}.audio",
     "torchtext": f"{_PACKAGE}.text",
+}
+
+#: The versions of the packages whose names and behaviour are followed, beside PyTorch's own.
+VERSIONS = {
+    "torchvision": "0.28.0+pytorchlike",
+    "torchaudio": "2.11.0+pytorchlike",
+    "torchtext": "0.18.0+pytorchlike",
 }
 
 
@@ -68,14 +75,18 @@ class _Alias(Loader):
 
 
 class _Metadata(importlib.metadata.Distribution):
-    """What ``importlib.metadata`` says of ``torch``."""
+    """What ``importlib.metadata`` says of ``torch`` and of the packages that belong to it."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
 
     def read_text(self, filename: str) -> str | None:
         from .version import __version__
 
         if filename == "METADATA":
-            return f"Metadata-Version: 2.1\nName: torch\nVersion: {__version__}\nSummary: pytorchlike\n"
-        return "torch\n" if filename == "top_level.txt" else None
+            version = VERSIONS.get(self.root, __version__)
+            return f"Metadata-Version: 2.1\nName: {self.root}\nVersion: {version}\nSummary: pytorchlike\n"
+        return f"{self.root}\n" if filename == "top_level.txt" else None
 
     def locate_file(self, path: str | os.PathLike[str]) -> Any:
         from pathlib import Path
@@ -130,7 +141,7 @@ class _Finder(importlib.metadata.DistributionFinder):
     def find_distributions(
         self, context: importlib.metadata.DistributionFinder.Context = importlib.metadata.DistributionFinder.Context()
     ) -> Iterable[importlib.metadata.Distribution]:
-        return [_Metadata()] if context.name in (None, "torch") else []
+        return [_Metadata(root) for root in ROOTS if context.name in (None, root) and sys.modules.get(root, self)]
 
 
 _finder = _Finder()

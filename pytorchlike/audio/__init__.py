@@ -4,6 +4,7 @@ Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torch
 (``pip install "pytorchlike[audio]"``) is imported when a file is first read or written.
 """
 
+from .._hook import VERSIONS
 from . import compliance, datasets, functional, models, pipelines, transforms, utils
 from ._io import AudioMetaData, info, load, save
 
@@ -14,7 +15,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The torchaudio that is followed.
-__version__ = "2.11.0+pytorchlike"
+__version__ = VERSIONS["torchaudio"]
 
 #: The names under which later torchaudio has the same functions.
 load_with_torchcodec, save_with_torchcodec = load, save

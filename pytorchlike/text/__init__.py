@@ -5,6 +5,7 @@ torchtext's last version, 0.18, with the ``Field``s and iterators of 0.8 beside 
 Tokenizers and word pieces by other libraries want ``pip install "pytorchlike[text]"``.
 """
 
+from .._hook import VERSIONS
 from . import data, datasets, functional, legacy, models, transforms, utils, vocab
 
 __all__ = [
@@ -13,7 +14,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The torchtext that is followed.
-__version__ = "0.18.0+pytorchlike"
+__version__ = VERSIONS["torchtext"]
 
 
 def disable_torchtext_deprecation_warning() -> None:

@@ -4,6 +4,7 @@ Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torch
 (``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read.
 """
 
+from .._hook import VERSIONS
 from . import _places, datasets, io, models, ops, transforms, tv_tensors, utils
 
 __all__ = [
@@ -12,7 +13,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: The torchvision that goes with the PyTorch that is followed.
-__version__ = "0.28.0+pytorchlike"
+__version__ = VERSIONS["torchvision"]
 
 
 def _is_tracing() -> bool:

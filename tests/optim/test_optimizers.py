@@ -402,3 +402,9 @@ def test_the_first_step_is_the_program_of_all_steps(tier):
         opt.step()
         compiles.append(torch.compiler.stats()["compiles"])
     assert compiles[1:] == compiles[:1] * 2
+
+
+def test_groups_are_shown_apart():
+    shown = repr(torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.5}], lr=0.1))
+    assert shown.startswith("SGD (\nParameter Group 0\n    dampening: 0") and shown.endswith("\n)")
+    assert "\n\nParameter Group 1\n" in shown and "    lr: 0.5\n" in shown

@@ -162,3 +162,10 @@ def test_what_is_not_supported_says_so():
         tv.set_return_type("TVTensor")
     with pytest.raises(TypeError, match="PIL"):
         v2.Normalize([0.5], [0.5])(Image.new("RGB", (4, 4)))
+
+
+def test_masks_of_any_integers_are_resized():
+    mask = torch.tensor([[[1, 2**40], [3, 4]]])
+    for m in (mask, mask.bool(), mask.to(torch.int32)):
+        large = F.resize(tv.Mask(m), [4, 4])
+        assert large.dtype == m.dtype and torch.equal(large[:, ::2, ::2], m) and torch.equal(large[:, 1::2, 1::2], m)

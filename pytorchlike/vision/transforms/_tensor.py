@@ -111,6 +111,8 @@ def resize(img: Tensor, size: Sequence[int], mode: str, antialias: bool) -> Tens
     smooth = mode in ("bilinear", "bicubic")
     # more precise than float16 in between, as the weights of many pixels are summed
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    # masks: interpolation knows no wider integers
+    x = x if x.is_floating_point() or x.dtype == torch.uint8 else x.double()
     x = F.interpolate(x, size=list(size), mode=mode, align_corners=False if smooth else None,
                       antialias=antialias and smooth)  # fmt: skip
     return back(x, dtype).reshape(*shape[:-2], *size)
