@@ -128,7 +128,8 @@ def choose(state: State, reason: str) -> str:
         if state.content and not profile.reverse:
             return "fused" if _worth(met.seen, profile.calls) else "ops"
         family.visits += 1
-        varies = profile.small and family.varies(met)
+        # that one comes several times in a row is no reason: the steps of a decoder do, and the next text is longer
+        varies = profile.small and family.dynamic
         if varies and family.endless:
             divide(state)
         if profile.grows or varies:
@@ -239,15 +240,13 @@ class Family:
 
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
-    last, streak: the trace that was executed last, and how often in a row, of those without a program.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "last", "streak", "met", "structures")
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures")
 
     def __init__(self) -> None:
-        self.built = self.used = self.visits = self.fresh = self.streak = 0
-        self.last: Met | None = None
+        self.built = self.used = self.visits = self.fresh = 0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
 
@@ -273,12 +272,6 @@ class Family:
     def endless(self) -> bool:
         """Whether hardly any of these traces has come a second time."""
         return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.structures) >= VERSIONS
-
-    def varies(self, met: Met) -> bool:
-        """Whether the lengths or shapes of these traces change all the time, so that the next will be another one."""
-        self.streak = self.streak + 1 if self.last is met else 1
-        self.last = met
-        return self.streak < HOT and self.dynamic
 
 
 class Profile(NamedTuple):

@@ -365,3 +365,27 @@ def test_iterations_on_a_leaf_made_anew_share_a_program(tier):
         compiles.append(torch.compiler.stats()["compiles"])
     assert x.tolist() == pytest.approx([0.0, 1.5, 2.5])
     assert compiles[2:] == compiles[2:3] * 3
+
+
+def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_each():
+    """A step that is read comes several times in a row, and then never again."""
+    torch.compiler.reset()
+    cell, out = nn.GRUCell(8, 8), nn.Linear(16, 5)
+
+    def translate(length, steps=6):
+        memory, h = torch.randn(length, 8), torch.zeros(1, 8)
+        for _ in range(steps):
+            weights = torch.softmax(memory @ h[0], 0)
+            h = cell((weights @ memory).unsqueeze(0), h)
+            scores = out(torch.cat((h, (weights @ memory).unsqueeze(0)), 1))
+            assert scores.argmax().item() >= 0
+            scores.sum().backward(retain_graph=True)
+            float(cell.weight_hh.grad[0, 0])
+            h = h.detach()
+
+    for length in range(5, 15):
+        translate(length)
+    before = torch.compiler.stats()["compiles"]
+    for length in range(20, 26):
+        translate(length)
+    assert torch.compiler.stats()["compiles"] - before <= 1
