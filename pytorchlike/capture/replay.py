@@ -22,6 +22,7 @@ from ..engine import Value, flush, get_mode, local
 from ..engine import grad as reverse
 from ..engine.debug import debug
 from ..engine.errors import describe, user_location
+from ..engine.execute import early_checks
 from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
@@ -360,7 +361,10 @@ def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any
         made = entry.shortcut.call(values, (ints, floats, entry.complexes))
         if made is not None:
             del values
-            return _finished(entry, tensors, made)
+            result = _finished(entry, tensors, made)
+            if local.checks:
+                early_checks()
+            return result
     alone = len(local.trace.values) == 1
     results = _record(entry, tensors, values, ints, floats, entry.complexes)
     n = len(values)

@@ -92,6 +92,8 @@ def run(trace: Trace, reason: str) -> None:
     finally:
         trace.journal.clear()
         trace.watched.clear()
+    if local.checks:
+        early_checks()
 
 
 #: Compilations when it was last looked whether there is room for more.
@@ -160,8 +162,6 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     for part, outs in zip(program.parts, results, strict=True):
         if part.checks:
             local.checks.append((outs[-1], part.checks))
-    if local.checks:
-        _early_checks()
     _assign_program(trace, state, program, results)
 
 
@@ -516,8 +516,12 @@ def raise_failed_checks() -> None:
         _raise_if(np.asarray(bad), sources)
 
 
-def _early_checks() -> None:
-    """Look at flags that have arrived meanwhile, so that they do not pile up; never waits."""
+def early_checks() -> None:
+    """Look at flags that have arrived meanwhile, so that they do not pile up; never waits.
+
+    Only when all results have been given out: what an error is raised for is an earlier program, and the inputs of this
+    one may be gone.
+    """
     if len(local.checks) > 4:
         bad, _ = local.checks[0]
         if type(bad) is np.ndarray or bad.is_ready():  # flags of operations run one by one are on the host already

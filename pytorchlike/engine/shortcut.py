@@ -10,7 +10,7 @@ from typing import Any
 
 from .config import config
 from .errors import translated
-from .execute import _GIVEN, _counts, _early_checks, _input, vectors
+from .execute import _GIVEN, _counts, _input, vectors
 from .meta import Value, make_value
 from .segment import FREED
 from .stats import stats
@@ -65,7 +65,8 @@ class Shortcut:
     def call(self, values: list[Value], numbers: tuple[list, list, list]) -> list[Value] | None:
         """The results for these values, or None where the trace must be recorded and looked at as ever.
 
-        The caller replaces by results what it holds of the values that the program is given.
+        The caller replaces by results what it holds of the values that the program is given, and then calls
+        ``early_checks``.
         """
         trace = local.trace
         if len(trace.values) != 1 or trace.nested or local.evaluator is not None or stats.observers:
@@ -84,7 +85,6 @@ class Shortcut:
         stats.fused_runs += 1
         if self.part.checks:
             local.checks.append((outs[-1], self.part.checks))
-            _early_checks()
         results: list[Any] = [None] * len(self.metas)
         metas = self.metas
         for k, a in zip(self.outs, outs, strict=False):

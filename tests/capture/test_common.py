@@ -320,3 +320,30 @@ def test_an_index_out_of_range_is_found_in_a_replay():
     for fn in (pick, embed):
         with pytest.raises(IndexError):
             fn(x, torch.tensor([7])).tolist()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_error_in_an_earlier_step_that_nobody_read_leaves_the_weights_of_the_later_ones(compiled):
+    net = nn.Linear(4, 3)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    if compiled:
+        step = torch.compile(step)
+    x = torch.randn(2, 4)
+    good, bad = torch.tensor([0, 1]) + 0, torch.tensor([0, 7]) + 0  # computed: not looked at on the host
+    assert good.sum().item() + bad.sum().item() == 8
+    for _ in range(4):
+        step(x, good)
+    with pytest.raises(IndexError, match="out of bounds"):
+        for k in range(40):  # raised when the flags have arrived, which nobody waits for
+            step(x, bad if k == 1 else good)
+        float(net.weight[0, 0])
+    assert torch.isfinite(net.weight).all() and torch.isfinite(opt.state[net.weight]["momentum_buffer"]).all()
+    step(x, good).item()
