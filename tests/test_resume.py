@@ -1,7 +1,9 @@
 """A run that is stopped in mid-epoch, saved and started again in a new process' state goes on bit for bit."""
 
 import random
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -86,3 +88,49 @@ def test_goes_on_as_if_never_stopped(workers, tmp_path):
     assert got == want
     for a, b in zip(first.model.state_dict().values(), second.model.state_dict().values(), strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_ctrl_c_at_any_moment_of_training_leaves_weights_and_optimizer(compiled):
+    """Old weights are given to the program that makes the new ones: an interrupt must not lose both."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        pytest.skip("signals arrive in the main thread")
+    net = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 4))
+    opt = torch.optim.Adam(net.parameters())
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    if compiled:
+        step = torch.compile(step)
+    x, y = torch.randn(32, 64), torch.randint(0, 4, (32,))
+    for _ in range(5):
+        step(x, y).item()
+    armed = []
+
+    def interrupt(number, frame):
+        if armed:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    rng = random.Random(0)
+    try:
+        for _ in range(40):
+            try:
+                armed.append(1)
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0005, 0.004))
+                for _ in range(1000):  # an interrupt is lost where Python ignores exceptions, in a finaliser
+                    step(x, y)
+            except KeyboardInterrupt:
+                pass
+            held = [*net.parameters(), *(v for s in opt.state.values() for v in s.values())]
+            assert all(bool(torch.isfinite(t).all()) for t in held)
+            assert step(x, y).item() < 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

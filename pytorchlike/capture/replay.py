@@ -15,6 +15,7 @@ import operator
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,14 +23,13 @@ from ..engine import Value, flush, get_mode, local
 from ..engine import grad as reverse
 from ..engine.debug import debug
 from ..engine.errors import describe, user_location
-from ..engine.execute import early_checks
 from ..engine.meta import LEAF
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
 from ..engine.shortcut import Shortcut
 from ..engine.trie import Call
+from ..nn.modules import module as _hooks
 from ..nn.modules._registry import observers
-from ..nn.modules.module import _global_call_hooks
 from ..optim.optimizer import _global_step_post_hooks, _global_step_pre_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
@@ -136,8 +136,8 @@ class Captured:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if local.trace.nested or local.scopes or debug.eager or sys.getprofile() is not None:
             return self.fn(*args, **kwargs)
-        if reverse.outside is not None or _global_call_hooks:  # Python of others runs at each operation or module
-            return self.fn(*args, **kwargs)
+        if reverse.outside is not None or (_hooks._global_call_hooks and _hooked()):
+            return self.fn(*args, **kwargs)  # Python of others runs at each operation or module
         if not kwargs and all(x.__class__ is Tensor for x in args):
             key, tensors = _key(list(args), len(args))
         else:
@@ -292,6 +292,12 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
     return values
 
 
+def _hooked() -> bool:
+    """Whether there are hooks for all modules."""
+    return bool(_hooks._global_forward_pre_hooks or _hooks._global_forward_hooks or _hooks._global_backward_pre_hooks
+                or _hooks._global_backward_hooks)  # fmt: skip
+
+
 def _chosen(optimizer: Any, group: dict) -> tuple:
     """What chooses the program of an update: options, and which of its numbers are tensors, and whose."""
     return optimizer._options(group), tuple([id(h) if isinstance(h, Tensor) else 0 for h in optimizer._hyper(group)])
@@ -358,13 +364,9 @@ def _replay(entry: Entry, tensors: list[Tensor], held: list[list[Value]]) -> Any
             numbers = [float(h) for h in optimizer._hyper(group) if not isinstance(h, Tensor)]
             floats[at : at + len(numbers)] = numbers
     if entry.shortcut is not None:
-        made = entry.shortcut.call(values, (ints, floats, entry.complexes))
-        if made is not None:
-            del values
-            result = _finished(entry, tensors, made)
-            if local.checks:
-                early_checks()
-            return result
+        called = entry.shortcut.call(values, (ints, floats, entry.complexes), partial(_finished, entry, tensors))
+        if called is not None:
+            return called[0]
     alone = len(local.trace.values) == 1
     results = _record(entry, tensors, values, ints, floats, entry.complexes)
     n = len(values)

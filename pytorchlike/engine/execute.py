@@ -84,6 +84,8 @@ def run(trace: Trace, reason: str) -> None:
     try:
         _run(trace, trace.state, ending, reason)
     except BaseException as error:
+        if len(trace.values) == 1:  # it was interrupted when all results had been given out
+            raise
         _restore(trace, error)
         shown = translated(error)
         if shown is not error:
@@ -145,24 +147,36 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
             outs = _apart(state, trace, live, Inline())
         _assign(trace, state, live, outs)
         return
-    with jax.enable_x64(True):
-        program = None if local.evaluator is not None else _find(state, ending, trace, reason)
-        if program is None:  # op by op
-            begin = time.thread_time()  # no waiting: others on the machine are not to be counted
-            _run_op_by_op(trace, state, live)
-            if policy.ran(state, time.thread_time() - begin):
-                state.stamp = 0
-                forget(state)
-            return
-        stats.fused_runs += 1
-        results: list = []
-        for part in program.parts:
-            before = _earlier(program.parts, results, values) if part.takes else _NOTHING
-            results.append(_call(part, trace, values, before))
+    results: list = []
+    try:
+        with jax.enable_x64(True):
+            program = None if local.evaluator is not None else _find(state, ending, trace, reason)
+            if program is None:  # op by op
+                begin = time.thread_time()  # no waiting: others on the machine are not to be counted
+                _run_op_by_op(trace, state, live)
+                if policy.ran(state, time.thread_time() - begin):
+                    state.stamp = 0
+                    forget(state)
+                return
+            stats.fused_runs += 1
+            _call_all(program, trace, values, results)
+        _assign_program(trace, state, program, results)
+    except KeyboardInterrupt:
+        if results and len(trace.values) > 1:  # nothing else holds the new weights, and the old ones are gone
+            with jax.enable_x64(True):
+                _call_all(program, trace, values, results)
+            _assign_program(trace, state, program, results)
+        raise
     for part, outs in zip(program.parts, results, strict=True):
         if part.checks:
             local.checks.append((outs[-1], part.checks))
-    _assign_program(trace, state, program, results)
+
+
+def _call_all(program: Any, trace: Trace, values: list, results: list) -> None:
+    """Call those parts whose results are not there yet."""
+    for part in program.parts[len(results) :]:
+        before = _earlier(program.parts, results, values) if part.takes else _NOTHING
+        _call(part, trace, values, before, results)
 
 
 _NOTHING: dict[int, Any] = {}
@@ -177,7 +191,7 @@ def _earlier(parts: list, results: list, values: list) -> dict[int, Any]:
     return made
 
 
-def _call(part: Any, trace: Trace, values: list, before: dict[int, Any]) -> Any:
+def _call(part: Any, trace: Trace, values: list, before: dict[int, Any], results: list) -> None:
     kept = [values[s].data for s in part.kept]
     if np.ndarray in map(type, kept):
         kept = [_input(values[s]) if values[s].data is not None else None for s in part.kept]
@@ -189,7 +203,17 @@ def _call(part: Any, trace: Trace, values: list, before: dict[int, Any]) -> Any:
         given = _own(given, counts)
     if part.several:  # numbers may lie on one device
         kept, given = _off_single_devices(kept), _off_single_devices(given)
-    return part.run(kept, given, *vectors(part, trace.ints, trace.floats, trace.complexes))
+    run_into(results, part.run, (kept, given, *vectors(part, trace.ints, trace.floats, trace.complexes)))
+
+
+def run_into(results: list, run: Any, args: tuple) -> None:
+    """Append what ``run(*args)`` gives.
+
+    No line of Python stands between the program's end and the result being held: Ctrl-C is noticed between lines,
+    mostly at the one after the program, and what was donated to it exists in its results only.
+    """
+    quick = getattr(run, "_call", None)  # without JAX's own line of Python around it; made by the first call
+    results.extend(itertools.starmap(run if quick is None else quick, (args,)))
 
 
 def _own(given: list, counts: tuple[int, ...]) -> list:

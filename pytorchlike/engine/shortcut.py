@@ -6,11 +6,12 @@ Recording the operation, looking its end up and giving out its results costs mor
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from .config import config
 from .errors import translated
-from .execute import _GIVEN, _counts, _input, vectors
+from .execute import _GIVEN, _counts, _input, early_checks, run_into, vectors
 from .meta import Value, make_value
 from .segment import FREED
 from .stats import stats
@@ -62,11 +63,13 @@ class Shortcut:
             return None
         return made
 
-    def call(self, values: list[Value], numbers: tuple[list, list, list]) -> list[Value] | None:
-        """The results for these values, or None where the trace must be recorded and looked at as ever.
+    def call(
+        self, values: list[Value], numbers: tuple[list, list, list], give: Callable[[list[Value]], Any]
+    ) -> tuple[Any] | None:
+        """What ``give`` makes of the results for these values; None where the trace must be recorded and looked at as
+        ever.
 
-        The caller replaces by results what it holds of the values that the program is given, and then calls
-        ``early_checks``.
+        ``give`` replaces by results whatever holds the values that the program is given; it may be called twice.
         """
         trace = local.trace
         if len(trace.values) != 1 or trace.nested or local.evaluator is not None or stats.observers:
@@ -78,13 +81,26 @@ class Shortcut:
             return None  # somebody else holds what would be overwritten
         if any(a is None for a in map(_data, values)):
             return None
-        outs = self._run([values[k] for k in self.kept], given, numbers)
+        found: list = []
+        try:
+            self._run(found, [values[k] for k in self.kept], given, numbers)
+            result = give(self._results(found[0], values))
+        except KeyboardInterrupt:
+            if found:  # what was donated exists in the results only
+                give(self._results(found[0], values))
+            raise
         self.state.touch()
         self.program.uses += 1
         stats.flushes += 1
         stats.fused_runs += 1
         if self.part.checks:
-            local.checks.append((outs[-1], self.part.checks))
+            local.checks.append((found[0][-1], self.part.checks))
+        del found
+        if local.checks:
+            early_checks()
+        return (result,)
+
+    def _results(self, outs: list, values: list[Value]) -> list[Value]:
         results: list[Any] = [None] * len(self.metas)
         metas = self.metas
         for k, a in zip(self.outs, outs, strict=False):
@@ -96,12 +112,12 @@ class Shortcut:
             results[k].node = FREED
         return results
 
-    def _run(self, kept: list[Value], given: list, numbers: tuple[list, list, list]) -> list:
+    def _run(self, found: list, kept: list[Value], given: list, numbers: tuple[list, list, list]) -> None:
         import jax
 
         try:
             with jax.enable_x64(True):
-                return self.part.run(list(map(_input, kept)), given, *vectors(self.part, *numbers))
+                run_into(found, self.part.run, (list(map(_input, kept)), given, *vectors(self.part, *numbers)))
         except BaseException as error:
             shown = translated(error)
             if shown is not error:

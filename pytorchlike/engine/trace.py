@@ -294,18 +294,34 @@ class Trace:
         self.state = state
         meta = state.meta
         values = self.values
-        if type(meta) is tuple:
-            out = []
-            for m in meta:
-                v = Value()
-                v.trace, v.slot, v.meta, v.data, v.node = self, len(values), m, None, None
-                values.append(v)
-                out.append(v)
-            return tuple(out)
-        v = Value()
-        v.trace, v.slot, v.meta, v.data, v.node = self, len(values), meta, None, None
-        values.append(v)
-        return v
+        try:
+            if type(meta) is tuple:
+                out = []
+                for m in meta:
+                    v = Value()
+                    v.trace, v.slot, v.meta, v.data, v.node = self, len(values), m, None, None
+                    values.append(v)
+                    out.append(v)
+                return tuple(out)
+            v = Value()
+            v.trace, v.slot, v.meta, v.data, v.node = self, len(values), meta, None, None
+            values.append(v)
+            return v
+        except KeyboardInterrupt:
+            self.mend()
+            raise
+
+    def mend(self) -> None:
+        """After Ctrl-C in the midst of recording: go back to the last call that is recorded whole."""
+        state, n = self.state, len(self.values)
+        while state.n > n and state.parent is not None:
+            state = state.parent
+        self.state = state
+        for value in self.values[state.n :]:
+            self.slots.pop(value, None)
+        del self.values[state.n :]
+        for numbers, count in zip((self.ints, self.floats, self.complexes), state.counts, strict=True):
+            del numbers[count:]
 
 
 def _varied(op: Op, static: Any, numbers: list[int], exact: tuple) -> frozenset[int]:
@@ -605,19 +621,23 @@ def record(op: Op, static: Any, args: tuple, numbers: tuple = ()) -> Any:
     """
     trace = local.trace
     ins: list = []
-    for a in args:
-        if type(a) is Value:
-            ins.append(a.slot if a.trace is trace else trace.slots.get(a) or trace.add_input(a))
-        elif a is None:
-            ins.append(None)
-        else:
-            ins.append((type(a), a))
-    key = key_of(op, static, ins)
-    ins.extend([trace.number(type(x), x) for x in numbers])
-    state = trace.state.next.get(key)
-    if state is None:
-        trace, state = trace.miss(key, op, static, tuple(ins))
-    return trace.push(state)
+    try:
+        for a in args:
+            if type(a) is Value:
+                ins.append(a.slot if a.trace is trace else trace.slots.get(a) or trace.add_input(a))
+            elif a is None:
+                ins.append(None)
+            else:
+                ins.append((type(a), a))
+        key = key_of(op, static, ins)
+        ins.extend([trace.number(type(x), x) for x in numbers])
+        state = trace.state.next.get(key)
+        if state is None:
+            trace, state = trace.miss(key, op, static, tuple(ins))
+        return trace.push(state)
+    except KeyboardInterrupt:
+        local.trace.mend()
+        raise
 
 
 def key_of(op: Op, static: Any, ins: list) -> tuple:

@@ -305,6 +305,9 @@ def build(
         "    except (Unusual, AttributeError, TypeError) as unusual:",
         *([f"        if not isinstance({entry.params[1].name}, OPERANDS): return NotImplemented"] if dunder else []),
         f"        return general(ENTRY, INPLACE, unusual, {', '.join(call)})",
+        "    except KeyboardInterrupt:",
+        "        local.trace.mend()",
+        "        raise",
     ]
     source += ["    " + line for line in tail]
     scope: dict[str, Any] = {

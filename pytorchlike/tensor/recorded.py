@@ -102,6 +102,26 @@ def record_planned(
     source: Any = None,
 ) -> None:  # fmt: skip
     """:func:`record_update` for a plan that is known."""
+    try:
+        trace, args, ins, made = _planned(plan, tensors, hyper, source)
+    except KeyboardInterrupt:
+        local.trace.mend()
+        raise
+    journal = trace.journal
+    rebound = [t for column in rebind for t in column]
+    for t, old, at, value in zip(rebound, args, ins, made, strict=False):  # what is rebound comes first in args
+        if t._alias is None:
+            if old.trace is not trace and value.trace is trace:  # else it was executed at once
+                journal.append((t, at))
+            t._value = value
+        else:
+            t._set(value)
+
+
+def _planned(
+    plan: Plan, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any], source: Any
+) -> tuple[Any, list[Value], list[int], list[Value]]:  # fmt: skip
+    """Record the operation: the trace, what it takes, the slots of that, and its results."""
     # once per step of every training loop: the recording is written out here
     numbers: list[float] = []
     held: list[Tensor] = []
@@ -140,15 +160,13 @@ def record_planned(
         wide = [Wide(float, i) for i in range(at, len(floats))]
         trace, state = trace.miss(spot, op, told, (*ins, *wide))
         ins = [trace.slot_of(v) for v in args]  # the pending work may have been executed first
-    trace.state = state
     metas = state.meta
     if metas.__class__ is not tuple:
         metas = (metas,)
-    values, journal = trace.values, trace.journal
-    made, shared = [], []
+    values = trace.values
+    made = []
     slot = len(values)
-    rebound = [t for column in rebind for t in column]
-    for t, old, at, meta in zip(rebound, args, ins, metas, strict=False):  # what is rebound comes first in args
+    for old, meta in zip(args, metas, strict=False):  # what is rebound comes first in args
         value = Value()
         value.trace = trace
         value.slot = slot
@@ -157,16 +175,10 @@ def record_planned(
         value.node = old.node if meta.grad == LEAF else None
         slot += 1
         made.append(value)
-        if t._alias is None:
-            if old.trace is not trace:
-                journal.append((t, at))
-            t._value = value
-        else:
-            shared.append((t, value))
+    trace.state = state
     values += made[:-1]
     values.append(made[-1])  # by itself: the list may be one that looks whether all results are there
-    for t, value in shared:
-        t._set(value)
+    return trace, args, ins, made
 
 
 def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
