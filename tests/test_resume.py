@@ -90,6 +90,7 @@ def test_goes_on_as_if_never_stopped(workers, tmp_path):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one may fall into a callback of JAX's
 @pytest.mark.parametrize("compiled", [False, True])
 def test_ctrl_c_at_any_moment_of_training_leaves_weights_and_optimizer(compiled):
     """Old weights are given to the program that makes the new ones: an interrupt must not lose both."""
