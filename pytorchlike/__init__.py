@@ -115,7 +115,8 @@ _ELSEWHERE = {
         "_convert_indices_from_csr_to_coo", "_segment_reduce", "_shape_as_tensor", "_weight_norm",
     ), "_VF"),
     "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
-    "SymBool": "_unmapped", "Tag": "_unmapped", "DisableTorchFunction": "overrides",
+    "SymBool": "_unmapped", "Tag": "_unmapped", "TensorType": "_unmapped",
+    "DeviceObjType": "_unmapped", "DisableTorchFunction": "overrides",
     "DisableTorchFunctionSubclass": "overrides", "install_as_torch": "_hook", "uninstall_as_torch": "_hook",
     **{f"{kind}Storage": "storage" for kind in (
         "Double", "Float", "Half", "Long", "Int", "Short", "Char", "Byte", "Bool", "BFloat16", "ComplexDouble",

@@ -1,18 +1,20 @@
-"""Classes that programs test values against, though no value here is ever one: sizes are plain numbers."""
+"""Classes that programs test values against or annotate with, though no value here is ever one."""
 
 from __future__ import annotations
 
 import enum
 from typing import Any, NoReturn
 
-__all__ = ["SymBool", "SymFloat", "SymInt", "Tag"]
+__all__ = ["DeviceObjType", "SymBool", "SymFloat", "SymInt", "Tag", "TensorType"]
 
 
 class _Never:
     """A class without instances."""
 
+    _why = "sizes and numbers are Python's own here"
+
     def __new__(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError(f"cannot create 'torch.{cls.__name__}' instances: sizes and numbers are Python's own here")
+        raise TypeError(f"cannot create 'torch.{cls.__name__}' instances: {cls._why}")
 
 
 class SymInt(_Never):
@@ -25,6 +27,18 @@ class SymFloat(_Never):
 
 class SymBool(_Never):
     """A symbolic bool; nothing is one."""
+
+
+class TensorType(_Never):
+    """TorchScript's type of tensors, for annotations; tensors are of the class ``Tensor``."""
+
+    _why = "TorchScript's types do not exist here, use torch.Tensor"
+
+
+class DeviceObjType(_Never):
+    """TorchScript's type of devices, for annotations; devices are of the class ``device``."""
+
+    _why = "TorchScript's types do not exist here, use torch.device"
 
 
 class Tag(enum.Enum):

@@ -19,6 +19,7 @@ from ._transforms_elementwise import (
     SigmoidTransform,
     SoftplusTransform,
     TanhTransform,
+    clipped_sigmoid,
 )
 from ._transforms_vector import (
     CatTransform,
@@ -42,3 +43,5 @@ __all__ = [
 for _cls in (*(globals()[_name] for _name in __all__ if _name != "identity_transform"), _InverseTransform):
     _cls.__module__ = __name__
 del _cls
+
+_clipped_sigmoid = clipped_sigmoid  # imported under this name by programs written for PyTorch

@@ -113,11 +113,12 @@ def _make_room() -> None:
 
 def forget_compiled() -> None:
     """Begin anew: nothing that was compiled, and nothing that was recorded, is known any more."""
-    from . import fused
+    from . import fused, padded
 
     with _lock:
         evaluators._forward.clear()
         fused._pieces.clear()
+        padded.forget()
         segment._ops.clear()
         _built.clear()
         forget_all()
@@ -203,7 +204,10 @@ def _call(part: Any, trace: Trace, values: list, before: dict[int, Any], results
         given = _own(given, counts)
     if part.several:  # numbers may lie on one device
         kept, given = _off_single_devices(kept), _off_single_devices(given)
-    run_into(results, part.run, (kept, given, *vectors(part, trace.ints, trace.floats, trace.complexes)))
+    args = (kept, given, *vectors(part, trace.ints, trace.floats, trace.complexes))
+    if part.sized is not None:
+        args = part.sized.enter(kept, given, args[2:])
+    run_into(results, part.run, args)
 
 
 def run_into(results: list, run: Any, args: tuple) -> None:
@@ -283,7 +287,7 @@ def _find(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     if config.tier in ("ops", "interpret") or reason is AT_ONCE:
         return None
     program = ending.program
-    if program is None:
+    if program is None or (program.sized is not None and program.sized.stale):
         program = ending.program = _found(state, ending, trace, reason)
         return program
     program.uses += 1
@@ -298,6 +302,9 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     if programs is None:
         programs = state.programs = {}
     program = programs.get(key)
+    if program is not None and program.sized is not None and program.sized.stale:
+        del programs[key]
+        program = None
     if program is not None:
         program.uses += 1
         if program.uses == 1:
@@ -306,11 +313,18 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     may_give = set(dead)
     wanted = set(live)
     for p in dict.fromkeys(programs.values()):
-        if wanted.issubset(p.live) and may_give.issuperset(p.given):
+        if p.sized is None and wanted.issubset(p.live) and may_give.issuperset(p.given):
             programs[key] = p
             p.uses += 1
             return p
-    if type(state.place) is Places or policy.choose(state, reason) == "ops":
+    if type(state.place) is Places:
+        return None
+    program = _with_room(state, ending, trace, reason)
+    if program is not None:
+        programs[key] = program
+        _remember(state, key, program)
+        return program
+    if policy.choose(state, reason) == "ops":
         return None
     from . import fused
 
@@ -327,6 +341,14 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
         else:
             policy.used_again(program)
     return program
+
+
+def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
+    """The program that serves traces of these operations for many sizes, if there is one."""
+    from . import padded
+
+    with _lock:
+        return padded.program_for(state, ending.live, ending.dead, trace, reason)
 
 
 #: Programs in the order in which they were built; the state they belong to and their key there.
@@ -352,6 +374,8 @@ def _assign_program(trace: Trace, state: State, program: Any, results: list) -> 
     values = trace.values
     arrays: dict[int, Any] | None = {} if program.tracked else None
     for part, outs in zip(program.parts, results, strict=True):
+        if part.sized is not None:
+            outs = part.sized.leave(outs)
         if arrays is not None:
             arrays.update(zip(part.outs, outs, strict=False))
         for s, a in zip(part.outs, outs, strict=False):

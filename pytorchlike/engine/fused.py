@@ -41,19 +41,22 @@ class Part:
     """A piece in the slots of one trace.
 
     ints, floats, complexes: which of the trace's numbers it takes.  several: whether it runs on several devices.
-    takes: whether an earlier part makes some of ``kept``.
+    takes: whether an earlier part makes some of ``kept``.  sized: if it has room for more than this trace's sizes, how
+    arrays get into it and out of it, see ``padded``.
     """
 
-    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several", "takes")
+    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several", "takes",
+                 "sized")  # fmt: skip
 
 
 class Program:
     """The executable of a trace for a set of live slots.
 
     live: the slots that come out, at least;  given: inputs that are donated;  tracked: see ``execute.tracked_of``.
+    sized: that of its only part.
     """
 
-    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family")
+    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family", "sized")
 
 
 _pieces: OrderedDict[tuple, Piece] = OrderedDict()
@@ -74,7 +77,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     free = {s for s in may_give if s not in held and s not in wanted}
     program = Program()
     program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
-    program.family = None
+    program.family = program.sized = None
     groups, taken = _split(schedule, free)
     free |= taken.difference(wanted)
     needed = frozenset(taken.union(wanted))
@@ -188,104 +191,125 @@ class _Steps:
         self.steps, self.taped, self.recorded = steps, taped, recorded
 
 
+class Laid:
+    """A part before it is compiled.
+
+    inputs: slots that it takes;  kept, given: those passed, and those given for good;  wanted: results, in order.
+    steps: with loops rolled up, told as ``evaluate`` needs them;  number: slots in the part's own numbering.
+    vectors: which of the trace's numbers it takes, by kind;  index: where these are;  key: the structure.
+    """
+
+    __slots__ = ("graph", "steps", "inputs", "kept", "given", "wanted", "number", "vectors", "index", "key", "place")
+
+    def __init__(self, graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int],
+                 place: Any) -> None:  # fmt: skip
+        number: dict[int, int] = {}
+        inputs: list[int] = []
+        position: dict[Any, int] = {}
+        key: list[Any] = []
+        vectors: dict[str, list[int]] = {"ints": [], "floats": [], "complexes": []}
+        index: dict[tuple, int] = {}
+
+        def local(s: int) -> int:
+            n = number.get(s)
+            if n is None:
+                n = number[s] = len(number)
+                inputs.append(s)
+            return n
+
+        def lifted(w: Wide) -> tuple:
+            name = "floats" if w.type is float else "complexes" if w.type is complex else "ints"
+            at = index.get((name, w.index))
+            if at is None:
+                at = index[name, w.index] = len(vectors[name])
+                vectors[name].append(w.index)
+            return (w.type, at)
+
+        for k, e in enumerate(steps):
+            position[e] = k
+            if type(e) is Call:
+                ins = tuple([local(i) if type(i) is int else lifted(i) if type(i) is Wide else None for i in e.ins])
+                key.append((e.kernel, ins, e in schedule.taped, e.place))
+            else:
+                seeds = tuple([None if s is None else local(s) for s in e.seeds])
+                roots = tuple([local(r) for r in e.roots])
+                outs = tuple([local(s) for s, _ in e.outs])
+                key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
+            for s in e.out_slots:
+                number[s] = len(number)
+        self.steps = _Steps(roll(steps, wanted, schedule.taped), schedule.taped, steps)
+        others = {s for s in inputs if type(graph.producer[s]) is not Input}  # come out of earlier parts
+        mine = [s for s in number if s in wanted and s not in others]
+        room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
+        given: list[int] = []
+        for s in inputs:
+            m = graph.metas[s]
+            if s in free and room[m.shape, m.dtype] > 0:
+                room[m.shape, m.dtype] -= 1
+                given.append(s)
+        # JAX pairs donated inputs with results of the same shape in order: what is replaced in place goes first, so
+        # that a weight's memory goes to the new weight and not to its gradient, for which XLA would have to copy it
+        replaced = _guards(steps, mine, set(given))
+        pairs = {old: new for new, old in reversed(replaced.items())}
+        given = [*(s for s in given if s in pairs), *(s for s in given if s not in pairs)]
+        first = [pairs[s] for s in given if s in pairs]
+        self.graph, self.number, self.vectors, self.index, self.place = graph, number, vectors, index, place
+        self.inputs, self.given = inputs, given
+        self.kept = [s for s in inputs if s not in set(given)]
+        self.wanted = [*first, *(s for s in mine if s not in set(first))]
+        self.key = (
+            tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
+            tuple([number[s] for s in self.wanted]), place,
+        )  # fmt: skip
+
+    def checks(self) -> list:
+        """The data checks in it, in order: (error, location, operation); known once it has been traced."""
+        calls = [c for e in self.steps.steps for c in (e.calls if type(e) is Loop else (e,))]
+        calls = [e for e in calls if type(e) is Call and not e.op.alias]
+        return [(c, e.location, e.op.name) for e in calls for c in e.kernel.checks]
+
+    def tell(self, why: str, seconds: float) -> None:
+        """Tell of its compilation."""
+        last = next((e for e in reversed(self.steps.steps) if hasattr(e, "location")), None)
+        where = describe(last.location) if last is not None else "<unknown>"
+        cause = causes.cause_of(self.steps.recorded, why)
+        stats.compiled(Event("program", where, why, len(self.steps.steps), seconds, cause, user_location()))
+        causes.noted(cause, seconds)
+
+
 def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str) -> Part:
-    number: dict[int, int] = {}
-    inputs: list[int] = []
-    position: dict[Any, int] = {}
-    key: list[Any] = []
-    vectors: dict[str, list[int]] = {"ints": [], "floats": [], "complexes": []}
-    index: dict[tuple, int] = {}
-
-    def local(s: int) -> int:
-        n = number.get(s)
-        if n is None:
-            n = number[s] = len(number)
-            inputs.append(s)
-        return n
-
-    def lifted(w: Wide) -> tuple:
-        name = "floats" if w.type is float else "complexes" if w.type is complex else "ints"
-        at = index.get((name, w.index))
-        if at is None:
-            at = index[name, w.index] = len(vectors[name])
-            vectors[name].append(w.index)
-        return (w.type, at)
-
-    for k, e in enumerate(steps):
-        position[e] = k
-        if type(e) is Call:
-            ins = tuple([local(i) if type(i) is int else lifted(i) if type(i) is Wide else None for i in e.ins])
-            key.append((e.kernel, ins, e in schedule.taped, e.place))
-        else:
-            seeds = tuple([None if s is None else local(s) for s in e.seeds])
-            roots = tuple([local(r) for r in e.roots])
-            outs = tuple([local(s) for s, _ in e.outs])
-            key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
-        for s in e.out_slots:
-            number[s] = len(number)
-    recorded, steps = steps, roll(steps, wanted, schedule.taped)
-    back = {n: s for s, n in number.items()}
-    others = {s for s in inputs if type(graph.producer[s]) is not Input}  # come out of earlier parts
-    mine = [s for s in number if s in wanted and s not in others]
-    room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)
-    given: list[int] = []
-    for s in inputs:
-        m = graph.metas[s]
-        if s in free and room[m.shape, m.dtype] > 0:
-            room[m.shape, m.dtype] -= 1
-            given.append(s)
-    # JAX pairs donated inputs with results of the same shape in order: what is replaced in place goes first, so that a
-    # weight's memory goes to the new weight and not to its gradient, for which XLA would have to copy the weight
-    replaced = _guards(recorded, mine, set(given))
-    pairs = {old: new for new, old in reversed(replaced.items())}
-    given = [*(s for s in given if s in pairs), *(s for s in given if s not in pairs)]
-    first = [pairs[s] for s in given if s in pairs]
-    mine = [*first, *(s for s in mine if s not in set(first))]
-    whole = (
-        tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
-        tuple([number[s] for s in mine]), place,
-    )  # fmt: skip
-    piece = _pieces.get(whole)
+    laid = Laid(graph, schedule, steps, wanted, free, place)
+    piece = _pieces.get(laid.key)
     if piece is None:
         begin = time.perf_counter()
-        kept = [s for s in inputs if s not in set(given)]
-        told = _Steps(steps, schedule.taped, recorded)
-        piece = _compile(graph, told, kept, given, mine, vectors, index, number, place)
-        _pieces[whole] = piece
+        piece = _pieces[laid.key] = _compile(laid)
         while len(_pieces) > config.max_programs:
             _pieces.popitem(last=False)
-        seconds = time.perf_counter() - begin
-        last = next((e for e in reversed(steps) if hasattr(e, "location")), None)
-        where = describe(last.location) if last is not None else "<unknown>"
-        cause = causes.cause_of(recorded, why)
-        stats.compiled(Event("program", where, why, len(steps), seconds, cause, user_location()))
-        causes.noted(cause, seconds)
+        laid.tell(why, time.perf_counter() - begin)
     else:
-        _pieces.move_to_end(whole)
+        _pieces.move_to_end(laid.key)
+    back = {n: s for s, n in laid.number.items()}
     part = Part()
-    part.several = is_spread(place)
+    part.several, part.sized = is_spread(place), None
     part.run = piece.run
     part.kept = tuple([back[n] for n in piece.kept])
     part.given = tuple([back[n] for n in piece.given])
     part.outs = tuple([back[n] for n in piece.outs])
     part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
-    calls = [c for e in steps for c in (e.calls if type(e) is Loop else (e,))]
-    part.checks = [
-        (c, e.location, e.op.name) for e in calls if type(e) is Call and not e.op.alias for c in e.kernel.checks
-    ]
-    part.ints, part.floats, part.complexes = vectors["ints"], vectors["floats"], vectors["complexes"]
+    part.checks = laid.checks()
+    part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
     return part
 
 
-def _compile(
-    graph: Any, steps: _Steps, kept: list[int], given: list[int], wanted: list[int], vectors: dict[str, list[int]],
-    index: dict[tuple, int], number: dict[int, int], place: Any,
-) -> Piece:  # fmt: skip
+def function_of(laid: Laid) -> tuple:
+    """A part as a function for JAX; what it takes; and where it tells, once traced, of its results: slots in ``outs``,
+    and in ``copies`` those that are other slots' arrays."""
     import jax
     import jax.numpy as jnp
 
+    graph, kept, given, wanted, place = laid.graph, laid.kept, laid.given, laid.wanted, laid.place
     gone = set(given)  # a result that is a donated input must come out as a result
-    guards = _guards(steps.recorded, wanted, {*kept, *given})
+    guards = _guards(laid.steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
     how = ChannelsLast() if not several and getattr(place, "platform", None) == "cpu" else Whole()
@@ -299,8 +323,8 @@ def _compile(
         env.update(zip(given, give, strict=True))
         source = {id(a): s for s, a in env.items()}
         before = dict(env)
-        numbers = _Renumbered(ints, floats, complexes, index)
-        checks = evaluate(steps, env, numbers, how, drop=False)  # type: ignore[arg-type]
+        numbers = _Renumbered(ints, floats, complexes, laid.index)
+        checks = evaluate(laid.steps, env, numbers, how, drop=False)  # type: ignore[arg-type]
         env.update((s, how.plain(env[s])) for s in wanted)
         if checks:
             bad = jnp.stack([jnp.logical_not(ok) for flags, _ in checks for ok in flags])
@@ -311,10 +335,10 @@ def _compile(
         for s in wanted:
             a = env[s]
             if id(a) in source and source[id(a)] not in gone:
-                copies.append((number[s], number[source[id(a)]]))
+                copies.append((s, source[id(a)]))
             else:
                 source[id(a)] = s
-                outs.append(number[s])
+                outs.append(s)
                 results.append(jax.lax.with_sharding_constraint(a, where(s)) if several else a)
         told["outs"], told["copies"] = tuple(outs), tuple(copies)
         if checks:
@@ -328,17 +352,24 @@ def _compile(
     args = (
         [spec(s) for s in kept],
         [spec(s) for s in given],
-        jax.ShapeDtypeStruct((len(vectors["ints"]),), np.int64),
-        jax.ShapeDtypeStruct((len(vectors["floats"]),), np.float64),
-        jax.ShapeDtypeStruct((len(vectors["complexes"]),), np.complex128),
+        jax.ShapeDtypeStruct((len(laid.vectors["ints"]),), np.int64),
+        jax.ShapeDtypeStruct((len(laid.vectors["floats"]),), np.float64),
+        jax.ShapeDtypeStruct((len(laid.vectors["complexes"]),), np.complex128),
     )
+    return program, args, told
+
+
+def _compile(laid: Laid) -> Piece:
+    program, args, told = function_of(laid)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-        compiled = compile_at(program, None if several else place, args, donate_argnums=(1,))
+        compiled = compile_at(program, None if is_spread(laid.place) else laid.place, args, donate_argnums=(1,))
+    number = laid.number
     piece = Piece()
     piece.run = compiled
-    piece.kept, piece.given = tuple(number[s] for s in kept), tuple(number[s] for s in given)
-    piece.outs, piece.copies = told["outs"], told["copies"]
+    piece.kept, piece.given = tuple(number[s] for s in laid.kept), tuple(number[s] for s in laid.given)
+    piece.outs = tuple([number[s] for s in told["outs"]])
+    piece.copies = tuple([(number[s], number[source]) for s, source in told["copies"]])
     return piece
 
 

@@ -189,12 +189,7 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
 
     Calls up to slot ``stop`` are left for later; ``targets``: only what leads there; ``keep``: report these too.
     """
-    leads: set[int] | None = None
-    if targets is not None:
-        leads = set(targets)
-        for e in graph.entries:
-            if type(e) is Call and e.tracked and not leads.isdisjoint(e.wrt_slots):
-                leads.update(e.out_slots)
+    leads = None if targets is None else leading_to(graph, targets)
     reach = set(roots)
     plan: list[Call] = []
     asked = set(targets or ()) | set(keep)
@@ -216,6 +211,15 @@ def plan_reverse(graph: Graph, freed: set, roots: tuple, targets: tuple | None, 
             if graph.metas[s].grad:
                 outs.append(s)
     return tuple(plan), tuple(outs)
+
+
+def leading_to(graph: Graph, targets: tuple) -> set[int]:
+    """The slots from which a reverse pass gets to one of ``targets``."""
+    leads = set(targets)
+    for e in graph.entries:
+        if type(e) is Call and e.tracked and not leads.isdisjoint(e.wrt_slots):
+            leads.update(e.out_slots)
+    return leads
 
 
 #: The same value without its history.
@@ -362,15 +366,17 @@ class _Pass:
             return
         ran: set[Watch] = set()
         inner = tuple(s for w, s in self.wanted if w is where)
-        n, values, targets = 0, None, None
+        n, values, targets, leads = 0, None, None, None
         while cotangents:
             pending = isinstance(where, Trace)  # this one, or one that encloses it
             graph: Graph = where.state.graph() if pending else where.graph
             if n != graph.n:  # a watch may have recorded more
                 n, values = graph.n, list(where.values) if pending else None
                 targets = self._targets_within(where, graph, values, inner)
+                leads = None if targets is None or not where.watched else leading_to(graph, targets)
             freed = graph.freed if pending else where.freed
-            watched = [w for w in set(where.watched.values()) if w not in ran and w.stops]
+            watched = [w for w in set(where.watched.values()) if w not in ran and w.stops
+                       and (leads is None or not leads.isdisjoint(w.slots))]
             stop, at = 0, None
             if watched:
                 reach = self._reach(graph, cotangents)
@@ -395,7 +401,7 @@ class _Pass:
             if not mine:
                 continue
             try:
-                found = self._stop(where, graph, values, at, mine, inner)
+                found = self._stop(where, graph, values, at, mine, inner, leads)
             finally:
                 _running.place = None  # it would keep the values in use
             if local.trace is not self.trace:  # it read a value
@@ -479,14 +485,19 @@ class _Pass:
             self.give(value, c)
         return True
 
-    def _stop(self, where: Any, graph: Graph, values: Any, at: Watch, mine: dict, inner: tuple) -> dict:
-        """What a watch makes of the cotangents that have come to it."""
+    def _stop(self, where: Any, graph: Graph, values: Any, at: Watch, mine: dict, inner: tuple,
+              leads: set[int] | None) -> dict:  # fmt: skip
+        """What a watch makes of the cotangents that have come to it; ``leads``: only what goes on to these."""
         if inspector is not None:
             inspector(None, None, None)
         given = at.arrive(mine)
         for s in inner:
             if s in given:
                 self.wanted[(where, s)] = given[s]
+        if leads is not None and (at.handle is not None or at.after):
+            calls = [graph.producer[s] for s in at.slots]
+            if all(type(c) is Call and leads.isdisjoint(c.wrt_slots) for c in calls):
+                return {}
         _running.place = self, where, values
         if at.handle is not None:
             if self.batch is None or getattr(at.handle, "batched", False):
@@ -610,8 +621,6 @@ class _Pass:
                     node = values[s].node if values is not None else where.leaves.get(s)
                     if (node, 0) in self.wanted:
                         slots.add(s)
-        for w in where.watched.values():
-            slots.update(w.slots)
         return tuple(sorted(slots))
 
     def carry(self, where: Any, graph: Graph, values: list | None, plan: tuple, outs: tuple, first: dict,

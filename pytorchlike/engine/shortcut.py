@@ -50,6 +50,8 @@ class Shortcut:
         if program is None or len(program.parts) != 1 or (program.tracked is not None and program.tracked[0]):
             return None
         (part,) = program.parts
+        if part.takes or part.several or part.sized is not None:
+            return None
         made = Shortcut()
         made.state, made.program, made.part = state, program, part
         made.metas = state.meta if type(state.meta) is tuple else (state.meta,)
@@ -59,7 +61,7 @@ class Shortcut:
         made.copies = tuple([(s - 1 - n, source - 1) for s, source in part.copies])
         made.freed = () if program.tracked is None else tuple([s - 1 - n for s in program.tracked[1]])
         whole = sorted([*made.outs, *(k for k, _ in made.copies)]) == list(range(len(made.metas)))
-        if part.takes or part.several or not whole or any(not 0 <= k < n for k in (*made.kept, *made.given)):
+        if not whole or any(not 0 <= k < n for k in (*made.kept, *made.given)):
             return None
         return made
 

@@ -41,6 +41,8 @@ class Stats:
 
     def __init__(self) -> None:
         self.log: deque[Event] = deque(maxlen=512)
+        #: why traces of different sizes could not share a program
+        self.unlike: deque[str] = deque(maxlen=64)
         self.observers: list[Observer] = []
         self.reset()
 
@@ -53,6 +55,7 @@ class Stats:
         self.fused_runs = 0
         self.op_runs = 0
         self.log.clear()
+        self.unlike.clear()
 
     def compiled(self, event: Event) -> None:
         """Note a compilation, count it, and tell the observers."""

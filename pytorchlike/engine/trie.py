@@ -153,10 +153,12 @@ class State:
     cut: whether what is not known to follow begins another trace.  content: of what ``policy`` divides by.
     ended: where in the user's program it was executed first.
     follows: where a piece ended, what came next and how often in a row, see ``policy.goes_on``.
+    sized: its structure and its sizes, see ``padded``.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "endings", "history",
-                 "stamp", "cut", "content", "follows", "graph_", "key", "profile", "counts", "ended")  # fmt: skip
+                 "stamp", "cut", "content", "follows", "graph_", "key", "profile", "counts", "ended",
+                 "sized")  # fmt: skip
 
     def __init__(self, parent: State | None, key: Any, entry: Any, meta: Any, n: int, nbytes: int, place: Any) -> None:
         plain = parent is not None and entry.__class__ is not Mode and parent.next.__class__ is dict
@@ -175,6 +177,7 @@ class State:
         self.counts: tuple[int, int, int] = (0, 0, 0) if parent is None else parent.counts
         self.graph_: Graph | None = None
         self.ended: Context | None = None
+        self.sized: tuple | None = None
 
     def before_inputs(self) -> State:
         """The state before the inputs that came last."""

@@ -10,6 +10,9 @@ from ._load import load as load
 from ._reader import PyTorchFileReader as PyTorchFileReader
 from ._rebuild import StorageType as StorageType
 from ._save import save as save
+from ._settings import DEFAULT_PROTOCOL as DEFAULT_PROTOCOL
+from ._settings import MAGIC_NUMBER as MAGIC_NUMBER
+from ._settings import PROTOCOL_VERSION as PROTOCOL_VERSION
 from ._settings import LoadEndianness as LoadEndianness
 from ._settings import SourceChangeWarning as SourceChangeWarning
 from ._settings import check_module_version_greater_or_equal as check_module_version_greater_or_equal

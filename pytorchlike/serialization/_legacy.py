@@ -19,12 +19,11 @@ from ..tensor.untyped import UntypedStorage
 from . import _rebuild
 from ._reading import Source
 from ._rebuild import LoadedStorage, Placement
+from ._settings import MAGIC_NUMBER, PROTOCOL_VERSION
 from ._unpickle import Allowed, Skimmer, Truncated, Unpickler
 
 __all__ = ["load", "skim"]
 
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-PROTOCOL_VERSION = 1001
 _WINDOW = 1 << 20
 
 

@@ -24,19 +24,17 @@ from ..tensor.storage import through_array
 from ..tensor.untyped import UntypedStorage
 from . import _rebuild
 from ._atomic import replacing
+from ._settings import DEFAULT_PROTOCOL, MAGIC_NUMBER, PROTOCOL_VERSION
 from ._zip import ALIGNMENT, ZipWriter
 
 __all__ = ["save"]
-
-MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
-PROTOCOL_VERSION = 1001
 
 
 def save(
     obj: object,
     f: str | os.PathLike | BinaryIO,
     pickle_module: Any = None,
-    pickle_protocol: int = 2,
+    pickle_protocol: int = DEFAULT_PROTOCOL,
     _use_new_zipfile_serialization: bool = True,
 ) -> None:
     """Save ``obj`` so that ``load``, ours or PyTorch's, brings it back.

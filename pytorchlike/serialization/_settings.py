@@ -17,12 +17,19 @@ from ..tensor.untyped import UntypedStorage
 from ._rebuild import STORAGE_NAMES, check_device
 
 __all__ = [
-    "LoadEndianness", "SourceChangeWarning", "check_module_version_greater_or_equal", "default_byte_order",
+    "DEFAULT_PROTOCOL", "MAGIC_NUMBER", "PROTOCOL_VERSION", "LoadEndianness", "SourceChangeWarning",
+    "check_module_version_greater_or_equal", "default_byte_order",
     "default_restore_location", "get_crc32_options", "get_default_load_endianness", "get_default_mmap_options",
     "location_tag", "mkdtemp", "normalize_storage_type", "register_package", "set_crc32_options",
     "set_default_load_endianness", "set_default_mmap_options", "skip_data", "storage_to_tensor_type",
     "validate_cuda_device", "validate_hpu_device",
 ]  # fmt: skip
+
+DEFAULT_PROTOCOL = 2
+"""The pickle protocol of files, unless another is asked for."""
+MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+PROTOCOL_VERSION = 1001
+"""With the magic number the head of the layout from before PyTorch 1.6."""
 
 
 class SourceChangeWarning(Warning):

@@ -86,12 +86,16 @@ class Cell:
         if alias.seen != storage.version:
             with home_of(storage.value):
                 taped = self._value.meta.grad == INTERIOR  # stays so, whichever mode it is read in
-                value = (_on_tape(through, storage.value, alias.chain) if taped and alias.chain
-                         else through(storage.value, alias.chain))
+                if taped and alias.of is not None:
+                    value = self._view_of_leaf(storage.value)
+                elif taped and alias.chain:
+                    value = _on_tape(through, storage.value, alias.chain)
+                else:
+                    value = through(storage.value, alias.chain)
                 if alias.leaf is not None:
                     if value.node is not alias.leaf:
                         value = _as_leaf(value, alias.leaf)
-                elif alias.detached:
+                elif alias.detached and not (taped and alias.of is not None):
                     value = _plain(value)
             self._value = value
             alias.seen = storage.version
@@ -101,6 +105,13 @@ class Cell:
             self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
             self._alias = None
         return self._value
+
+    def _view_of_leaf(self, base: Value) -> Value:
+        """What a view of a leaf shows after a write that autograd has not seen: it is a view of that leaf still."""
+        alias = self._alias
+        leaf, depth = alias.of
+        value = through(base, alias.chain[:depth])
+        return _on_tape(through, value if value.node is leaf else _as_leaf(_plain(value), leaf), alias.chain[depth:])
 
     def _from_host(self) -> Value:
         """A snapshot of memory that the user may write to at any time."""
@@ -162,17 +173,22 @@ class Cell:
         behind = old.meta.grad == INTERIOR and (
             leaf or alias.detached and alias.leaf is None or not local.trace.mode.grad
         )
+        of_leaf = old.meta.grad == LEAF and not leaf  # it remains that leaf's, whatever others write
         if alias.chain:
-            base = write_through(_plain(old) if behind else old, alias.chain, _plain(value) if leaf else value)
+            base = write_through(
+                _plain(old) if behind or of_leaf else old, alias.chain, _plain(value) if leaf or of_leaf else value
+            )
         else:
             base = value
         if behind:
             base = _straightened(_plain(base), old)
+        elif of_leaf:
+            base = _as_leaf(_plain(base), old.node)
         _note_write(storage, old)
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached and not behind else base
         self._count_write(alias)
-        if alias.chain and base.meta.grad and not leaf and not (behind and alias.detached):
+        if alias.chain and base.meta.grad and not (leaf or of_leaf or behind and alias.detached):
             self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)
         else:
             self._value = value

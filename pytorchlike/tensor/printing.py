@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -59,16 +60,17 @@ def set_printoptions(
     threshold:  number of elements above which only edges are shown (1000).
     edgeitems:  entries shown at each end of a dimension then (3).
     linewidth:  characters per line (80).
-    profile:    'default', 'short' or 'full': sets the four above first.
+    profile:    'default', 'short' or 'full': sets the four above first. Others warn and set nothing.
     sci_mode:   True or False force scientific notation on or off; None, also by default, decides by the values.
 
-    Raises ValueError for an unknown profile and TypeError for a precision, edgeitems or linewidth that is no int.
+    Raises TypeError for a precision, edgeitems or linewidth that is no int.
     """
     changes: dict[str, Any] = {}
     if profile is not None:
         if profile not in _PROFILES:
-            raise ValueError(f"set_printoptions: unknown profile {profile!r}; choose from {', '.join(_PROFILES)}")
-        changes.update(_PROFILES[profile])
+            names = ", ".join(_PROFILES)
+            warnings.warn(f"set_printoptions: unknown profile {profile!r} sets nothing; known: {names}", stacklevel=2)
+        changes.update(_PROFILES.get(profile, {}))
     for name, value in (("precision", precision), ("edgeitems", edgeitems), ("linewidth", linewidth)):
         if value is not None:
             if not hasattr(value, "__index__"):

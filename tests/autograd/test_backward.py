@@ -243,6 +243,37 @@ def test_hooks_that_read_during_grad_and_second_derivatives():
     assert torch.autograd.grad(gx.sum(), x)[0].tolist() == [48, 192, 432]
 
 
+def test_hooks_and_functions_that_lead_to_no_input_do_not_run(read):
+    ran = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            ran.append("function")
+            return grad * 2
+
+    w, x, u = (torch.ones(3, requires_grad=True) for _ in range(3))
+    h = w * 3
+    h.register_hook(lambda g: ran.append("hook"))
+    y = read((h * x * Twice.apply(u)).sum())
+    for create in (False, True):
+        assert torch.autograd.grad(y, x, retain_graph=True, create_graph=create)[0].tolist() == [6, 6, 6] and not ran
+    torch.autograd.grad(y, (x, w), retain_graph=True)
+    assert ran == ["hook"]
+    y.backward(inputs=[x], retain_graph=True)
+    assert ran == ["hook"]
+    y.backward()
+    assert sorted(ran) == ["function", "hook", "hook"] and u.grad.tolist() == [6, 6, 6]
+    ran.clear()
+    first = Twice.apply(w * 2)
+    second = read((Twice.apply(first) * x).sum())
+    assert torch.autograd.grad(second, first)[0].tolist() == [2, 2, 2] and ran == ["function"]
+
+
 def test_bad_hooks():
     for result, error in ((torch.ones(2), RuntimeError), (3, TypeError)):
         x = leaf()

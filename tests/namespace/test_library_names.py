@@ -122,3 +122,12 @@ def test_the_class_and_buckets_from_inner_modules():
     assert pytorchlike._tensor.Tensor is torch.Tensor
     a, b, c, d = torch.zeros(4), torch.zeros(2), torch.zeros(3, dtype=torch.int64), torch.zeros(5)
     assert [[len(t) for t in part] for part in _take_tensors([a, b, c, d], 24)] == [[4, 2], [5], [3]]
+
+
+def test_names_for_annotations_and_pickle_protocols():
+    def forward(mask: torch.TensorType): ...
+
+    assert forward.__annotations__["mask"] is torch.TensorType and not isinstance(torch.ones(1), torch.TensorType)
+    with pytest.raises(TypeError, match="use torch.Tensor"):
+        torch.TensorType()
+    assert torch.serialization.DEFAULT_PROTOCOL == 2

@@ -283,3 +283,26 @@ def test_flat_parts_of_complex_temporaries():
     x = torch.arange(6.0).reshape(1, 3, 2)
     turned = torch.view_as_real(torch.view_as_complex(x.reshape(1, 3, 1, 2)) * torch.tensor(1j)).flatten(2)
     assert turned.tolist() == [[[-1, 0], [-3, 2], [-5, 4]]]
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+@pytest.mark.parametrize("write", [
+    lambda w, v: w.mul_(2), lambda w, v: v.mul_(2), lambda w, v: v.sub_(v), lambda w, v: w[1:].mul_(2),
+    lambda w, v: v[1].zero_(), lambda w, v: w.data[0].mul_(2), lambda w, v: v.detach().mul_(2),
+])  # fmt: skip
+def test_views_of_a_leaf_keep_their_gradients_when_it_is_written_to_without(write, assigned):
+    w = torch.ones(6, requires_grad=True)
+    if assigned:
+        w.data = w.data * 2
+    v, other = w[:3], w.view(2, 3)
+    part = v[1:]
+    with torch.no_grad():
+        write(w, v)
+    x = torch.tensor([1.0, 2, 3])
+    assert v.requires_grad and other.requires_grad and not v.is_leaf
+    assert v.tolist() == w.tolist()[:3] and part.tolist() == w.tolist()[1:3]
+    (v * x).sum().backward(retain_graph=True)
+    assert w.grad.tolist() == [1, 2, 3, 0, 0, 0]
+    (other * x).sum().backward()
+    (part * x[1:]).sum().backward()
+    assert w.grad.tolist() == [2, 6, 9, 1, 2, 3]

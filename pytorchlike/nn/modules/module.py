@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
 from jax import tree_util
 
@@ -842,6 +842,10 @@ class Module(StateDict, Conversions):
 
 
 tree_util.register_pytree_node(Module, Module._tree_flatten, Module._tree_unflatten)
+
+
+# Inspected through instances of subclasses by libraries that do not know this file's names.
+Module.__annotations__ = get_type_hints(Module)
 
 
 class _Structure:

@@ -14,7 +14,7 @@ from ....tensor.dtype import float64
 from ....tensor.interop import check_from_numpy
 
 _CollateMap = dict[type | tuple[type, ...], Callable]
-_TEXT_OR_OBJECT = re.compile(r"[SaUO]")
+np_str_obj_array_pattern = re.compile(r"[SaUO]")
 _BAD_TYPE = ("default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}. Convert "
              "the samples in the dataset, or give the DataLoader a collate_fn.")
 
@@ -80,7 +80,7 @@ def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: _CollateMap | 
 def collate_numpy_array_fn(batch: Sequence[np.ndarray], *, collate_fn_map: _CollateMap | None = None) -> Any:
     """Stack arrays. TypeError for text and objects."""
     first = batch[0]
-    if _TEXT_OR_OBJECT.search(first.dtype.str) is not None:
+    if np_str_obj_array_pattern.search(first.dtype.str) is not None:
         raise TypeError(_BAD_TYPE.format(first.dtype))
     if all(type(b) is np.ndarray and b.shape == first.shape and b.dtype == first.dtype for b in batch):
         whole = np.stack(batch)
@@ -134,7 +134,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, (Tensor, str, bytes)):
         return data
     if type(data).__module__ == "numpy":
-        if isinstance(data, np.ndarray) and _TEXT_OR_OBJECT.search(data.dtype.str) is not None:
+        if isinstance(data, np.ndarray) and np_str_obj_array_pattern.search(data.dtype.str) is not None:
             return data
         return T.as_tensor(data)
     if isinstance(data, Mapping):

@@ -1,0 +1,552 @@
+"""Programs with room for larger sizes than the present ones: sentences of any length, graphs of any number of edges.
+
+Traces that differ in sizes only are members of one group.  Three of them tell, by their jaxprs, how all numbers in the
+program follow from the sizes that vary (``generic``); it is compiled once for larger sizes, with what lies beyond the
+present ones left out of sums (``padding``), and serves them all.  Its results for one member are compared with those of
+the plain program, with NaN in all unused places, before it is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _padding_indexing as _padding_indexing  # registers its rules
+from . import _padding_sums as _padding_sums  # registers its rules
+from . import fused
+from .config import config
+from .errors import DataError
+from .evaluators import compile_at
+from .generic import Size, Sizes, Unlike, generic_of
+from .interpret import Missing, _without_numbers
+from .meta import Meta, is_spread
+from .op import Wide
+from .padding import Room, Spread, evaluate, factors
+from .schedule import Schedule
+from .stats import stats
+from .trie import Call, Input, Reverse, State
+
+__all__ = ["forget", "group_of", "program_for"]
+
+#: Traces of different sizes that are compared; how often that may fail for one group.
+MEMBERS, FAILURES = 3, 3
+#: Sizes below that mean something of their own (what is spread, what is empty).
+LEAST = 2
+#: Seconds that NumPy may take to check a program, by an estimate.
+PATIENCE = 1.0
+#: How much of the results may differ: where a gradient is nothing but rounding, an optimizer makes much of it.
+ODD = 0.1
+
+
+class Member(NamedTuple):
+    """A trace of a group: its numbers, and where it ends."""
+
+    numbers: np.ndarray
+    state: State
+    live: tuple[int, ...]
+    dead: tuple[int, ...]
+
+
+class Group:
+    """Traces of one structure, for the same results.
+
+    members: a few, of different sizes;  forms: what members had in common;  failures: how often there was nothing.
+    """
+
+    __slots__ = ("members", "forms", "failures")
+
+    def __init__(self) -> None:
+        self.members: list[Member] = []
+        self.forms: list[Form] = []
+        self.failures = 0
+
+
+_groups: OrderedDict[tuple, Group] = OrderedDict()
+
+
+def forget() -> None:
+    """Give up all groups and their programs."""
+    _groups.clear()
+    _parts.clear()
+    _ids.clear()
+
+
+# -- what a trace looks like without its sizes ------------------------------------------------------------------------
+
+#: By model of a call or reverse pass: a number for what it is without sizes, and those.
+_parts: dict[Any, tuple[int, tuple[int, ...]]] = {}
+_ids: dict[tuple, int] = {}
+
+
+def _numbered(key: tuple) -> int:
+    return _ids.setdefault(key, len(_ids))
+
+
+def _kind(m: Meta) -> tuple:
+    return m.ndim, m.dtype, m.place, m.grad, m.inference
+
+
+def _call(c: Call) -> tuple[int, tuple[int, ...]]:
+    """What a call is without sizes and slots; and the sizes."""
+    model = c.model
+    found = _parts.get(model)
+    if found is None:
+        numbers: list[int] = []
+        kernel = c.kernel
+        if c.op.walk is None:
+            what: Any = (c.op, _without_numbers(kernel.static, numbers))
+        else:
+            what = _reverse(c.op.info, numbers)
+        for m in (*c.metas, *c.outs):
+            numbers.extend(m.shape)
+        key = (what, kernel.pattern, repr(kernel.pattern), kernel.mode, kernel.platform, c.place,
+               tuple(map(_kind, c.metas)), tuple(map(_kind, c.outs)))  # fmt: skip
+        if len(_parts) > 50_000:
+            _parts.clear()
+        found = _parts[model] = _numbered(key), tuple(numbers)
+    return found
+
+
+def _reverse(info: Any, numbers: list[int]) -> tuple:
+    """As :func:`_call`, of the way back through an executed trace."""
+    names: dict[Any, int] = {}
+
+    def local(name: Any) -> int:
+        return names.setdefault(name, len(names))
+
+    calls = []
+    for c in info.plan:
+        part, more = _call(c)
+        numbers.extend(more)
+        ins = tuple([
+            local(i) if type(i) is int else local((i.type, i.index)) if type(i) is Wide else None for i in c.ins
+        ])  # fmt: skip
+        calls.append((part, ins, tuple(map(local, c.out_slots))))
+    slots = [tuple(map(local, s)) for s in (info.needs, info.roots, info.outs)]
+    wides = tuple([(w.type, local((w.type, w.index))) for w in info.wides])
+    return (tuple(calls), *slots, info.onto, wides)
+
+
+def _signature(state: State) -> tuple[tuple, tuple[int, ...]]:
+    key: list[Any] = []
+    numbers: list[int] = []
+    for e in state.entries():
+        kind = type(e)
+        if kind is Call:
+            part, more = _call(e)
+            numbers.extend(more)
+            ins = tuple([i if i.__class__ is int else i.index if i.__class__ is Wide else None for i in e.ins])
+            key.append((part, ins))
+        elif kind is Input:
+            numbers.extend(e.meta.shape)
+            key.append(_kind(e.meta))
+        elif kind is Reverse:
+            key.append((e.roots, e.seeds, tuple([c.first for c in e.plan]), tuple([s for s, _ in e.outs])))
+    return tuple(key), tuple(numbers)
+
+
+def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray]:
+    """The group of a trace for these results and inputs to give, and its numbers."""
+    if state.sized is None:
+        key, numbers = _signature(state)
+        state.sized = key, np.array(numbers, np.int64)
+    key, numbers = state.sized
+    name = (key, live, dead)
+    group = _groups.get(name)
+    if group is None:
+        group = _groups[name] = Group()
+        while len(_groups) > config.max_kernels:
+            _groups.popitem(last=False)
+    else:
+        _groups.move_to_end(name)
+    return group, numbers
+
+
+# -- programs ---------------------------------------------------------------------------------------------------------
+
+
+def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...], trace: Any, why: str) -> Any:
+    """The program with room for the sizes of the trace that ends at ``state``; None if there is none (yet)."""
+    place = state.place
+    if config.tier != "auto" or is_spread(place) or getattr(place, "platform", None) != "cpu":
+        return None
+    group, numbers = group_of(state, live, dead)
+    for form in group.forms:
+        found = form.numbers(numbers)
+        if found is not None:
+            return form.program(state, live, found, why)
+    if group.failures >= FAILURES or any(np.array_equal(m.numbers, numbers) for m in group.members):
+        return None
+    group.members.append(Member(numbers, state, live, dead))
+    if len(group.members) < MEMBERS:
+        return None
+    try:
+        form = Form(group.members, trace, why)
+    except (Unlike, Missing) as error:
+        group.failures += 1
+        stats.unlike.append(str(error))
+        del group.members[0]
+        return None
+    group.members.clear()
+    group.forms.insert(0, form)
+    group.failures += 1  # few groups have several forms
+    return form.program(state, live, form.numbers(numbers), why)
+
+
+class Form:
+    """What the members of a group have in common, compiled for some sizes."""
+
+    def __init__(self, members: list[Member], trace: Any, why: str) -> None:
+        import jax
+
+        columns = np.stack([m.numbers for m in members])
+        moving = (columns != columns[0]).any(0)
+        found: list[tuple] = []
+        with jax.enable_x64(True):
+            laid = [_laid(m, members) for m in members]
+            for one in laid:
+                program, args, told = fused.function_of(one)
+                found.append((jax.make_jaxpr(program)(*args), told))
+        first = laid[0]
+        self.laid, self.told = first, found[0][1]
+        if any(told != self.told for _, told in found):
+            raise Unlike("other results for other sizes")
+        entering = [tuple(s) for one in zip(*[_shapes(p) for p in laid], strict=True) for s in zip(*one, strict=True)]
+        base = sorted({seen for seen in entering if len(set(seen)) > 1})
+        others = sorted({tuple(map(int, c)) for c in columns[:, moving].T})
+        self.sizes = Sizes([*base, *others])
+        if not self.sizes.symbols or any(min(s) < LEAST for s in self.sizes.symbols):
+            raise Unlike("sizes that mean something of their own")
+        self.fixed = np.flatnonzero(~moving)
+        self.values = columns[0][self.fixed]
+        by: dict[Any, list[int]] = {}
+        for k in np.flatnonzero(moving):
+            by.setdefault(self.sizes.of(tuple(map(int, columns[:, k]))), []).append(int(k))
+        self.moving = [(size, np.array(places)) for size, places in by.items()]
+        self.symbols = [next(places[0] for size, places in self.moving if size.seen == s) for s in self.sizes.symbols]
+        self.generic = generic_of([closed for closed, _ in found], self.sizes)
+        self.checks = _checks([p.checks() for p in laid], self.sizes)
+        self.axes = self._axes()
+        self.out_axes: list[tuple] = []
+        self.programs: list[Compiled] = []
+        self.highest = [max(s) for s in self.sizes.symbols]
+        self.wasted = 0.0
+        self._check(found[-1][0], laid[-1], members[-1], trace, why)
+
+    def numbers(self, numbers: np.ndarray) -> tuple[int, ...] | None:
+        """The sizes that vary, by the numbers of a trace; None if it is of another form."""
+        if not np.array_equal(numbers[self.fixed], self.values):
+            return None
+        found = tuple([int(numbers[k]) for k in self.symbols])
+        if min(found) < LEAST:
+            return None
+        for size, places in self.moving:
+            if (numbers[places] != size.at(found)).any():
+                return None
+        return found
+
+    def _axes(self) -> list[tuple]:
+        """Where the elements of the inputs are: a dimension may be one that was joined, of texts and words say."""
+        shapes = self.generic.shapes
+        counts = len(self.laid.kept) + len(self.laid.given)
+        pairs = {(a, b) for s in shapes for a, b in itertools.pairwise(s) if type(b) is Size}
+        options: list[list[Any]] = []
+        for shape in shapes[:counts]:
+            for n in shape:
+                if type(n) is not Size:
+                    continue
+                ways: list[Any] = [(n,)]
+                for a, b in pairs:
+                    before = a.seen if type(a) is Size else (a,) * len(n.seen)
+                    if n.seen == tuple([x * y for x, y in zip(before, b.seen, strict=True)]):
+                        ways.insert(0, (a, b))
+                options.append(ways)
+        error: Unlike | None = None
+        for chosen in itertools.islice(itertools.product(*options), 16):
+            rest = iter(chosen)
+            axes = [tuple([next(rest) if type(n) is Size else None for n in s]) for s in shapes[:counts]]
+            try:
+                self._results(axes)
+            except Unlike as e:
+                error = e
+                continue
+            return axes
+        assert error is not None
+        raise error
+
+    def _results(self, axes: list[tuple]) -> None:
+        """Trace it for some sizes, to see that it can be."""
+        import jax
+
+        self.out_axes = []
+        sizes = tuple([_rounded(max(s)) for s in self.sizes.symbols])
+        with jax.enable_x64(True):
+            try:
+                jax.eval_shape(self._function(sizes, axes), *self._specs(sizes))
+            except (TypeError, ValueError, IndexError, AssertionError, NotImplementedError) as error:
+                raise Unlike(f"{type(error).__name__}: {error}") from error
+
+    def _function(self, sizes: tuple[int, ...], axes: list[tuple]) -> Any:
+        kept = len(self.laid.kept)
+
+        def run(keep: list, give: list, ints: Any, floats: Any, complexes: Any, present: Any) -> list:
+            room = Room(sizes, [present[k].astype(np.int32) for k in range(len(sizes))])
+            arrays = [Spread(x, a) for x, a in zip((*keep, *give), (*axes[:kept], *axes[kept:]), strict=True)]
+            vectors = [Spread(v, (None,)) for v in (ints, floats, complexes)]
+            outs = evaluate(self.generic, [*arrays, *vectors], room, self.sizes)
+            self.out_axes = [o.axes for o in outs]
+            return [o.x for o in outs]
+
+        return run
+
+    def _specs(self, sizes: tuple[int, ...]) -> tuple:
+        import jax
+
+        laid, room = self.laid, Room(sizes, sizes)
+        n = len(laid.kept)
+        specs = [
+            jax.ShapeDtypeStruct(room.at(shape), laid.graph.metas[s].dtype)
+            for s, shape in zip((*laid.kept, *laid.given), self.generic.shapes, strict=False)
+        ]
+        vectors = (("ints", np.int64), ("floats", np.float64), ("complexes", np.complex128))
+        return (
+            specs[:n], specs[n:], *[jax.ShapeDtypeStruct((len(laid.vectors[k]),), t) for k, t in vectors],
+            jax.ShapeDtypeStruct((len(sizes),), np.int64),
+        )  # fmt: skip
+
+    def program(self, state: State, live: tuple[int, ...], found: tuple[int, ...] | None, why: str) -> Any:
+        """The program of a trace with these sizes."""
+        from .execute import tracked_of
+
+        assert found is not None
+        laid = self.laid
+        part = fused.Part()
+        part.several, part.takes = False, False
+        part.kept, part.given = tuple(laid.kept), tuple(laid.given)
+        part.outs, part.copies = self.told["outs"], self.told["copies"]
+        part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
+        room = Room(found, found)
+        part.checks = [
+            (DataError(exception, "".join([str(room.at(t)) for t in text])), location, op)
+            for exception, text, location, op in self.checks
+        ]
+        sized = part.sized = Sized(self, found, self.compiled(found, why))
+        part.run = sized.compiled.run
+        program = fused.Program()
+        program.live, program.parts, program.given = frozenset(live), [part], frozenset(laid.given)
+        program.tracked = tracked_of(state, live)
+        program.uses = program.seen = 0
+        program.family, program.sized = None, sized
+        return program
+
+    def compiled(self, found: tuple[int, ...], why: str) -> Compiled:
+        """The executable with the least room that is enough; a new one if there is none, or if that wastes much."""
+        fits = [c for c in self.programs if all(a >= b for a, b in zip(c.sizes, found, strict=True))]
+        if fits:
+            best = min(fits, key=lambda c: c.seconds)
+            if self.wasted < best.made or _rounded_all(found) == best.sizes:
+                return best
+            sizes = _rounded_all(found)
+        else:
+            self.highest = [max(a, b) for a, b in zip(self.highest, found, strict=True)]
+            sizes = _rounded_all(self.highest)
+        self.wasted = 0.0
+        self.programs.append(Compiled(self, sizes, why))
+        return self.programs[-1]
+
+    def _check(self, closed: Any, laid: Any, member: Member, trace: Any, why: str) -> None:
+        """Compare with the plain program on the values that the trace has."""
+        from .execute import _input, vectors
+
+        found = self.numbers(member.numbers)
+        if found is None:
+            raise Unlike("numbers of its own")
+        compiled = self.compiled(found, why)
+        kept = [_input(trace.values[s]) for s in laid.kept]
+        given = [np.array(_input(trace.values[s])) for s in laid.given]  # a copy: it is donated
+        part = fused.Part()
+        part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
+        numbers = vectors(part, trace.ints, trace.floats, trace.complexes)
+        theirs = _plain(closed, [*kept, *given, *numbers], laid)
+        sized = Sized(self, found, compiled)
+        mine = compiled.run(*sized.enter(kept, given, numbers, np.nan))
+        n = len(self.told["outs"])
+        _compare([np.asarray(x) for x in sized.leave(mine[:n])] + [np.asarray(x) for x in mine[n:]], theirs)
+
+
+def _plain(closed: Any, arrays: list, laid: Any) -> list:
+    """The results of a jaxpr as it was traced."""
+    import jax
+
+    from ._primitives import Plan
+
+    try:
+        plan = Plan(closed.jaxpr, closed.consts)
+        if plan.cost < PATIENCE * 1e9:
+            with np.errstate(all="ignore"):
+                return plan.run([np.asarray(a) for a in arrays])
+    except Missing:
+        pass
+    specs = tuple([jax.ShapeDtypeStruct(np.shape(a), a.dtype) for a in arrays])
+    run = compile_at(jax.core.jaxpr_as_fun(closed), laid.place, specs)
+    return [np.asarray(x) for x in run(*arrays)]
+
+
+def _compare(mine: list, theirs: list) -> None:
+    wrong = total = 0
+    for a, b in zip(mine, theirs, strict=True):
+        b = np.asarray(b)
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise Unlike(f"a result of {a.dtype}{list(a.shape)} instead of {b.dtype}{list(b.shape)}")
+        if a.dtype.kind not in "fc" and a.dtype.kind in "biu":
+            wrong += int((a != b).sum())
+        else:
+            wide = np.complex128 if a.dtype.kind == "c" else np.float64
+            a, b = a.astype(wide), b.astype(wide)
+            if (np.isnan(a) != np.isnan(b)).any():
+                raise Unlike("what lies beyond the sizes gets into a result")
+            scale = np.abs(b[np.isfinite(b)]).max(initial=0)
+            wrong += int((~np.isclose(a, b, rtol=2e-2, atol=2e-3 * scale, equal_nan=True)).sum())
+        total += a.size
+    if wrong > ODD * total:
+        raise Unlike(f"{wrong} of {total} results differ")
+
+
+def _laid(m: Member, members: list[Member]) -> fused.Laid:
+    from .execute import tracked_of, wanted_of
+
+    graph = m.state.graph()
+    wanted = wanted_of(m.state, m.live)
+    tracked = tracked_of(m.state, m.live)
+    held = set() if tracked is None else set(tracked[3])
+    schedule = Schedule(graph, wanted)
+    graphs = [o.state.graph() for o in members]
+    same = {s for s in m.dead if len({g.metas[s].shape for g in graphs}) == 1}  # those of one shape can be given
+    free = {s for s in same if s not in held and s not in wanted}
+    return fused.Laid(graph, schedule, list(schedule.steps), frozenset(wanted), free, m.state.place)
+
+
+def _shapes(laid: fused.Laid) -> list[tuple]:
+    return [laid.graph.metas[s].shape for s in (*laid.kept, *laid.given)]
+
+
+def _rounded(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _rounded_all(sizes: Sequence[int]) -> tuple[int, ...]:
+    return tuple([_rounded(n) for n in sizes])
+
+
+def _checks(found: list[list], sizes: Sizes) -> list[tuple]:
+    """Data checks whose messages are told with the sizes that a trace has: (exception, parts, location, operation)."""
+    out = []
+    for same in zip(*found, strict=True):
+        texts = [re.split(r"(\d+)", c.message) for c, _, _ in same]
+        (c, location, op), parts = same[0], texts[0]
+        if all(len(t) == len(parts) for t in texts):
+            parts = [p[0] if len(set(p)) == 1 else _said(p, sizes) for p in zip(*texts, strict=True)]
+        out.append((c.exception, parts, location, op))
+    return out
+
+
+def _said(texts: tuple, sizes: Sizes) -> Any:
+    try:
+        return sizes.of(tuple(map(int, texts)))
+    except (Unlike, ValueError):
+        return texts[0]
+
+
+class Compiled:
+    """An executable with room for these sizes.
+
+    seconds: what a run takes, by an estimate;  made: what the compilation took.
+    """
+
+    __slots__ = ("sizes", "run", "axes", "shapes", "dtypes", "seconds", "made")
+
+    def __init__(self, form: Form, sizes: tuple[int, ...], why: str) -> None:
+        import jax
+
+        begin = time.perf_counter()
+        specs = form._specs(sizes)
+        with warnings.catch_warnings(), jax.enable_x64(True):
+            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+            self.run = compile_at(form._function(sizes, form.axes), form.laid.place, specs, donate_argnums=(1,))
+        self.sizes = sizes
+        self.made = time.perf_counter() - begin
+        cost = self.run.cost_analysis() or {}
+        self.seconds = cost.get("flops", 0.0) / 2e10 + cost.get("bytes accessed", 0.0) / 1e10
+        form.laid.tell(why, self.made)
+
+
+class Sized:
+    """How the arrays of one trace get into a program with room for more, and out of it."""
+
+    __slots__ = ("form", "now", "compiled", "lost", "vector", "stale")
+
+    def __init__(self, form: Form, now: tuple[int, ...], compiled: Compiled) -> None:
+        self.form, self.now, self.compiled, self.stale = form, now, compiled, False
+        used = 1.0
+        for n, room in zip(now, compiled.sizes, strict=True):
+            used *= n / room
+        self.lost = compiled.seconds * (1 - used)
+        self.vector = np.array(now, np.int64)
+
+    def enter(self, kept: list, given: list, numbers: tuple, fill: float = 0) -> tuple:
+        """What the executable takes."""
+        form = self.form
+        axes = form.axes
+        n = len(kept)
+        kept = [self._widened(x, a, fill) for x, a in zip(kept, axes[:n], strict=True)]
+        given = [self._widened(x, a, fill) for x, a in zip(given, axes[n:], strict=True)]
+        form.wasted += self.lost
+        self.stale = form.wasted > self.compiled.made and _rounded_all(self.now) != self.compiled.sizes
+        return kept, given, *numbers, self.vector
+
+    def _widened(self, x: Any, axes: tuple, fill: float) -> Any:
+        if not any(axes):
+            return x
+        x = np.asarray(x)
+        room, now, cut = [], [], []
+        for d, a in enumerate(axes):
+            for f in (x.shape[d],) if a is None else a:
+                room.append(f.at(self.compiled.sizes) if type(f) is Size else f)
+                now.append(f.at(self.now) if type(f) is Size else f)
+                cut.append(slice(now[-1]))
+        if fill != 0:
+            fill = fill if x.dtype.kind in "fc" else True if x.dtype.kind == "b" else 77
+        wide = np.full(room, fill, x.dtype) if fill else np.zeros(room, x.dtype)
+        wide[tuple(cut)] = x.reshape(now)
+        shape, k = [], 0
+        for a in axes:
+            more = 1 if a is None else len(a)
+            shape.append(int(np.prod(room[k : k + more])))
+            k += more
+        return wide.reshape(shape)
+
+    def leave(self, outs: Sequence[Any]) -> list:
+        """The results without what lies beyond the sizes."""
+        axes = self.form.out_axes
+        return [self._cut(np.asarray(x), a) if any(a) else x for x, a in zip(outs, axes, strict=False)]
+
+    def _cut(self, x: np.ndarray, axes: tuple) -> np.ndarray:
+        room, cut, shape = [], [], []
+        for d, a in enumerate(axes):
+            n = 1
+            for f in (x.shape[d],) if a is None else factors(a):
+                room.append(f.at(self.compiled.sizes) if type(f) is Size else f)
+                here = f.at(self.now) if type(f) is Size else f
+                n *= here
+                cut.append(slice(here))
+            shape.append(n)
+        return np.array(x.reshape(room)[tuple(cut)].reshape(shape))
+
+

@@ -1,0 +1,513 @@
+"""Evaluation of a generic jaxpr on arrays that have room for larger sizes than the present ones.
+
+What lies beyond the present size is arbitrary, and stays where it is: operations on single elements need not know of
+it, sums leave it out.  So one compiled program serves all sizes for which there is room.  Each dimension tells where
+its elements are: as many as a size at the beginning, or, where dimensions have been joined, at the beginning of each of
+so many stretches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .generic import Equation, Generic, Size, Unlike, iterate
+
+__all__ = ["Room", "Spread", "evaluate"]
+
+
+class Alike(NamedTuple):
+    """A dimension of that size along which all elements are the same, so that any order of them is right."""
+
+    size: Size
+
+
+#: Where the elements of a dimension are: None (all of it), the factors that it is the product of, or Alike.
+Axis = Any
+
+
+class Spread(NamedTuple):
+    """An array with room, and where its elements are, by dimension.  counts: it holds its own places, see ``iota``."""
+
+    x: Any
+    axes: tuple
+    counts: Any = None
+
+
+class Room:
+    """sizes: for how large sizes there is room, by symbol.   numbers: what they are at present (traced)."""
+
+    def __init__(self, sizes: Sequence[int], numbers: Sequence[Any]) -> None:
+        self.sizes, self.numbers = sizes, numbers
+
+    def at(self, x: Any) -> Any:
+        """A shape or parameters with the numbers for which there is room."""
+        kind = type(x)
+        if kind is Size:
+            return x.at(self.sizes)
+        if isinstance(x, (tuple, list)):
+            made = [self.at(v) for v in x]
+            return kind(*made) if hasattr(x, "_fields") else kind(made)
+        return x
+
+    def now(self, x: Any) -> Any:
+        """A number at present."""
+        return x.at(self.numbers) if type(x) is Size else x
+
+    def extent(self, axis: Axis) -> int:
+        return math.prod(self.at(f) for f in factors(axis))
+
+    def valid(self, axis: Axis) -> Any:
+        """Which places of a dimension hold elements."""
+        from jax import lax
+
+        inner = total = self.extent(axis)
+        place = lax.iota(np.int32, total)
+        found = None
+        for f in factors(axis):
+            n = self.at(f)
+            inner //= n
+            if type(f) is Size:
+                at = place // inner if inner > 1 else place
+                within = (at % n if inner * n < total else at) < self.now(f)
+                found = within if found is None else found & within
+        return found
+
+    def masked(self, v: Spread, dims: Sequence[int], fill: Any) -> Any:
+        """The array with ``fill`` where no elements are, along these dimensions."""
+        import jax.numpy as jnp
+
+        mask = self.mask(v.axes, dims, np.ndim(v.x))
+        return v.x if mask is None else jnp.where(mask, v.x, jnp.asarray(fill, v.x.dtype))
+
+    def mask(self, axes: Sequence[Axis], dims: Sequence[int], ndim: int) -> Any:
+        found = None
+        for d in dims:
+            if axes[d] is not None:
+                shape = [1] * ndim
+                shape[d] = -1
+                one = self.valid(axes[d]).reshape(shape)
+                found = one if found is None else found & one
+        return found
+
+    def placed(self, index: Any, axis: Axis) -> Any:
+        """Where the element of that number is in a dimension."""
+        parts = factors(axis)
+        if len(parts) == 1:
+            return index
+        out, stride = 0, 1
+        rest = index
+        for f in reversed(parts):
+            n = self.now(f)
+            n = n if type(n) is int else n.astype(index.dtype)
+            out, rest, stride = out + (rest % n) * stride, rest // n, stride * self.at(f)
+        return out + rest * stride  # what was out of range stays so
+
+    def numbered(self, place: Any, axis: Axis) -> Any:
+        """The number of the element at that place of a dimension."""
+        parts = factors(axis)
+        if len(parts) == 1:
+            return place
+        out, stride, rest = 0, 1, place
+        for f in reversed(parts):
+            n = self.now(f)
+            out, rest = out + (rest % self.at(f)) * stride, rest // self.at(f)
+            stride = stride * (n if type(n) is int else n.astype(place.dtype))
+        return out
+
+
+def factors(axis: Axis) -> tuple:
+    return (axis.size,) if type(axis) is Alike else axis
+
+
+def joined(axes: Sequence[Axis]) -> Axis:
+    """Where elements are that are put together one by one."""
+    found = None
+    for a in axes:
+        if a is None or a == found:
+            continue
+        if found is None or type(found) is Alike:
+            found = a
+        elif type(a) is not Alike:
+            raise Unlike("dimensions joined in different orders meet")
+    return found
+
+
+def beginning(generic: Any) -> Axis:
+    """Of a dimension in which elements begin at the beginning."""
+    return (generic,) if type(generic) is Size else None
+
+
+def _axes(shape: Sequence[Any]) -> tuple:
+    return tuple(map(beginning, shape))
+
+
+class Evaluation:
+    def __init__(self, room: Room, sizes: Any) -> None:
+        self.room, self.sizes = room, sizes
+        #: how dimensions of a size were joined where that was seen
+        self.orders: dict[Size, tuple] = {}
+
+    def own(self, v: Spread) -> Spread:
+        """The same array as one whose elements are about to differ."""
+        return Spread(v.x, tuple([
+            self.orders.get(a.size, (a.size,)) if type(a) is Alike else a for a in v.axes
+        ]))  # fmt: skip
+
+    def run(self, generic: Generic, given: Sequence[Spread]) -> list[Spread]:
+        env: dict[int, Spread] = dict(zip(generic.given, given, strict=True))
+        for name, constant in generic.constants.items():
+            env[name] = Spread(constant, (None,) * np.ndim(constant))
+        for e in generic.steps:
+            found = self.step(e, [self._of(env, a) for a in e.ins])
+            env.update(zip(e.outs, found, strict=True))
+        return [self._plain(self._of(env, a)) for a in generic.outs]
+
+    def _of(self, env: dict, atom: Any) -> Spread:
+        import jax.numpy as jnp
+
+        if type(atom) is int:
+            return env[atom]
+        if atom.size is None:
+            return Spread(np.asarray(atom.value, atom.dtype), ())
+        dtype, n = np.dtype(atom.dtype), self.room.now(atom.size)
+        if atom.reciprocal:
+            wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
+            return Spread((1 / jnp.asarray(n, wide)).astype(dtype), ())
+        return Spread(jnp.asarray(n).astype(dtype), ())
+
+    def _plain(self, v: Spread) -> Spread:
+        if v.counts is None:
+            return v
+        from jax import lax
+
+        return Spread(lax.iota(v.counts, self.room.extent(v.axes[0])), v.axes)
+
+    def step(self, e: Equation, ins: list[Spread]) -> list[Spread]:
+        name = e.primitive.name
+        how = _rules.get(name)
+        if name != "reshape":
+            ins = [self._plain(v) for v in ins]
+        still = all(a is None for v in ins for a in v.axes) and not any(True for _ in iterate((e.shapes, e.params)))
+        if still and not any(isinstance(p, Generic) for p in _leaves(e.params)):
+            found = e.primitive.bind(*[v.x for v in ins], **e.params)
+            found = found if e.primitive.multiple_results else [found]
+            return [Spread(x, (None,) * np.ndim(x)) for x in found]
+        if how is None:
+            raise Unlike(f"{name} where sizes vary")
+        found = how(self, e, *ins)
+        return found if type(found) is list else [found]
+
+    def bind(self, e: Equation, *xs: Any, **changes: Any) -> Any:
+        return e.primitive.bind(*xs, **{k: changes.get(k, v) for k, v in e.params.items()})
+
+
+def _leaves(x: Any) -> list:
+    if isinstance(x, dict):
+        return [y for v in x.values() for y in _leaves(v)]
+    if isinstance(x, (tuple, list)):
+        return [y for v in x for y in _leaves(v)]
+    return [x]
+
+
+Rule = Callable[..., Any]
+_rules: dict[str, Rule] = {}
+
+
+def rule(names: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        _rules.update(dict.fromkeys(names.split(), function))
+        return function
+
+    return register
+
+
+# -- element by element ---------------------------------------------------------------------------------------------
+
+
+@rule("sin cos tan sinh cosh tanh exp exp2 log log2 log1p expm1 sqrt cbrt floor ceil round square real imag conj "
+       "atan2 nextafter asin acos atan asinh acosh atanh sign neg abs not is_finite rsqrt one_minus_square add add_any "
+       "sub mul div rem pow integer_pow max min and or xor eq ne lt le gt ge eq_to lt_to le_to complex copy copy_p "
+       "stop_gradient name population_count clz clamp shift_left shift_right_logical shift_right_arithmetic logistic "
+       "convert_element_type reduce_precision select_n erf erfc erf_inv lgamma digamma polygamma igamma igammac "
+       "bessel_i0e bessel_i1e polynomial random_gamma_grad mulhi")  # fmt: skip
+def _elementwise(ev: Evaluation, e: Equation, *ins: Spread) -> Spread:
+    ndim = len(e.shapes[0])
+    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim]) for d in range(ndim))
+    return Spread(ev.bind(e, *[v.x for v in ins]), axes)
+
+
+@rule("optimization_barrier")
+def _barrier(ev: Evaluation, e: Equation, *ins: Spread) -> list[Spread]:
+    return [Spread(x, v.axes) for x, v in zip(ev.bind(e, *[v.x for v in ins]), ins, strict=True)]
+
+
+# -- shapes ---------------------------------------------------------------------------------------------------------
+
+
+@rule("iota")
+def _iota(ev: Evaluation, e: Equation) -> Spread:
+    shape, d = e.params["shape"], e.params["dimension"]
+    axes = tuple(beginning(n) if k == d else Alike(n) if type(n) is Size else None for k, n in enumerate(shape))
+    if len(shape) == 1 and axes[0] is not None:
+        return Spread(None, axes, e.params["dtype"])
+    return Spread(ev.bind(e, shape=ev.room.at(shape)), axes)
+
+
+@rule("broadcast_in_dim")
+def _broadcast(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    shape, where = e.params["shape"], e.params["broadcast_dimensions"]
+    axes: list[Axis] = [Alike(n) if type(n) is Size else None for n in shape]
+    for k, d in enumerate(where):
+        if x.axes[k] is not None:
+            axes[d] = x.axes[k]
+    return Spread(ev.bind(e, x.x, shape=ev.room.at(shape)), tuple(axes))
+
+
+@rule("reshape")
+def _reshape(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    import jax.numpy as jnp
+    from jax import lax
+
+    shape = e.params["new_sizes"]
+    if e.params.get("dimensions") is not None:
+        raise Unlike("reshape in another order")
+    room = ev.room.at(shape)
+    if x.counts is not None:  # the number of each element, whatever lies between them
+        dtype, total, stride = np.dtype(x.counts), jnp.zeros(room, x.counts), 1
+        for d in reversed(range(len(shape))):
+            total = total + lax.broadcasted_iota(dtype, room, d) * stride
+            n = ev.room.now(shape[d])
+            stride = stride * (np.asarray(n, dtype) if type(n) is int else n.astype(dtype))
+        return Spread(total, _axes(shape))
+    return Spread(jnp.reshape(x.x, room), _regrouped(ev, x, shape))
+
+
+def _seen(ev: Evaluation, n: Any) -> tuple:
+    return n.seen if type(n) is Size else (n,) * len(ev.sizes.symbols[0])
+
+
+def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
+    """Where the elements are after a reshape: the factors of all dimensions, taken together anew."""
+    left: list[tuple] = []  # (what was seen, whether all elements along it are the same)
+    for d, a in enumerate(x.axes):
+        for f in (x.x.shape[d],) if a is None else factors(a):
+            left.append((_seen(ev, f), type(a) is Alike))
+    left = [f for f in left if set(f[0]) != {1}]
+    left.reverse()
+    axes: list[Axis] = []
+    for n in shape:
+        want = _seen(ev, n)
+        parts: list[Any] = []
+        alike = True
+        while set(want) != {1}:
+            if not left:
+                raise Unlike("reshape")
+            seen, same = left.pop()
+            alike = alike and same
+            rest = [divmod(w, s) for w, s in zip(want, seen, strict=True)]
+            if all(r == 0 for _, r in rest):  # the factor as a whole
+                want = tuple([q for q, _ in rest])
+                parts.append(ev.sizes.of(seen))
+                continue
+            over = [divmod(s, w) for s, w in zip(seen, want, strict=True)]
+            if any(r for _, r in over):
+                raise Unlike("reshape across dimensions")
+            inner = tuple([q for q, _ in over])
+            if len(set(inner)) > 1 and not same:
+                raise Unlike("reshape of a dimension into others whose sizes vary")
+            parts.append(ev.sizes.of(want))
+            left.append((inner, same))
+            break
+        axes.append(Alike(n) if type(n) is Size and alike else _canonical(ev, parts))
+        if type(n) is Size and type(axes[-1]) is tuple and len(axes[-1]) > 1:
+            ev.orders[n] = axes[-1]
+    return tuple(axes)
+
+
+def _canonical(ev: Evaluation, parts: list) -> Axis:
+    """What follows a factor without varying is part of it."""
+    found: list[Any] = []
+    for f in parts:
+        if type(f) is int and found:
+            seen = tuple([s * f for s in _seen(ev, found[-1])])
+            found[-1] = ev.sizes.of(seen)
+        else:
+            found.append(f)
+    return tuple(found) if any(type(f) is Size for f in found) else None
+
+
+@rule("transpose")
+def _transpose(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    return Spread(ev.bind(e, x.x), tuple([x.axes[d] for d in e.params["permutation"]]))
+
+
+@rule("squeeze")
+def _squeeze(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    gone = {d % len(x.axes) for d in e.params["dimensions"]}
+    return Spread(ev.bind(e, x.x), tuple([a for d, a in enumerate(x.axes) if d not in gone]))
+
+
+def starting(axis: Axis, what: str) -> None:
+    """Raises where the elements of a dimension are not all at its beginning."""
+    if axis is not None and len(factors(axis)) > 1:
+        raise Unlike(f"{what} along dimensions that were joined")
+
+
+def widened(x: Any, d: int, n: int, fill: Any = 0) -> Any:
+    """``x`` with at least ``n`` places along a dimension."""
+    import jax.numpy as jnp
+
+    more = n - x.shape[d]
+    if more <= 0:
+        return x
+    return jnp.pad(x, [(0, more if k == d else 0) for k in range(x.ndim)], constant_values=fill)
+
+
+@rule("slice")
+def _slice(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    from jax import lax
+
+    found, axes, room = x.x, [], ev.room
+    strides = e.params["strides"] or (1,) * len(x.axes)
+    for d, (start, limit, stride) in enumerate(
+        zip(e.params["start_indices"], e.params["limit_indices"], strides, strict=True)
+    ):
+        axis, n = x.axes[d], e.shapes[0][d]
+        extent = room.extent(axis) if axis is not None else None
+        whole = type(start) is int and start == 0 and stride == 1
+        if whole and (limit is n and axis is not None and room.at(limit) == extent and is_whole(axis, limit)):
+            axes.append(axis)
+            continue
+        if axis is None and type(limit) is int and type(start) is int:
+            found = lax.slice_in_dim(found, start, limit, stride, d)
+            axes.append(None)
+            continue
+        if type(axis) is not Alike:
+            starting(axis, "a slice")
+        if type(stride) is not int:
+            raise Unlike("a slice's step that varies")
+        count = room.at(n)
+        span = (count - 1) * stride + 1
+        if type(start) is int:
+            found = widened(found, d, start + span)
+            found = lax.slice_in_dim(found, start, start + span, stride, d)
+        else:
+            at = room.now(start)
+            found = widened(found, d, max(room.at(start), found.shape[d]) + span)
+            found = lax.dynamic_slice_in_dim(found, at, span, d)
+            found = lax.slice_in_dim(found, 0, span, stride, d) if stride > 1 else found
+        axes.append((Alike(n) if type(axis) is Alike else (n,)) if type(n) is Size else None)
+    return Spread(found, tuple(axes))
+
+
+def is_whole(axis: Axis, size: Any) -> bool:
+    """Whether a dimension is of that size."""
+    product = [1] * len(size.seen)
+    for f in factors(axis):
+        product = [p * s for p, s in zip(product, f.seen if type(f) is Size else (f,) * len(product), strict=True)]
+    return tuple(product) == size.seen
+
+
+def covers(ev: Evaluation, x: Spread, d: int, size: Any) -> bool:
+    """Whether a slice is all of a dimension."""
+    if x.axes[d] is None:
+        return type(size) is int and size == x.x.shape[d]
+    return type(size) is Size and is_whole(x.axes[d], size)
+
+
+@rule("pad")
+def _pad(ev: Evaluation, e: Equation, x: Spread, fill: Spread) -> Spread:
+    import jax.numpy as jnp
+    from jax import lax
+
+    found, axes, room = x.x, list(x.axes), ev.room
+    fixed = []
+    for d, (low, high, inside) in enumerate(e.params["padding_config"]):
+        n, axis = e.shapes[0][d], axes[d]
+        if all(type(k) is int and k == 0 for k in (low, high, inside)):
+            fixed.append((0, 0, 0))
+            continue
+        if axis is None and all(type(k) is int for k in (low, high, inside)):
+            fixed.append((low, high, inside))
+            continue
+        starting(axis, "pad")
+        found = room.masked(Spread(found, tuple(axes)), (d,), fill.x) if axis is not None else found
+        count = room.at(n)
+        axes[d] = beginning(n)
+        if type(inside) is not int:
+            raise Unlike("pad")
+        if type(low) is int:
+            have = (found.shape[d] - 1) * (inside + 1) + 1
+            fixed.append((low, count - have - low, inside))
+            continue
+        if inside or any(k < 0 for k in low.seen):
+            raise Unlike("pad")
+        shape = (*found.shape[:d], count + found.shape[d], *found.shape[d + 1 :])
+        at = [np.int64(0)] * found.ndim
+        at[d] = room.now(low).astype(np.int64)
+        found = lax.dynamic_update_slice(jnp.full(shape, fill.x, found.dtype), found, at)
+        found = lax.slice_in_dim(found, 0, count, axis=d)
+        fixed.append((0, 0, 0))
+    return Spread(lax.pad(found, fill.x, fixed), tuple(axes))
+
+
+@rule("concatenate")
+def _concatenate(ev: Evaluation, e: Equation, *parts: Spread) -> Spread:
+    import jax.numpy as jnp
+    from jax import lax
+
+    d, room, n = e.params["dimension"], ev.room, e.shapes[0][e.params["dimension"]]
+    axes = [joined([p.axes[k] for p in parts]) if k != d else None for k in range(len(e.shapes[0]))]
+    moving = [p.axes[d] is not None for p in parts]
+    if not any(moving):
+        return Spread(ev.bind(e, *[p.x for p in parts]), tuple(axes))
+    for p in parts:
+        starting(p.axes[d], "concatenation")
+    axes[d] = beginning(n)
+    if not any(moving[:-1]):
+        found = ev.bind(e, *[p.x for p in parts])
+        return Spread(lax.slice_in_dim(widened(found, d, room.at(n)), 0, room.at(n), axis=d), tuple(axes))
+    total = sum(p.x.shape[d] for p in parts)
+    shape = (*parts[0].x.shape[:d], total, *parts[0].x.shape[d + 1 :])
+    found = jnp.zeros(shape, parts[0].x.dtype)
+    at: Any = np.int64(0)
+    for p in parts:  # each overwrites what the one before it leaves behind its end
+        starts = [np.int64(0)] * len(shape)
+        starts[d] = at
+        found = lax.dynamic_update_slice(found, p.x, starts)
+        at = at + (p.x.shape[d] if p.axes[d] is None else room.now(factors(p.axes[d])[0]).astype(np.int64))
+    return Spread(lax.slice_in_dim(widened(found, d, room.at(n)), 0, room.at(n), axis=d), tuple(axes))
+
+
+@rule("split")
+def _split(ev: Evaluation, e: Equation, x: Spread) -> list[Spread]:
+    if x.axes[e.params["axis"]] is not None:
+        raise Unlike("split of a dimension that varies")
+    return [Spread(y, x.axes) for y in ev.bind(e, x.x)]
+
+
+@rule("rev")
+def _rev(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    import jax.numpy as jnp
+    from jax import lax
+
+    found = x.x
+    for d in e.params["dimensions"]:
+        axis = x.axes[d]
+        if axis is None:
+            found = lax.rev(found, (d,))
+        elif type(axis) is not Alike:
+            starting(axis, "flip")
+            n = ev.room.now(axis[0])
+            places = lax.iota(np.int32, found.shape[d])
+            found = jnp.take(found, jnp.where(places < n, n - 1 - places, places), axis=d, mode="clip")
+    return Spread(found, x.axes)
+
+
+def evaluate(generic: Generic, given: Sequence[Spread], room: Room, sizes: Any) -> list[Spread]:
+    """The results on arrays with room.  Raises Unlike for what has no rule."""
+    return Evaluation(room, sizes).run(generic, given)
