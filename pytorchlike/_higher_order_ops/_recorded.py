@@ -60,7 +60,7 @@ def record_part(name: str, fn: Callable[..., Any], shapes: Sequence[tuple[tuple[
 
 def count_checks(body: Body) -> int:
     """How many data checks its evaluation brings."""
-    return sum(len(e.kernel.checks) for e in body.schedule.steps if hasattr(e, "kernel"))
+    return sum(len(e.checks) for e in body.schedule.steps if hasattr(e, "checks"))
 
 
 def record_parts(name: str, parts: Sequence[Part], arguments: Sequence[Value], key: Any,

@@ -57,8 +57,12 @@ class Watcher:
         self._tensor_stores: set[tuple[CodeType, int]] = set()
         self._kinds: dict[str, str] = {}
         self._cells: dict[CodeType, set[tuple[int, ...]]] = {}
+        self._aside: FrameType | None = None
+        self._collecting: set[Any] = set()
 
     def __enter__(self) -> Watcher:
+        # the garbage collector's callbacks (a test runner's, say) come at any moment and are none of the function's
+        self._collecting = {getattr(f, "__code__", None) for f in gc.callbacks}
         sys.setprofile(self._event)
         return self
 
@@ -89,7 +93,14 @@ class Watcher:
 
     def _event(self, frame: FrameType, event: str, arg: Any) -> None:
         code = frame.f_code
+        if self._aside is not None:
+            if event == "return" and frame is self._aside:
+                self._aside = None
+            return
         if event == "call":
+            if code in self._collecting:
+                self._aside = frame
+                return
             kind = self._kind(code.co_filename)
             if kind == "user":
                 self.frames.setdefault(code, frame.f_globals)

@@ -61,7 +61,7 @@ class Inline(Evaluator):
         import jax
 
         for found, call in flags:
-            for ok, error in zip(found, call.kernel.checks, strict=True):
+            for ok, error in zip(found, call.checks, strict=True):
                 if not isinstance(ok, jax.core.Tracer) and not bool(ok):
                     raise error.exception(error.message)
 
@@ -315,7 +315,7 @@ class OpByOp(Evaluator):
     def report(self, flags: list) -> None:
         """Raise the first failed check."""
         for found, call in flags:
-            for ok, error in zip(found, call.kernel.checks, strict=True):
+            for ok, error in zip(found, call.checks, strict=True):
                 if not bool(ok):
                     raise late(error, call.op.name, call.location)
 

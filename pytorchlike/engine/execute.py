@@ -495,7 +495,7 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
         flags = evaluate(schedule, env, numbers, how, drop=True)
     else:
         flags = regions.evaluate(pieces, schedule, env, numbers, how)
-    failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.kernel.checks]) for f, call in flags]
+    failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.checks]) for f, call in flags]
     if any(bad.any() for bad, _ in failures):
         _undo(trace)  # a failed check must not change what existed before the program
         trace.journal.clear()

@@ -266,7 +266,7 @@ class Laid:
         """The data checks in it, in order: (error, location, operation); known once it has been traced."""
         calls = [c for e in self.steps.steps for c in (e.calls if type(e) is Loop else (e,))]
         calls = [e for e in calls if type(e) is Call and not e.op.alias]
-        return [(c, e.location, e.op.name) for e in calls for c in e.kernel.checks]
+        return [(c, e.location, e.op.name) for e in calls for c in e.checks]
 
     def tell(self, why: str, seconds: float) -> None:
         """Tell of its compilation."""

@@ -7,7 +7,8 @@ such number is expressed by the sizes that vary (``8 * n``, ``n - 1``), and what
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,21 +28,23 @@ class Size:
 
     __slots__ = ("seen", "kind", "terms", "a", "b")
 
-    def __init__(self, seen: tuple, kind: str, terms: tuple[int, ...], a: int, b: int) -> None:
+    def __init__(self, seen: tuple, kind: str, terms: tuple, a: int, b: int) -> None:
         self.seen, self.kind, self.terms, self.a, self.b = seen, kind, terms, a, b
 
     def at(self, numbers: Sequence[Any]) -> Any:
+        if self.kind == "symbol":
+            return numbers[self.a]
         if self.kind == "unknown":
             raise Unlike(f"numbers that do not follow from the sizes: {self.seen}")
-        first = numbers[self.terms[0]]
-        if self.kind == "linear":
-            return first if self.a == 1 and self.b == 0 else first * self.a + self.b
+        first, *rest = [t.at(numbers) for t in self.terms]
+        if self.kind in ("linear", "scaled"):
+            return first * self.a + self.b
         if self.kind == "quotient":
             return (first + self.b) // self.a
         if self.kind == "sum":
-            return first + self.a * numbers[self.terms[1]] + self.b
-        for t in self.terms[1:]:
-            first = first * numbers[t]
+            return first + self.a * rest[0] + self.b
+        for n in rest:
+            first = first * n
         return first * self.a
 
     def __repr__(self) -> str:
@@ -53,10 +56,10 @@ class Sizes:
 
     def __init__(self, symbols: Sequence[tuple]) -> None:
         self.symbols: list[tuple] = []
-        self.known: dict[tuple, Size | None] = {}
+        self.known: dict[tuple, Size] = {}
         for seen in symbols:
             if self._find(seen) is None:
-                self.known.clear()  # what could not be expressed may be now
+                self.known[seen] = Size(seen, "symbol", (), len(self.symbols), 0)
                 self.symbols.append(seen)
 
     def of(self, seen: tuple) -> Any:
@@ -68,57 +71,101 @@ class Sizes:
             raise Unlike(f"numbers that do not follow from the sizes: {seen} of {self.symbols}")
         return found
 
+    def meet(self, numbers: Iterable[tuple]) -> None:
+        """Learn of numbers of which others may be made."""
+        for seen in sorted(numbers):
+            if len(set(seen)) > 1:
+                self._find(seen)
+
     def _find(self, seen: tuple) -> Size | None:
-        if seen not in self.known:
-            self.known[seen] = self._expressed(seen)
-        return self.known[seen]
+        found = self.known.get(seen)
+        if found is None:
+            found = self._expressed(seen)
+            if found is not None:
+                self.known[seen] = found
+        return found
 
     def _expressed(self, seen: tuple) -> Size | None:
-        count = len(self.symbols)
-        for k, symbol in enumerate(self.symbols):
-            if symbol == seen:
-                return Size(seen, "linear", (k,), 1, 0)
-        for k, symbol in enumerate(self.symbols):
-            low, high = min(range(len(seen)), key=symbol.__getitem__), max(range(len(seen)), key=symbol.__getitem__)
-            a, rest = divmod(seen[high] - seen[low], symbol[high] - symbol[low])
-            b = seen[low] - a * symbol[low]
-            if a > 0 and rest == 0 and all(n == a * s + b for n, s in zip(seen, symbol, strict=True)):
-                return Size(seen, "linear", (k,), a, b)
-        for n in (2, 3):
-            for terms in itertools.combinations_with_replacement(range(count), n):
-                product = [1] * len(seen)
-                for t in terms:
-                    product = [p * s for p, s in zip(product, self.symbols[t], strict=True)]
-                a = seen[0] // product[0]
+        symbols = [self.known[s] for s in self.symbols]
+        for symbol in symbols:
+            s = symbol.seen
+            low, high = min(range(len(s)), key=s.__getitem__), max(range(len(s)), key=s.__getitem__)
+            a, rest = divmod(seen[high] - seen[low], s[high] - s[low])
+            b = seen[low] - a * s[low]
+            if a != 0 and rest == 0 and all(n == a * m + b for n, m in zip(seen, s, strict=True)):
+                return Size(seen, "linear", (symbol,), a, b)
+        for n, terms in ((2, [*self.known.values()][:64]), (3, symbols)):
+            for chosen in itertools.combinations_with_replacement(terms, n):
+                product = [math.prod(each) for each in zip(*[t.seen for t in chosen], strict=True)]
+                a = seen[0] // product[0] if product[0] > 0 else 0
                 if a > 0 and all(x == a * p for x, p in zip(seen, product, strict=True)):
-                    return Size(seen, "product", terms, a, 0)
-        for (k, s), (j, t) in itertools.permutations(enumerate(self.symbols), 2):
+                    return Size(seen, "product", chosen, a, 0)
+        for base in self.known.values():
+            rests = {x - y for x, y in zip(seen, base.seen, strict=True)}
+            if len(rests) == 1:
+                return Size(seen, "linear", (base,), 1, rests.pop())
+        for one, two in itertools.permutations(symbols, 2):
             for a in (1, -1):
-                rests = {x - y - a * z for x, y, z in zip(seen, s, t, strict=True)}
-                if len(rests) == 1 and (a < 0 or k < j):
-                    return Size(seen, "sum", (k, j), a, rests.pop())
-        for k, symbol in enumerate(self.symbols):
+                rests = {x - y - a * z for x, y, z in zip(seen, one.seen, two.seen, strict=True)}
+                if len(rests) == 1:
+                    return Size(seen, "sum", (one, two), a, rests.pop())
+        for symbol in symbols:
             for a in range(2, 33):
-                low = max(x * a - s for x, s in zip(seen, symbol, strict=True))
-                high = min(x * a - s + a - 1 for x, s in zip(seen, symbol, strict=True))
+                low = max(x * a - s for x, s in zip(seen, symbol.seen, strict=True))
+                high = min(x * a - s + a - 1 for x, s in zip(seen, symbol.seen, strict=True))
                 if low <= high:
-                    return Size(seen, "quotient", (k,), a, min((b for b in range(low, high + 1)), key=abs))
+                    return Size(seen, "quotient", (symbol,), a, min(range(low, high + 1), key=abs))
         return None
+
+    def ratio(self, values: Sequence[float]) -> tuple[float, Any, Any]:
+        """Factor, and sizes to multiply by and to divide by (or None), that give these numbers."""
+        known = list(self.known.values())
+        less = [tuple([n - 1 for n in s.seen]) for s in known]  # as in a variance
+        known += [s for s in map(self._find, less) if s is not None]
+        known = [s for s in known if s.seen and min(s.seen) > 0]
+        alone = [pair for s in known for pair in ((None, s), (s, None))]
+        for symbol in [s for s in known if s.kind in ("symbol", "product")]:
+            for inverse in (True, False):
+                wide = _line(symbol.seen, [1 / v if inverse else v for v in values])
+                if wide is not None:
+                    size = Size((), "scaled", (symbol,), *wide)
+                    return (1.0, None, size) if inverse else (1.0, size, None)
+        for over, under in (*alone, *itertools.permutations(known, 2)):
+            factors = [v / _or_one(over, k) * _or_one(under, k) for k, v in enumerate(values)]
+            if max(factors) - min(factors) <= 1e-6 * abs(factors[0]):
+                nearest = round(factors[0])
+                exact = nearest and abs(factors[0] - nearest) < 1e-5 * abs(nearest)
+                return (float(nearest) if exact else factors[0]), over, under
+        raise Unlike(f"numbers of unknown origin: {list(values)}")
+
+
+def _line(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float] | None:
+    """Slope and offset, simple fractions, of a line through the values at these sizes."""
+    low, high = min(range(len(sizes)), key=sizes.__getitem__), max(range(len(sizes)), key=sizes.__getitem__)
+    a = round(16 * (values[high] - values[low]) / (sizes[high] - sizes[low])) / 16
+    b = round(16 * (values[low] - a * sizes[low])) / 16
+    fits = all(abs(a * n + b - v) <= 2e-6 * abs(v) for n, v in zip(sizes, values, strict=True))
+    return (a, b) if a and fits else None
+
+
+def _or_one(size: Size | None, k: int) -> int:
+    return 1 if size is None else size.seen[k]
 
 
 class Literal(NamedTuple):
-    """A number in a jaxpr: ``value``, or one that follows from ``size``: itself, or its reciprocal."""
+    """A number in a jaxpr: ``value``, times and divided by what follows from the sizes."""
 
     value: Any
     dtype: Any
     size: Any = None
-    reciprocal: bool = False
+    over: Any = None
 
 
 class Equation(NamedTuple):
     """As JAX's, with :class:`Size` in the place of numbers that vary.
 
-    ins: names (ints) or literals.   outs: names.   shapes: of the results.
+    ins: names (ints) or literals.   outs: names.   shapes: of the results.   plain: the parameters of one jaxpr, if
+    they are those of all.
     """
 
     primitive: Any
@@ -126,6 +173,7 @@ class Equation(NamedTuple):
     ins: tuple
     outs: tuple[int, ...]
     shapes: tuple
+    plain: dict | None
 
 
 class Generic:
@@ -193,6 +241,9 @@ def _generic(jaxprs: list, constants: list, sizes: Sizes) -> Generic:
     one = flat[0]
     if any(len(f.steps) != len(one.steps) or f.count != one.count for f in flat):
         raise Unlike("other operations for other sizes")
+    for steps in zip(*[f.steps for f in flat], strict=True):
+        for each in zip(*[e.outvars for e, _, _ in steps], strict=False):
+            sizes.meet(zip(*[getattr(v.aval, "shape", ()) for v in each], strict=False))
     shapes = tuple([_same([j.invars[k].aval.shape for j in jaxprs], sizes) for k in range(len(one.given))])
     outs = tuple([_atom(list(atoms), sizes) for atoms in zip(*[f.outs for f in flat], strict=True)])
     needed = {o for o in outs if type(o) is int}
@@ -231,7 +282,8 @@ def _equation(found: list[tuple], sizes: Sizes) -> Equation:
     ])  # fmt: skip
     params = {k: _same([f[0].params[k] for f in found], sizes, f"{name} {k}") for k in e.params}
     atoms = tuple([_atom([f[1][k] for f in found], sizes) for k in range(len(ins))])
-    return Equation(e.primitive, params, atoms, outs, shapes)
+    still = not any(True for _ in iterate((params, shapes)))
+    return Equation(e.primitive, params, atoms, outs, shapes, e.params if still else None)
 
 
 def _atom(atoms: list, sizes: Sizes) -> Any:
@@ -248,11 +300,9 @@ def _atom(atoms: list, sizes: Sizes) -> Any:
         return Literal(values[0], dtype)
     numbers = [float(v) for v in values]
     if all(n == int(n) for n in numbers):
-        return Literal(None, dtype, sizes.of(tuple(map(int, numbers))))
-    inverse = [1 / n for n in numbers]
-    if all(abs(n - round(n)) < 1e-4 * abs(n) for n in inverse):
-        return Literal(None, dtype, sizes.of(tuple(map(round, inverse))), True)
-    raise Unlike(f"numbers of unknown origin: {numbers}")
+        return Literal(1, dtype, sizes.of(tuple(map(int, numbers))))
+    factor, size, over = sizes.ratio(numbers)
+    return Literal(factor, dtype, size, over)
 
 
 def _same(values: list, sizes: Sizes, what: str = "a shape") -> Any:
@@ -305,3 +355,9 @@ def iterate(x: Any) -> Iterator[Size]:
     elif type(x) is dict:
         for v in x.values():
             yield from iterate(v)
+    elif type(x) is Literal:
+        yield from iterate((x.size, x.over))
+    elif type(x) is Generic:
+        yield from iterate((x.shapes, x.outs))
+        for e in x.steps:
+            yield from iterate((e.shapes, e.params, e.ins))

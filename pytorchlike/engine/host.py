@@ -288,7 +288,7 @@ class AtOnce(Trace):
         run = straight.run
         if numbers and not arrays and straight.elementwise and len(outs) == 1 and outs[0].size <= _FEW:
             run = _Ahead(run, outs[0].ndim)
-        return _Ready(meta, run, arrays, numbers, kernel.checks, call)
+        return _Ready(meta, run, arrays, numbers, kernel.checks_of([s for s, _ in shapes]), call)
 
     def _evaluate(self, ready: _Ready) -> None:
         given = self.given

@@ -314,7 +314,7 @@ class Body:
         plain = [n.array if type(n) is Lifted else n for n in numbers]
         vectors = Numbers(plain[:a], plain[a : a + b], plain[a + b :])
         flags = evaluate(self.schedule, env, vectors, Staged(index), drop=False)
-        self.checks = [error for found, call in flags for error in call.kernel.checks]
+        self.checks = [error for found, call in flags for error in call.checks]
         return tuple([env[s] for s in self.outs]), [ok for found, _ in flags for ok in found]
 
     def report(self, flags: Sequence[Any]) -> None:

@@ -128,13 +128,16 @@ class Kernel:
     numbers: per argument, ('array',), ('none',), ('number', value) or ('lifted', type).
     """
 
-    __slots__ = ("op", "static", "pattern", "mode", "platform", "checks", "forward", "forward_vjp", "apply_vjp", "key")
+    __slots__ = ("op", "static", "pattern", "mode", "platform", "checks", "found", "forward", "forward_vjp",
+                 "apply_vjp", "key")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, pattern: tuple, mode: Mode, platform: str) -> None:
         import jax
 
         self.op, self.static, self.pattern, self.mode, self.platform = op, static, pattern, mode, platform
+        #: the data checks of the last evaluation, and those by the arrays' shapes: an empty index has none
         self.checks: tuple[errors.DataError, ...] = ()
+        self.found: dict[tuple, tuple[errors.DataError, ...]] = {}
         self.forward = jax.jit(self.evaluate, inline=True)
         self.forward_vjp = jax.jit(self._forward_vjp, inline=True, static_argnums=(1,))
         self.apply_vjp = jax.jit(_apply_vjp, inline=True, static_argnums=(2,))
@@ -160,8 +163,23 @@ class Kernel:
                 out = self.op.fn(self.static, tuple(args))
         finally:
             _context.mode, _context.platform = outer
-        self.checks = tuple(errors.DataError(exception, message) for _, exception, message in found)
+        self.tell(tuple([np.shape(a) for a in arrays]), tuple([errors.DataError(*what) for _, *what in found]))
         return (out if type(out) is tuple else (out,)), tuple(ok for ok, _, _ in found)
+
+    def tell(self, shapes: tuple, checks: tuple[errors.DataError, ...]) -> None:
+        """Keep the data checks for arrays of these shapes; the oldest are forgotten."""
+        self.checks = self.found[shapes] = checks
+        if len(self.found) > 256:
+            del self.found[next(iter(self.found))]
+
+    def shapes_of(self, shapes: Iterable[tuple]) -> tuple:
+        """The shapes of all arrays that it takes, given those that are not numbers."""
+        rest = iter(shapes)
+        return tuple([next(rest) if i is ARRAY else () for i in self.pattern if i is ARRAY or (i and i[0] is Lifted)])
+
+    def checks_of(self, shapes: Iterable[tuple]) -> tuple[errors.DataError, ...]:
+        """The data checks of a call on arrays of these shapes, which has been traced."""
+        return self.found.get(self.shapes_of(shapes), self.checks) if self.found else self.checks
 
     def _precision(self) -> Any:
         """How exact products of float32 are; on the CPU they always are."""

@@ -8,18 +8,24 @@ so many stretches.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .generic import Equation, Generic, Size, Unlike, iterate
+from .generic import Equation, Generic, Size, Unlike
 
-__all__ = ["Room", "Spread", "evaluate"]
+__all__ = ["Again", "Room", "Spread", "evaluate"]
 
 
-class Alike(NamedTuple):
+class Again(Unlike):
+    """Something was made in an order that does not fit; it is known better now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Alike:
     """A dimension of that size along which all elements are the same, so that any order of them is right."""
 
     size: Size
@@ -123,8 +129,11 @@ def factors(axis: Axis) -> tuple:
     return (axis.size,) if type(axis) is Alike else axis
 
 
-def joined(axes: Sequence[Axis]) -> Axis:
-    """Where elements are that are put together one by one."""
+def joined(axes: Sequence[Axis], orders: dict | None = None) -> Axis:
+    """Where elements are that are put together one by one.
+
+    orders: where to note how dimensions that begin at the beginning would have to be ordered.
+    """
     found = None
     for a in axes:
         if a is None or a == found:
@@ -132,6 +141,10 @@ def joined(axes: Sequence[Axis]) -> Axis:
         if found is None or type(found) is Alike:
             found = a
         elif type(a) is not Alike:
+            plain, other = (found, a) if len(found) == 1 else (a, found)
+            if orders is not None and len(plain) == 1 and plain[0] not in orders:
+                orders[plain[0]] = other
+                raise Again("dimensions were joined in another order")
             raise Unlike("dimensions joined in different orders meet")
     return found
 
@@ -141,15 +154,11 @@ def beginning(generic: Any) -> Axis:
     return (generic,) if type(generic) is Size else None
 
 
-def _axes(shape: Sequence[Any]) -> tuple:
-    return tuple(map(beginning, shape))
-
-
 class Evaluation:
-    def __init__(self, room: Room, sizes: Any) -> None:
-        self.room, self.sizes = room, sizes
-        #: how dimensions of a size were joined where that was seen
-        self.orders: dict[Size, tuple] = {}
+    """orders: how dimensions of a size are joined, where something is made of that size; learned on the way."""
+
+    def __init__(self, room: Room, sizes: Any, orders: dict[Size, tuple]) -> None:
+        self.room, self.sizes, self.orders = room, sizes, orders
 
     def own(self, v: Spread) -> Spread:
         """The same array as one whose elements are about to differ."""
@@ -171,29 +180,31 @@ class Evaluation:
 
         if type(atom) is int:
             return env[atom]
-        if atom.size is None:
+        if atom.size is None and atom.over is None:
             return Spread(np.asarray(atom.value, atom.dtype), ())
-        dtype, n = np.dtype(atom.dtype), self.room.now(atom.size)
-        if atom.reciprocal:
-            wide = dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
-            return Spread((1 / jnp.asarray(n, wide)).astype(dtype), ())
-        return Spread(jnp.asarray(n).astype(dtype), ())
+        dtype, n, m = np.dtype(atom.dtype), self.room.now(atom.size), self.room.now(atom.over)
+        if atom.over is None and atom.value == 1:
+            return Spread(jnp.asarray(n).astype(dtype), ())
+        wide = np.dtype(np.float64)
+        value = jnp.asarray(atom.value, wide)
+        value = value if n is None else value * jnp.asarray(n, wide)
+        return Spread((value if m is None else value / jnp.asarray(m, wide)).astype(dtype), ())
 
     def _plain(self, v: Spread) -> Spread:
         if v.counts is None:
             return v
         from jax import lax
 
-        return Spread(lax.iota(v.counts, self.room.extent(v.axes[0])), v.axes)
+        axis = self.orders.get(v.axes[0][0], v.axes[0])
+        return Spread(self.room.numbered(lax.iota(v.counts, self.room.extent(axis)), axis), (axis,))
 
     def step(self, e: Equation, ins: list[Spread]) -> list[Spread]:
         name = e.primitive.name
         how = _rules.get(name)
         if name != "reshape":
             ins = [self._plain(v) for v in ins]
-        still = all(a is None for v in ins for a in v.axes) and not any(True for _ in iterate((e.shapes, e.params)))
-        if still and not any(isinstance(p, Generic) for p in _leaves(e.params)):
-            found = e.primitive.bind(*[v.x for v in ins], **e.params)
+        if e.plain is not None and all(a is None for v in ins for a in v.axes):
+            found = e.primitive.bind(*[v.x for v in ins], **e.plain)
             found = found if e.primitive.multiple_results else [found]
             return [Spread(x, (None,) * np.ndim(x)) for x in found]
         if how is None:
@@ -203,14 +214,6 @@ class Evaluation:
 
     def bind(self, e: Equation, *xs: Any, **changes: Any) -> Any:
         return e.primitive.bind(*xs, **{k: changes.get(k, v) for k, v in e.params.items()})
-
-
-def _leaves(x: Any) -> list:
-    if isinstance(x, dict):
-        return [y for v in x.values() for y in _leaves(v)]
-    if isinstance(x, (tuple, list)):
-        return [y for v in x for y in _leaves(v)]
-    return [x]
 
 
 Rule = Callable[..., Any]
@@ -236,8 +239,15 @@ def rule(names: str) -> Callable[[Rule], Rule]:
        "bessel_i0e bessel_i1e polynomial random_gamma_grad mulhi")  # fmt: skip
 def _elementwise(ev: Evaluation, e: Equation, *ins: Spread) -> Spread:
     ndim = len(e.shapes[0])
-    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim]) for d in range(ndim))
+    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim], ev.orders) for d in range(ndim))
     return Spread(ev.bind(e, *[v.x for v in ins]), axes)
+
+
+@rule("bitcast_convert_type")
+def _bitcast(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    if np.dtype(e.params["new_dtype"]).itemsize != np.dtype(x.x.dtype).itemsize:
+        raise Unlike("another number of bytes")
+    return Spread(ev.bind(e, x.x), x.axes)
 
 
 @rule("optimization_barrier")
@@ -254,7 +264,11 @@ def _iota(ev: Evaluation, e: Equation) -> Spread:
     axes = tuple(beginning(n) if k == d else Alike(n) if type(n) is Size else None for k, n in enumerate(shape))
     if len(shape) == 1 and axes[0] is not None:
         return Spread(None, axes, e.params["dtype"])
-    return Spread(ev.bind(e, shape=ev.room.at(shape)), axes)
+    found = ev.bind(e, shape=ev.room.at(shape))
+    if axes[d] is not None and shape[d] in ev.orders:
+        axes = (*axes[:d], ev.orders[shape[d]], *axes[d + 1 :])
+        found = ev.room.numbered(found, axes[d])
+    return Spread(found, axes)
 
 
 @rule("broadcast_in_dim")
@@ -278,11 +292,13 @@ def _reshape(ev: Evaluation, e: Equation, x: Spread) -> Spread:
     room = ev.room.at(shape)
     if x.counts is not None:  # the number of each element, whatever lies between them
         dtype, total, stride = np.dtype(x.counts), jnp.zeros(room, x.counts), 1
+        axes = [ev.orders.get(n, (n,)) if type(n) is Size else None for n in shape]
         for d in reversed(range(len(shape))):
-            total = total + lax.broadcasted_iota(dtype, room, d) * stride
+            place = lax.broadcasted_iota(dtype, room, d)
+            total = total + (ev.room.numbered(place, axes[d]) if axes[d] is not None else place) * stride
             n = ev.room.now(shape[d])
             stride = stride * (np.asarray(n, dtype) if type(n) is int else n.astype(dtype))
-        return Spread(total, _axes(shape))
+        return Spread(total, tuple(axes))
     return Spread(jnp.reshape(x.x, room), _regrouped(ev, x, shape))
 
 
@@ -318,6 +334,10 @@ def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
                 raise Unlike("reshape across dimensions")
             inner = tuple([q for q, _ in over])
             if len(set(inner)) > 1 and not same:
+                whole = ev.sizes.of(seen)
+                if whole not in ev.orders:  # another attempt knows better
+                    ev.orders[whole] = (ev.sizes.of(want), ev.sizes.of(inner))
+                    raise Again
                 raise Unlike("reshape of a dimension into others whose sizes vary")
             parts.append(ev.sizes.of(want))
             left.append((inner, same))
@@ -485,9 +505,35 @@ def _concatenate(ev: Evaluation, e: Equation, *parts: Spread) -> Spread:
 
 @rule("split")
 def _split(ev: Evaluation, e: Equation, x: Spread) -> list[Spread]:
-    if x.axes[e.params["axis"]] is not None:
-        raise Unlike("split of a dimension that varies")
-    return [Spread(y, x.axes) for y in ev.bind(e, x.x)]
+    from jax import lax
+
+    d = e.params["axis"]
+    if x.axes[d] is None:
+        return [Spread(y, x.axes) for y in ev.bind(e, x.x)]
+    starting(x.axes[d], "split")
+    found, at, room = [], np.int64(0), ev.room
+    sizes = e.params["sizes"]
+    wide = widened(x.x, d, x.x.shape[d] + max(room.at(n) for n in sizes))
+    for n in sizes:
+        y = lax.dynamic_slice_in_dim(wide, at, room.at(n), d)
+        found.append(Spread(y, tuple([beginning(n) if k == d else a for k, a in enumerate(x.axes)])))
+        at = at + (n if type(n) is int else room.now(n).astype(np.int64))
+    return found
+
+
+@rule("stack")
+def _stack(ev: Evaluation, e: Equation, *parts: Spread) -> Spread:
+    axes = [joined(each) for each in zip(*[p.axes for p in parts], strict=True)]
+    axes.insert(e.params["axis"], None)
+    return Spread(ev.bind(e, *[p.x for p in parts]), tuple(axes))
+
+
+@rule("unstack")
+def _unstack(ev: Evaluation, e: Equation, x: Spread) -> list[Spread]:
+    d = e.params["axis"]
+    if x.axes[d] is not None:
+        raise Unlike("unstack of a dimension that varies")
+    return [Spread(y, x.axes[:d] + x.axes[d + 1 :]) for y in ev.bind(e, x.x)]
 
 
 @rule("rev")
@@ -508,6 +554,11 @@ def _rev(ev: Evaluation, e: Equation, x: Spread) -> Spread:
     return Spread(found, x.axes)
 
 
-def evaluate(generic: Generic, given: Sequence[Spread], room: Room, sizes: Any) -> list[Spread]:
-    """The results on arrays with room.  Raises Unlike for what has no rule."""
-    return Evaluation(room, sizes).run(generic, given)
+def evaluate(
+    generic: Generic, given: Sequence[Spread], room: Room, sizes: Any, orders: dict[Size, tuple]
+) -> list[Spread]:
+    """The results on arrays with room.  Raises Unlike for what has no rule.
+
+    orders: how dimensions were joined, to be kept for the next evaluation, which Again asks for.
+    """
+    return Evaluation(room, sizes, orders).run(generic, given)

@@ -114,7 +114,7 @@ def divide(schedule: Schedule, graph: Any) -> list | None:
             for s, _ in e.outs:
                 if type(graph.producer[s]) is not Input and graph.metas[s].grad == INTERIOR:
                     return None  # a cotangent inside a piece is asked for
-        elif not (e.op.walk is not None or e.op.leaf or e.op.inplace or e.kernel.checks or isinstance(e.place, str)):
+        elif not (e.op.walk is not None or e.op.leaf or e.op.inplace or e.checks or isinstance(e.place, str)):
             if run is None or run[0].place != e.place:
                 run = []
                 pieces.append(run)

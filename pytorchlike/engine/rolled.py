@@ -189,7 +189,7 @@ def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict
         lifted = any(type(a) is Wide for a in ins)
         kernel = kernel_for(c.op, c.static, ins, c.mode, c.kernel.platform) if lifted else c.kernel
         calls.append(Call(c.op, c.static, ins, c.metas, place_of["inside"] + starts[q], c.outs, c.mode, c.location,
-                          kernel, c.place))  # fmt: skip
+                          kernel, c.place, c.checks))  # fmt: skip
     loop.calls, loop.rounds = calls, rounds
     loop.fixed, loop.each = tuple(fixed), tuple(each)
     loop.carry = tuple(carry)
@@ -258,7 +258,7 @@ def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple,
 
 def _by_call(loop: Loop, flags: list) -> list:
     rest = iter(flags)
-    found = [(tuple([next(rest) for _ in c.kernel.checks]), c) for c in loop.calls if not c.op.alias]
+    found = [(tuple([next(rest) for _ in c.checks]), c) for c in loop.calls if not c.op.alias]
     return [(f, c) for f, c in found if f]
 
 

@@ -34,7 +34,7 @@ class Schedule:
             if kind is Call:
                 if e.place == SHAPE_ONLY:
                     continue
-                if e in taped or not needed.isdisjoint(e.out_slots) or (checks and e.kernel.checks):
+                if e in taped or not needed.isdisjoint(e.out_slots) or (checks and e.checks):
                     steps.append(e)
                     needed.update(e.slots)
             elif kind is Reverse:

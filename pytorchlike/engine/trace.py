@@ -249,7 +249,8 @@ class Trace:
                         f"{op.name}: the result is {list(new.shape)} of {new.dtype}, which cannot replace "
                         f"{list(old.shape)} of {old.dtype} in place"
                     )
-        return Call(op, static, ins, metas, self.state.n, outs, self.mode, errors.user_location(), kernel, place)
+        return Call(op, static, ins, metas, self.state.n, outs, self.mode, errors.user_location(), kernel, place,
+                    kernel.checks_of([m.shape for m in metas]))  # fmt: skip
 
     def _widen(self, key: tuple, op: Op, static: Any, ins: tuple, numbers: list[int]) -> tuple[tuple, tuple]:
         """Specialise numbers at first; those that differ at a second visit become run-time inputs for good."""

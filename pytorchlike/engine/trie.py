@@ -21,12 +21,15 @@ class Call:
     """
 
     __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
-                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides", "context")  # fmt: skip
+                 "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides", "context",
+                 "checks")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
-                 location: tuple[str, int], kernel: Kernel, place: Any) -> None:  # fmt: skip
+                 location: tuple[str, int], kernel: Kernel, place: Any, checks: tuple = ()) -> None:  # fmt: skip
         self.op, self.static, self.ins, self.metas, self.first, self.outs = op, static, ins, metas, first, outs
         self.mode, self.location, self.kernel, self.place = mode, location, kernel, place
+        #: what it demands of its data
+        self.checks = checks
         #: the slots among ``ins``; those that require gradients, and their positions among the kernel's arrays
         self.slots = tuple([i for i in ins if type(i) is int])
         self.wrt_slots = tuple([s for s, m in zip(self.slots, metas, strict=True) if m.grad])
@@ -50,6 +53,7 @@ class Call:
         c.op, c.static, c.metas, c.outs, c.kernel, c.place = (
             self.op, self.static, self.metas, self.outs, self.kernel, self.place)  # fmt: skip
         c.wrt, c.tracked, c.run, c.pulls, c.model = self.wrt, self.tracked, self.run, self.pulls, self
+        c.checks = self.checks
         c.ins, c.first, c.mode, c.location, c.context = ins, first, mode, location, None
         c.slots = slots = tuple([i for i in ins if i.__class__ is int])
         c.wrt_slots = tuple([s for s, m in zip(slots, self.metas, strict=True) if m.grad]) if self.wrt else ()

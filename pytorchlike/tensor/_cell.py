@@ -95,6 +95,9 @@ class Cell:
                 if alias.leaf is not None:
                     if value.node is not alias.leaf:
                         value = _as_leaf(value, alias.leaf)
+                elif storage.apart is not None:
+                    if alias.group is not storage.apart:
+                        value = _plain(value)
                 elif alias.detached and not (taped and alias.of is not None):
                     value = _plain(value)
             self._value = value
@@ -167,11 +170,14 @@ class Cell:
                 return
             storage.host, storage.lent = None, False
         old = storage.value
+        own = storage.apart is not None and storage.apart is alias.group
+        if storage.apart is not None and not own:
+            old = _plain(old)
         # what is written behind the tape's back, through .data, without gradients or by an optimizer, leaves the
         # history as it is
         leaf = alias.leaf is not None and value.node is alias.leaf
         behind = old.meta.grad == INTERIOR and (
-            leaf or alias.detached and alias.leaf is None or not local.trace.mode.grad
+            leaf or alias.detached and alias.leaf is None and not own or not local.trace.mode.grad
         )
         of_leaf = old.meta.grad == LEAF and not leaf  # it remains that leaf's, whatever others write
         if alias.chain:
@@ -187,6 +193,8 @@ class Cell:
         _note_write(storage, old)
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached and not behind else base
+        # what a detached tensor computes into memory of others is on the tape for itself and its views only
+        storage.apart = alias.group if base.meta.grad == INTERIOR and (own or old.meta.grad == NO_GRAD) else None
         self._count_write(alias)
         if alias.chain and base.meta.grad and not (leaf or of_leaf or behind and alias.detached):
             self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)

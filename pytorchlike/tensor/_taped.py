@@ -178,7 +178,7 @@ class Taped(Cell):
         value = self._get()
         alias = self._shared()
         t = self._of(_plain(value))
-        t._alias = Alias(alias.storage, alias.chain, None, True, len(alias.chain), alias.writes)
+        t._alias = Alias(alias.storage, alias.chain, None, True, len(alias.chain), alias.writes, group=object())
         return t
 
     def detach_(self) -> Tensor:

@@ -116,7 +116,8 @@ class Placed(Cell):
             if owner is not None and owner._alias is not None and owner._alias.storage is storage:
                 return owner
         base = self._of(storage.value)
-        base._alias = Alias(storage, alias.chain[: alias.floor], None, alias.detached, alias.floor, alias.writes)
+        base._alias = Alias(storage, alias.chain[: alias.floor], None, alias.detached, alias.floor, alias.writes,
+                            group=alias.group)  # fmt: skip
         base._alias.seen = -1
         base._fresh()
         return base

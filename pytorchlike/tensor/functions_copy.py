@@ -85,7 +85,7 @@ def become(tensor: Tensor, other: Tensor) -> Tensor:
     alias = other._shared()
     if leaf is None:
         floor = alias.floor if tensor._is_view() else len(alias.chain)
-        tensor._alias = Alias(alias.storage, alias.chain, None, alias.detached, floor, alias.writes)
+        tensor._alias = Alias(alias.storage, alias.chain, None, alias.detached, floor, alias.writes, group=alias.group)
         tensor._value = other._get()
     else:
         tensor._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)

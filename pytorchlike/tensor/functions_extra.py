@@ -338,7 +338,7 @@ def as_subclass(input: Tensor, cls: type) -> Any:
     made = object.__new__(cls)
     alias = input._shared()
     made._alias = Alias(alias.storage, alias.chain, alias.leaf, alias.detached, alias.floor, alias.writes,
-                         alias.of)
+                        alias.of, alias.group)
     made._value = input._get()
     return made
 

@@ -28,12 +28,14 @@ class Storage:
     host:  a NumPy array that the tensor shares memory with, or None: the user's (``from_numpy``), or
     lent:  one made for the user (``.numpy()``), and shared only as long as somebody looks at it.
     owner: weak reference to the tensor that the storage was made for, or None.
+    apart: the group of detached tensors (``Alias.group``) for which alone the value is on the tape; or None.
     """
 
-    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "__weakref__")
+    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "__weakref__")
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
         self.value, self.version, self.quiet, self.host, self.lent, self.owner = value, 0, 0, host, False, None
+        self.apart: Any = None
 
     def lend(self, host: np.ndarray) -> None:
         """Share memory with the user, who may write to it."""
@@ -62,23 +64,24 @@ class Alias:
     floor: how many steps of the chain belong to a tensor that is no view (it was detached there).
     writes: None, or a list of one number, the version of a ``.data`` tensor, which is told apart from the others'.
     of: (leaf, steps): the tensor is a view of that leaf, whose own chain has so many steps; or None.
+    group: what a tensor that ``detach`` or ``.data`` has made and its views have in common, or None.
     shown: the user's memory, and the part of it that the chain shows, once that was asked for; or None.
     """
 
-    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes", "of", "shown")
+    __slots__ = ("storage", "seen", "chain", "leaf", "detached", "floor", "writes", "of", "group", "shown")
 
     def __init__(
         self, storage: Storage, chain: tuple[Step, ...] = (), leaf: Any = None, detached: bool = False, floor: int = 0,
-        writes: list[int] | None = None, of: tuple[Any, int] | None = None,
+        writes: list[int] | None = None, of: tuple[Any, int] | None = None, group: Any = None,
     ) -> None:  # fmt: skip
         self.storage, self.seen, self.chain, self.leaf, self.detached = storage, storage.version, chain, leaf, detached
-        self.floor, self.writes, self.of = floor, writes, of
+        self.floor, self.writes, self.of, self.group = floor, writes, of, group
         self.shown: tuple[np.ndarray, np.ndarray] | None = None
 
     def beyond(self, step: Step) -> Alias:
         """The alias of a view of the tensor."""
         of = self.of if self.leaf is None else (self.leaf, len(self.chain))
-        return Alias(self.storage, (*self.chain, step), None, self.detached, self.floor, self.writes, of)
+        return Alias(self.storage, (*self.chain, step), None, self.detached, self.floor, self.writes, of, self.group)
 
 
 def through(value: Value, chain: tuple[Step, ...]) -> Value:

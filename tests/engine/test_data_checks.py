@@ -1,0 +1,41 @@
+"""What an operation demands of its data depends on the arrays' shapes: an empty index demands nothing."""
+
+import pytest
+
+import pytorchlike as torch
+
+
+@pytest.mark.parametrize("how", ["fused", "ops", "interpret"])
+def test_calls_of_one_operation_have_checks_of_their_own(tier, how):
+    tier(how)
+    x = torch.arange(24.0).reshape(3, 8)
+    for n in (2, 0, 3, 0, 1):  # the same kernel, with and without a check, in either order
+        index = torch.arange(n) * 2 % 3
+        want = 2 * x.numpy()[[i * 2 % 3 for i in range(n)]].sum() + 1
+        assert x.mul(2).index_select(0, index).sum().add(1).item() == want
+    assert x.mul(2).index_select(0, torch.arange(0) * 2 % 3).sum().add(1).neg().item() == -1  # another program with it
+    with pytest.raises(IndexError, match="out of bounds for dimension 0 with size 3"):
+        x.mul(2)[torch.arange(2) + 2].sum().item()
+    wide = torch.ones(5, 2)
+    with pytest.raises(IndexError, match="out of bounds for dimension 0 with size 5"):  # not the size met before
+        wide.mul(2)[torch.arange(2) + 4].sum().item()
+
+
+@pytest.mark.parametrize("how", ["fused", "interpret"])
+def test_masked_writes_of_rows_and_of_one_row(tier, how):
+    """Segment Anything's prompt encoder: some labels have points, others none, and each adds an embedding."""
+    tier(how)
+    weights = [torch.nn.Parameter(torch.full((1, 4), float(k + 1))) for k in range(3)]
+    for labels in ([1, 0, -1], [1, 1, -1], [-1, -1, -1]):
+        for mark in (torch.tensor(labels), torch.tensor(labels) * torch.ones((), dtype=torch.int64)):
+            e = torch.zeros(3, 4)
+            e[mark == -1] = 0.0
+            for k, w in enumerate(weights):
+                e[mark == k - 1] += w
+            want = [[float(v + 2)] * 4 for v in labels]
+            loss = (e * e).sum()
+            loss.backward()
+            assert e.tolist() == want
+            for k, w in enumerate(weights):
+                assert w.grad.tolist() == [[2.0 * (k + 1) * labels.count(k - 1)] * 4]
+                w.grad = None
