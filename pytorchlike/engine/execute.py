@@ -162,6 +162,9 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
             stats.fused_runs += 1
             _call_all(program, trace, values, results)
         _assign_program(trace, state, program, results)
+        if program.sized is not None and program.sized.form.endless:
+            state.stamp = 0
+            forget(state)
     except KeyboardInterrupt:
         if results and len(trace.values) > 1:  # nothing else holds the new weights, and the old ones are gone
             with jax.enable_x64(True):
@@ -301,8 +304,9 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     programs = state.programs
     if programs is None:
         programs = state.programs = {}
-    program = programs.get(key)
+    program, alone = programs.get(key), False
     if program is not None and program.sized is not None and program.sized.stale:
+        alone = program.sized.alone
         del programs[key]
         program = None
     if program is not None:
@@ -319,13 +323,13 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
             return p
     if type(state.place) is Places:
         return None
-    program = _with_room(state, ending, trace, reason)
-    if program is not None:
-        programs[key] = program
-        _remember(state, key, program)
-        return program
-    if policy.choose(state, reason) == "ops":
-        return None
+    if not alone:
+        program = _with_room(state, ending, trace, reason)
+        if program is not None:
+            programs[key] = program
+            return program
+        if policy.choose(state, reason) == "ops":
+            return None
     from . import fused
 
     with _lock:

@@ -268,13 +268,14 @@ class Laid:
         calls = [e for e in calls if type(e) is Call and not e.op.alias]
         return [(c, e.location, e.op.name) for e in calls for c in e.checks]
 
-    def tell(self, why: str, seconds: float) -> None:
-        """Tell of its compilation."""
+    def tell(self, why: str, seconds: float, remedy: bool = True) -> None:
+        """Tell of its compilation; ``remedy``: also of what to do when there are many for the same cause."""
         last = next((e for e in reversed(self.steps.steps) if hasattr(e, "location")), None)
         where = describe(last.location) if last is not None else "<unknown>"
         cause = causes.cause_of(self.steps.recorded, why)
         stats.compiled(Event("program", where, why, len(self.steps.steps), seconds, cause, user_location()))
-        causes.noted(cause, seconds)
+        if remedy:
+            causes.noted(cause, seconds)
 
 
 def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str) -> Part:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Equation", "Generic", "Literal", "Size", "Sizes", "Unlike", "generic_of"]
+__all__ = ["Equation", "Generic", "Literal", "Series", "Size", "Sizes", "Unlike", "generic_of"]
 
 
 class Unlike(Exception):
@@ -260,10 +260,37 @@ def _generic(jaxprs: list, constants: list, sizes: Sizes) -> Generic:
     for name in one.constants:
         if name in needed:
             values = [f.constants.get(name) for f in flat]
-            if any(v is None or not _equal(values[0], v) for v in values):
-                raise Unlike("a constant array that differs by size")
-            kept[name] = values[0]
+            kept[name] = values[0] if all(_equal(values[0], v) for v in values) else _series(values, sizes)
     return Generic(one.given, shapes, kept, steps, outs)
+
+
+class Series(NamedTuple):
+    """A constant array of a shape that varies: ``first`` and, along one dimension, ``step`` more each time."""
+
+    dtype: Any
+    shape: tuple
+    dim: int
+    first: Any
+    step: Any
+
+
+def _series(values: list, sizes: Sizes) -> Series:
+    arrays = [np.asarray(v) for v in values]
+    one = arrays[0]
+    if any(a.ndim != one.ndim or a.dtype != one.dtype or not a.size for a in arrays) or one.dtype.kind == "c":
+        raise Unlike("a constant array that differs by size")
+    shape = tuple([sizes.of(each) for each in zip(*[a.shape for a in arrays], strict=True)])
+    first = one.flat[0]
+    for dim in range(one.ndim):
+        step = 0 if one.dtype.kind == "b" or one.shape[dim] < 2 else np.moveaxis(one, dim, 0)[1].flat[0] - first
+        if all(_equal(a, _count(a.dtype, a.shape, dim, first, step)) for a in arrays):
+            return Series(one.dtype, shape, dim, first, step)
+    raise Unlike("a constant array that differs by size")
+
+
+def _count(dtype: Any, shape: tuple, dim: int, first: Any, step: Any) -> np.ndarray:
+    along = np.arange(shape[dim]).reshape([-1 if d == dim else 1 for d in range(len(shape))])
+    return np.broadcast_to((first + along * step if step else np.full(along.shape, first)).astype(dtype), shape)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -281,6 +281,8 @@ class _Pass:
         self.leaves: dict[Leaf, Value] = {}
         self.free: list[tuple[Segment, tuple]] = []
         self.trace = local.trace
+        #: of a segment, the slots from which a target is reached
+        self.ways: dict[Segment, set[int]] = {}
         #: where the targets are on the tape
         self.points = [self.point(t) for t in targets or ()]
         self.wanted.update(dict.fromkeys(self.points))
@@ -574,6 +576,7 @@ class _Pass:
             made = (v.node for s, v in enumerate(values) if type(where.state.graph().producer.get(s)) is Call)
             segment = next((node[0] for node in made if type(node) is tuple), where)
             self.wanted = {((segment, k[1]) if k[0] is old else k): v for k, v in self.wanted.items()}
+            self.ways.clear()
             self.points = [(segment, p[1]) if p[0] is old else p for p in self.points]
             if old in self.regions:
                 self.regions[segment] = self.regions.pop(old)
@@ -611,8 +614,7 @@ class _Pass:
                     v = where.inputs.get(e.first)
                 if v is None:
                     continue
-                node = v.node
-                if type(node) is not Leaf or (node, 0) in self.wanted:
+                if self._leads(v.node):
                     slots.add(e.first)
             elif type(e) is Call:
                 for s, m in zip(e.out_slots, e.outs, strict=True):
@@ -622,6 +624,27 @@ class _Pass:
                     if (node, 0) in self.wanted:
                         slots.add(s)
         return tuple(sorted(slots))
+
+    def _leads(self, node: Any) -> bool:
+        """Whether this pass gets from here to a target. What does not lead there is not gone through, nor freed."""
+        if type(node) is Leaf:
+            return (node, 0) in self.wanted
+        if type(node) is not tuple or type(node[0]) is not Segment:
+            return True
+        if node[0] not in self.ways:
+            below, todo = {node[0]}, [node[0]]
+            while todo:
+                for v in todo.pop().inputs.values():
+                    behind = v.node[0] if type(v.node) is tuple else None
+                    if type(behind) is Segment and behind not in self.ways and behind not in below:
+                        below.add(behind)
+                        todo.append(behind)
+            for segment in sorted(below, key=self.order):
+                ends = {s for w, s in self.wanted if w is segment}
+                ends.update(s for s, leaf in segment.leaves.items() if (leaf, 0) in self.wanted)
+                ends.update(s for s, v in segment.inputs.items() if self._leads(v.node))
+                self.ways[segment] = leading_to(segment.graph, tuple(ends))
+        return node[1] in self.ways[node[0]]
 
     def carry(self, where: Any, graph: Graph, values: list | None, plan: tuple, outs: tuple, first: dict,
               targets: tuple | None, stop: int, keep: tuple) -> dict[int, Value]:  # fmt: skip

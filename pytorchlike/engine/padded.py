@@ -12,7 +12,7 @@ import itertools
 import re
 import time
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +37,15 @@ __all__ = ["forget", "group_of", "program_for"]
 
 #: Traces of different sizes that are compared; how often that may fail for one group.
 MEMBERS, FAILURES = 3, 3
+#: Structures of the same operations among which hardly any comes twice, after which no more are kept; of all.
+ALONE, GROUPS = 24, 512
+#: What masks cost, as a part of the whole; seconds that it takes to copy what goes in; how many times its compilation
+#: a trace has cost when it gets a program of its own.
+MASKS, WIDENING, OFTEN = 0.1, 5e-5, 2
+#: How many times what its compilation takes one with less room must have been able to save.
+PAYS = 1
+#: Traces after which it is looked whether sizes come again.
+MANY = 256
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
 #: How often the order of joined dimensions is looked for.
@@ -70,12 +79,29 @@ class Group:
         self.failures = 0
 
 
+class Kin:
+    """Traces of the same operations.  names: of their groups;  again: how often a trace was of a group known before."""
+
+    __slots__ = ("names", "again")
+
+    def __init__(self) -> None:
+        self.names: list[tuple] = []
+        self.again = 0
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether hardly any two have the same structure, as with trees."""
+        return len(self.names) >= ALONE and 4 * self.again < len(self.names)
+
+
 _groups: OrderedDict[tuple, Group] = OrderedDict()
+_kin: OrderedDict[frozenset, Kin] = OrderedDict()
 
 
 def forget() -> None:
     """Give up all groups and their programs."""
     _groups.clear()
+    _kin.clear()
     _parts.clear()
     _ids.clear()
 
@@ -154,8 +180,16 @@ def _signature(state: State) -> tuple[tuple, tuple[int, ...]]:
     return tuple(key), tuple(numbers)
 
 
-def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray]:
-    """The group of a trace for these results and inputs to give, and its numbers."""
+def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray] | None:
+    """The group of a trace for these results and inputs to give, and its numbers; None where groups are of no use."""
+    ops = frozenset([e.op if e.op.walk is None else e.op.name for e in state.entries() if type(e) is Call])
+    kin = _kin.get(ops)
+    if kin is None:
+        kin = _kin[ops] = Kin()
+        while len(_kin) > config.max_kernels:
+            _kin.popitem(last=False)
+    if kin.hopeless:
+        return None
     if state.sized is None:
         key, numbers = _signature(state)
         state.sized = key, np.array(numbers, np.int64)
@@ -164,9 +198,15 @@ def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tupl
     group = _groups.get(name)
     if group is None:
         group = _groups[name] = Group()
-        while len(_groups) > config.max_kernels:
+        while len(_groups) > GROUPS:
             _groups.popitem(last=False)
+        kin.names.append(name)
+        if kin.hopeless:
+            for known in kin.names:
+                _groups.pop(known, None)
+            return None
     else:
+        kin.again += 1
         _groups.move_to_end(name)
     return group, numbers
 
@@ -179,7 +219,10 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...], trac
     place = state.place
     if config.tier != "auto" or is_spread(place) or getattr(place, "platform", None) != "cpu":
         return None
-    group, numbers = group_of(state, live, dead)
+    known = group_of(state, live, dead)
+    if known is None:
+        return None
+    group, numbers = known
     for form in group.forms:
         found = form.numbers(numbers)
         if found is not None:
@@ -207,6 +250,8 @@ class Form:
 
     def __init__(self, members: list[Member], trace: Any, why: str) -> None:
         import jax
+
+        from .execute import tracked_of
 
         columns = np.stack([m.numbers for m in members])
         moving = (columns != columns[0]).any(0)
@@ -239,8 +284,18 @@ class Form:
         self.out_axes: list[tuple] = []
         self.programs: list[Compiled] = []
         self.highest = [max(s) for s in self.sizes.symbols]
-        self.wasted = 0.0
+        self.wasted = self.due = 0.0
+        self.counts: Counter[tuple[int, ...]] = Counter()
+        self.met: set[tuple] = set()
+        self.traces = self.again = 0
+        self.scale = 1.0
+        self.tracked = tracked_of(members[0].state, members[0].live)
         self._check(found[-1][0], laid[-1], members[-1], trace, why)
+
+    @property
+    def endless(self) -> bool:
+        """Whether hardly any size comes again."""
+        return self.traces > MANY and 8 * self.again < self.traces
 
     def numbers(self, numbers: np.ndarray) -> tuple[int, ...] | None:
         """The sizes that vary, by the numbers of a trace; None if it is of another form."""
@@ -333,6 +388,10 @@ class Form:
         from .execute import tracked_of
 
         assert found is not None
+        self.traces += 1
+        self.again += found in self.met
+        if len(self.met) < 8 * MANY:
+            self.met.add(found)
         laid = self.laid
         part = fused.Part()
         part.several, part.takes = False, False
@@ -348,28 +407,45 @@ class Form:
         part.run = sized.compiled.run
         program = fused.Program()
         program.live, program.parts, program.given = frozenset(live), [part], frozenset(laid.given)
-        program.tracked = tracked_of(state, live)
+        tracked = self.tracked
+        program.tracked = tracked_of(state, live) if tracked is not None and tracked[0] else tracked
         program.uses = program.seen = 0
         program.family, program.sized = None, sized
         return program
 
     def compiled(self, found: tuple[int, ...], why: str) -> Compiled:
-        """The executable with the least room that is enough; a new one if there is none, or if that wastes much."""
-        fits = [c for c in self.programs if all(a >= b for a, b in zip(c.sizes, found, strict=True))]
-        if fits:
-            best = min(fits, key=lambda c: c.seconds)
-            if self.wasted < best.made or _finer(found) == best.sizes:
-                return best
-            sizes = _finer(found)
-        else:
+        """The quickest executable with enough room; sometimes that is the time for one with less."""
+        if not any(c.holds(found) for c in self.programs):
             self.highest = [max(a, b) for a, b in zip(self.highest, found, strict=True)]
-            sizes = tuple(map(_rounded, self.highest))
-        self.wasted = 0.0
+            self._add(tuple(map(_rounded, self.highest)), why)
+        elif self.wasted > self.due:
+            self._refine(why)
+        return min([c for c in self.programs if c.holds(found)], key=lambda c: c.seconds)
+
+    def _add(self, sizes: tuple[int, ...], why: str) -> None:
         self.programs.append(Compiled(self, sizes, why))
-        return self.programs[-1]
+        self.wasted, self.due = 0.0, PAYS * max(c.made for c in self.programs)
+        self.counts.clear()
+
+    def _refine(self, why: str) -> None:
+        """Compile for the sizes that would have saved most of late, if that would have paid."""
+        best = {n: min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in self.counts}
+
+        def gain(sizes: tuple[int, ...]) -> float:
+            needs = self.programs[0].scaled(sizes)
+            fits = [n for n in best if all(a <= b for a, b in zip(n, sizes, strict=True))]
+            return sum([self.counts[n] * max(best[n] - needs, 0.0) for n in fits])
+
+        chosen = max(map(_finer, best), key=gain, default=None)
+        if chosen is not None and gain(chosen) > PAYS * max(c.made for c in self.programs):
+            self._add(chosen, why)
+        else:
+            self.due *= 2
 
     def _check(self, closed: Any, laid: Any, member: Member, trace: Any, why: str) -> None:
         """Compare with the plain program on the values that the trace has."""
+        import jax
+
         from .execute import _input, vectors
 
         found = self.numbers(member.numbers)
@@ -383,7 +459,12 @@ class Form:
         numbers = vectors(part, trace.ints, trace.floats, trace.complexes)
         theirs = _plain(closed, [*kept, *given, *numbers], laid)
         sized = Sized(self, found, compiled)
-        mine = compiled.run(*sized.enter(kept, given, numbers, np.nan))
+        args = sized.enter(kept, given, numbers, np.nan)
+        mine = jax.block_until_ready(compiled.run(*args))
+        begin = time.perf_counter()
+        jax.block_until_ready(compiled.run(args[0], [x.copy() for x in given], *args[2:]))
+        compiled.seconds = time.perf_counter() - begin
+        self.scale = compiled.seconds / max(compiled.work, 1e-9)
         n = len(self.told["outs"])
         _compare([np.asarray(x) for x in sized.leave(mine[:n])] + [np.asarray(x) for x in mine[n:]], theirs)
 
@@ -475,10 +556,10 @@ def _said(texts: tuple, sizes: Sizes) -> Any:
 class Compiled:
     """An executable with room for these sizes.
 
-    seconds: what a run takes, by an estimate;  made: what the compilation took.
+    work: what a run takes, by the compiler's estimate;  seconds: by that and a measurement;  made: the compilation.
     """
 
-    __slots__ = ("sizes", "run", "axes", "shapes", "dtypes", "seconds", "made")
+    __slots__ = ("sizes", "run", "work", "seconds", "made")
 
     def __init__(self, form: Form, sizes: tuple[int, ...], why: str) -> None:
         import jax
@@ -491,22 +572,41 @@ class Compiled:
         self.sizes = sizes
         self.made = time.perf_counter() - begin
         cost = self.run.cost_analysis() or {}
-        self.seconds = cost.get("flops", 0.0) / 2e10 + cost.get("bytes accessed", 0.0) / 1e10
-        form.laid.tell(why, self.made)
+        self.work = cost.get("flops", 0.0) / 2e10 + cost.get("bytes accessed", 0.0) / 1e10
+        self.seconds = form.scale * self.work
+        form.laid.tell(why, self.made, remedy=False)  # it is the remedy
+
+    def holds(self, sizes: tuple[int, ...]) -> bool:
+        """Whether there is room for these sizes."""
+        return all(a >= b for a, b in zip(self.sizes, sizes, strict=True))
+
+    def scaled(self, sizes: tuple[int, ...]) -> float:
+        """What a run would take with that room, about."""
+        part = 1.0
+        for n, room in zip(sizes, self.sizes, strict=True):
+            part *= n / room
+        return self.seconds * part
 
 
 class Sized:
-    """How the arrays of one trace get into a program with room for more, and out of it."""
+    """How the arrays of one trace get into a program with room for more, and out of it.
 
-    __slots__ = ("form", "now", "compiled", "lost", "vector", "stale")
+    lost: seconds that a run takes for nothing;  paid: for this trace so far, for all that it would not cost by itself.
+    stale: whether a better program is worth its compilation by now.
+    """
+
+    __slots__ = ("form", "now", "compiled", "lost", "vector", "paid", "stale", "version")
 
     def __init__(self, form: Form, now: tuple[int, ...], compiled: Compiled) -> None:
-        self.form, self.now, self.compiled, self.stale = form, now, compiled, False
-        used = 1.0
-        for n, room in zip(now, compiled.sizes, strict=True):
-            used *= n / room
-        self.lost = compiled.seconds * (1 - used)
+        self.form, self.now, self.compiled, self.paid, self.stale = form, now, compiled, 0.0, False
+        self.version = len(form.programs)
+        self.lost = compiled.seconds - compiled.scaled(now)
         self.vector = np.array(now, np.int64)
+
+    @property
+    def alone(self) -> bool:
+        """Whether these sizes come so often that a program of their own pays."""
+        return self.paid > OFTEN * self.compiled.made
 
     def enter(self, kept: list, given: list, numbers: tuple, fill: float = 0) -> tuple:
         """What the executable takes."""
@@ -516,7 +616,10 @@ class Sized:
         kept = [self._widened(x, a, fill) for x, a in zip(kept, axes[:n], strict=True)]
         given = [self._widened(x, a, fill) for x, a in zip(given, axes[n:], strict=True)]
         form.wasted += self.lost
-        self.stale = form.wasted > self.compiled.made and _finer(self.now) != self.compiled.sizes
+        self.paid += self.lost + MASKS * self.compiled.seconds + WIDENING
+        if len(form.counts) < MANY or self.now in form.counts:
+            form.counts[self.now] += 1
+        self.stale = self.alone or form.wasted > form.due or self.version != len(form.programs)
         return kept, given, *numbers, self.vector
 
     def _widened(self, x: Any, axes: tuple, fill: float) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .generic import Equation, Generic, Size, Unlike
+from .generic import Equation, Generic, Series, Size, Unlike
 
 __all__ = ["Again", "Room", "Spread", "evaluate"]
 
@@ -169,11 +169,22 @@ class Evaluation:
     def run(self, generic: Generic, given: Sequence[Spread]) -> list[Spread]:
         env: dict[int, Spread] = dict(zip(generic.given, given, strict=True))
         for name, constant in generic.constants.items():
-            env[name] = Spread(constant, (None,) * np.ndim(constant))
+            env[name] = self._constant(constant)
         for e in generic.steps:
             found = self.step(e, [self._of(env, a) for a in e.ins])
             env.update(zip(e.outs, found, strict=True))
         return [self._plain(self._of(env, a)) for a in generic.outs]
+
+    def _constant(self, x: Any) -> Spread:
+        if type(x) is not Series:
+            return Spread(x, (None,) * np.ndim(x))
+        from jax import lax
+
+        shape = self.room.at(x.shape)
+        kind = np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
+        found = lax.broadcasted_iota(kind, shape, x.dim) * np.asarray(x.step, kind) + np.asarray(x.first, kind)
+        axes = [None if type(n) is int else (n,) if d == x.dim and x.step else Alike(n) for d, n in enumerate(x.shape)]
+        return Spread(found.astype(x.dtype), tuple(axes))
 
     def _of(self, env: dict, atom: Any) -> Spread:
         import jax.numpy as jnp

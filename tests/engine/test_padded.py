@@ -1,0 +1,202 @@
+"""Steps whose sizes vary share one program, and give what each would give by itself."""
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.engine import execute, flush, padded, padding, policy
+from pytorchlike.engine.config import config
+from pytorchlike.engine.stats import stats
+
+nn, F = torch.nn, torch.nn.functional
+
+LENGTHS = (9, 12, 7, 20, 16, 5, 31, 12, 2, 18)
+
+
+@pytest.fixture(autouse=True)
+def _anew():
+    """Nothing was compiled or seen before."""
+    flush("a test begins")
+    execute.forget_compiled()
+    policy.reset()
+    stats.reset()
+
+
+def forms():
+    return [form for group in padded._groups.values() for form in group.forms]
+
+
+class Tagger(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.rnn, self.tags = nn.Embedding(50, 8), nn.GRU(8, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.tags(self.rnn(self.words(x))[0])
+
+
+class Graphs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x, edges):
+        around = torch.zeros_like(x).index_add(0, edges[1], x[edges[0]])
+        return self.second(F.relu(self.first(x + around))).mean(0, keepdim=True)
+
+
+def texts(rng, n):
+    return torch.tensor(rng.integers(0, 50, (4, n))), torch.tensor(rng.integers(0, 3, (4, n)))
+
+
+def graphs(rng, n):
+    edges = rng.integers(0, n, (2, 3 * n + int(rng.integers(0, 5))))
+    return torch.tensor(rng.normal(size=(n, 4)).astype(np.float32)), torch.tensor(edges), torch.tensor([n % 2])
+
+
+def rows(rng, n):
+    return torch.tensor(rng.normal(size=(n, 6)).astype(np.float32)), torch.tensor(rng.integers(0, 3, n))
+
+
+def tagged(model, x, y):
+    return F.cross_entropy(model(x).reshape(-1, 3), y.reshape(-1))
+
+
+def classified(model, *batch):
+    *x, y = batch
+    return F.cross_entropy(model(*x), y)
+
+
+def small():
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def normed():
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+
+
+PROGRAMS = {
+    "texts": (Tagger, texts, tagged),
+    "graphs": (Graphs, graphs, classified),
+    "batches, with statistics and random numbers": (normed, rows, classified),
+}
+
+
+def train(model, make, loss, lengths=LENGTHS, read=False):
+    """Losses, and the weights in the end."""
+    torch.manual_seed(0)
+    model, rng, losses = model(), np.random.default_rng(0), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for n in lengths:
+        optimizer.zero_grad()
+        found = loss(model, *make(rng, n))
+        losses.append(found.item() if read else found.detach())
+        found.backward()
+        optimizer.step()
+    return [float(x) for x in losses], [p.detach().numpy() for p in model.state_dict().values()]
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["", "loss read before backward"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_training_is_that_of_single_operations(name, read, monkeypatch):
+    found = train(*PROGRAMS[name], read=read)
+    assert len(forms()) == (2 if read else 1)
+    monkeypatch.setattr(config, "tier", "interpret")
+    expected = train(*PROGRAMS[name], read=read)
+    for mine, theirs in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-6)
+
+
+def test_lengths_without_end_take_a_handful_of_compilations():
+    train(small, rows, classified, lengths=[*range(40, 60), *range(10, 40)])
+    assert stats.compiles + stats.kernels <= 8
+    assert len(forms()) == 1
+
+
+def test_there_is_a_program_of_less_room_where_that_pays(monkeypatch):
+    monkeypatch.setattr(padded, "PAYS", 0)
+    lengths = [60, 50, 55, 21, 19, 20, 9]
+    found = train(small, rows, classified, lengths)
+    (form,) = forms()
+    assert min(c.sizes for c in form.programs) < (32,)
+    monkeypatch.setattr(config, "tier", "interpret")
+    np.testing.assert_allclose(found[0], train(small, rows, classified, lengths)[0], rtol=2e-4)
+
+
+def test_sizes_that_come_all_the_time_get_a_program_of_their_own(monkeypatch):
+    monkeypatch.setattr(padded, "OFTEN", 0)
+    train(small, rows, classified, lengths=[9, 12, 7, 20, 20, 20])
+    (form,) = forms()
+    assert form.counts == {(20,): 1}  # once with room for more, then by a program of its own
+
+
+def test_results_have_the_present_sizes():
+    model = Tagger()
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for n in LENGTHS:
+            x, _ = texts(rng, n)
+            y = model(x)
+            assert y.numpy().shape == tuple(y.shape) == (4, n, 3)
+            alone = model.tags(model.rnn(model.words(x[:1]))[0])
+            torch.testing.assert_close(y[:1], alone)
+            assert y.reshape(-1, 3).numpy().shape == (4 * n, 3)
+    assert forms()
+
+
+def test_an_index_out_of_range_raises_and_leaves_the_weights():
+    torch.manual_seed(0)
+    model, rng = small(), np.random.default_rng(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(n, bad=0):
+        x, y = rows(rng, n)
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y + bad * torch.ones_like(y)).backward()
+        optimizer.step()
+
+    for n in LENGTHS[:6]:
+        step(n)
+    assert forms()
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(IndexError, match="Target 7 is out of bounds|out of bounds"):
+        step(17, bad=7)
+        float(model[2].bias.sum())
+    for p, old in zip(model.parameters(), before, strict=True):
+        assert torch.equal(p, old)
+    step(11)
+
+
+def test_a_program_that_would_be_wrong_is_not_used(monkeypatch):
+    def forgetful(ev, e, x):
+        gone = e.params["axes"]
+        return padding.Spread(ev.bind(e, x.x), tuple(a for d, a in enumerate(x.axes) if d not in gone))
+
+    monkeypatch.setitem(padding._rules, "reduce_sum", forgetful)
+    losses, _ = train(small, rows, classified)
+    assert not forms() and stats.unlike
+    monkeypatch.setattr(config, "tier", "interpret")
+    np.testing.assert_allclose(losses, train(small, rows, classified)[0], rtol=2e-4)
+
+
+def test_what_has_no_rule_is_evaluated_as_ever(monkeypatch):
+    def step(n):
+        x = torch.arange(n * 3.0).reshape(n, 3)
+        return float(x.prod(0).sum() + torch.linalg.svdvals(x + 1).sum())
+
+    found = [step(n) for n in LENGTHS]
+    assert not forms() and stats.unlike
+    monkeypatch.setattr(config, "tier", "interpret")
+    np.testing.assert_allclose(found, [step(n) for n in LENGTHS], rtol=1e-4)
+
+
+def test_graphs_that_never_come_again_are_not_kept():
+    weight = torch.randn(4, 4, requires_grad=True)
+    rng = np.random.default_rng(0)
+    for _ in range(2 * padded.ALONE):
+        x = torch.ones(4)
+        for way in rng.integers(0, 2, 12):
+            x = torch.tanh(weight @ x) if way else x + torch.sin(x)
+        x.sum().backward()
+        weight.grad = None
+    assert len(padded._groups) < padded.ALONE
