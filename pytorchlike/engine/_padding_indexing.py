@@ -65,7 +65,7 @@ def _gather(ev: Evaluation, e: Equation, x: Spread, at: Spread) -> Spread:
 def _scatter(ev: Evaluation, e: Equation, x: Spread, at: Spread, new: Spread) -> Spread:
     import jax.numpy as jnp
 
-    x = ev.own(x)
+    x = ev.own(x, e)
     numbers, room, name = e.params["dimension_numbers"], ev.room, e.primitive.name
     inside = [d for d in range(len(x.axes)) if d not in numbers.inserted_window_dims
               and d not in numbers.operand_batching_dims]  # fmt: skip
@@ -140,7 +140,7 @@ def _dynamic_update(ev: Evaluation, e: Equation, x: Spread, new: Spread, *at: Sp
     import jax.numpy as jnp
     from jax import lax
 
-    x = ev.own(x)
+    x = ev.own(x, e)
     room, starts, axes = ev.room, [], list(x.axes)
     found, cut = x.x, []
     shape = x.x.shape

@@ -49,7 +49,7 @@ MANY = 256
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
 #: How often the order of joined dimensions is looked for.
-ATTEMPTS = 8
+ATTEMPTS = 16
 #: Seconds that NumPy may take to check a program, by an estimate.
 PATIENCE = 1.0
 #: How much of the results may differ: where a gradient is nothing but rounding, an optimizer makes much of it.

@@ -24,6 +24,14 @@ class Again(Unlike):
     """Something was made in an order that does not fit; it is known better now."""
 
 
+class Disorder(Unlike):
+    """What was made by ``of`` would have to be in another order."""
+
+    def __init__(self, of: Any, wanted: tuple) -> None:
+        super().__init__("dimensions joined in different orders meet")
+        self.of, self.wanted = of, wanted
+
+
 @dataclasses.dataclass(frozen=True)
 class Alike:
     """A dimension of that size along which all elements are the same, so that any order of them is right."""
@@ -31,12 +39,26 @@ class Alike:
     size: Size
 
 
+class Made(tuple):
+    """Where the elements of a dimension are that could as well have been made in another order, by what made it."""
+
+    of: Any
+
+    def __new__(cls, parts: tuple, of: Any) -> Made:
+        made = super().__new__(cls, parts)
+        made.of = of
+        return made
+
+
 #: Where the elements of a dimension are: None (all of it), the factors that it is the product of, or Alike.
 Axis = Any
 
 
 class Spread(NamedTuple):
-    """An array with room, and where its elements are, by dimension.  counts: it holds its own places, see ``iota``."""
+    """An array with room, and where its elements are, by dimension.
+
+    counts: it would hold its own places, numbers of that dtype, by that equation; see ``iota``.
+    """
 
     x: Any
     axes: tuple
@@ -129,11 +151,8 @@ def factors(axis: Axis) -> tuple:
     return (axis.size,) if type(axis) is Alike else axis
 
 
-def joined(axes: Sequence[Axis], orders: dict | None = None) -> Axis:
-    """Where elements are that are put together one by one.
-
-    orders: where to note how dimensions that begin at the beginning would have to be ordered.
-    """
+def joined(axes: Sequence[Axis]) -> Axis:
+    """Where elements are that are put together one by one."""
     found = None
     for a in axes:
         if a is None or a == found:
@@ -141,10 +160,9 @@ def joined(axes: Sequence[Axis], orders: dict | None = None) -> Axis:
         if found is None or type(found) is Alike:
             found = a
         elif type(a) is not Alike:
-            plain, other = (found, a) if len(found) == 1 else (a, found)
-            if orders is not None and len(plain) == 1 and plain[0] not in orders:
-                orders[plain[0]] = other
-                raise Again("dimensions were joined in another order")
+            for one, other in ((a, found), (found, a)):
+                if type(one) is Made:
+                    raise Disorder(one.of, other)
             raise Unlike("dimensions joined in different orders meet")
     return found
 
@@ -155,15 +173,19 @@ def beginning(generic: Any) -> Axis:
 
 
 class Evaluation:
-    """orders: how dimensions of a size are joined, where something is made of that size; learned on the way."""
+    """orders: how dimensions are joined, by what makes them; where nothing is said, elements begin at the beginning."""
 
-    def __init__(self, room: Room, sizes: Any, orders: dict[Size, tuple]) -> None:
+    def __init__(self, room: Room, sizes: Any, orders: dict[Any, tuple]) -> None:
         self.room, self.sizes, self.orders = room, sizes, orders
 
-    def own(self, v: Spread) -> Spread:
+    def made(self, of: Any, size: Size) -> tuple:
+        """Where the elements of a dimension are that is being made."""
+        return self.orders.get(of) or Made((size,), of)
+
+    def own(self, v: Spread, e: Equation) -> Spread:
         """The same array as one whose elements are about to differ."""
         return Spread(v.x, tuple([
-            self.orders.get(a.size, (a.size,)) if type(a) is Alike else a for a in v.axes
+            self.made((id(e), d), a.size) if type(a) is Alike else a for d, a in enumerate(v.axes)
         ]))  # fmt: skip
 
     def run(self, generic: Generic, given: Sequence[Spread]) -> list[Spread]:
@@ -206,8 +228,9 @@ class Evaluation:
             return v
         from jax import lax
 
-        axis = self.orders.get(v.axes[0][0], v.axes[0])
-        return Spread(self.room.numbered(lax.iota(v.counts, self.room.extent(axis)), axis), (axis,))
+        dtype, of = v.counts
+        axis = self.made((of, 0), v.axes[0][0])
+        return Spread(self.room.numbered(lax.iota(dtype, self.room.extent(axis)), axis), (axis,))
 
     def step(self, e: Equation, ins: list[Spread]) -> list[Spread]:
         name = e.primitive.name
@@ -250,7 +273,7 @@ def rule(names: str) -> Callable[[Rule], Rule]:
        "bessel_i0e bessel_i1e polynomial random_gamma_grad mulhi")  # fmt: skip
 def _elementwise(ev: Evaluation, e: Equation, *ins: Spread) -> Spread:
     ndim = len(e.shapes[0])
-    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim], ev.orders) for d in range(ndim))
+    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim]) for d in range(ndim))
     return Spread(ev.bind(e, *[v.x for v in ins]), axes)
 
 
@@ -274,10 +297,10 @@ def _iota(ev: Evaluation, e: Equation) -> Spread:
     shape, d = e.params["shape"], e.params["dimension"]
     axes = tuple(beginning(n) if k == d else Alike(n) if type(n) is Size else None for k, n in enumerate(shape))
     if len(shape) == 1 and axes[0] is not None:
-        return Spread(None, axes, e.params["dtype"])
+        return Spread(None, axes, (e.params["dtype"], id(e)))
     found = ev.bind(e, shape=ev.room.at(shape))
-    if axes[d] is not None and shape[d] in ev.orders:
-        axes = (*axes[:d], ev.orders[shape[d]], *axes[d + 1 :])
+    if axes[d] is not None:
+        axes = (*axes[:d], ev.made((id(e), d), shape[d]), *axes[d + 1 :])
         found = ev.room.numbered(found, axes[d])
     return Spread(found, axes)
 
@@ -302,8 +325,8 @@ def _reshape(ev: Evaluation, e: Equation, x: Spread) -> Spread:
         raise Unlike("reshape in another order")
     room = ev.room.at(shape)
     if x.counts is not None:  # the number of each element, whatever lies between them
-        dtype, total, stride = np.dtype(x.counts), jnp.zeros(room, x.counts), 1
-        axes = [ev.orders.get(n, (n,)) if type(n) is Size else None for n in shape]
+        dtype, total, stride = np.dtype(x.counts[0]), jnp.zeros(room, x.counts[0]), 1
+        axes = [ev.made((id(e), d), n) if type(n) is Size else None for d, n in enumerate(shape)]
         for d in reversed(range(len(shape))):
             place = lax.broadcasted_iota(dtype, room, d)
             total = total + (ev.room.numbered(place, axes[d]) if axes[d] is not None else place) * stride
@@ -319,22 +342,22 @@ def _seen(ev: Evaluation, n: Any) -> tuple:
 
 def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
     """Where the elements are after a reshape: the factors of all dimensions, taken together anew."""
-    left: list[tuple] = []  # (what was seen, whether all elements along it are the same)
+    left: list[tuple] = []  # (what was seen, whether all elements along it are the same, the axis if it is that one)
     for d, a in enumerate(x.axes):
         for f in (x.x.shape[d],) if a is None else factors(a):
-            left.append((_seen(ev, f), type(a) is Alike))
+            left.append((_seen(ev, f), type(a) is Alike, a if type(a) is Made else None))
     left = [f for f in left if set(f[0]) != {1}]
     left.reverse()
     axes: list[Axis] = []
     for n in shape:
         want = _seen(ev, n)
         parts: list[Any] = []
-        alike = True
+        alike, whole = True, None
         while set(want) != {1}:
             if not left:
                 raise Unlike("reshape")
-            seen, same = left.pop()
-            alike = alike and same
+            seen, same, made = left.pop()
+            alike, whole = alike and same, made if made is not None and seen == want and not parts else None
             rest = [divmod(w, s) for w, s in zip(want, seen, strict=True)]
             if all(r == 0 for _, r in rest):  # the factor as a whole
                 want = tuple([q for q, _ in rest])
@@ -345,17 +368,13 @@ def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
                 raise Unlike("reshape across dimensions")
             inner = tuple([q for q, _ in over])
             if len(set(inner)) > 1 and not same:
-                whole = ev.sizes.of(seen)
-                if whole not in ev.orders:  # another attempt knows better
-                    ev.orders[whole] = (ev.sizes.of(want), ev.sizes.of(inner))
-                    raise Again
+                if made is not None:
+                    raise Disorder(made.of, (ev.sizes.of(want), ev.sizes.of(inner)))
                 raise Unlike("reshape of a dimension into others whose sizes vary")
             parts.append(ev.sizes.of(want))
-            left.append((inner, same))
+            left.append((inner, same, None))
             break
-        axes.append(Alike(n) if type(n) is Size and alike else _canonical(ev, parts))
-        if type(n) is Size and type(axes[-1]) is tuple and len(axes[-1]) > 1:
-            ev.orders[n] = axes[-1]
+        axes.append(Alike(n) if type(n) is Size and alike else whole or _canonical(ev, parts))
     return tuple(axes)
 
 
@@ -566,10 +585,16 @@ def _rev(ev: Evaluation, e: Equation, x: Spread) -> Spread:
 
 
 def evaluate(
-    generic: Generic, given: Sequence[Spread], room: Room, sizes: Any, orders: dict[Size, tuple]
+    generic: Generic, given: Sequence[Spread], room: Room, sizes: Any, orders: dict[Any, tuple]
 ) -> list[Spread]:
     """The results on arrays with room.  Raises Unlike for what has no rule.
 
-    orders: how dimensions were joined, to be kept for the next evaluation, which Again asks for.
+    orders: how dimensions have to be joined, as far as earlier evaluations have shown; Again asks for one more.
     """
-    return Evaluation(room, sizes, orders).run(generic, given)
+    try:
+        return Evaluation(room, sizes, orders).run(generic, given)
+    except Disorder as error:
+        if error.of in orders:
+            raise
+        orders[error.of] = error.wanted
+        raise Again("dimensions were joined in another order") from error
