@@ -368,6 +368,14 @@ class Form:
 
         return run
 
+    def _work(self, sizes: tuple[int, ...]) -> float:
+        """What a run with that room takes, by XLA's count of operations and bytes."""
+        import jax
+
+        with jax.enable_x64(True):
+            cost = jax.jit(self._function(sizes, self.axes)).lower(*self._specs(sizes)).cost_analysis() or {}
+        return cost.get("flops", 0.0) / 2e10 + cost.get("bytes accessed", 0.0) / 1e10
+
     def _specs(self, sizes: tuple[int, ...]) -> tuple:
         import jax
 
@@ -431,13 +439,14 @@ class Form:
         """Compile for the sizes that would have saved most of late, if that would have paid."""
         best = {n: min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in self.counts}
 
-        def gain(sizes: tuple[int, ...]) -> float:
-            needs = self.programs[0].scaled(sizes)
+        def gain(sizes: tuple[int, ...], needs: float) -> float:
             fits = [n for n in best if all(a <= b for a, b in zip(n, sizes, strict=True))]
             return sum([self.counts[n] * max(best[n] - needs, 0.0) for n in fits])
 
-        chosen = max(map(_finer, best), key=gain, default=None)
-        if chosen is not None and gain(chosen) > PAYS * max(c.made for c in self.programs):
+        first = self.programs[0]
+        least = PAYS * max(c.made for c in self.programs)
+        chosen = max(map(_finer, best), key=lambda sizes: gain(sizes, first.scaled(sizes)), default=first.sizes)
+        if gain(chosen, first.scaled(chosen)) > least and gain(chosen, self.scale * self._work(chosen)) > least:
             self._add(chosen, why)
         else:
             self.due *= 2
@@ -569,10 +578,8 @@ class Compiled:
         with warnings.catch_warnings(), jax.enable_x64(True):
             warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
             self.run = compile_at(form._function(sizes, form.axes), form.laid.place, specs, donate_argnums=(1,))
-        self.sizes = sizes
-        self.made = time.perf_counter() - begin
-        cost = self.run.cost_analysis() or {}
-        self.work = cost.get("flops", 0.0) / 2e10 + cost.get("bytes accessed", 0.0) / 1e10
+        self.sizes, self.made = sizes, time.perf_counter() - begin
+        self.work = form._work(sizes)
         self.seconds = form.scale * self.work
         form.laid.tell(why, self.made, remedy=False)  # it is the remedy
 
