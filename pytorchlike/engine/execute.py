@@ -324,11 +324,11 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     if type(state.place) is Places:
         return None
     if not alone:
-        program = _with_room(state, ending, trace, reason)
+        tier, program = _with_room(state, ending, trace, reason)
         if program is not None:
             programs[key] = program
             return program
-        if policy.choose(state, reason) == "ops":
+        if tier == "ops":
             return None
     from . import fused
 
@@ -347,12 +347,18 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     return program
 
 
-def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
-    """The program that serves traces of these operations for many sizes, if there is one."""
+def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple[str, Any]:
+    """The program that serves traces of these operations for many sizes, or None; and the tier if it is None."""
     from . import padded
 
     with _lock:
-        return padded.program_for(state, ending.live, ending.dead, trace, reason)
+        program, group = padded.program_for(state, ending.live, ending.dead)
+        if program is not None:
+            return "fused", program
+        tier = policy.choose(state, reason)
+        if group is not None and (tier == "fused" or policy.costly(state)):
+            program = padded.form(group, trace, reason)
+        return tier, program
 
 
 #: Programs in the order in which they were built; the state they belong to and their key there.

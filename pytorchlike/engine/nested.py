@@ -17,12 +17,12 @@ from typing import Any
 
 from .errors import check
 from .evaluators import Inline, OpByOp
-from .meta import TRACED, Meta, Value
+from .meta import LEAF, TRACED, Meta, Value
 from .op import Lifted, Op, Wide
 from .rolled import plan_of, roll
 from .schedule import Numbers, Schedule, evaluate, loops_of, pull_of, walk
 from .segment import saved_slots
-from .trace import Trace, local, read
+from .trace import Trace, get_mode, key_of, local, read, set_mode
 from .trie import Call, Graph, Input, Reverse, State
 
 
@@ -178,6 +178,40 @@ class Nested(Trace):
         body = body_of(self.state, tuple(self.sources), slots, self.varies)
         numbers = [*self.ints, *self.floats, *self.complexes]
         return body, [self.values[s] for s in body.captured], numbers
+
+    def once_more(self, outs: Sequence[Value]) -> tuple[Value, ...]:
+        """Record the same calls in the enclosing trace, which is the current one; what became of ``outs``."""
+        known: dict[int, Value] = {}
+        before = get_mode()
+        try:
+            for e in self.state.graph().entries:
+                if type(e) is Input:
+                    known[e.first] = self.values[e.first]
+                elif type(e) is Call:
+                    set_mode(e.mode)
+                    got = self._call_again(e, known)
+                    for s, v in zip(e.out_slots, got, strict=True):
+                        known[s] = v
+                        if v.meta.grad == LEAF:
+                            v.node = self.values[s].node
+        finally:
+            set_mode(before)
+        return tuple([known[self.slot_of(v)] for v in outs])
+
+    def _call_again(self, call: Call, known: dict[int, Value]) -> tuple[Value, ...]:
+        trace, ins = local.trace, []
+        for i in call.ins:
+            if type(i) is int:
+                v = known[i]
+                ins.append(v.slot if v.trace is trace else trace.slots.get(v) or trace.add_input(v))
+            else:
+                ins.append(trace.number(i.type, self.number_of(i)) if type(i) is Wide else i)
+        key = key_of(call.op, call.static, ins)
+        state = trace.state.next.get(key)
+        if state is None:
+            trace, state = trace.miss(key, call.op, call.static, tuple(ins))
+        got = trace.push(state)
+        return got if type(got) is tuple else (got,)
 
     def batched_outs(self, outs: Sequence[Value]) -> list[bool]:
         """Which of these values differ along the batch."""

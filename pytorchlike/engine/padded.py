@@ -33,7 +33,7 @@ from .schedule import Schedule
 from .stats import stats
 from .trie import Call, Input, Reverse, State
 
-__all__ = ["forget", "group_of", "program_for"]
+__all__ = ["forget", "form", "program_for"]
 
 #: Traces of different sizes that are compared; how often that may fail for one group.
 MEMBERS, FAILURES = 3, 3
@@ -214,35 +214,45 @@ def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tupl
 # -- programs ---------------------------------------------------------------------------------------------------------
 
 
-def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...], trace: Any, why: str) -> Any:
-    """The program with room for the sizes of the trace that ends at ``state``; None if there is none (yet)."""
+def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Any, Group | None]:
+    """The program with room for the sizes of the trace that ends at ``state``, or None; its group, if that may get one.
+
+    The trace becomes a member of the group if there is no program.
+    """
     place = state.place
     if config.tier != "auto" or is_spread(place) or getattr(place, "platform", None) != "cpu":
-        return None
+        return None, None
     known = group_of(state, live, dead)
     if known is None:
-        return None
+        return None, None
     group, numbers = known
     for form in group.forms:
         found = form.numbers(numbers)
         if found is not None:
-            return form.program(state, live, found, why)
-    if group.failures >= FAILURES or any(np.array_equal(m.numbers, numbers) for m in group.members):
-        return None
-    group.members.append(Member(numbers, state, live, dead))
-    if len(group.members) < MEMBERS:
-        return None
+            return form.program(state, live, found, "sizes that had no room"), group
+    if group.failures >= FAILURES:
+        return None, None
+    if not any(np.array_equal(m.numbers, numbers) for m in group.members):
+        group.members.append(Member(numbers, state, live, dead))
+        del group.members[:-MEMBERS]
+    ready = len(group.members) == MEMBERS and group.members[-1].state is state
+    return None, group if ready else None
+
+
+def form(group: Group, trace: Any, why: str) -> Any:
+    """The program of the last member, as one for all sizes; None if the members have too little in common."""
+    last = group.members[-1]
+    group.failures += 1  # few groups have several forms
     try:
-        form = Form(group.members, trace, why)
+        made = Form(group.members, trace, why)
     except Exception as error:  # whatever it is, there is the plain way
-        group.failures += 1
         stats.unlike.append(f"{type(error).__name__}: {error}")
-        del group.members[0]
         return None
     group.members.clear()
-    group.forms.insert(0, form)
-    group.failures += 1  # few groups have several forms
-    return form.program(state, live, form.numbers(numbers), why)
+    group.forms.insert(0, made)
+    found = made.numbers(last.numbers)
+    assert found is not None
+    return made.program(last.state, last.live, found, why)
 
 
 class Form:
@@ -391,11 +401,10 @@ class Form:
             jax.ShapeDtypeStruct((len(sizes),), np.int64),
         )  # fmt: skip
 
-    def program(self, state: State, live: tuple[int, ...], found: tuple[int, ...] | None, why: str) -> Any:
+    def program(self, state: State, live: tuple[int, ...], found: tuple[int, ...], why: str) -> Any:
         """The program of a trace with these sizes."""
         from .execute import tracked_of
 
-        assert found is not None
         self.traces += 1
         self.again += found in self.met
         if len(self.met) < 8 * MANY:

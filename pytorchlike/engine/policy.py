@@ -56,6 +56,8 @@ _CALL, _BYTE = 50e-6, 2e-10
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
 #: that much operation by operation.
 COMPILATION = 0.008
+#: The same of all traces of a family together, for a program that serves them all.
+SHARED = 0.004
 
 _kernels: dict[Any, int] = {}
 
@@ -216,10 +218,17 @@ def ran(state: State, seconds: float) -> bool:
     profile = state.profile
     if profile is None:
         return False
+    profile.family.spent += seconds
     met = profile.met
     if met.seen > 1:  # the first time much is prepared
         met.spent += seconds
     return met.seen == 1 and profile.family.dynamic and not state.cut
+
+
+def costly(state: State) -> bool:
+    """Whether traces like this one have cost, operation by operation, what a program for all their sizes would."""
+    profile = _profile(state)
+    return profile.family.spent > SHARED * profile.calls
 
 
 class Met:
@@ -241,12 +250,14 @@ class Family:
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
+    spent: seconds in which they were executed operation by operation.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures")
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "spent")
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
+        self.spent = 0.0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
 

@@ -134,6 +134,10 @@ class Trace:
         vector.append(int(value) if kind is bool else value)
         return Wide(kind, len(vector) - 1)
 
+    def number_of(self, wide: Wide) -> Any:
+        """The present value of a run-time input."""
+        return getattr(self, _VECTORS[wide.type])[wide.index]
+
     # ---- recording --------------------------------------------------------------------------------------------
 
     def miss(self, key: tuple, op: Op, static: Any, ins: tuple) -> tuple[Trace, State]:
