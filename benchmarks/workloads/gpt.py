@@ -44,6 +44,16 @@ def problem() -> Problem:
     return Problem(weights, batches)
 
 
+def texts() -> Problem:
+    """The same text in batches of other lengths at each step, longest 128 and hardly any twice in a row."""
+    found = problem()
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(16, BLOCK + 1, 500)
+    pairs = [found.batches[i % len(found.batches)] for i in range(len(lengths))]
+    batches = [(x[:, :n].copy(), y[:, :n].copy()) for (x, y), n in zip(pairs, lengths, strict=True)]
+    return Problem(found.weights, batches)
+
+
 def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False, whole: bool = False) -> Step:
     nn, F = torch.nn, torch.nn.functional
 
@@ -81,7 +91,7 @@ def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False, whole: 
             for block in self.blocks:
                 x = block(x)
             logits = self.head(self.norm(x))
-            return F.cross_entropy(logits.view(-1, VOCAB), targets.view(-1))
+            return F.cross_entropy(logits.view(-1, VOCAB), targets.reshape(-1))
 
     model = load(torch, GPT(), problem.weights)
     opt = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.1)
@@ -108,7 +118,7 @@ def torch_loop(torch: ModuleType, problem: Problem, lower: bool = False, whole: 
     return step
 
 
-def jax_loop(problem: Problem, lower: bool = False) -> Step:
+def jax_loop(problem: Problem, lower: bool = False, padded: bool = False) -> Step:
     import jax
     import jax.numpy as jnp
     import optax
@@ -159,7 +169,8 @@ def jax_loop(problem: Problem, lower: bool = False) -> Step:
         for block in params["blocks"]:
             x = block_fn(block, x)
         logits = (layer_norm(params["norm"], x).astype(kind) @ params["head"].astype(kind)).astype(jnp.float32)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+        return losses.mean() if not padded else losses.mean(where=targets >= 0)
 
     @partial(jax.jit, donate_argnums=(0, 1))
     def train_step(params, state, ids, targets):
@@ -169,6 +180,9 @@ def jax_loop(problem: Problem, lower: bool = False) -> Step:
 
     state = opt.init(params)
     batches = [(jnp.array(x), jnp.array(y)) for x, y in problem.batches]
+    if padded:  # to the longest text there may be
+        full = [((0, 0), (0, BLOCK - x.shape[1])) for x, _ in batches]
+        batches = [(jnp.pad(x, p), jnp.pad(y, p, constant_values=-1)) for (x, y), p in zip(batches, full, strict=True)]
 
     def step(i):
         nonlocal params, state
@@ -194,6 +208,14 @@ GPT_BF16 = Workload(
     partial(torch_loop, lower=True),
     {"jax": partial(jax_loop, lower=True)},
     tolerance=2e-2,
+)
+
+GPT_TEXTS = Workload(
+    "gpt_texts",
+    "gpt over texts of 16 to 128 characters, another length at each step",
+    texts,
+    torch_loop,
+    {"jax": partial(jax_loop, padded=True)},
 )
 
 GPT_COMPILED = Workload(
