@@ -29,7 +29,9 @@ def compile(
 
     model:     a Module (an ``OptimizedModule`` around it comes back), a function, or None to decorate.
     fullgraph: raise where the value of a tensor is needed, instead of going on without a capture.
-    dynamic, mode, options: accepted; XLA compiles for each shape, and there is one way to compile.
+    dynamic:   how many sizes of the same arguments are captured: 4, one if True, as many as come if False.  Calls with
+               further sizes are recorded as those of any loop, where one program serves all sizes.
+    mode, options: accepted; there is one way to compile.
     backend:   the names that PyTorch knows mean XLA here; a callable raises NotImplementedError.
     disable:   give the model back as it is.
 
@@ -59,7 +61,8 @@ def compile(
     from .capture import OptimizedModule, captured
     from .nn import Module
 
-    return OptimizedModule(model, fullgraph) if isinstance(model, Module) else captured(model, fullgraph)
+    made = OptimizedModule if isinstance(model, Module) else captured
+    return made(model, fullgraph, dynamic)
 
 
 def explain(fn: Callable[..., Any]) -> Callable[..., Any]:

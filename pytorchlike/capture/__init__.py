@@ -9,7 +9,6 @@ from typing import Any
 
 from ..engine import local, policy
 from ..nn import Module
-from ..nn.modules.module import set_compile_function
 from .replay import Capture, Captured, GraphBreak
 from .report import Explained, Report
 
@@ -25,15 +24,15 @@ class stance:
     eager = False
 
 
-def _make(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> Captured:
-    made = Captured(fn, fullgraph)
+def _make(fn: Callable[..., Any], fullgraph: bool = False, dynamic: bool | None = None) -> Captured:
+    made = Captured(fn, fullgraph, dynamic)
     _all.add(made)
     return made
 
 
-def captured(fn: Callable[..., Any], fullgraph: bool = False, **kwargs: Any) -> Callable[..., Any]:
+def captured(fn: Callable[..., Any], fullgraph: bool = False, dynamic: bool | None = None) -> Callable[..., Any]:
     """A function that replays ``fn`` where it can; its :class:`Captured` is the attribute ``capture``."""
-    made = _make(fn, fullgraph)
+    made = _make(fn, fullgraph, dynamic)
 
     @functools.wraps(fn)
     def compiled(*args: Any, **kwargs: Any) -> Any:
@@ -49,10 +48,10 @@ class OptimizedModule(Module):
 
     _orig_mod: Module
 
-    def __init__(self, mod: Module, fullgraph: bool = False) -> None:
+    def __init__(self, mod: Module, fullgraph: bool = False, dynamic: bool | None = None) -> None:
         super().__init__()
         self._orig_mod = mod
-        self.__dict__["capture"] = _make(mod, fullgraph)
+        self.__dict__["capture"] = _make(mod, fullgraph, dynamic)
         self.__dict__["training"] = mod.training
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -76,13 +75,13 @@ class OptimizedModule(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        state["capture"] = state["capture"].fullgraph
+        state["capture"] = state["capture"].fullgraph, state["capture"].dynamic
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        fullgraph = state.pop("capture")
+        settings = state.pop("capture")
         super().__setstate__(state)
-        self.__dict__["capture"] = _make(self._orig_mod, fullgraph)
+        self.__dict__["capture"] = _make(self._orig_mod, *settings)
 
 
 def uncaptured(fn: Any, reason: str | None = None) -> Any:
@@ -133,4 +132,3 @@ def explain(fn: Callable[..., Any]) -> Callable[..., Explained]:
     return run
 
 
-set_compile_function(captured)

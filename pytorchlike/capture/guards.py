@@ -28,6 +28,7 @@ _PLAIN = (
 )  # fmt: skip
 _SAME = (Mode, ModuleType, FunctionType, BuiltinFunctionType, type, Generator, Tensor)
 _ABSENT = object()
+_DRAWING = "generator of NumPy's random numbers; use torch.rand and its like"
 #: Objects of more parts than this are too expensive to look at before each call.
 _LIMIT = 256
 
@@ -67,7 +68,7 @@ def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
         return type(x), tuple([(fingerprint(k, seen), fingerprint(v, seen)) for k, v in x.items()])
     if _draws(x):
-        raise Unguarded("generator of NumPy's random numbers; use torch.rand and its like")
+        raise Unguarded(_DRAWING)
     state = getattr(x, "__dict__", None)
     if state is not None and type(x).__module__ != "builtins":
         return id(x), type(x), fingerprint(state, seen)
@@ -104,7 +105,7 @@ class Guards:
 
     def watch(self, watcher: Watcher) -> None:
         """Guard everything that the code which ran refers to.  Raises Unguarded."""
-        used = {name for code in watcher.frames for name in code.co_names}
+        used = watcher.names
         if not used.isdisjoint(("environ", "getenv")):
             raise Unguarded("environment variable, which may change")
         for code, space in watcher.frames.items():
@@ -112,7 +113,7 @@ class Guards:
                 where = space if name in space else vars(builtins)
                 if name in where:
                     if _draws(where[name]) or (where[name] is np and "random" in code.co_names):
-                        raise Unguarded("generator of NumPy's random numbers; use torch.rand and its like")
+                        raise Unguarded(_DRAWING)
                     self._name(where, name)
                     self._inside(where[name], code, watcher)
             if code.co_freevars:
@@ -137,7 +138,7 @@ class Guards:
         state = getattr(owner, "__dict__", None)
         if state is None or isinstance(owner, (*_SAME, Module)):
             return
-        for name in {name for code in watcher.frames for name in code.co_names} & state.keys():
+        for name in watcher.names & state.keys():
             self._name(state, name)
 
     def _inside(self, value: Any, code: CodeType, watcher: Watcher) -> None:

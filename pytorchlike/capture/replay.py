@@ -23,7 +23,7 @@ from ..engine import Value, flush, get_mode, local
 from ..engine import grad as reverse
 from ..engine.debug import debug
 from ..engine.errors import describe, user_location
-from ..engine.meta import LEAF
+from ..engine.meta import LEAF, Meta
 from ..engine.nested import Nested, seeds_of
 from ..engine.op import Wide
 from ..engine.shortcut import Shortcut
@@ -42,6 +42,9 @@ from .watching import Watcher
 
 #: Captures in a row that no later call could use, after which a function is only recorded; and for one kind of call.
 PATIENCE, PATIENCE_EACH = 32, 4
+#: Sizes of the same arguments that are captured, by what ``dynamic`` is; a call with further ones is recorded as any
+#: loop is, where one program serves all sizes.
+SIZES = {None: 4, True: 1, False: 256}
 
 
 class GraphBreak(RuntimeError):
@@ -118,9 +121,10 @@ class Captured:
 
     _one_of_its_kind = True  # to guards
 
-    def __init__(self, fn: Callable[..., Any], fullgraph: bool = False) -> None:
+    def __init__(self, fn: Callable[..., Any], fullgraph: bool = False, dynamic: bool | None = None) -> None:
         self.fn = fn
-        self.fullgraph = fullgraph
+        self.fullgraph, self.dynamic = fullgraph, dynamic
+        self.sizes: dict[Any, set] = {}
         self.entries: OrderedDict[Any, list[Entry]] = OrderedDict()
         self.refused: dict[Any, list[str]] = {}
         self.unused: dict[Any, int] = {}
@@ -131,6 +135,7 @@ class Captured:
         self.entries.clear()
         self.refused.clear()
         self.unused.clear()
+        self.sizes.clear()
         self.in_a_row = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -158,6 +163,10 @@ class Captured:
             key in self.refused or self.in_a_row >= PATIENCE or self.unused.get(key, 0) >= PATIENCE_EACH
         ):
             return self.fn(*args, **kwargs)
+        sizes = self.sizes.setdefault(_without_sizes(key), set())
+        if key not in sizes and len(sizes) >= SIZES[self.dynamic]:
+            return self.fn(*args, **kwargs)
+        sizes.add(key)
         return self._capture(key, tensors, args, kwargs)
 
     def _capture(self, key: Any, tensors: list[Tensor], args: tuple, kwargs: dict) -> Any:
@@ -216,10 +225,18 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     entry.plain = [not v.meta.grad for v in found.values]
     entry.shortcut = None
     entry.spec, entry.leaves = spec, found.leaves
-    results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
+    if found.loses:
+        reasons.append("a leaf gets a new value, and what is returned or kept has gradients")
+        results = trace.once_more(found.values)
+        local.trace.journal.extend([
+            (role.holder, local.trace.slot_of(old)) for row, old in zip(found.roles, found.old, strict=False)
+            for role in row if role.kind == "set" and old.trace is not local.trace
+        ])  # fmt: skip
+    else:
+        results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
     found.assign(results)
     trace.release()
-    boundary = found.boundary
+    boundary = found.boundary and not found.loses
     if None in entry.inputs:
         reasons.append("a tensor is made of data that Python computed, or of one that nothing refers to any more")
     watcher.finish({id(x) for x in _containers(result)})
@@ -252,6 +269,14 @@ def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
         else:
             parts.append(fingerprint(x))
     return tuple(parts), tensors
+
+
+def _without_sizes(key: tuple) -> tuple:
+    """What keys have in common that differ in the sizes of tensors only."""
+    return tuple([
+        (p[0], p[1].ndim, p[1].dtype, p[1].place, p[1].grad, p[2]) if type(p) is tuple and len(p) == 3 and
+        type(p[1]) is Meta else p for p in key
+    ])  # fmt: skip
 
 
 def _containers(x: Any) -> Iterator[Any]:

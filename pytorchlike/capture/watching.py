@@ -138,6 +138,11 @@ class Watcher:
         # the argument of a builtin cannot be seen: next(module.parameters()) is the idiom that must go through
         return "parameters" in frame.f_code.co_names or "buffers" in frame.f_code.co_names
 
+    @property
+    def names(self) -> set[str]:
+        """The names of globals and attributes in the code that ran."""
+        return {name for code in self.frames for name in code.co_names}
+
     # ---- afterwards ---------------------------------------------------------------------------------------------
 
     def finish(self, result_parts: set[int]) -> None:

@@ -347,3 +347,63 @@ def test_an_error_in_an_earlier_step_that_nobody_read_leaves_the_weights_of_the_
         float(net.weight[0, 0])
     assert torch.isfinite(net.weight).all() and torch.isfinite(opt.state[net.weight]["momentum_buffer"]).all()
     step(x, good).item()
+
+
+@pytest.mark.parametrize("how", ["in place", "data", "part"])
+def test_weights_that_are_constrained_before_they_are_used_keep_their_gradients(how):
+    """The first call is recorded, and gives gradients as the others do, though it writes to a weight as well."""
+
+    def train(compiled):
+        w = (torch.arange(6.0) * 0.4).reshape(3, 2).requires_grad_()
+        b = torch.zeros(2, requires_grad=True)
+
+        def step(x, k):
+            if how == "in place":
+                with torch.no_grad():
+                    w.mul_(0.9).clamp_(-1, 1)
+            elif how == "data":
+                w.data = torch.renorm(w.data, 2, 0, 1.0)
+            else:
+                w.data[0].clamp_(0.1, 0.2)
+            h = x @ w + b * k
+            return F.dropout(h, 0.0).sum(), h
+
+        fn = torch.compile(step) if compiled else step
+        opt = torch.optim.SGD([w, b], lr=0.1, momentum=0.5)
+        out = []
+        for i in range(3):
+            loss, h = fn(torch.ones(1, 3) * (i - 0.5), float(i))
+            opt.zero_grad()
+            (loss + h.sin().sum()).backward()
+            out.append((loss.item(), w.grad.tolist(), b.grad.tolist()))
+            opt.step()
+        return out, w.tolist(), w.is_leaf
+
+    assert train(True) == train(False)
+
+
+@pytest.mark.parametrize(("dynamic", "captures"), [(None, 4), (True, 1), (False, 7)])
+def test_ever_other_sizes_are_captured_a_few_times_only(dynamic, captures):
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    fast = torch.compile(lambda x: layer(x).relu().mean(0), dynamic=dynamic)
+    for n in (2, 3, 4, 5, 6, 7, 8, 3, 7):
+        x = torch.randn(n, 3)
+        torch.testing.assert_close(fast(x), layer(x).relu().mean(0))
+    assert fast.capture.captures == captures
+
+
+def test_callbacks_of_the_garbage_collector_are_none_of_the_functions_doing(monkeypatch):
+    def collected(phase, info):
+        global _phase
+        _phase = phase
+
+    @torch.compile
+    def fast(x):
+        gc.collect()
+        return x * 2
+
+    monkeypatch.setattr(gc, "callbacks", [*gc.callbacks, collected])
+    for _ in range(3):
+        assert fast(torch.ones(2)).tolist() == [2, 2]
+    assert fast.capture.replays == 2, fast.capture.refused

@@ -17,7 +17,7 @@ from ..parameter import Buffer, Parameter
 from ._conversions import Conversions
 from ._conversions import _parse_to as _parse_to
 from ._conversions import conversion as conversion
-from ._registry import HookDict, Members, changed, owner_of, remember, structure_epoch
+from ._registry import MEMBERS, HookDict, Members, changed, find_member, owner_of, remember, structure_epoch
 from ._state_dict import _EXTRA_STATE_KEY_SUFFIX as _EXTRA_STATE_KEY_SUFFIX
 from ._state_dict import StateDict
 from ._state_dict import _IncompatibleKeys as _IncompatibleKeys
@@ -33,10 +33,8 @@ __all__ = [
     "register_module_full_backward_pre_hook",
     "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
-    "set_compile_function",
 ]
 
-_MEMBERS = ("_parameters", "_buffers", "_modules")
 # Hooks that __call__ must look at; the *_with_kwargs and *_always_called ones only mark some of them.
 _CALL_HOOKS = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_pre_hooks")
 _HOOKS = (*_CALL_HOOKS, "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs",
@@ -54,14 +52,6 @@ _global_parameter_registration_hooks: dict[int, Callable] = OrderedDict()
 _global_is_full_backward_hook: bool | None = None
 # Non-empty once any global call hook was registered: the one thing __call__ tests. The long way empties it again.
 _global_call_hooks: list[bool] = []
-
-_compile_function: Callable[..., Callable] | None = None
-
-
-def set_compile_function(function: Callable[..., Callable]) -> None:
-    """Tell ``Module.compile`` which function compiles a callable (set once, by the package that defines it)."""
-    global _compile_function
-    _compile_function = function
 
 
 def _typename(value: Any) -> str:
@@ -210,7 +200,7 @@ class Module(StateDict, Conversions):
         # Straight into __dict__: __setattr__ looks at these very dictionaries.
         state = self.__dict__
         state["training"] = True
-        for name in _MEMBERS:
+        for name in MEMBERS:
             state[name] = Members.none(owner)
         state["_non_persistent_buffers_set"] = set()
         for name in _HOOKS:
@@ -309,18 +299,12 @@ class Module(StateDict, Conversions):
         """As add_module."""
         self.add_module(name, module)
 
-    # Not taken by mirrored entries, but classes that define their own __getattr__ call this one.
-    def __getattr__(self, name: str) -> Any:
-        for kind in _MEMBERS:
-            members = self.__dict__.get(kind)
-            if members is not None and name in members:
-                return members[name]
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+    __getattr__ = find_member
 
     def _release(self, name: str, keep: str) -> None:
         """Drop ``name`` from every place an attribute can live in but ``keep``."""
         state = self.__dict__
-        for kind in _MEMBERS:
+        for kind in MEMBERS:
             if kind != keep and name in state[kind]:
                 del state[kind][name]
         state["_non_persistent_buffers_set"].discard(name)
@@ -370,7 +354,7 @@ class Module(StateDict, Conversions):
                 persistent = value.persistent
             self._set_buffer(name, value, persistent)
             return
-        if name in _MEMBERS:
+        if name in MEMBERS:
             previous, state[name] = state[name], Members(owner_of(self), value)
             for gone in previous.keys() - state[name].keys():
                 state.pop(gone, None)
@@ -378,6 +362,8 @@ class Module(StateDict, Conversions):
             state[name] = HookDict(owner_of(self), value.items())
         else:
             super().__setattr__(name, value)
+            if name == "__class__":
+                self._adopt()  # the new class may find attributes in another way
 
     def _set_buffer(self, name: str, value: Tensor | None, persistent: bool) -> None:
         register = self.register_buffer
@@ -612,13 +598,10 @@ class Module(StateDict, Conversions):
         return self._add_hook(self._backward_hooks, hook, prepend)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile this module's call in place; the arguments are those of ``torch.compile``.
+        """Compile this module's call in place; the arguments are those of ``torch.compile``."""
+        from ... import compiler  # rests on this
 
-        Raises:  RuntimeError if no compiler is installed (the package does that on import).
-        """
-        if _compile_function is None:
-            raise RuntimeError("Module.compile: no compile function is set. Import the whole package first.")
-        self._compiled_call_impl = _compile_function(self._call_impl, *args, **kwargs)
+        self._compiled_call_impl = compiler.compile(self._call_impl, *args, **kwargs)
         self.__dict__["_hooked"] = True
 
     # ---- state ---------------------------------------------------------------------------------------------------
@@ -628,11 +611,11 @@ class Module(StateDict, Conversions):
         # Hooks keep their ids, so that handles pickled with them go on working; the rest can be derived.
         for name in ("_compiled_call_impl", "_hooked", "_leaf_cache", "_tree"):
             state.pop(name, None)
-        for kind in _MEMBERS:
+        for kind in MEMBERS:
             members = state.get(kind)
             if members is not None:
                 for name, value in members.items():
-                    if name not in _MEMBERS and state.get(name, structure_epoch) is value:
+                    if name not in MEMBERS and state.get(name, structure_epoch) is value:
                         del state[name]
                 state[kind] = dict(members)
         return state
@@ -645,7 +628,7 @@ class Module(StateDict, Conversions):
         """Make this object the owner of its dictionaries, adding those that are absent (a restored old module)."""
         owner, state = owner_of(self), self.__dict__
         state["_hooked"] = False
-        for name in _MEMBERS:
+        for name in MEMBERS:
             state[name] = Members(owner, state.get(name, ()))
         for name in _HOOKS:
             state[name] = HookDict(owner, state.get(name, {}).items())
@@ -927,7 +910,7 @@ def _walk(root: Module) -> tuple[tuple, _Structure]:
     nodes = []
     for module, own, bufs in zip(modules, params, buffers, strict=True):
         static = Module.__getstate__(module)
-        for kind in _MEMBERS:
+        for kind in MEMBERS:
             del static[kind]
         children = {n: None if m is None else number[id(m)] for n, m in module._modules.items()}
         nodes.append((type(module), static, own, bufs, children))
