@@ -512,7 +512,8 @@ def test_errors_of_paths(tmp_path):
 def test_arguments():
     data = saved([1])
     with pytest.raises(RuntimeError, match="pickle_module"):
-        torch.load(io.BytesIO(data), pickle_module=pickle)
+        torch.load(io.BytesIO(data), pickle_module=pickle, weights_only=True)
+    assert torch.load(io.BytesIO(data), pickle_module=pickle) == [1]
     assert torch.load(io.BytesIO(data), pickle_module=pickle, weights_only=False) == [1]
     assert torch.load(io.BytesIO(data), pickle_module=pickle, weights_only=None) == [1]
     with pytest.warns(UserWarning, match="weights_only=False"):
@@ -837,3 +838,21 @@ def test_functions_are_pickled_by_pytorchs_names():
                torch.nn.Dropout, modules.linear.NonDynamicallyQuantizableLinear, F.relu]  # fmt: skip
     with torch.serialization.safe_globals(allowed):
         assert torch.load(file).activation is F.relu
+
+
+def test_the_environment_decides_what_may_be_loaded(monkeypatch):
+    """YOLOv5's checkpoints hold NumPy arrays, and it calls ``torch.load(file)``."""
+    data = saved({"a": np.arange(2)})
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(io.BytesIO(data))
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    with pytest.warns(UserWarning, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        assert torch.load(io.BytesIO(data))["a"].tolist() == [0, 1]
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(io.BytesIO(data), weights_only=True)
+    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "true")
+    with pytest.raises(RuntimeError, match="Only one of"):
+        torch.load(io.BytesIO(data))
+    monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(io.BytesIO(data), weights_only=False)

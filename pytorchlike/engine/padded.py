@@ -25,7 +25,7 @@ from .config import config
 from .errors import DataError
 from .evaluators import compile_at
 from .generic import Size, Sizes, Unlike, generic_of
-from .interpret import Missing, _without_numbers
+from .interpret import Missing, _names, _without_numbers
 from .meta import Meta, is_spread
 from .op import Wide
 from .padding import Again, Room, Spread, evaluate, factors
@@ -35,8 +35,8 @@ from .trie import Call, Input, Reverse, State
 
 __all__ = ["forget", "form", "program_for"]
 
-#: Traces of different sizes that are compared; how often that may fail for one group.
-MEMBERS, FAILURES = 3, 3
+#: Traces of different sizes that are compared; how many are kept to find such; how often that may fail for one group.
+MEMBERS, KEPT, FAILURES = 3, 8, 3
 #: Structures of the same operations among which hardly any comes twice, after which no more are kept; of all.
 ALONE, GROUPS = 24, 512
 #: What masks cost, as a part of the whole; seconds that it takes to copy what goes in; how many times its compilation
@@ -56,13 +56,47 @@ PATIENCE = 1.0
 ODD = 0.1
 
 
-class Member(NamedTuple):
-    """A trace of a group: its numbers, and where it ends."""
+class Traced(NamedTuple):
+    """A member as a jaxpr.
 
-    numbers: np.ndarray
-    state: State
-    live: tuple[int, ...]
-    dead: tuple[int, ...]
+    same: inputs that may be given, as they are of one shape in all members;  names: the operations in the jaxpr.
+    """
+
+    same: frozenset[int]
+    laid: fused.Laid
+    closed: Any
+    told: dict
+    names: tuple
+
+
+class Member:
+    """A trace of a group: its numbers, where it ends, and its jaxpr once that has been asked for."""
+
+    __slots__ = ("numbers", "state", "live", "dead", "traced")
+
+    def __init__(self, numbers: np.ndarray, state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> None:
+        self.numbers, self.state, self.live, self.dead = numbers, state, live, dead
+        self.traced: Traced | None = None
+
+    def trace(self, same: frozenset[int]) -> Traced:
+        """Its jaxpr."""
+        import jax
+
+        from .execute import tracked_of, wanted_of
+
+        if self.traced is None or self.traced.same != same:
+            graph = self.state.graph()
+            wanted = wanted_of(self.state, self.live)
+            tracked = tracked_of(self.state, self.live)
+            held = set() if tracked is None else set(tracked[3])
+            schedule = Schedule(graph, wanted)
+            free = {s for s in same if s not in held and s not in wanted}
+            laid = fused.Laid(graph, schedule, list(schedule.steps), frozenset(wanted), free, self.state.place)
+            program, args, told = fused.function_of(laid)
+            with jax.enable_x64(True):
+                closed = jax.make_jaxpr(program)(*args)
+            self.traced = Traced(same, laid, closed, told, tuple(_names(closed.jaxpr)))
+        return self.traced
 
 
 class Group:
@@ -234,21 +268,34 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
         return None, None
     if not any(np.array_equal(m.numbers, numbers) for m in group.members):
         group.members.append(Member(numbers, state, live, dead))
-        del group.members[:-MEMBERS]
-    ready = len(group.members) == MEMBERS and group.members[-1].state is state
+        del group.members[:-KEPT]
+    ready = len(group.members) >= MEMBERS and group.members[-1].state is state
     return None, group if ready else None
 
 
 def form(group: Group, trace: Any, why: str) -> Any:
-    """The program of the last member, as one for all sizes; None if the members have too little in common."""
-    last = group.members[-1]
-    group.failures += 1  # few groups have several forms
+    """The program of the last member, as one for all sizes; None if too few members have enough in common."""
+    members = group.members
+    last = members[-1]
+    graphs = [m.state.graph() for m in members]
+    same = frozenset([s for s in last.dead if len({g.metas[s].shape for g in graphs}) == 1])
+    kinds: dict[tuple, list[Member]] = {}
     try:
-        made = Form(group.members, trace, why)
+        for m in members:  # many operators are formulated otherwise from some size on
+            kinds.setdefault(m.trace(same).names, []).append(m)
+        alike = max(kinds.values(), key=len)
+        if len(alike) < MEMBERS:
+            if len(members) < KEPT:
+                return None
+            raise Unlike("other operations for other sizes")
+        made = Form(alike[-MEMBERS:], same, last, trace, why)
     except Exception as error:  # whatever it is, there is the plain way
+        group.failures += 1
+        del members[: len(members) // 2]
         stats.unlike.append(f"{type(error).__name__}: {error}")
         return None
-    group.members.clear()
+    members.clear()
+    group.failures += 1  # few groups have several forms
     group.forms.insert(0, made)
     found = made.numbers(last.numbers)
     assert found is not None
@@ -258,22 +305,16 @@ def form(group: Group, trace: Any, why: str) -> Any:
 class Form:
     """What the members of a group have in common, compiled for some sizes."""
 
-    def __init__(self, members: list[Member], trace: Any, why: str) -> None:
-        import jax
-
+    def __init__(self, members: list[Member], same: frozenset[int], last: Member, trace: Any, why: str) -> None:
         from .execute import tracked_of
 
         columns = np.stack([m.numbers for m in members])
         moving = (columns != columns[0]).any(0)
-        found: list[tuple] = []
-        with jax.enable_x64(True):
-            laid = [_laid(m, members) for m in members]
-            for one in laid:
-                program, args, told = fused.function_of(one)
-                found.append((jax.make_jaxpr(program)(*args), told))
+        traced = [m.trace(same) for m in members]
+        laid = [t.laid for t in traced]
         first = laid[0]
-        self.laid, self.told = first, found[0][1]
-        if any(told != self.told for _, told in found):
+        self.laid, self.told = first, traced[0].told
+        if any(t.told != self.told for t in (*traced, last.trace(same))):
             raise Unlike("other results for other sizes")
         entering = [tuple(s) for one in zip(*[_shapes(p) for p in laid], strict=True) for s in zip(*one, strict=True)]
         base = sorted({seen for seen in entering if len(set(seen)) > 1})
@@ -288,7 +329,7 @@ class Form:
             by.setdefault(self.sizes.of(tuple(map(int, columns[:, k]))), []).append(int(k))
         self.moving = [(size, np.array(places)) for size, places in by.items()]
         self.symbols = [next(places[0] for size, places in self.moving if size.seen == s) for s in self.sizes.symbols]
-        self.generic = generic_of([closed for closed, _ in found], self.sizes)
+        self.generic = generic_of([t.closed for t in traced], self.sizes)
         self.checks = _checks([p.checks() for p in laid], self.sizes)
         self.axes = self._axes()
         self.out_axes: list[tuple] = []
@@ -300,7 +341,7 @@ class Form:
         self.traces = self.again = 0
         self.scale = 1.0
         self.tracked = tracked_of(members[0].state, members[0].live)
-        self._check(found[-1][0], laid[-1], members[-1], trace, why)
+        self._check(last, last.trace(same), trace, why)
 
     @property
     def endless(self) -> bool:
@@ -460,12 +501,13 @@ class Form:
         else:
             self.due *= 2
 
-    def _check(self, closed: Any, laid: Any, member: Member, trace: Any, why: str) -> None:
+    def _check(self, member: Member, traced: Traced, trace: Any, why: str) -> None:
         """Compare with the plain program on the values that the trace has."""
         import jax
 
         from .execute import _input, vectors
 
+        laid = traced.laid
         found = self.numbers(member.numbers)
         if found is None:
             raise Unlike("numbers of its own")
@@ -475,7 +517,7 @@ class Form:
         part = fused.Part()
         part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
         numbers = vectors(part, trace.ints, trace.floats, trace.complexes)
-        theirs = _plain(closed, [*kept, *given, *numbers], laid)
+        theirs = _plain(traced.closed, [*kept, *given, *numbers], laid)
         sized = Sized(self, found, compiled)
         args = sized.enter(kept, given, numbers, np.nan)
         mine = jax.block_until_ready(compiled.run(*args))
@@ -523,20 +565,6 @@ def _compare(mine: list, theirs: list) -> None:
         total += a.size
     if wrong > ODD * total:
         raise Unlike(f"{wrong} of {total} results differ")
-
-
-def _laid(m: Member, members: list[Member]) -> fused.Laid:
-    from .execute import tracked_of, wanted_of
-
-    graph = m.state.graph()
-    wanted = wanted_of(m.state, m.live)
-    tracked = tracked_of(m.state, m.live)
-    held = set() if tracked is None else set(tracked[3])
-    schedule = Schedule(graph, wanted)
-    graphs = [o.state.graph() for o in members]
-    same = {s for s in m.dead if len({g.metas[s].shape for g in graphs}) == 1}  # those of one shape can be given
-    free = {s for s in same if s not in held and s not in wanted}
-    return fused.Laid(graph, schedule, list(schedule.steps), frozenset(wanted), free, m.state.place)
 
 
 def _shapes(laid: fused.Laid) -> list[tuple]:

@@ -190,8 +190,10 @@ def sum_(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.dty
     Raises: IndexError if a dim is out of range, RuntimeError if one is given twice.
     """
     x = input.astype(_sum_dtype(input, dtype))
-    reduce = jnp.any if x.dtype == np.bool_ else jnp.sum
-    return reduce(x, many_axes(dim, x.ndim), keepdims=keepdim)
+    axes = many_axes(dim, x.ndim)
+    if x.dtype == np.bool_:
+        return jnp.any(x, axes, keepdims=keepdim)
+    return jnp.sum(x, axes, keepdims=keepdim, dtype=x.dtype)
 
 
 @op()
@@ -199,7 +201,7 @@ def nansum(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.d
     """Sum over ``dim`` counting NaN as 0.  Dtype as in ``sum``.  Raises RuntimeError for complex input."""
     _need_real("nansum", input, RuntimeError)
     x = input.astype(_sum_dtype(input, dtype))
-    return jnp.sum(jnp.where(is_nan(x), 0, x), many_axes(dim, input.ndim), keepdims=keepdim)
+    return jnp.sum(jnp.where(is_nan(x), 0, x), many_axes(dim, input.ndim), keepdims=keepdim, dtype=x.dtype)
 
 
 def _mean_input(name: str, x: jax.Array, dtype: np.dtype | None) -> jax.Array:
@@ -251,10 +253,10 @@ def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: 
     zeros.
     """
     x = input.astype(_sum_dtype(input, dtype))
-    reduce = jnp.all if x.dtype == np.bool_ else jnp.prod
-    if dim is None:
-        return reduce(x.reshape(-1), 0)
-    return reduce(x, many_axes(dim, x.ndim), keepdims=keepdim)
+    x, axes = (x.reshape(-1), 0) if dim is None else (x, many_axes(dim, x.ndim))
+    if x.dtype == np.bool_:
+        return jnp.all(x, axes, keepdims=keepdim and dim is not None)
+    return jnp.prod(x, axes, keepdims=keepdim and dim is not None, dtype=x.dtype)
 
 
 @op(method=True, function=False, saves=False)

@@ -34,7 +34,7 @@ def load(
     map_location: Any = None,
     pickle_module: Any = None,
     *,
-    weights_only: bool | None = True,
+    weights_only: bool | None = None,
     mmap: bool | None = None,
     **pickle_load_args: Any,
 ) -> Any:
@@ -45,9 +45,11 @@ def load(
     map_location:  where tensors go: None (the device they were saved from), a device or its name, a dict from saved to
                    new names, or a function of a storage and its saved name that returns the storage (moved with
                    ``.cpu()``, ``.cuda(i)``, ``.to(device)``) or None.
-    weights_only:  True (the default) builds tensors and plain data only and can execute nothing; further classes are
-                   allowed by ``torch.serialization.add_safe_globals``. False runs pickle, and with it whatever the file
-                   says: only for files you trust.
+    weights_only:  True (the default without ``pickle_module``) builds tensors and plain data only and can execute
+                   nothing; further classes are allowed by ``torch.serialization.add_safe_globals``. False runs pickle,
+                   and with it whatever the file says: only for files you trust. The environment variable
+                   TORCH_FORCE_WEIGHTS_ONLY_LOAD=1 decides for all calls, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 for those
+                   that do not say.
     mmap:          map the file instead of reading it: tensors take their memory from it, unread until they are used.
                    Only for paths. Checksums of tensor data are not compared then.
     pickle_module, pickle_load_args: for ``weights_only=False``: a module with an ``Unpickler``, and its arguments.
@@ -58,8 +60,7 @@ def load(
     data whose checksum is wrong, and devices that are not here; ValueError and RuntimeError for mmap of what cannot be
     mapped.
     """
-    if weights_only is None:
-        weights_only = pickle_module is None
+    weights_only = _weights_only(weights_only, pickle_module)
     if weights_only and pickle_module is not None:
         raise RuntimeError(
             "Can not safely load weights when explicit pickle_module is specified; pass weights_only=False if you "
@@ -118,6 +119,29 @@ def _load_safetensors(path: str, map_location: Any) -> dict[str, Any]:
     if map_location is not None and (isinstance(map_location, dict) or callable(map_location)):
         raise RuntimeError("Loading a safetensors file takes a device or its name as map_location, nothing else")
     return load_file(path, device="cpu" if map_location is None else map_location)
+
+
+def _weights_only(asked: bool | None, pickle_module: Any) -> bool:
+    """What the caller asked for, or the environment."""
+    always, never = (
+        os.environ.get(name, "").lower() in ("1", "y", "yes", "true")
+        for name in ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    )
+    if always and never:
+        raise RuntimeError(
+            "Only one of `TORCH_FORCE_WEIGHTS_ONLY_LOAD` or `TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD` should be set, but both "
+            "were set."
+        )
+    if always:
+        return True
+    if asked is not None:
+        return asked
+    if never:
+        warnings.warn(
+            "torch.load runs pickle and what the file says, since TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set and "
+            "weights_only was not passed", UserWarning, stacklevel=3)  # fmt: skip
+        return False
+    return pickle_module is None
 
 
 def _advice(message: str, file: str) -> str:

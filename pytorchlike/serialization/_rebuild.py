@@ -396,7 +396,8 @@ def set_state(tensor: Tensor, state: Any) -> Tensor:
 
 
 #: Attributes by which tensors keep their own state.
-_OWN = frozenset({"_value", "_alias", "_layout", "_bumps", "_own_grad", "_hooks", "_watch", "_retains", "_name"})
+_OWN = frozenset({"_value", "_alias", "_layout", "_bumps", "_frozen", "_own_grad", "_hooks", "_watch", "_retains",
+                  "_name"})  # fmt: skip
 
 
 def get_layout(name: Any) -> Any:

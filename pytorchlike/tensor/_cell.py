@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Leaf, Value, concrete, local, make_value, read, record
+from ..engine import Leaf, Value, concrete, local, read, record
 from ..engine import host as at_once
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.nested import home_of
@@ -44,7 +44,7 @@ class Cell:
     else is made of them.
     """
 
-    __slots__ = ("_value", "_alias", "_layout", "_writes")
+    __slots__ = ("_value", "_alias", "_layout", "_writes", "_frozen")
 
     _value: Value
     _alias: Alias | None
@@ -269,6 +269,8 @@ class Cell:
 
 #: Asks for the slot without :meth:`Tensor.__getattr__` (AttributeError if it is not set).
 _layout_of = Cell.__dict__["_layout"].__get__
+#: The accumulator of a leaf that needs no gradients for now (AttributeError if there is none).
+frozen_of = Cell.__dict__["_frozen"].__get__
 _writes_of, _set_writes = Cell.__dict__["_writes"].__get__, Cell.__dict__["_writes"].__set__
 
 
@@ -309,6 +311,8 @@ def after_write(t: Tensor, new: Value, trace: Any) -> None:
         if not local.trace.mode.grad:
             new = _straightened(new, old)
     t._set(new)
+    if t._watch is not None and t.retains_grad and t._value.meta.grad == INTERIOR:
+        t._hook_table()  # the gradient that it keeps is that of the new value
 
 
 def write_out(out: Any, result: Tensor, name: str) -> Any:
@@ -333,9 +337,9 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
                 UserWarning,
                 stacklevel=3,
             )
+        dtype = out._value.meta.dtype
         out._alias = None
-        out._value = make_value(value.meta, None)
-        out._value = value if value.meta.dtype == out.dtype.numpy else record(_CAST, out.dtype.numpy, (value,))
+        out._value = value if value.meta.dtype == dtype else record(_CAST, dtype, (value,))
         return out
     if value.meta.dtype != out._value.meta.dtype:
         value = record(_CAST, out._value.meta.dtype, (value,))

@@ -10,7 +10,7 @@ from ..engine import Leaf, Value, local
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
 from ..engine.segment import FREED
-from ._cell import Cell, part_of_tensor
+from ._cell import Cell, frozen_of, part_of_tensor
 from ._values import _as_leaf, _plain
 from .dtype import dtype as torch_dtype
 from .storage import Alias
@@ -62,7 +62,10 @@ class Taped(Cell):
                 raise RuntimeError(
                     "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
                 )
-            leaf = Leaf()
+            try:
+                leaf = frozen_of(self)  # it has the hooks, and what was recorded before leads there
+            except AttributeError:
+                leaf = Leaf()
             leaf.owner = weakref.ref(self)
             if self._alias is not None:
                 self._alias.leaf = leaf
@@ -78,9 +81,11 @@ class Taped(Cell):
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         if now == LEAF:
-            grad = value.node.grad
+            self._frozen = leaf = value.node
             self._value = _plain(value)
-            self._own_grad = grad
+            self._own_grad = leaf.grad
+            if leaf.owner is not None and leaf.owner() is self:
+                leaf.grad = None  # what still comes from passes over earlier work is nobody's
             if self._alias is not None:
                 self._alias.leaf = None
                 if not self._alias.chain:
@@ -305,7 +310,7 @@ class Taped(Cell):
                         )
                     grad = new
             me = owner()
-            if me is not None and me.__dict__.get("_retains"):
+            if me is not None and me._hooks is table and me.retains_grad:
                 me._own_grad = grad if me._own_grad is None else me._own_grad + grad
             return {slot: carry(grad)}
 

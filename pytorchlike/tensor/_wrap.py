@@ -35,6 +35,9 @@ ATOMS = frozenset((int, bool, str, float, type(None)))
 
 NOT_GIVEN = object()
 
+#: Of Python's operators those that take NumPy's arrays beside tensors, by NumPy; the others leave that to the array.
+_BESIDE_ARRAYS = {"eq": np.equal, "_rdiv": np.true_divide}
+
 #: Operators that also take their keyword-only numbers in front of the tensors, as programs of old pass them:
 #: ``p.add_(-lr, grad)``, ``x.addcmul_(1 - b, g, g)``, ``torch.addmm(beta, x, alpha, a, b)``.
 NUMBERS_FIRST = frozenset(("add", "sub", "addcmul", "addcdiv", "addmm", "addbmm", "baddbmm", "addmv", "addr"))
@@ -303,6 +306,8 @@ def build(
     source += ["        " + line for line in body]
     source += [
         "    except (Unusual, AttributeError, TypeError) as unusual:",
+        *([f"        if isinstance({entry.params[1].name}, ndarray): return BESIDE({entry.params[1].name}, {first})"]
+          if dunder and entry.name in _BESIDE_ARRAYS else []),
         *([f"        if not isinstance({entry.params[1].name}, OPERANDS): return NotImplemented"] if dunder else []),
         f"        return general(ENTRY, INPLACE, unusual, {', '.join(call)})",
         "    except KeyboardInterrupt:",
@@ -320,7 +325,7 @@ def build(
         "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
-        "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic),
+        "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
     exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)

@@ -174,6 +174,11 @@ class Asked:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
 
+    def __getattr__(self, name: str) -> Any:
+        if name in ("__code__", "__defaults__", "__kwdefaults__"):  # what functions have, and libraries look at
+            return getattr(self._fn, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __eq__(self, other: Any) -> bool:
         return other is self or other is self._fn or (isinstance(other, Asked) and other._fn is self._fn)
 

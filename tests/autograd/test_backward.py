@@ -274,6 +274,35 @@ def test_hooks_and_functions_that_lead_to_no_input_do_not_run(read):
     assert torch.autograd.grad(second, first)[0].tolist() == [2, 2, 2] and ran == ["function"]
 
 
+def test_a_gradient_of_something_inside_leaves_the_graph_before_it_alone():
+    w = torch.ones(3, requires_grad=True)
+    a = (w * 2).exp()
+    a.sum().item()
+    b = a.sin()
+    b.sum().item()  # executed in several parts: b's rests on a's
+    c = b.cos()
+    c.sum().item()
+    (gb,) = torch.autograd.grad((c * b).sum(), (b,))
+    torch.testing.assert_close(gb, (b.cos() - b * b.sin()).detach())
+    with pytest.raises(RuntimeError, match="second time"):  # this part was gone through
+        c.sum().backward()
+    (a + b).sum().backward()
+    torch.testing.assert_close(w.grad, (2 * a * (1 + a.cos())).detach())
+
+
+def test_what_leads_to_a_target_is_found_through_several_executed_parts():
+    w, v = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    a, other = (w * 2).exp(), v.exp()
+    (a + other).sum().item()
+    b = a.sin() * other
+    b.sum().item()
+    (gw, ga) = torch.autograd.grad((b * b).sum(), (w, a), retain_graph=True)
+    torch.testing.assert_close(gw, (ga * 2 * a).detach())
+    torch.autograd.grad(b.sum(), (a,))
+    other.sum().backward()  # b's part is gone, this one is not
+    torch.testing.assert_close(v.grad, other.detach())
+
+
 def test_bad_hooks():
     for result, error in ((torch.ones(2), RuntimeError), (3, TypeError)):
         x = leaf()
@@ -394,3 +423,43 @@ def test_grad_fn():
     assert repr(y.sum()) == "tensor(18., grad_fn=<SumBackward0>)"
     y.tolist()
     assert y.grad_fn.name() == "MulBackward0" and y.grad_fn.next_functions[0][0].variable is x
+
+
+def test_a_leaf_that_was_frozen_keeps_its_hooks_and_its_place_on_the_tape():
+    ran = []
+    w = torch.ones(2, requires_grad=True)
+    w.register_hook(lambda g: g * 2)
+    w.register_post_accumulate_grad_hook(lambda p: ran.append(p.grad.tolist()))
+    early, late = (w * 3).sum(), (w * 5).sum()
+    early.backward()
+    w.requires_grad_(False)
+    assert w.grad.tolist() == [6, 6] and w.is_leaf and not (w * 2).requires_grad
+    w.requires_grad = True
+    assert w.grad.tolist() == [6, 6]
+    late.backward()
+    (w * 7).sum().backward()
+    assert w.grad.tolist() == [30, 30] and ran == [[6, 6], [16, 16], [30, 30]]
+
+
+def test_the_gradient_of_a_frozen_leaf_does_not_change():
+    w = torch.ones(2, requires_grad=True)
+    w.grad = torch.ones(2)
+    loss = (w * 2).sum()
+    w.requires_grad_(False)
+    loss.backward()
+    assert w.grad.tolist() == [1, 1]
+    w.requires_grad_()
+    assert w.grad.tolist() == [1, 1]
+    (w * 3).sum().backward()
+    assert w.grad.tolist() == [4, 4]
+
+
+def test_retained_gradients_are_those_of_the_last_value():
+    w = torch.ones(2, requires_grad=True)
+    a = w * 2
+    seen = []
+    a.register_hook(lambda g: seen.append(g.tolist()))
+    a.retain_grad()
+    a.mul_(3)
+    a.sum().backward()
+    assert a.grad.tolist() == [1, 1] and seen == [[3, 3]] and w.grad.tolist() == [6, 6]

@@ -1,6 +1,7 @@
 """Names that libraries use beside the public ones: each does what the library relies on."""
 
 import io
+import typing
 from collections import OrderedDict
 
 import numpy as np
@@ -131,3 +132,28 @@ def test_names_for_annotations_and_pickle_protocols():
     with pytest.raises(TypeError, match="use torch.Tensor"):
         torch.TensorType()
     assert torch.serialization.DEFAULT_PROTOCOL == 2
+
+
+def test_array_kinds_that_are_not_collated():
+    from pytorchlike.utils.data._utils.collate import np_str_obj_array_pattern
+
+    assert np_str_obj_array_pattern.search("<U3") and not np_str_obj_array_pattern.search("<f4")
+
+
+def test_annotations_can_be_evaluated_where_their_names_are_unknown():
+    # fastai evaluates those of an instance among its own names
+    assert typing.get_type_hints(torch.nn.CrossEntropyLoss(), globalns={}, localns={})["training"] is bool
+
+
+def test_names_that_forecasting_and_chemistry_packages_import():
+    from pytorchlike.distributions.transforms import _clipped_sigmoid
+    from pytorchlike.utils.data.dataloader import _collate_fn_t
+
+    assert 0 < _clipped_sigmoid(torch.tensor(-1e4)).item() < _clipped_sigmoid(torch.tensor(1e4)).item() < 1
+    assert typing.get_args(_collate_fn_t)[1] is typing.Any
+    assert not isinstance(torch.device("cpu"), torch.DeviceObjType)  # nor is PyTorch's
+
+
+def test_tensors_are_told_apart_by_a_number():
+    a, b = torch.ones(1), torch.ones(1)  # pyro compares parameters by it
+    assert a._cdata == a._cdata != b._cdata

@@ -98,6 +98,7 @@ def test_functions_stay_what_they_are():
     assert pickle.loads(pickle.dumps(torch.relu)) is torch.relu and pickle.loads(pickle.dumps(F.gelu)) is F.gelu
     with pytest.raises(RuntimeError):
         torch.add(torch.ones(2), torch.ones(3))
+    assert "indexing" in torch.meshgrid.__kwdefaults__  # MONAI looks
 
 
 def test_a_class_that_is_asked_about_functions_is_none_of_wrappers():

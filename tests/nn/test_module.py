@@ -368,3 +368,35 @@ def test_members_named_like_methods_do_not_hide_them():
     net = Net()
     assert [p.shape for p in net.parameters()] == [(2,)] and list(net.state_dict()) == ["parameters.0"]
     assert [p.shape for p in copy.deepcopy(net).parameters()] == [(2,)]
+
+
+def test_a_class_that_finds_attributes_itself_is_asked_at_each_access():
+    asked = []
+
+    class Asking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2))
+            self.inner = nn.Linear(2, 1)
+            self.register_buffer("scale", torch.ones(1))
+            self.plain = 3
+
+        def __getattr__(self, name):
+            asked.append(name)
+            return super().__getattr__(name)
+
+    module = pickle.loads(pickle.dumps(nn.Linear(2, 3)))
+    for m in (Asking(), copy.deepcopy(Asking())):
+        asked.clear()
+        assert m.plain == 3 and m.weight is m.weight and m.inner(m.weight * m.scale).shape == (1,)
+        assert asked == ["weight", "weight", "inner", "weight", "scale"]
+    m.weight = nn.Parameter(torch.ones(2))
+    assert m.weight.sum() == 2 and not hasattr(m, "absent")
+    weight, module.__class__ = module.weight, type("Converted", (Asking, nn.Linear), {})
+    asked.clear()
+    assert module.weight is weight and asked == ["weight"]
+    module.__class__ = nn.Linear
+    assert module.weight is weight and asked == ["weight"]
+    del m.weight
+    with pytest.raises(AttributeError, match="'Asking' object has no attribute 'weight'"):
+        m.weight  # noqa: B018

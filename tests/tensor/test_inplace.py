@@ -108,6 +108,9 @@ def test_out():
     assert values.tolist() == [3, 5] and indices.tolist() == [1, 0]
     wide = torch.empty(2, 2, dtype=torch.float64)
     assert torch.add(x, 1, out=wide).dtype == torch.float64
+    for kind in (torch.float64, torch.float16, torch.int32):
+        whole = torch.empty(0, dtype=kind)
+        assert torch.add(torch.arange(3), 1, out=whole) is whole and whole.dtype == kind and whole.tolist() == [1, 2, 3]
     assert torch.eq(x, 2, out=torch.empty(2, 2)).tolist() == [[1, 1], [1, 1]]
 
 

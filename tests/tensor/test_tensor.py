@@ -372,3 +372,21 @@ def test_pickles_of_before_are_read():
 
     read = _tensor._rebuild(torch.Tensor, np.ones(2, np.float32), "cpu", True, {"note": 1})
     assert read.tolist() == [1, 1] and read.requires_grad and read.note == 1
+
+
+def test_arrays_beside_tensors():
+    """What PyTorch leaves to NumPy: comparing with ``==``, and dividing by a tensor."""
+    x, array = torch.tensor([1.0, 2]), np.array([1.0, 3])
+    for same in (x == array, array == x, torch.tensor([1, 2]) == np.array([1, 3])):
+        assert isinstance(same, torch.Tensor) and same.tolist() == [True, False]
+    assert (array / x).tolist() == [1, 1.5] and (array / x).dtype == torch.float64
+    assert (x == "a") is False
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64, torch.float16, torch.float64])
+def test_reductions_keep_the_dtype_that_was_asked_for(dtype):
+    x = torch.tensor([[1, 2], [3, 1]])
+    columns = x.prod(1, keepdim=True, dtype=dtype)
+    for found, expected in ((x.sum(dtype=dtype), 7), (x.sum(0, dtype=dtype), [4, 3]), (x.prod(dtype=dtype), 6),
+                            (columns, [[2], [3]]), (x.nansum(dtype=dtype), 7)):  # fmt: skip
+        assert found.dtype == dtype and found.tolist() == expected

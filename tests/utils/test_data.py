@@ -281,3 +281,60 @@ def test_samplers_without_end_draw_as_they_go():
     loader = data.DataLoader(torch.arange(5), batch_size=3, sampler=sampler)
     assert len(sampler) == int(1e10) and next(iter(loader)).shape == (3,)
     assert len(list(data.RandomSampler(range(5), replacement=True, num_samples=70_000))) == 70_000
+
+
+class _Endless(DataLoader):
+    """As Ultralytics' loader: one pass that never ends, of which each epoch takes a part."""
+
+    class Again:
+        def __init__(self, sampler):
+            self.sampler = sampler
+
+        def __iter__(self):
+            while True:
+                yield from iter(self.sampler)
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        object.__setattr__(self, "batch_sampler", self.Again(self.batch_sampler))
+        self.passes = None
+
+    def __len__(self):
+        return len(self.batch_sampler.sampler)
+
+    def __iter__(self):
+        if self.passes is None:
+            self.passes = self._get_iterator()
+        for _ in range(len(self)):
+            yield next(self.passes)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_that_keeps_one_endless_pass(workers):
+    loader = _Endless(TensorDataset(torch.arange(5)), batch_size=2, num_workers=workers)
+    for _ in range(2):
+        assert [batch[0].tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
+
+
+def test_the_iterator_takes_loaders_of_other_classes():
+    import itertools
+
+    from pytorchlike.utils.data.dataloader import _DatasetKind, _SingleProcessDataLoaderIter
+
+    class Own:  # as fastai's, which iterates itself and has the attributes that PyTorch's iterator asks for
+        _IterableDataset_len_called, _auto_collation, drop_last, in_order = None, False, False, True
+        _index_sampler, generator, prefetch_factor, timeout = itertools.count(), None, 2, 0
+        dataset_kind = _dataset_kind = _DatasetKind.Iterable
+        pin_memory, pin_memory_device, num_workers, persistent_workers = False, "", 0, False
+
+        def collate_fn(self, x):
+            return x
+
+        @property
+        def dataset(self):
+            return self
+
+        def __iter__(self):
+            return iter(torch.arange(6).view(3, 2))
+
+    assert [b.tolist() for b in _SingleProcessDataLoaderIter(Own())] == [[0, 1], [2, 3], [4, 5]]

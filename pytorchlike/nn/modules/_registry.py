@@ -2,7 +2,8 @@
 
 A module's parameters, buffers and children live in ``_parameters``, ``_buffers`` and ``_modules``. To make
 ``self.weight`` a plain instance attribute (and not a failed lookup followed by ``__getattr__``), each entry is mirrored
-in the instance's ``__dict__``; these dictionaries keep the mirror in step with every change, whoever makes it.
+in the instance's ``__dict__``; these dictionaries keep the mirror in step with every change, whoever makes it. A class
+with a ``__getattr__`` of its own is asked at each access, as in PyTorch: there is no mirror then.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["HookDict", "Members", "changed", "observers", "owner_of", "remember", "structure_epoch"]
+__all__ = ["MEMBERS", "HookDict", "Members", "changed", "find_member", "observers", "owner_of", "remember",
+           "structure_epoch"]  # fmt: skip
+
+MEMBERS = ("_parameters", "_buffers", "_modules")
 
 _ABSENT = object()
 
@@ -55,9 +59,19 @@ def _nobody() -> None:
     """The owner of members that are in no module."""
 
 
+def find_member(module: Any, name: str) -> Any:
+    """``Module.__getattr__``: what has no mirror, and what a ``__getattr__`` of a subclass passes on."""
+    for kind in MEMBERS:
+        members = module.__dict__.get(kind)
+        if members is not None and name in members:
+            return members[name]
+    raise AttributeError(f"'{type(module).__name__}' object has no attribute '{name}'")
+
+
 def _show(module: Any, name: str, value: Any) -> None:
-    """Make a member an attribute, unless the class has one of that name, which is found first."""
-    if hasattr(type(module), name):
+    """Make a member an attribute, unless its class finds attributes itself or has one of that name, found first."""
+    cls = type(module)
+    if hasattr(cls, name) or cls.__getattr__ is not find_member:
         module.__dict__.pop(name, None)
     else:
         module.__dict__[name] = value

@@ -182,6 +182,10 @@ class DataLoader(Generic[_T_co]):
         super().__setattr__(name, value)
 
     def __iter__(self) -> "_BaseDataLoaderIter":
+        return self._get_iterator()
+
+    def _get_iterator(self) -> "_BaseDataLoaderIter":
+        """One pass over the batches; subclasses that define ``__iter__`` begin passes by it."""
         if self.num_workers == 0:
             self._iterator = _SingleProcessDataLoaderIter(self)
             return self._iterator
@@ -259,7 +263,9 @@ class _BaseDataLoaderIter:
         self.ended = False
         self.iterable = loader._dataset_kind == _DatasetKind.Iterable
         self.counted = loader._IterableDataset_len_called if self.iterable else None
-        resume, loader._resume = loader._resume, None
+        resume = getattr(loader, "_resume", None)  # loaders of other classes, as fastai's, cannot go on in the middle
+        if resume is not None:
+            loader._resume = None
         skip, own_place = 0, False
         goes_on = resume is not None and resume["running"]
         known = resume.get("base_seed") if goes_on else None
@@ -349,7 +355,7 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     fetches which batch does not depend on their speed, if batches come in order.
     """
 
-    def __init__(self, loader: DataLoader, pool: Pool | None) -> None:
+    def __init__(self, loader: DataLoader, pool: Pool | None = None) -> None:
         self.pool = pool
         super().__init__(loader)
         self._prime()
