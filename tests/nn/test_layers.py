@@ -118,6 +118,22 @@ def test_rnn_dropout_between_layers():
     assert not np.allclose(m.eval()(x)[0].detach().numpy(), bias_only)
 
 
+@pytest.mark.parametrize("shape", [(500, 4), (8, 4, 16, 16), (3, 4, 5)], ids=str)
+@pytest.mark.parametrize("kind", ["outlier", "large mean"])
+def test_batch_norm_keeps_its_digits(shape, kind):
+    """Whatever the first elements are: it looks at them for where a channel lies."""
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    if kind == "outlier":
+        x[0] = 100
+    else:
+        x += 100
+    axes = tuple(a for a in range(len(shape)) if a != 1)
+    wide = x.astype(np.float64)
+    expected = (wide - wide.mean(axes, keepdims=True)) / np.sqrt(wide.var(axes, keepdims=True) + 1e-5)
+    found = torch.nn.functional.batch_norm(torch.tensor(x), None, None, training=True).numpy()
+    assert np.abs(found - expected).max() < 3e-5
+
+
 def test_lazy_layers_learn_their_shapes():
     m = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
     assert isinstance(m[0].weight, nn.UninitializedParameter)
