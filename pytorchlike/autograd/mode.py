@@ -37,7 +37,11 @@ class _Mode:
     def __enter__(self) -> None:
         mode = get_mode()
         self.__dict__.setdefault("_stack", []).append(mode)
-        set_mode(mode.replace(**self._changes()))
+        try:
+            set_mode(mode.replace(**self._changes()))
+        except BaseException:  # Ctrl-C behind it: nobody would leave a context that was not entered
+            set_mode(mode)
+            raise
 
     def __exit__(self, *exc: object) -> None:
         before = self._stack.pop()

@@ -170,6 +170,17 @@ def _dynamic_update(ev: Evaluation, e: Equation, x: Spread, new: Spread, *at: Sp
 # -- loops and branches -----------------------------------------------------------------------------------------------
 
 
+def _settle(state: dict[str, Any], trace: Callable[[], Any]) -> None:
+    """Find where the elements of a loop's state are: as they go in and as they come out ("new", by ``trace``)."""
+    for _ in range(4):
+        trace()
+        both = [tuple(map(joined, zip(a, b, strict=True))) for a, b in zip(state["carry"], state["new"], strict=True)]
+        if both == state["carry"]:
+            return
+        state["carry"] = both
+    raise Unlike("a loop whose state changes its order")
+
+
 @rule("scan")
 def _scan(ev: Evaluation, e: Equation, *ins: Spread) -> list[Spread]:
     import jax
@@ -200,15 +211,7 @@ def _scan(ev: Evaluation, e: Equation, *ins: Spread) -> list[Spread]:
     start = [v.x for v in carried]
     taken = [lax.iota(np.int32, count), *[v.x for v in xs]]
     one = [jax.ShapeDtypeStruct(np.shape(t)[1:], t.dtype) for t in taken]
-    for _ in range(4):
-        jax.eval_shape(step, start, one)
-        both = [tuple(map(joined, zip(a, b, strict=True)))
-                  for a, b in zip(state["carry"], state["new"], strict=True)]  # fmt: skip
-        if both == state["carry"]:
-            break
-        state["carry"] = both
-    else:
-        raise Unlike("a loop whose state changes its order")
+    _settle(state, lambda: jax.eval_shape(step, start, one))
     carry, outs = lax.scan(step, start, taken, length=count, reverse=p["reverse"], unroll=p.get("unroll", 1))
     lead = beginning(length)
     return [
@@ -240,15 +243,7 @@ def _while(ev: Evaluation, e: Equation, *ins: Spread) -> list[Spread]:
         return found.x
 
     start = [v.x for v in carried]
-    for _ in range(4):
-        jax.eval_shape(body, start)
-        both = [tuple(map(joined, zip(a, b, strict=True)))
-                  for a, b in zip(state["carry"], state["new"], strict=True)]  # fmt: skip
-        if both == state["carry"]:
-            break
-        state["carry"] = both
-    else:
-        raise Unlike("a loop whose state changes its order")
+    _settle(state, lambda: jax.eval_shape(body, start))
     return given(lax.while_loop(goes_on, body, start))
 
 

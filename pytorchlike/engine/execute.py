@@ -357,7 +357,7 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
             return "fused", program
         tier = policy.choose(state, reason)
         if group is not None and (tier == "fused" or policy.costly(state)):
-            program = padded.form(group, trace, reason)
+            program = padded.unite(group, trace, reason)
         return tier, program
 
 

@@ -33,7 +33,7 @@ from .schedule import Schedule
 from .stats import stats
 from .trie import Call, Input, Reverse, State
 
-__all__ = ["forget", "form", "program_for"]
+__all__ = ["forget", "program_for", "unite"]
 
 #: Traces of different sizes that are compared; how many are kept to find such; how often that may fail for one group.
 MEMBERS, KEPT, FAILURES = 3, 8, 3
@@ -53,7 +53,7 @@ ATTEMPTS = 16
 #: Seconds that NumPy may take to check a program, by an estimate.
 PATIENCE = 1.0
 #: How much of the results may differ: where a gradient is nothing but rounding, an optimizer makes much of it.
-ODD = 0.1
+ODD = 0.03
 
 
 class Traced(NamedTuple):
@@ -145,10 +145,11 @@ def forget() -> None:
 #: By model of a call or reverse pass: a number for what it is without sizes, and those.
 _parts: dict[Any, tuple[int, tuple[int, ...]]] = {}
 _ids: dict[tuple, int] = {}
+_count = itertools.count()  # no number is used twice: states remember them
 
 
 def _numbered(key: tuple) -> int:
-    return _ids.setdefault(key, len(_ids))
+    return _ids.setdefault(key, next(_count))
 
 
 def _kind(m: Meta) -> tuple:
@@ -205,7 +206,7 @@ def _signature(state: State) -> tuple[tuple, tuple[int, ...]]:
             part, more = _call(e)
             numbers.extend(more)
             ins = tuple([i if i.__class__ is int else i.index if i.__class__ is Wide else None for i in e.ins])
-            key.append((part, ins))
+            key.append((part, ins, e.mode.scoped))
         elif kind is Input:
             numbers.extend(e.meta.shape)
             key.append(_kind(e.meta))
@@ -239,6 +240,8 @@ def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tupl
             for known in kin.names:
                 _groups.pop(known, None)
             return None
+        if len(kin.names) > GROUPS:
+            del kin.names[: GROUPS // 2]
     else:
         kin.again += 1
         _groups.move_to_end(name)
@@ -263,7 +266,12 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
     for form in group.forms:
         found = form.numbers(numbers)
         if found is not None:
-            return form.program(state, live, found, "sizes that had no room"), group
+            try:
+                return form.program(state, live, found, "sizes that had no room"), group
+            except Exception as error:  # no program for so large sizes, say: there is the plain way
+                stats.unlike.append(f"{type(error).__name__}: {error}")
+                group.forms.remove(form)
+                break
     if group.failures >= FAILURES:
         return None, None
     if not any(np.array_equal(m.numbers, numbers) for m in group.members):
@@ -273,7 +281,7 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
     return None, group if ready else None
 
 
-def form(group: Group, trace: Any, why: str) -> Any:
+def unite(group: Group, trace: Any, why: str) -> Any:
     """The program of the last member, as one for all sizes; None if too few members have enough in common."""
     members = group.members
     last = members[-1]
@@ -487,11 +495,12 @@ class Form:
 
     def _refine(self, why: str) -> None:
         """Compile for the sizes that would have saved most of late, if that would have paid."""
-        best = {n: min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in self.counts}
+        counts = dict(self.counts)
+        best = {n: min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in counts}
 
         def gain(sizes: tuple[int, ...], needs: float) -> float:
             fits = [n for n in best if all(a <= b for a, b in zip(n, sizes, strict=True))]
-            return sum([self.counts[n] * max(best[n] - needs, 0.0) for n in fits])
+            return sum([counts[n] * max(best[n] - needs, 0.0) for n in fits])
 
         first = self.programs[0]
         least = PAYS * max(c.made for c in self.programs)

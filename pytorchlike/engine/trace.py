@@ -322,8 +322,8 @@ class Trace:
         while state.n > n and state.parent is not None:
             state = state.parent
         self.state = state
-        for value in self.values[state.n :]:
-            self.slots.pop(value, None)
+        for value in [v for v, s in self.slots.items() if s >= state.n]:  # also of inputs not yet among the values
+            del self.slots[value]
         del self.values[state.n :]
         for numbers, count in zip((self.ints, self.floats, self.complexes), state.counts, strict=True):
             del numbers[count:]

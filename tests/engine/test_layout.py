@@ -130,7 +130,10 @@ def test_channels_last_equals_operation_by_operation(case, monkeypatch):
     tolerance = 2e-2 if case is half else 2e-5
     for a, b in zip(found, wanted, strict=True):
         assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max()))
+        if 0 < np.abs(b).max() < 1e-4:  # a bias before a norm: its gradient is nothing but rounding, in both
+            assert np.abs(a).max() < 1e-4
+        else:
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max()))
 
 
 def test_between_convolutions_nothing_is_moved(monkeypatch):
