@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._primitives import scanned
 from .generic import Equation, Generic, Size, Unlike
 from .padding import Axis, Evaluation, Spread, beginning, covers, factors, joined, rule, starting, widened
 
@@ -189,8 +190,8 @@ def _scan(ev: Evaluation, e: Equation, *ins: Spread) -> list[Spread]:
 
     p, room = e.params, ev.room
     body, length = p["jaxpr"], p["length"]
-    consts, n = ins[: p["num_consts"]], p["num_consts"] + p["num_carry"]
-    carried, xs = list(ins[p["num_consts"] : n]), ins[n:]
+    first, many = scanned(p)
+    consts, carried, xs = ins[:first], list(ins[first : first + many]), ins[first + many :]
     for x in xs:
         starting(x.axes[0], "a loop")
     moving = type(length) is Size

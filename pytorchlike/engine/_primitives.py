@@ -676,13 +676,17 @@ def _while(params: dict) -> tuple[Rule, float]:
     return run, 100 * (condition.cost + body.cost)  # how often is not known
 
 
+def scanned(params: dict) -> tuple[int, int]:
+    """How many constants a scan takes, and how many arrays it carries."""
+    if "ft_in" in params:  # JAX 0.12: constants, carry, and what is scanned
+        constants, carry, _ = params["ft_in"].unpack()
+        return len(constants), len(carry)
+    return params["num_consts"], params["num_carry"]
+
+
 @_maker("scan")
 def _scan(params: dict) -> tuple[Rule, float]:
-    if "ft_in" in params:  # JAX 0.12: constants, carry, and what is scanned
-        nc, nk = [len(part) for part in params["ft_in"].unpack()][:2]
-    else:
-        nc, nk = params["num_consts"], params["num_carry"]
-    n = params["length"]
+    (nc, nk), n = scanned(params), params["length"]
     stacked, plan = [(bound(a.shape), a.dtype) for a in params["jaxpr"].out_avals[nk:]], _plan_of(params["jaxpr"])
     order = range(n - 1, -1, -1) if params["reverse"] else range(n)
 

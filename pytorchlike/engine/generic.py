@@ -367,7 +367,7 @@ def _same(values: list, sizes: Sizes, what: str = "a shape") -> Any:
 
 
 #: Parameters that only tell, or that do not know of shapes.
-_TOLD = frozenset("name debug_info ctx_mesh update_jaxpr update_consts".split())
+_TOLD = frozenset("name debug_info ctx_mesh update_jaxpr update_consts ft_in ft_out".split())
 #: Parameters that follow from shapes.
 _RESULTING = frozenset(["conv_general_dilated padding"])
 
