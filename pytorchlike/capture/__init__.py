@@ -130,5 +130,3 @@ def explain(fn: Callable[..., Any]) -> Callable[..., Explained]:
         return report
 
     return run
-
-

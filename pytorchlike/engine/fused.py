@@ -196,10 +196,11 @@ class Laid:
 
     inputs: slots that it takes;  kept, given: those passed, and those given for good;  wanted: results, in order.
     steps: with loops rolled up, told as ``evaluate`` needs them;  number: slots in the part's own numbering.
-    vectors: which of the trace's numbers it takes, by kind;  index: where these are;  key: the structure.
+    ints, floats, complexes: which of the trace's numbers it takes;  index: where these are;  key: the structure.
     """
 
-    __slots__ = ("graph", "steps", "inputs", "kept", "given", "wanted", "number", "vectors", "index", "key", "place")
+    __slots__ = ("graph", "steps", "inputs", "kept", "given", "wanted", "number", "ints", "floats", "complexes",
+                 "index", "key", "place")  # fmt: skip
 
     def __init__(self, graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int],
                  place: Any) -> None:  # fmt: skip
@@ -253,7 +254,8 @@ class Laid:
         pairs = {old: new for new, old in reversed(replaced.items())}
         given = [*(s for s in given if s in pairs), *(s for s in given if s not in pairs)]
         first = [pairs[s] for s in given if s in pairs]
-        self.graph, self.number, self.vectors, self.index, self.place = graph, number, vectors, index, place
+        self.graph, self.number, self.index, self.place = graph, number, index, place
+        self.ints, self.floats, self.complexes = vectors.values()
         self.inputs, self.given = inputs, given
         self.kept = [s for s in inputs if s not in set(given)]
         self.wanted = [*first, *(s for s in mine if s not in set(first))]
@@ -261,6 +263,13 @@ class Laid:
             tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
             tuple([number[s] for s in self.wanted]), place,
         )  # fmt: skip
+
+    def numbers(self) -> tuple:
+        """Its numbers, for JAX: a vector of each kind."""
+        import jax
+
+        kinds = ((self.ints, np.int64), (self.floats, np.float64), (self.complexes, np.complex128))
+        return tuple([jax.ShapeDtypeStruct((len(taken),), dtype) for taken, dtype in kinds])
 
     def checks(self) -> list:
         """The data checks in it, in order: (error, location, operation); known once it has been traced."""
@@ -298,7 +307,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     part.outs = tuple([back[n] for n in piece.outs])
     part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
     part.checks = laid.checks()
-    part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
+    part.ints, part.floats, part.complexes = laid.ints, laid.floats, laid.complexes
     return part
 
 
@@ -350,14 +359,7 @@ def function_of(laid: Laid) -> tuple:
         m = graph.metas[s]
         return jax.ShapeDtypeStruct(m.shape, m.dtype, **_sharding(m.place))
 
-    args = (
-        [spec(s) for s in kept],
-        [spec(s) for s in given],
-        jax.ShapeDtypeStruct((len(laid.vectors["ints"]),), np.int64),
-        jax.ShapeDtypeStruct((len(laid.vectors["floats"]),), np.float64),
-        jax.ShapeDtypeStruct((len(laid.vectors["complexes"]),), np.complex128),
-    )
-    return program, args, told
+    return program, ([spec(s) for s in kept], [spec(s) for s in given], *laid.numbers()), told
 
 
 def _compile(laid: Laid) -> Piece:

@@ -197,10 +197,10 @@ def _reverse(info: Any, numbers: list[int]) -> tuple:
     return (tuple(calls), *slots, info.onto, wides)
 
 
-def _signature(state: State) -> tuple[tuple, tuple[int, ...]]:
+def _signature(entries: list) -> tuple[tuple, tuple[int, ...]]:
     key: list[Any] = []
     numbers: list[int] = []
-    for e in state.entries():
+    for e in entries:
         kind = type(e)
         if kind is Call:
             part, more = _call(e)
@@ -215,20 +215,28 @@ def _signature(state: State) -> tuple[tuple, tuple[int, ...]]:
     return tuple(key), tuple(numbers)
 
 
-def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray] | None:
-    """The group of a trace for these results and inputs to give, and its numbers; None where groups are of no use."""
-    ops = frozenset([e.op if e.op.walk is None else e.op.name for e in state.entries() if type(e) is Call])
+def _kin_of(entries: list) -> Kin:
+    ops = frozenset([e.op if e.op.walk is None else e.op.name for e in entries if type(e) is Call])
     kin = _kin.get(ops)
     if kin is None:
         kin = _kin[ops] = Kin()
         while len(_kin) > config.max_kernels:
             _kin.popitem(last=False)
+    return kin
+
+
+def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray] | None:
+    """The group of a trace for these results and inputs to give, and its numbers; None where groups are of no use."""
+    if state.sized is None:
+        entries = state.entries()
+        kin = _kin_of(entries)
+        if kin.hopeless:
+            return None
+        key, numbers = _signature(entries)
+        state.sized = kin, key, np.array(numbers, np.int64)
+    kin, key, numbers = state.sized
     if kin.hopeless:
         return None
-    if state.sized is None:
-        key, numbers = _signature(state)
-        state.sized = key, np.array(numbers, np.int64)
-    key, numbers = state.sized
     name = (key, live, dead)
     group = _groups.get(name)
     if group is None:
@@ -444,11 +452,7 @@ class Form:
             jax.ShapeDtypeStruct(room.at(shape), laid.graph.metas[s].dtype)
             for s, shape in zip((*laid.kept, *laid.given), self.generic.shapes, strict=False)
         ]
-        vectors = (("ints", np.int64), ("floats", np.float64), ("complexes", np.complex128))
-        return (
-            specs[:n], specs[n:], *[jax.ShapeDtypeStruct((len(laid.vectors[k]),), t) for k, t in vectors],
-            jax.ShapeDtypeStruct((len(sizes),), np.int64),
-        )  # fmt: skip
+        return specs[:n], specs[n:], *laid.numbers(), jax.ShapeDtypeStruct((len(sizes),), np.int64)
 
     def program(self, state: State, live: tuple[int, ...], found: tuple[int, ...], why: str) -> Any:
         """The program of a trace with these sizes."""
@@ -463,7 +467,7 @@ class Form:
         part.several, part.takes = False, False
         part.kept, part.given = tuple(laid.kept), tuple(laid.given)
         part.outs, part.copies = self.told["outs"], self.told["copies"]
-        part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
+        part.ints, part.floats, part.complexes = laid.ints, laid.floats, laid.complexes
         room = Room(found, found)
         part.checks = [
             (DataError(exception, "".join([str(room.at(t)) for t in text])), location, op)
@@ -523,9 +527,7 @@ class Form:
         compiled = self.compiled(found, why)
         kept = [_input(trace.values[s]) for s in laid.kept]
         given = [np.array(_input(trace.values[s])) for s in laid.given]  # a copy: it is donated
-        part = fused.Part()
-        part.ints, part.floats, part.complexes = (laid.vectors[n] for n in ("ints", "floats", "complexes"))
-        numbers = vectors(part, trace.ints, trace.floats, trace.complexes)
+        numbers = vectors(laid, trace.ints, trace.floats, trace.complexes)
         theirs = _plain(traced.closed, [*kept, *given, *numbers], laid)
         sized = Sized(self, found, compiled)
         args = sized.enter(kept, given, numbers, np.nan)

@@ -157,7 +157,7 @@ class State:
     cut: whether what is not known to follow begins another trace.  content: of what ``policy`` divides by.
     ended: where in the user's program it was executed first.
     follows: where a piece ended, what came next and how often in a row, see ``policy.goes_on``.
-    sized: its structure and its sizes, see ``padded``.
+    sized: its kin, its structure and its sizes, see ``padded``.
     """
 
     __slots__ = ("next", "parent", "entry", "meta", "n", "depth", "nbytes", "place", "programs", "endings", "history",
