@@ -69,7 +69,7 @@ class Interpreted:
         exactly = exactly and config.tier != "interpret"
         closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts(exactly)
         cost = self.plan.cost - self.plan.products  # those take XLA as long
-        self.large = 0.0  # seconds of compiling what is far larger than other kernels
+        self.large = float("-inf")  # seconds of compiling, where the kernel is far larger than others
         if compile is not None and config.tier != "interpret" and cost > policy.SLOW:
             self.large = policy.EQUATION * sum(1 for _ in _names(closed.jaxpr))
             if cost > 1e9 * self.large:
