@@ -19,6 +19,7 @@ from . import causes, contexts
 from .config import config
 from .errors import describe, user_location
 from .evaluators import Whole, _sharding, compile_at
+from .kept import Kept
 from .layout import ChannelsLast
 from .meta import is_spread
 from .op import Wide
@@ -332,15 +333,13 @@ def function_of(laid: Laid) -> tuple:
         env = dict(zip(kept, keep, strict=True))
         env.update(zip(given, give, strict=True))
         source = {id(a): s for s, a in env.items()}
-        before = dict(env)
+        unchanged = Kept(laid.steps.recorded, {new: env[old] for new, old in guards.items()})
         numbers = _Renumbered(ints, floats, complexes, laid.index)
-        checks = evaluate(laid.steps, env, numbers, how, drop=False)  # type: ignore[arg-type]
+        checks = evaluate(laid.steps, env, numbers, how, drop=False, kept=unchanged)  # type: ignore[arg-type]
+        unchanged.finish(how, env, guards, checks)
         env.update((s, how.plain(env[s])) for s in wanted)
         if checks:
             bad = jnp.stack([jnp.logical_not(ok) for flags, _ in checks for ok in flags])
-            failed = jnp.any(bad)
-            for new, old in guards.items():
-                env[new] = jnp.where(failed, before[old], env[new])
         outs, copies, results = [], [], []
         for s in wanted:
             a = env[s]

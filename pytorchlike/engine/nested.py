@@ -12,11 +12,12 @@ flows (``detach``, ``no_grad``), ``stop_gradient`` says it to JAX.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .errors import check
 from .evaluators import Inline, OpByOp
+from .kept import Kept
 from .meta import LEAF, TRACED, Meta, Value
 from .op import Lifted, Op, Wide
 from .rolled import plan_of, roll
@@ -379,10 +380,17 @@ class Spliced:
         return ({body.captured[k]: x for k, x in zip(self.order, arrays, strict=False)},
                 Numbers(rest[:a], rest[a : a + b], rest[a + b :]))  # fmt: skip
 
-    def forward(self, arrays: tuple, how: Inline) -> tuple[tuple, tuple]:
-        """(results, data checks), as of any call."""
+    def forward(self, arrays: tuple, how: Inline, replaced: Mapping[int, Any] | None = None,
+                outer: Sequence = ()) -> tuple[tuple, tuple]:  # fmt: skip
+        """(results, data checks), as of any call.
+
+        replaced: by number of the result, arrays to give back should a check fail, one of ``outer`` too, see ``kept``.
+        """
         env, numbers = self._begin(arrays)
-        flags = evaluate(self.body.schedule, env, numbers, how, drop=False)
+        before = {self.body.outs[k]: array for k, array in (replaced or {}).items()}
+        kept = Kept(self.body.recorded, before, outer)
+        flags = evaluate(self.body.schedule, env, numbers, how, drop=False, kept=kept)
+        kept.finish(how, env, before, flags)
         return tuple([env[s] for s in self.body.outs]), _all(flags)
 
     def forward_taped(self, arrays: tuple, how: Inline) -> tuple[tuple, tuple, dict]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .kept import Kept
 from .meta import SHAPE_ONLY
 from .op import Lifted, Wide
 from .rolled import Loop, plan_of, pull_back, run
@@ -173,11 +174,11 @@ def pull_of(tapes: dict[Any, Any], how: Evaluator, last: Callable[[Any], bool]) 
 
 def evaluate(
     schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Evaluator, drop: bool,
-    tapes: dict[Any, Any] | None = None,
+    tapes: dict[Any, Any] | None = None, kept: Kept | None = None,
 ) -> list:  # fmt: skip
     """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call).
 
-    tapes: where to keep those of the ``taped`` calls that no step asks for.
+    tapes: where to keep those of the ``taped`` calls that no step asks for.  kept: what a failed check leaves.
     """
     tapes = {} if tapes is None else tapes
     checks: list = []
@@ -188,10 +189,14 @@ def evaluate(
         if type(e) is Call:
             if e.op.alias:
                 env[e.first] = how.same(e, env[e.slots[0]])
+                if kept is not None:
+                    kept.alias(e)
             else:
                 arrays = arrays_of(e, env, numbers)
                 if e in schedule.taped and e.wrt:
                     outs, flags, tapes[e] = how.forward_taped(e, arrays)
+                elif kept is not None and e.op.inplace:
+                    outs, flags = kept.forward(how, e, arrays, checks)
                 else:
                     outs, flags = how.forward(e, arrays)
                 for s, o in zip(e.out_slots, outs, strict=True):

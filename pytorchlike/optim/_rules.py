@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ..engine.kept import choosing
+
 Arrays = tuple[jax.Array, ...]
 State = dict[str, Any]
 
@@ -153,6 +155,20 @@ def apply_rule(key: RuleKey, lists: list[list[jax.Array]], hyper: list[jax.Array
     Half-precision leaves are computed in float32 and rounded at the end. With an overflow flag everything stays as it
     was where the flag is set.
     """
+    if not key.guarded:
+        return _updated(key, lists, hyper)
+    params, _, *state = lists
+    old = [x for column in (params, *state) for x in column]
+    found = choosing(
+        lambda inputs: ([x for column in _updated(key, *inputs) for x in column],),
+        (lists, hyper), dict(enumerate(old)), jnp.reshape(hyper[-1], ()) != 0,
+    )  # fmt: skip
+    new = iter(found[0])
+    return [[next(new) for _ in column] for column in (params, *state)]
+
+
+def _updated(key: RuleKey, lists: list[list[jax.Array]], hyper: list[jax.Array]) -> list[list[jax.Array]]:
+    """:func:`apply_rule` whatever the overflow flag says."""
     extra = key.scaled + key.guarded
     h = Hyper(key.hyper, hyper[: len(hyper) - extra])
     params, grads, *slots = lists
@@ -186,12 +202,7 @@ def apply_rule(key: RuleKey, lists: list[list[jax.Array]], hyper: list[jax.Array
         if key.counted:
             new_steps[count] = state["step"].astype(steps[count].dtype)
 
-    old = [params, *slots, *([steps] if key.counted else [])]
-    new = [new_params, *new_slots, *([new_steps] if key.counted else [])]
-    if key.guarded:
-        fine = jnp.reshape(hyper[-1], ()) == 0
-        new = [[jnp.where(fine, n, o) for n, o in zip(ns, os, strict=True)] for ns, os in zip(new, old, strict=True)]
-    return new
+    return [new_params, *new_slots, *([new_steps] if key.counted else [])]
 
 
 def lerp(start: jax.Array, end: jax.Array, weight: jax.Array, rest: jax.Array) -> jax.Array:
