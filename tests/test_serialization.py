@@ -8,9 +8,11 @@ import os
 import pathlib
 import pickle
 import pickletools
+import re
 import stat
 import struct
 import sys
+import types
 import zipfile
 import zlib
 
@@ -856,3 +858,45 @@ def test_the_environment_decides_what_may_be_loaded(monkeypatch):
     monkeypatch.delenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
     with pytest.raises(pickle.UnpicklingError):
         torch.load(io.BytesIO(data), weights_only=False)
+
+
+def test_picklers_derived_from_the_one_in_c_write_what_torch_reads():
+    class Pickler(pickle.Pickler):  # as cloudpickle's
+        dispatch = {dict: None}
+        dispatch_table = {type(re): lambda module: (__import__, (module.__name__,))}
+
+        def __init__(self, file, protocol=None):
+            super().__init__(file, protocol=protocol)
+
+        def dump(self, obj):
+            return super().dump({"inside": obj})
+
+        def reducer_override(self, obj):
+            return (str, ("a function",)) if type(obj) is types.FunctionType else NotImplemented
+
+    for zipped in (True, False):
+        buffer = io.BytesIO()
+        w = torch.nn.Parameter(torch.arange(3.0))
+        torch.save([w, w.data[1:], lambda: 0, re], buffer, pickle_module=types.SimpleNamespace(Pickler=Pickler),
+                   _use_new_zipfile_serialization=zipped)  # fmt: skip
+        assert b"pytorchlike" not in buffer.getvalue()
+        buffer.seek(0)
+        with pytest.raises(pickle.UnpicklingError, match="Unsupported global"):
+            torch.load(buffer)
+        buffer.seek(0)
+        loaded, part, function, module = torch.load(buffer, weights_only=False)["inside"]
+        part.zero_()
+        assert loaded.tolist() == [0, 0, 0] and loaded.requires_grad
+        assert function == "a function" and module is re
+
+    class Other:
+        pass
+
+    with pytest.raises(ValueError, match="neither"):
+        torch.save(1, io.BytesIO(), pickle_module=types.SimpleNamespace(Pickler=Other, __name__="other"))
+
+
+def test_what_dill_puts_into_pickles_table_is_not_used(monkeypatch):
+    monkeypatch.setitem(pickle._Pickler.dispatch, types.FunctionType, lambda pickler, fn: pickler.save("written"))
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        torch.save(lambda: 0, io.BytesIO())

@@ -57,9 +57,10 @@ class Capture(Nested):
     breaks: why there can be none.   cleared: leaves whose gradient was set to None.
     hyper: (position among the floats, optimizer, group) of the numbers of recorded updates.
     fixed: tensors made inside of the numbers in the code.
+    faulty: what is recorded could not be computed, as with an index out of range.
     """
 
-    __slots__ = ("breaks", "cleared", "fixed", "fullgraph", "hyper")
+    __slots__ = ("breaks", "cleared", "faulty", "fixed", "fullgraph", "hyper")
 
     replayed = True
 
@@ -68,6 +69,7 @@ class Capture(Nested):
         self.fixed: set[Value] = set()
         self.breaks: list[str] = []
         self.fullgraph = fullgraph
+        self.faulty = False
         self.cleared: list[Any] = []
         self.hyper: list[tuple[int, Any, dict]] = []
 
@@ -78,6 +80,9 @@ class Capture(Nested):
             if not self.closed and value not in self.fixed:
                 self._broken(describe(user_location()))
             return super().read(value)
+        except Exception:
+            self.faulty = True
+            raise
         finally:
             sys.setprofile(watching)
 
@@ -194,16 +199,24 @@ class Captured:
 
 def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: tuple,
          kwargs: dict) -> tuple[Entry | None, Any, list[str]]:  # fmt: skip
-    """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed)."""
+    """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed).
+
+    If it raises, what it had done until then is kept, and the error goes on.
+    """
     offset, seed = default_generator._offset, default_generator._seed
     changed: list[Any] = []
     observers.append(changed)
     watcher = Watcher()
     trace = Capture(fullgraph)
+    result, failure = None, None
     with trace:
         try:
             with watcher:
                 result = fn(*args, **kwargs)
+        except Exception as error:
+            if trace.faulty or isinstance(error, GraphBreak):  # nothing is done of what cannot be computed, or captured
+                raise
+            failure = error
         finally:
             observers[:] = [seen for seen in observers if seen is not changed]
         leaves, spec = tree_flatten(result)
@@ -236,6 +249,11 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
         results = _record(entry, tensors, captured, entry.ints, entry.floats, entry.complexes)
     found.assign(results)
     trace.release()
+    if failure is not None:
+        try:
+            raise failure
+        finally:
+            del failure
     boundary = found.boundary and not found.loses
     if None in entry.inputs:
         reasons.append("a tensor is made of data that Python computed, or of one that nothing refers to any more")

@@ -11,7 +11,7 @@ import struct
 import sys
 import warnings
 from collections import OrderedDict
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ def save(
 
     obj:              tensors, Parameters, state_dicts, containers, anything that pickle takes.
     f:                a path, or an object with ``write``.
-    pickle_module:    a module with a ``Pickler`` built on Python's (dill's is); by default pickle.
+    pickle_module:    a module with a ``Pickler`` built on Python's, as dill and cloudpickle; by default pickle.
     pickle_protocol:  2 to 5. PyTorch's own ``weights_only`` loading reads 2.
     _use_new_zipfile_serialization: False writes the format that PyTorch used before 1.6.
 
@@ -230,8 +230,17 @@ def _sizes(numbers: tuple[int, ...]) -> bytes:
     return pickle.MARK + b"".join(pickle.dumps(n, 2)[head:-end] for n in numbers) + pickle.TUPLE
 
 
+#: Python's own table of how things are written. (dill puts functions of its own into that of ``pickle``.)
+_DISPATCH = {
+    kind: getattr(pickle._Pickler, f"save_{name}")
+    for kind, name in (
+        (type(None), "none"), (bool, "bool"), (int, "long"), (float, "float"), (str, "str"), (bytes, "bytes"),
+        (bytearray, "bytearray"), (pickle.PickleBuffer, "picklebuffer"), (tuple, "tuple"), (list, "list"),
+        (dict, "dict"), (set, "set"), (frozenset, "frozenset"), (FunctionType, "global"), (type, "type"),
+    )
+}  # fmt: skip
 _PLAIN = (str, int, bool, float, bytes, type(None), tuple, list, dict)
-_DIRECT = {kind: pickle._Pickler.dispatch[kind] for kind in _PLAIN}
+_DIRECT = {kind: _DISPATCH[kind] for kind in _PLAIN}
 
 
 def _is_asked(fn: FunctionType) -> bool:
@@ -261,9 +270,9 @@ class _TorchPickler:
                 return
         super().save(obj, save_persistent_id)  # type: ignore[misc]
 
-    def save_reduce(self, func: Any, args: Any, *more: Any, obj: Any = None) -> None:
-        if not self._direct or more or not args or type(args[0]) is not _Stored:
-            super().save_reduce(func, args, *more, obj=obj)  # type: ignore[misc]
+    def save_reduce(self, func: Any, args: Any, *more: Any, obj: Any = None, **named: Any) -> None:
+        if not self._direct or more or named or not args or type(args[0]) is not _Stored:
+            super().save_reduce(func, args, *more, obj=obj, **named)  # type: ignore[misc]
             return
         # A tensor. Nobody else refers to what is made for it only, so that needs no place in the memo.
         self.save(func)
@@ -421,15 +430,53 @@ def _warn_of_hooks(t: Tensor) -> None:
         )
 
 
+def _in_python(kind: Any, module: Any) -> type:
+    """A class of picklers as one on Python's own pickler, which alone can write functions under PyTorch's names.
+
+    cloudpickle's rests on the one in C: it is made again, class by class.
+    """
+    if isinstance(kind, type) and issubclass(kind, pickle._Pickler):
+        return kind
+    if not (isinstance(kind, type) and issubclass(kind, pickle.Pickler)):
+        raise ValueError(
+            f"pickle_module {module.__name__}: its Pickler is derived from neither pickle.Pickler nor pickle._Pickler, "
+            "so tensors cannot be written under PyTorch's names; use pickle, dill or cloudpickle"
+        )
+    made: dict[type, type] = {pickle.Pickler: pickle._Pickler}
+    for part in reversed(kind.__mro__):
+        if part in made or not issubclass(part, pickle.Pickler):
+            continue
+        cell = CellType()
+        # the pickler in C knows no table of that name, and Python's own means something else by it
+        left_out = ("__dict__", "__weakref__", "__slots__", "dispatch")
+        space = {name: _with_class(value, cell) for name, value in vars(part).items() if name not in left_out}
+        made[part] = type(part)(part.__name__, tuple([made.get(b, b) for b in part.__bases__]), space)
+        cell.cell_contents = made[part]
+    return made[kind]
+
+
+def _with_class(value: Any, cell: CellType) -> Any:
+    """A method whose ``super()`` is that of another class; anything else as it is."""
+    if isinstance(value, (classmethod, staticmethod)):
+        return type(value)(_with_class(value.__func__, cell))
+    if isinstance(value, property):
+        return property(*[_with_class(f, cell) for f in (value.fget, value.fset, value.fdel)], value.__doc__)
+    if not isinstance(value, FunctionType) or "__class__" not in value.__code__.co_freevars:
+        return value
+    names = value.__code__.co_freevars
+    closure = tuple([cell if n == "__class__" else c for n, c in zip(names, value.__closure__ or (), strict=True)])
+    made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, closure)
+    made.__kwdefaults__ = value.__kwdefaults__
+    return made
+
+
 def pickled(obj: object, module: Any, protocol: int, legacy: bool) -> tuple[bytes, dict[str, _Memory]]:
     """The pickle of an object, and the storages it refers to by their keys, in the order of their first use."""
-    base = pickle._Pickler if module is None or module is pickle else module.Pickler
-    if not (isinstance(base, type) and issubclass(base, pickle._Pickler)):
-        raise ValueError(
-            f"pickle_module {module.__name__}: its Pickler is not derived from Python's own (pickle._Pickler), so "
-            "tensors cannot be written under PyTorch's names; use dill or the default"
-        )
-    kind = type("Pickler", (_TorchPickler, base), {"_direct": _DIRECT if base is pickle._Pickler else {}})
+    base = pickle._Pickler if module is None or module is pickle else _in_python(module.Pickler, module)
+    space: dict[str, Any] = {"_direct": _DIRECT if base is pickle._Pickler else {}}
+    if base.dispatch is pickle._Pickler.dispatch:  # type: ignore[attr-defined]
+        space["dispatch"] = _DISPATCH
+    kind = type("Pickler", (_TorchPickler, base), space)
     buffer = io.BytesIO()
     pickler = kind(buffer, protocol=protocol)
     pickler.storages, pickler._keys, pickler._legacy = {}, {}, legacy

@@ -364,3 +364,61 @@ def test_disable_and_reset():
     pure(torch.ones(1))
     assert pure.capture.captures == 2
     assert "Captured: yes" in str(torch.compiler.explain(scaled)(torch.ones(2)))
+
+
+def test_what_was_done_before_an_exception_is_kept():
+    weight, seen, kept = nn.Parameter(torch.ones(2)), torch.zeros(2), []
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+
+    def step(x, end):
+        seen.add_(1)
+        if end == 0:
+            raise KeyError("early")
+        kept.append(seen * 2)
+        optimizer.zero_grad()
+        (weight * x).sum().backward()
+        optimizer.step()
+        if end == 1:
+            raise KeyError("late")
+        return weight.sum()
+
+    fn = torch.compile(step)
+    with pytest.raises(KeyError, match="early"):
+        fn(torch.ones(2), 0)
+    assert seen.tolist() == [1, 1] and weight.grad is None
+    with pytest.raises(KeyError, match="late"):
+        fn(torch.ones(2), 1)
+    assert (seen.tolist(), weight.tolist(), weight.grad.tolist()) == ([2, 2], [0.5, 0.5], [1, 1])
+    assert kept[0].tolist() == [4, 4]
+    assert fn(torch.ones(2), 2).item() == 0 and seen.tolist() == [3, 3]
+
+
+def test_a_graph_goes_on_from_what_an_exception_left():
+    x, kept = torch.ones(2, requires_grad=True), []
+
+    def grow(factor):
+        kept.append(x * factor)
+        with torch.no_grad():
+            x.add_(1)
+        raise KeyError(factor)
+
+    fn = torch.compile(grow)
+    for factor in (2, 3):
+        with pytest.raises(KeyError):
+            fn(factor)
+    assert x.tolist() == [3, 3]
+    sum(kept).sum().backward()
+    assert x.grad.tolist() == [5, 5]
+
+
+def test_what_cannot_be_computed_undoes_the_call():
+    table, calls = torch.arange(3.0), torch.zeros(1)
+
+    def look(i):
+        calls.add_(1)
+        return table[i].sum().item()
+
+    fn = torch.compile(look)
+    with pytest.raises(IndexError):
+        fn(torch.tensor([6]) + 1)
+    assert calls.item() == 0 and fn(torch.tensor([2])) == 2 and calls.item() == 1
