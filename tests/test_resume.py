@@ -1,5 +1,6 @@
 """A run that is stopped in mid-epoch, saved and started again in a new process' state goes on bit for bit."""
 
+import itertools
 import random
 import signal
 import sys
@@ -11,6 +12,7 @@ import pytest
 import pytorchlike as torch
 import pytorchlike.nn.functional as F
 from pytorchlike import nn
+from pytorchlike.engine import policy
 from pytorchlike.utils.data import DataLoader, Dataset
 
 
@@ -136,3 +138,30 @@ def test_ctrl_c_at_any_moment_of_training_leaves_weights_and_optimizer(compiled)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_trainings_with_other_options_are_compiled_each(monkeypatch):
+    # one after the other in a process: what is resumed goes through the same programs, and so to the same bits
+    chosen = []
+    choose = policy.choose
+    monkeypatch.setattr(policy, "choose", lambda state, reason: chosen.append(choose(state, reason)) or chosen[-1])
+    x = torch.arange(12.0).view(4, 3)
+
+    def train(weight, steps, options, state=None):
+        weight = torch.nn.Parameter(weight)
+        optimizer = torch.optim.RMSprop([weight], lr=0.01, **options)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.tanh(x @ weight).square().mean().backward()
+            optimizer.step()
+        return weight.detach().clone(), optimizer.state_dict()
+
+    for momentum, centered, maximize in itertools.product((0.0, 0.9), (False, True), (False, True)):
+        options = {"momentum": momentum, "centered": centered, "maximize": maximize}
+        whole, _ = train(torch.full((3, 2), 0.1), 6, options)
+        half, state = train(torch.full((3, 2), 0.1), 3, options)
+        chosen.clear()
+        rest, _ = train(half, 3, options, state)
+        assert torch.equal(whole, rest) and "ops" not in chosen, options

@@ -331,6 +331,8 @@ def _look(state: State) -> Profile:
                 walked += len(op.info.plan)
                 kinds.update([(c.kernel, c.metas) for c in op.info.plan])
                 op = op.name
+            elif op.inplace and not op.differentiable:  # an update: trainings with other options are other families
+                op = (op, e.static)
             uses[op] += 1
             shapes.setdefault(op, set()).add(e.metas)
             kinds.add((e.kernel, e.metas))
