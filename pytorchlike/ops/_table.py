@@ -308,13 +308,31 @@ def _is_array(a: Any) -> bool:
     return not isinstance(a, (bool, int, float, complex, Lifted)) and a is not None
 
 
+def wrapped(number: int, dtype: np.dtype) -> int:
+    """A Python int as operators take it beside tensors of that dtype: modulo 2**bits.
+
+    Raises OverflowError if it is no 64-bit number either.
+    """
+    if dtype.kind not in "iu":
+        return number
+    limits = np.iinfo(dtype)
+    if limits.min <= number <= limits.max:
+        return number
+    if not -(1 << 63) <= number < 1 << 64:
+        raise OverflowError(f"int too big to convert: {number}")
+    number &= (1 << limits.bits) - 1
+    return number if number <= limits.max else number - (1 << limits.bits)
+
+
 def _cast(a: Any, target: np.dtype | None, first: Any) -> Any:
     import jax.numpy as jnp
 
     if not _is_array(a):
         number = a.array if type(a) is Lifted else a
         if target is not None:
-            return jnp.asarray(number, target) if type(a) is not Lifted else number.astype(target)
+            if type(a) is not Lifted:
+                return jnp.asarray(wrapped(number, target) if type(number) is int else number, target)
+            return number.astype(target)
         if type(a) is Lifted:
             return number.astype(result_type(first, a) if first is not None else _number_dtype(a.type))
         return a

@@ -42,9 +42,10 @@ def number_as(name: str, value, dtype):
         raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow")
     if isinstance(value, (int, float)) and dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        if not math.isfinite(value) or not limits.min <= int(value) <= limits.max:
+        low = limits.min or -limits.max  # negative numbers wrap, so that a + number is a - 1 for -1
+        if not math.isfinite(value) or not low <= int(value) <= limits.max:
             raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow: {value}")
-        value = int(value)
+        value = int(value) % (limits.max + 1) if not limits.min else int(value)
     with np.errstate(over="ignore"):  # 1e6 is inf in float16
         return jnp.asarray(value).astype(dtype)
 

@@ -15,6 +15,7 @@ from jax import lax
 
 from ..engine import check
 from ._table import Array, Operand, Scalar, op, result_type, to_float
+from .create import number_as
 
 # --- dtype questions and refusals ------------------------------------------------
 
@@ -665,7 +666,7 @@ def where(condition: Array, input: Operand, other: Operand) -> jax.Array:
             f"{scalar_name(condition.dtype)}; compare it with 0 first"
         )
     dtype = result_type(input, other)
-    return lax.select(*fit(truth(condition), jnp.asarray(input, dtype), jnp.asarray(other, dtype)))
+    return lax.select(*fit(truth(condition), number_as("where", input, dtype), number_as("where", other, dtype)))
 
 
 @partials(
@@ -693,7 +694,16 @@ def _between(x: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
     return lax.min(lax.max(x, lo), hi)
 
 
-@op(promote="common", inplace=True, aliases=("clip",))
+def _bounds_fit(input: Any, *bounds: Any) -> None:
+    """Refuse ints that the dtype of the tensor they bound does not hold."""
+    kind = getattr(input, "dtype", None)
+    if kind is not None and np.dtype(kind).kind in "iu":
+        for bound in bounds:
+            if type(bound) is int:
+                number_as("clamp", bound, kind)
+
+
+@op(promote="common", inplace=True, aliases=("clip",), given=_bounds_fit)
 def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) -> jax.Array:
     """`input` bounded below by `min` and above by `max`, either a number, a tensor or None; `max` wins over `min`.
 
@@ -710,14 +720,14 @@ def clamp(input: Array, min: Operand | None = None, max: Operand | None = None) 
     return _between(*fit(input, min, max))
 
 
-@op(promote="common", inplace=True)
+@op(promote="common", inplace=True, given=_bounds_fit)
 def clamp_min(input: Array, min: Operand) -> jax.Array:
     """`input` bounded below by `min`; the gradient passes on the bound. NotImplementedError for complex numbers."""
     refuse("clamp_min", input, kinds="c")
     return _at_least(*fit(input, min))
 
 
-@op(promote="common", inplace=True)
+@op(promote="common", inplace=True, given=_bounds_fit)
 def clamp_max(input: Array, max: Operand) -> jax.Array:
     """`input` bounded above by `max`; the gradient passes on the bound. NotImplementedError for complex numbers."""
     refuse("clamp_max", input, kinds="c")

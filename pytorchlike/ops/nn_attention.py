@@ -60,7 +60,8 @@ def _broadcast_batch(query, key, value):
             f"query {list(query.shape)}, key {list(key.shape)}, value {list(value.shape)}"
         ) from None
     return batch, *(
-        jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, *x.shape[-2:]) for x in (query, key, value)
+        jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(math.prod(batch), *x.shape[-2:])
+        for x in (query, key, value)
     )
 
 
@@ -112,7 +113,7 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
                 f"scaled_dot_product_attention: attn_mask of shape {list(attn_mask.shape)} does not broadcast to "
                 f"{[*batch, length, span]}"
             ) from None
-    if not span or not features:
+    if not span or not features or not q.size:
         return jnp.zeros((*batch, length, value.shape[-1]), query.dtype)
     if scale is None:
         scale = 1 / math.sqrt(features)

@@ -883,10 +883,10 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
     else:
         above = jnp.take_along_axis(s, high.astype(np.int32), -1, mode="clip")
         weight = jnp.asarray(0.5, x.dtype) if interpolation == "midpoint" else rank - low
-        # Equal neighbours also spare inf - inf.
-        gap = jnp.where(below == above, 0, above - jnp.where(below == above, above, below))
-        out = below + jnp.where(below == above, 0, weight * gap)
-        out = jnp.where(low == high, below, out)
+        # Two infinities of one sign spare inf - inf.
+        same = (below == above) & jnp.isinf(below)
+        gap = jnp.where(same, 0, above - jnp.where(same, above, below))
+        out = jnp.where(low == high, below, below + weight * gap)
     return jnp.moveaxis(out, -1, 0).reshape(q.shape + kept)
 
 

@@ -67,6 +67,8 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     key = key if largest else -key if is_float(key.dtype) else ~key
     if is_float(key.dtype):
         key = lax.stop_gradient(key)
+        if not largest:  # NaN is the largest of all
+            key = jnp.where(jnp.isnan(key), -jnp.inf, jnp.maximum(key, jnp.finfo(key.dtype).min))
     _, index = lax.top_k(key, k)
     values = jnp.take_along_axis(x, index, -1, mode="clip")
     return jnp.moveaxis(values, -1, axis), jnp.moveaxis(index, -1, axis).astype(np.int64)

@@ -49,14 +49,6 @@ def neg(input: Array) -> jax.Array:
     return lax.neg(input)
 
 
-@op(saves=False, out=False)
-def positive(input: Array) -> jax.Array:
-    """`input` itself. RuntimeError for booleans."""
-    if is_boolean(input):
-        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
-    return input
-
-
 @op(inplace=True)
 def sign(input: Array) -> jax.Array:
     """-1, 0 or 1 by the sign, in input's dtype; zero derivative. NotImplementedError for complex tensors (see sgn)."""
@@ -792,6 +784,8 @@ def to_dtype(input: Array, dtype: np.dtype) -> jax.Array:
     if is_floating(input) and jnp.issubdtype(target, np.integer) and target.itemsize < 8:
         # XLA saturates; PyTorch on the CPU keeps the low bits of a wider integer.
         input = input.astype(np.int64 if target.itemsize == 4 and target.kind == "u" else np.int32)
+    if target.name == "float8_e4m3fn":  # which has no infinities: PyTorch saturates
+        return jnp.clip(input.astype(np.float32), -448, 448).astype(target)
     return input.astype(target)
 
 

@@ -128,7 +128,9 @@ class Convertible(Cell):
         return t
 
     def __copy__(self) -> Any:
-        return self._make_subclass(type(self), self, self.requires_grad)
+        t = self._make_subclass(type(self), self, self.requires_grad)
+        t.__dict__.update({k: v for k, v in self.__dict__.items() if not k.startswith("_")})
+        return t
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}

@@ -170,9 +170,9 @@ def attach(cls: type) -> None:
     for name, target in {**_BINARY, **_UNARY}.items():
         setattr(cls, name, _lazy(cls, name, target))
     for name in _PROPERTIES:
-        setattr(cls, name, property(_property(name)))
+        setattr(cls, name, property(_property(name), _part_setter(name) if name in ("real", "imag") else None))
     cls.__getattr__ = missing  # type: ignore[attr-defined]
-    for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble"):
+    for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble", "chalf"):
         setattr(cls, kind, _conversion(kind))
     cls.__long__, cls.__nonzero__ = cls.__int__, cls.__bool__  # type: ignore[attr-defined]
     for kind in ("xla", "ipu", "mtia", "maia"):
@@ -204,6 +204,13 @@ def _conversion(kind: str) -> Any:
     convert.__name__ = kind
     convert.__doc__ = f"The tensor as {names.get(kind, kind)}."
     return convert
+
+
+def _part_setter(name: str) -> Any:
+    def put(self: Any, value: Any) -> None:
+        getattr(self, name).copy_(value)
+
+    return put
 
 
 def _property(name: str) -> Any:

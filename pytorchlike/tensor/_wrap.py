@@ -357,8 +357,23 @@ def _returns(entry: OpDef) -> Any:
         return None
     found = _return_types.get(entry)
     if found is None:
-        found = _return_types[entry] = namedtuple(entry.name, entry.returns)  # type: ignore[misc]
+        name = f"linalg_{entry.name}" if "linalg" in entry.namespaces else entry.name
+        found = _return_types[entry] = namedtuple(name, entry.returns)  # type: ignore[misc]
         found.__module__ = "pytorchlike.return_types"
+        made = found.__new__
+
+        def new(cls: type, *values: Any, **named: Any) -> Any:
+            """Of its parts, one by one or as one sequence."""
+            return made(cls, *(values[0] if len(values) == 1 and not named else values), **named)
+
+        def shown(self: Any) -> str:
+            parts = ",\n".join([f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True)])
+            return f"torch.return_types.{name}(\n{parts})"
+
+        found.__new__ = new
+        found.__repr__ = shown
+        found.n_fields = found.n_sequence_fields = len(entry.returns)
+        found.n_unnamed_fields = 0
     return found
 
 

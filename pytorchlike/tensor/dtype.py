@@ -1,8 +1,8 @@
 """Element types: ``torch.float32`` and its kin, ``finfo``/``iinfo``, memory formats, layouts, and type promotion.
 
 Every dtype is one immutable object per process. ``dtype.numpy`` is the NumPy type that holds the same bits (ml_dtypes
-supplies bfloat16 and the float8 family). There is no complex32: JAX has no half-precision complex arithmetic, so where
-PyTorch would answer ``complex32``, we answer ``complex64``.
+supplies bfloat16 and the float8 family). ``complex32`` is a name only: JAX has no half-precision complex arithmetic, so
+where PyTorch would answer ``complex32``, we answer ``complex64``, and tensors of it are refused.
 
 The names ``bool``, ``int`` and ``float`` would hide Python's own here; they are called ``bool_``, ``int_`` and
 ``float_`` in this module, and ``NAMES`` lists every dtype under its public name.
@@ -37,6 +37,14 @@ class dtype:
     def __new__(cls, *args: object, **kwargs: object) -> NoReturn:
         raise TypeError("cannot create 'torch.dtype' instances")
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name == "numpy":  # not set: of complex32
+            raise NotImplementedError(
+                f"torch.{self._name}: JAX has no complex numbers of half precision, so there are no such tensors; use "
+                "torch.complex64"
+            )
+        raise AttributeError(f"'torch.dtype' object has no attribute {name!r}")
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"attribute {name!r} of 'torch.dtype' objects is not writable")
 
@@ -57,7 +65,7 @@ class dtype:
 
     def to_real(self) -> dtype:
         """The type of the real part: complex64 -> float32, complex128 -> float64; every other type is itself."""
-        return {complex64: float32, complex128: float64}.get(self, self)
+        return {complex64: float32, complex128: float64, complex32: float16}.get(self, self)
 
     def to_complex(self) -> dtype:
         """The complex type whose parts have this precision.
@@ -76,7 +84,7 @@ class dtype:
 
 def _by_name(name: str) -> dtype:
     """Restore a pickled dtype as the singleton of that name."""
-    return _CANONICAL.get(name) or _QUANTISED[name]
+    return NAMES[name]
 
 
 _CANONICAL: dict[str, dtype] = {}
@@ -135,10 +143,19 @@ qint8 = _make("qint8", np.int8, "QInt8", False)
 quint8 = _make("quint8", np.uint8, "QUInt8", False)
 qint32 = _make("qint32", np.int32, "QInt32", False)
 
+complex32 = chalf = object.__new__(dtype)
+for _field, _value in {
+    "_name": "complex32", "_c10": "ComplexHalf", "is_floating_point": False, "is_complex": True, "is_signed": True,
+    "itemsize": 4,
+}.items():  # fmt: skip
+    object.__setattr__(complex32, _field, _value)
+
 #: Every public dtype name, aliases included, as it appears in the ``torch`` namespace.
 NAMES: dict[str, dtype] = {
     **_CANONICAL,
     **_QUANTISED,
+    "complex32": complex32,
+    "chalf": complex32,
     "half": float16,
     "float": float32,
     "double": float64,

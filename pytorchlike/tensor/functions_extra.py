@@ -24,16 +24,31 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
+def _need_tensor(name: str, input: Any) -> None:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+
+
 @function
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a floating one."""
+    _need_tensor("is_floating_point", input)
     return input.is_floating_point()
 
 
 @function
 def is_complex(input: Tensor) -> bool:
     """Whether the dtype is a complex one."""
+    _need_tensor("is_complex", input)
     return input.is_complex()
+
+
+@function(method=True)
+def positive(input: Tensor) -> Tensor:
+    """The tensor itself. RuntimeError for booleans."""
+    if input.dtype is bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
 
 
 @function(method=True)

@@ -252,6 +252,8 @@ def format_tensor(
         plain = dtype is _dtype.default  # no elements show whether they are whole or true
     else:
         text = body(array, size, indent)
+        if _options.edgeitems == 0:
+            suffixes.append(f"size={size}")
     if not plain:
         suffixes.append(f"dtype={dtype!r}")
     if grad_fn_name is not None:

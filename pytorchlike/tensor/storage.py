@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import Value, concrete, record
-from ..ops._table import OpDef
+from ..ops._table import OpDef, lookup
 
 
 class Step(NamedTuple):
@@ -112,10 +112,18 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
             "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             f"Please clone() the tensor before performing the operation. (written through {step.entry.name})"
         )
+    if rest and step.entry.name in _OVERLAPPING:
+        places = np.arange(base.meta.size).reshape(base.meta.shape)
+        shown = through_array(places, (step,))
+        if np.unique(shown).size < shown.size:  # what is left as it was must not be written back over what is new
+            at = concrete(np.array(through_array(shown, rest)), base.meta.place)
+            return record(lookup("put").op, (False,), (base, at, new))
     inner = write_through(apply_view(step, base), rest, new) if rest else new
     return record(step.entry.op_put, step.static, (base, inner, *step.numbers))
 
 
+#: View operations that may show an element several times.
+_OVERLAPPING = frozenset(("unfold", "as_strided"))
 #: View operations that give a copy where the strides do not allow a view.
 RESHAPING = frozenset(("reshape", "flatten", "ravel"))
 _RESHAPES = RESHAPING | {"view", "unflatten"}

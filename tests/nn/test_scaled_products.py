@@ -48,3 +48,9 @@ def test_what_is_refused():
         F.scaled_mm(a, b, one, ScalingType.BlockWise1x16, one, whole)
     with pytest.raises(NotImplementedError, match="unswizzled"):
         F.scaled_mm(a, b, one, whole, one, whole, swizzle_a=F.SwizzleType.SWIZZLE_32_4_4)
+
+
+def test_no_queries_or_batch():
+    for shape in ((1, 0, 4), (0, 2, 4), (0, 0, 4)):
+        x = torch.zeros(shape)
+        assert torch.nn.functional.scaled_dot_product_attention(x, x, x).shape == shape

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import pytorchlike as torch
 from pytorchlike.tensor import dtype as dt
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "reference" / "dtype.json").read_text())
@@ -88,6 +90,8 @@ def test_limits_follow_the_default_and_compare():
 @pytest.mark.parametrize("d", dt.NAMES.values(), ids=dt.NAMES)
 def test_singletons(d):
     assert pickle.loads(pickle.dumps(d)) is copy.deepcopy(d) is copy.copy(d) is d
+    if d is dt.complex32:  # NumPy has none
+        return
     if d in (dt.qint8, dt.quint8, dt.qint32):  # NumPy's integers are not quantised
         assert repr(d) == f"torch.q{d.numpy.name}" and dt.from_numpy_dtype(d.numpy) is not d
         return
@@ -155,3 +159,23 @@ def test_memory_formats_and_layouts():
     assert not isinstance(dt.contiguous_format, dt.layout)
     with pytest.raises(TypeError, match="cannot create"):
         dt.layout()
+
+
+def test_complex32_is_a_name_only():
+    assert torch.chalf is torch.complex32 and repr(torch.complex32) == "torch.complex32"
+    assert torch.complex32.is_complex and torch.complex32.itemsize == 4
+    assert torch.complex32.to_real() is torch.float16 and torch.finfo(torch.complex32).bits == 16
+    assert pickle.loads(pickle.dumps(torch.complex32)) is torch.complex32
+    x = torch.ones(1)
+    for refused in (lambda: torch.zeros(2, dtype=torch.complex32), lambda: torch.tensor([1j], dtype=torch.chalf),
+                    x.chalf, lambda: x.to(torch.complex32)):  # fmt: skip
+        with pytest.raises(NotImplementedError, match="complex64"):
+            refused()
+
+
+def test_float8_e4m3fn_saturates():
+    x = torch.tensor([500.0, 1e10, float("inf"), -float("inf"), float("nan")])
+    want = [448, 448, 448, -448]
+    for y in (x, x * 1, x.double() * 1):
+        got = y.to(torch.float8_e4m3fn).float().tolist()
+        assert got[:4] == want and math.isnan(got[4])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -208,3 +211,60 @@ def test_distances_are_of_points_of_one_dtype():
     """They are not promoted, as PyTorch does not."""
     with pytest.raises(RuntimeError, match="expected scalar type Float but found Double"):
         torch.cdist(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.float64))
+
+
+def test_ints_outside_of_the_dtype_wrap_in_operators():
+    u, i = torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 2], dtype=torch.int8)
+    assert (u + 256).tolist() == [1, 2] and (u - 300).tolist() == [213, 214] and (256 - u).tolist() == [255, 254]
+    assert (u == -1).tolist() == [False, False] and (u == 257).tolist() == [True, False]
+    assert (i + 200).tolist() == [-55, -54] and (i * 200).tolist() == [-56, -112]
+    assert (torch.tensor([1], dtype=torch.int32) * 2**40).tolist() == [0]
+    assert (torch.tensor([1]) + 2**63).tolist() == [-(2**63) + 1]
+    with pytest.raises(OverflowError):
+        torch.tensor([1]) * 2**64
+    # what fills takes negative numbers modulo 2**bits, and refuses larger ones
+    u[0] = -1
+    assert u.tolist() == [255, 2] and torch.where(u > 2, u, -2).tolist() == [255, 254]
+    assert torch.full((2,), -3, dtype=torch.uint8).tolist() == [253, 253]
+    x = torch.tensor([1, 2], dtype=torch.int16)
+    for refused in (lambda: torch.where(x > 2, x, 70000), lambda: x.clamp(max=70000), lambda: i.clamp(min=-200),
+                    lambda: u.masked_fill(u > 2, -256)):  # fmt: skip
+        with pytest.raises(RuntimeError, match="without overflow"):
+            refused()
+
+
+def test_named_tuples_read_and_are_made_as_torchs():
+    found = torch.max(torch.tensor([[1.0, 2.0]]), 1)
+    assert repr(found) == "torch.return_types.max(\nvalues=tensor([2.]),\nindices=tensor([1]))"
+    assert type(found).__name__ == "max" and found.n_fields == 2
+    again = type(found)(t + 1 for t in found)
+    assert type(again) is torch.return_types.max and again.values.item() == 3 and again.indices.item() == 2
+    assert type(torch.linalg.qr(torch.eye(2))).__name__ == "linalg_qr"
+    assert copy.deepcopy(found).values.item() == pickle.loads(pickle.dumps(found)).values.item() == 2
+
+
+def test_nan_is_the_largest_for_topk():
+    x = torch.tensor([3.0, float("nan"), 1.0, float("inf"), -float("inf")])
+    assert torch.topk(x, 4, largest=False).values.tolist() == [-float("inf"), 1, 3, float("inf")]
+    assert torch.topk(x, 2, largest=False).indices.tolist() == [4, 2] and torch.topk(x, 1).indices.tolist() == [1]
+
+
+def test_the_gradient_of_a_quantile_goes_to_both_neighbours():
+    for values in ([0.0, 0.0], [0.0, 1.0]):
+        x = torch.tensor(values, requires_grad=True)
+        torch.quantile(x, 0.25).backward()
+        assert x.grad.tolist() == [0.75, 0.25]
+    assert torch.tensor([float("inf")] * 2).quantile(0.5).item() == float("inf")
+
+
+def test_positive_is_the_tensor_itself():
+    x = torch.ones(2)
+    assert +x is x and x.positive() is x and torch.positive(x) is x
+    with pytest.raises(RuntimeError, match="bool"):
+        +torch.tensor([True])
+
+
+def test_predicates_of_what_is_no_tensor():
+    for predicate in (torch.is_floating_point, torch.is_complex):
+        with pytest.raises(TypeError, match="must be Tensor, not int"):
+            predicate(1)

@@ -127,3 +127,8 @@ def test_html_says_what_it_is():
     assert len(html_tensor(np.full((10, 10), 1e300 / 3), dt.float64, CPU)) < 20_000
     with pytest.raises(ValueError, match="size"):
         html_tensor(None, dt.float32, CPU)
+
+
+def test_without_edge_items_the_size_is_shown():
+    set_printoptions(edgeitems=0)
+    assert format_tensor(np.zeros((2, 2), np.float32), dt.float32, CPU).endswith("[0., 0.]], size=(2, 2))")

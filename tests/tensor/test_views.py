@@ -1,5 +1,7 @@
 """Views: what aliases what, where elements lie, and which views are refused."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -306,3 +308,34 @@ def test_views_of_a_leaf_keep_their_gradients_when_it_is_written_to_without(writ
     (other * x).sum().backward()
     (part * x[1:]).sum().backward()
     assert w.grad.tolist() == [2, 6, 9, 1, 2, 3]
+
+
+def test_windows_that_overlap_can_be_written_to():
+    x = torch.zeros(3, 2)
+    x.unfold(0, 2, 1)[0].add_(1)
+    assert x.tolist() == [[1, 1], [1, 1], [0, 0]]
+    x.as_strided((2, 3), (2, 1))[1].mul_(0).add_(5)
+    assert x.tolist() == [[1, 1], [5, 5], [5, 0]]
+    leaf = torch.ones(4, requires_grad=True)
+    y = leaf * 1
+    y.unfold(0, 2, 1)[1].mul_(3)
+    y.sum().backward()
+    assert y.tolist() == leaf.grad.tolist() == [1, 3, 3, 1]
+
+
+def test_parts_of_complex_tensors_can_be_assigned():
+    c = torch.tensor([1 + 2j, 3 + 4j])
+    c.real = torch.tensor([5.0, 6.0])
+    c.imag = 0
+    assert c.tolist() == [5, 6]
+    x = torch.zeros(2)
+    x.real = 1
+    assert x.tolist() == [1, 1]
+
+
+def test_copies_keep_what_was_hung_on_a_tensor():
+    x = torch.zeros(2)
+    x.tag = "a"
+    y = copy.copy(x)
+    y[0] = 1
+    assert y.tag == "a" and x.tolist() == [1, 0]
