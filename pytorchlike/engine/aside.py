@@ -1,0 +1,72 @@
+"""Values that are read in the middle of a step but do not rest on it: they are computed apart, and the step goes on.
+
+``torch.arange(2, x.ndim).tolist()`` in a loss, ``mask.any()`` in a model, the rates of ``linspace`` in a constructor:
+were what is pending executed for these, a step would be two programs, and the second one would take all that the first
+has kept for the way back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import user_location
+from .meta import SHAPE_ONLY, is_spread
+from .schedule import Schedule
+from .trie import Call, Graph, Input
+
+#: Calls that such a value rests on, and elements of the largest array among them, at most.
+CALLS, SIZE = 8, 16_384
+#: Entries that are pending at least; and between two readings of one line which are taken for two rounds of a loop.
+PENDING = 16
+
+_unknown = object()
+#: Lines in loops whose rounds are to be executed one by one.
+_rounds: set[tuple[str, int]] = set()
+
+
+def of(trace: Any, value: Any) -> Any:
+    """The array of a pending value of ``trace``, computed apart; or None, if the trace is to be executed."""
+    state = trace.state
+    if state.depth < PENDING:
+        return None
+    graph = state.graph()
+    key = ("aside", value.slot)
+    schedule = graph.cache.get(key, _unknown)
+    if schedule is _unknown:
+        schedule = graph.cache[key] = _little(graph, value.slot)
+    if schedule is None or any(trace.values[s].data is None for s in schedule.inputs):
+        return None
+    here = user_location()
+    if trace.asides is None:
+        trace.asides = {}
+    if here not in _rounds and trace.asides.get(here, state.depth) + PENDING < state.depth:
+        _rounds.add(here)
+    if here in _rounds:
+        return None
+    trace.asides[here] = state.depth
+    from . import execute
+
+    return execute.evaluate_apart(trace, value, schedule)
+
+
+def _little(graph: Graph, slot: int) -> Schedule | None:
+    """What a slot rests on, if that is little and can neither fail nor change anything."""
+    found: set[int] = set()
+    calls, waiting = 0, [slot]
+    while waiting:
+        s = waiting.pop()
+        if s in found:
+            continue
+        found.add(s)
+        meta, e = graph.metas[s], graph.producer[s]
+        if meta.size > SIZE or meta.place == SHAPE_ONLY or is_spread(meta.place):
+            return None
+        if type(e) is Input:
+            continue
+        if type(e) is not Call or e.op.heavy or e.checks or e.op.walk is not None or e.op.spliced is not None:
+            return None
+        calls += 1
+        if calls > CALLS:
+            return None
+        waiting.extend(e.slots)
+    return Schedule(graph, (slot,), checks=False)
