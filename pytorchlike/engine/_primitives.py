@@ -23,6 +23,14 @@ _rules: dict[str, Rule] = {}
 _makers: dict[str, Callable[[dict], tuple[Rule, float]]] = {}
 
 
+#: A bilinear map, with the jaxpr that computes it.
+BILINEAR = "bilinear_call"
+#: Primitives that stand for the jaxpr they carry.
+CALLS = frozenset(
+    "jit pjit closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr checkpoint remat2".split()
+) | {BILINEAR}
+
+
 class Missing(NotImplementedError):
     """A primitive has no equivalent here."""
 
@@ -643,10 +651,16 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 # -- control --------------------------------------------------------------------------------------------------------
 
 
-@_maker("pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint")
+@_maker(*CALLS - {BILINEAR})
 def _call(params: dict) -> tuple[Rule, float]:
     plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
     return (lambda *args: plan.run(args)), plan.cost
+
+
+@_maker(BILINEAR)
+def _bilinear(params: dict) -> tuple[Rule, float]:
+    plan = _plan_of(params["jaxpr"])
+    return (lambda *args: plan.run(args)[0]), plan.cost
 
 
 @_maker("cond")

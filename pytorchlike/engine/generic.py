@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ._primitives import CALLS
+
 __all__ = ["Equation", "Generic", "Literal", "Series", "Size", "Sizes", "Unlike", "generic_of"]
 
 
@@ -187,12 +189,6 @@ class Generic:
         self.given, self.shapes, self.constants, self.steps, self.outs = given, shapes, constants, steps, outs
 
 
-#: Calls whose inner jaxprs take the place of the call.
-_CALLS = frozenset(
-    "jit pjit closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr checkpoint remat2".split()
-)
-
-
 class _Flat:
     """A jaxpr without inner calls: (equation, ins, outs) by numbered names; literals stay as they are."""
 
@@ -216,7 +212,7 @@ class _Flat:
     def _add(self, jaxpr: Any, env: dict) -> None:
         for e in jaxpr.eqns:
             ins = [self._atom(env, v) for v in e.invars]
-            if e.primitive.name not in _CALLS:
+            if e.primitive.name not in CALLS:
                 self.steps.append((e, tuple(ins), tuple([self._name(env, v) for v in e.outvars])))
                 continue
             inner = next(e.params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in e.params)

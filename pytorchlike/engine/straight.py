@@ -17,7 +17,7 @@ import numpy as np
 
 from . import _primitives_indexing as _primitives_indexing  # registers its rules
 from . import _primitives_linalg as _primitives_linalg  # registers its rules
-from ._primitives import Missing, _cost, _makers, _rules
+from ._primitives import CALLS, Missing, _cost, _makers, _rules
 
 __all__ = ["Missing", "Straight"]
 
@@ -28,8 +28,6 @@ _OPERATORS = {
 }  # fmt: skip
 _FUNCTIONS = {"max": np.maximum, "min": np.minimum, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "sin": np.sin,
               "cos": np.cos, "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "abs": np.abs}  # fmt: skip
-#: Primitives that stand for the jaxpr they carry.
-_CALLS = {"pjit", "jit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2", "checkpoint"}
 #: Expressions are not nested more deeply than this.
 _DEEP = 12
 #: Elements up to which a constant is made once.
@@ -120,7 +118,7 @@ class Straight:
         self._uses.update(a for a in jaxpr.outvars if not hasattr(a, "val"))
         for eqn in jaxpr.eqns:
             name, params = eqn.primitive.name, eqn.params
-            if name in _CALLS:
+            if name in CALLS:
                 self._inline(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params), eqn)
                 continue
             code = self._simple(name, params, eqn)

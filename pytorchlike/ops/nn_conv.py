@@ -13,10 +13,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ._product import along, by_columns, by_rows
+from ._convolution import (
+    AXES,
+    Geometry,
+    channels_first,
+    channels_to_end,
+    convolution,
+    output_by_product,
+    pad_space,
+    transposed,
+)
+from ._product import along, by_rows
 from ._table import Array, formulated, op, platform
-
-_AXES = {1: "W", 2: "HW", 3: "DHW"}
 
 
 def ntuple(value, n: int, name: str, what: str) -> tuple[int, ...]:
@@ -42,7 +50,7 @@ def _by(shape) -> str:
 
 
 def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
-    axes = _AXES[x.ndim - 2]
+    axes = AXES[x.ndim - 2]
     x, axis, back = formulated(x)
     data = "NC" + axes if axis == 1 else "N" + axes + "C"
     return back(lax.conv_general_dilated(
@@ -55,15 +63,6 @@ def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
         dimension_numbers=(data, "OI" + axes, data),
         feature_group_count=groups,
     ))  # fmt: skip
-
-
-def pad_space(x, padding, fill=0, first=2):
-    """x padded, or cropped where negative, by (low, high) for each axis of space, of which ``first`` is the first."""
-    if all(p == (0, 0) for p in padding):
-        return x
-    around = [(0, 0, 0)] * (x.ndim - len(padding) - first)
-    config = [*[(0, 0, 0)] * first, *((lo, hi, 0) for lo, hi in padding), *around]
-    return lax.pad(x, jnp.asarray(fill, x.dtype), config)
 
 
 def _padded(x, padding):
@@ -92,23 +91,15 @@ def tap_slices(kernel, stride, dilation, out) -> Iterator[tuple[tuple[int, ...],
         )
 
 
-def _last(x):
-    return jnp.moveaxis(x, 1, -1)
-
-
-def _first(x):
-    return jnp.moveaxis(x, -1, 1)
-
-
 def _dot(x, w):
     """(*, C) by (O, C) -> (*, O)."""
     return lax.dot_general(x, w, (((x.ndim - 1,), (1,)), ((), ())))
 
 
 def _pointwise(x, w, stride, padding):
-    x = pad_space(_last(x), padding, first=1)
+    x = pad_space(channels_to_end(x), padding, first=1)
     x = x[(slice(None), *(slice(None, None, s) for s in stride))]
-    return _first(_dot(x, w.reshape(w.shape[:2])))
+    return channels_first(_dot(x, w.reshape(w.shape[:2])))
 
 
 #: Numbers that a place sees up to which one product is always quicker than a convolution.
@@ -130,7 +121,7 @@ def _tap_reads_data(tap, size, padding, stride, dilation, out) -> bool:
 def _shifted_dots(x, w, stride, padding, dilation, out):
     """One product for each tap of the kernel; taps that see nothing but padding are left out."""
     kernel, size = w.shape[2:], x.shape[2:]
-    x = pad_space(_last(x), padding, first=1)
+    x = pad_space(channels_to_end(x), padding, first=1)
     total = None
     for tap, window in tap_slices(kernel, stride, dilation, out):
         if _tap_reads_data(tap, size, padding, stride, dilation, out):
@@ -138,23 +129,7 @@ def _shifted_dots(x, w, stride, padding, dilation, out):
             total = term if total is None else total + term
     if total is None:
         total = jnp.zeros((x.shape[0], *out, w.shape[0]), x.dtype)
-    return _first(total)
-
-
-def _im2col(x, w, stride, padding, dilation, out):
-    """One product of the weights with all that each place sees, places last.
-
-    Axis by axis, which takes k + k slices instead of k * k, and half of the time to compile.  With places last the rows
-    are long even where there are few channels: 1 to 4 times as quick as with channels last.
-    """
-    x = pad_space(jnp.swapaxes(x, 0, 1), padding)
-    for axis, (k, s, d, m) in enumerate(zip(w.shape[2:], stride, dilation, out, strict=True), 2):
-        taps = [lax.slice_in_dim(x, t * d, t * d + s * (m - 1) + 1, s, axis) for t in range(k)]
-        x = taps[0] if k == 1 else jnp.concatenate(taps, 0)
-    # now the first axis runs over the taps of the last spatial axis first, and over channels last
-    w = w.transpose(0, *range(w.ndim - 1, 1, -1), 1).reshape(w.shape[0], -1)
-    y = by_columns(w, x.reshape(x.shape[0], -1))
-    return jnp.swapaxes(y.reshape(-1, *x.shape[1:]), 0, 1)
+    return channels_first(total)
 
 
 def _depthwise(x, w, stride, padding, dilation, out):
@@ -226,16 +201,23 @@ def _by_group(x, w, stride, padding, dilation, groups, out):
     )
 
 
+def _formulated(x) -> bool:
+    """Whether formulations matter: elsewhere a convolution is left to XLA."""
+    return platform() == "cpu" and jnp.issubdtype(x.dtype, jnp.floating) and 0 not in x.shape
+
+
+#: Groups up to which each is a convolution of its own: XLA:CPU's took 60 (8 groups) to 144 times (32) as long.
+_GROUPS = 64
+
+
 def _convolve(x, w, stride, padding, dilation, groups, out):
     """Cross-correlation by the formulation that measured quickest, forward and backward together, for these shapes."""
     kernel, channels = w.shape[2:], x.shape[1]
     taps, places = math.prod(kernel), math.prod(out)
-    simple = platform() != "cpu" or not jnp.issubdtype(x.dtype, jnp.floating) or 0 in x.shape
-    if not simple:
+    if _formulated(x):
         if groups == channels and groups > 1 and taps <= 64:
             return _depthwise(x, w, stride, padding, dilation, out)
-        # The grouped convolution of XLA:CPU took 60 (8 groups) to 144 times (32) as long.
-        if 1 < groups <= 64:
+        if 1 < groups <= _GROUPS:
             return _by_group(x, w, stride, padding, dilation, groups, out)
         if groups == 1:
             if taps == 1:
@@ -244,20 +226,20 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
                 a, b = formulated(x)[0], formulated(w)[0]  # the kernel sees all there is
                 y = by_rows(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
                 return y.reshape(*y.shape, *out)
-            # Few places: most of the kernel lies in the padding, or the input gradient (dilated) is a naive loop.
-            few = places <= 9 or (places <= 16 and channels >= 256)
-            # More places than the input has: the weight's gradient is a naive loop, 80 times as long.
-            more = any(o > m for o, m in zip(out, x.shape[2:], strict=True))
-            if taps <= 64 and (few or (more and taps <= 9) or len(out) == 3):
-                if channels >= 16:
-                    return _shifted_dots(x, w, stride, padding, dilation, out)
-                return _im2col(x, w, stride, padding, dilation, out)
-            if more:
-                x, padding = _padded(x, padding), [(0, 0)] * len(out)
+            geometry = Geometry(stride, tuple(padding), dilation, x.shape[2:], kernel, out)
             columns = channels * taps
-            large = taps >= 16 and math.prod(stride) == 1  # kernels whose gradients cost the plain convolution most
-            if columns <= _FEW or (large and (places <= 64 and columns <= 512 or places <= 1024 and columns <= 160)):
-                return _im2col(x, w, stride, padding, dilation, out)
+            if len(out) < 3:
+                # Few places: most of the kernel lies in the padding.
+                if taps <= 64 and (places <= 9 or (places <= 16 and channels >= 256)):
+                    if channels >= 16:
+                        return _shifted_dots(x, w, stride, padding, dilation, out)
+                    return output_by_product(geometry, x, w)
+                large = taps >= 16 and math.prod(stride) == 1  # whose gradients cost the plain convolution most
+                if large and (places <= 64 and columns <= 512 or places <= 1024 and columns <= 160):
+                    return output_by_product(geometry, x, w)
+            if columns <= _FEW:
+                return output_by_product(geometry, x, w)
+            return convolution(x, w, geometry)
     if any(p < 0 for pair in padding for p in pair):
         x, padding = _padded(x, padding), [(0, 0)] * len(out)
     return _plain(x, w, stride, dilation, groups, padding)
@@ -374,7 +356,7 @@ def _transposed_by_phases(x, w, stride, pads, size, groups):
     """One convolution computes the outputs of every phase of the stride as channels, which are then interleaved.
 
     With output index s * q + r and tap s * u + r: ``y[s * q + r] = sum over u of x[q - u] * w[s * u + r]``.
-    XLA:CPU runs the convolution of a dilated input as a naive loop; this measured 20 times as quick.
+    For kernels as large as the stride, where it is a product, and for channels of their own.
     """
     n, channels, per = len(stride), x.shape[1], w.shape[1]
     reach = [-(-k // s) for k, s in zip(w.shape[2:], stride, strict=True)]
@@ -394,6 +376,10 @@ def _transposed_by_phases(x, w, stride, pads, size, groups):
     return pad_space(y, crop)
 
 
+#: Places of the input up to which also an adjoint without a stride is not another convolution.
+_FEW_PLACES = 16
+
+
 def _transposed(x, w, stride, pads, output_padding, dilation, groups):
     """Adjoint of the convolution: x (N, C, *in), w (C, O / groups, *kernel)."""
     n, kernel, channels = len(stride), w.shape[2:], x.shape[1]
@@ -403,9 +389,15 @@ def _transposed(x, w, stride, pads, output_padding, dilation, groups):
         (m - 1) * s - 2 * p + k + e
         for m, s, p, k, e in zip(x.shape[2:], stride, pads, spans, output_padding, strict=True)
     ]
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    if platform() == "cpu" and floating and math.prod(stride) > 1 and math.prod(dilation) == 1:
-        return _transposed_by_phases(x, w, stride, pads, size, groups)
+    if _formulated(x):
+        if 1 < groups <= _GROUPS and groups != channels:
+            parts = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
+            return jnp.concatenate([_transposed(*p, stride, pads, output_padding, dilation, 1) for p in parts], 1)
+        if math.prod(stride) > 1 and math.prod(dilation) == 1 and (groups > 1 or kernel == stride):
+            return _transposed_by_phases(x, w, stride, pads, size, groups)
+        if groups == 1 and (math.prod(stride) > 1 or math.prod(x.shape[2:]) <= _FEW_PLACES):
+            padding = tuple([(p, p - e) for p, e in zip(pads, output_padding, strict=True)])
+            return transposed(x, w, Geometry(stride, padding, dilation, tuple(size), kernel, x.shape[2:]))
     flipped = w[(slice(None), slice(None), *(slice(None, None, -1) for _ in kernel))]
     flipped = flipped.reshape(groups, channels // groups, per, *kernel)
     flipped = jnp.moveaxis(flipped, 2, 1).reshape(groups * per, channels // groups, *kernel)
