@@ -145,7 +145,7 @@ mlir.register_lowering(_bilinear, mlir.lower_fun(_evaluate, multiple_results=Fal
 #: Places of the result up to which the gradient by the image is one product, whose parts are then added up.
 _FEW = 16
 #: Numbers in a matrix of columns up to which the weights' gradient is one product with it, and taps of the kernel.
-_COLUMNS, _TAPS = 4_500_000, 16
+_COLUMNS, _TAPS = 1 << 19, 16
 #: Channels up to which a convolution over volumes takes the taps along depth as channels.
 _THIN = 16
 

@@ -327,11 +327,15 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
             f"greater than actual input size ({name})"
         )
     out = tuple((m - k) // s + 1 for m, k, s in zip(padded, spans, stride, strict=True))
-    y = _convolve(x, weight, stride, pads, dilation, groups, out)
-    if bias is not None:
-        y, axis, back = formulated(y)
-        y = back(y + bias.reshape(-1, *(1,) * (y.ndim - 1 - axis)))
+    y = _biased(_convolve(x, weight, stride, pads, dilation, groups, out), bias)
     return y if batched else y[0]
+
+
+def _biased(y, bias):
+    if bias is None:
+        return y
+    y, axis, back = formulated(y)
+    return back(y + bias.reshape(-1, *(1,) * (y.ndim - 1 - axis)))
 
 
 # ---- transposed ------------------------------------------------------------------------------------------------------
@@ -445,9 +449,7 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
             f"Given input size per channel: {_by(x.shape[2:])}. Calculated output size per channel: "
             f"{_by(size)}. Output size is too small ({name})"
         )
-    y = _transposed(x, weight, stride, padding, output_padding, dilation, groups)
-    if bias is not None:
-        y = y + bias.reshape(-1, *(1,) * n)
+    y = _biased(_transposed(x, weight, stride, padding, output_padding, dilation, groups), bias)
     return y if batched else y[0]
 
 
@@ -530,7 +532,7 @@ def conv_transpose1d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts)
 def conv_transpose2d(
     input: Array,
     weight: Array,
