@@ -244,10 +244,10 @@ def matrix(w):
     return w.transpose(0, *range(w.ndim - 1, 1, -1), 1).reshape(w.shape[0], -1)
 
 
-def output_by_product(g: Geometry, x, w):
+def output_by_product(g: Geometry, x, w, product=by_columns):
     """One product of the weights with the columns; channels first."""
     x = columns(g, x)
-    y = by_columns(matrix(w), x.reshape(x.shape[0], -1))
+    y = product(matrix(w), x.reshape(x.shape[0], -1))
     return jnp.swapaxes(y.reshape(-1, *x.shape[1:]), 0, 1)
 
 
@@ -342,7 +342,7 @@ _MAPS = {
 }
 #: The same where both arguments have a batch: products can, convolutions would be grouped ones (a naive loop).
 _PRODUCTS = {
-    "output": output_by_product,
+    "output": functools.partial(output_by_product, product=jnp.matmul),
     "input": lambda g, y, w: channels_first(_input_by_product(g, channels_to_end(y), w)),
     "weight": lambda g, x, y: _weight_by_product(g, channels_to_end(x), channels_to_end(y)),
 }
