@@ -144,6 +144,8 @@ mlir.register_lowering(_bilinear, mlir.lower_fun(_evaluate, multiple_results=Fal
 
 #: Places of the result up to which the gradient by the image is one product, whose parts are then added up.
 _FEW = 16
+#: Bytes of a number from which on XLA has no quick loop for a dilated image.
+_DOUBLE = 8
 #: Numbers in a matrix of columns up to which the weights' gradient is one product with it, and taps of the kernel.
 _COLUMNS, _TAPS = 1 << 19, 16
 #: Channels up to which a convolution over volumes takes the taps along depth as channels.
@@ -178,14 +180,16 @@ def _output(g: Geometry, x, w):
 def _input(g: Geometry, y, w):
     if len(g.size) == 3:
         return _input_by_planes(g, y, w)
-    places = math.prod(g.out)
-    if math.prod(g.kernel) <= 64 and (places <= _FEW or math.prod(g.kernel) > places):
+    taps, places, size = math.prod(g.kernel), math.prod(g.out), y.dtype.itemsize
+    # In half precision sums are costly.
+    few = size >= 4 and places <= _FEW or size >= _DOUBLE and math.prod(g.stride) > 1
+    if taps <= 64 and (few or taps > places):
         return _input_by_product(g, y, w)
     around = []
     for s, (low, _), d, n, k, m in g.axes():
         first = d * (k - 1) - low
         around.append((first, n + d * (k - 1) - (s * (m - 1) + 1) - first))
-    if math.prod(g.kernel) > places:  # see _output
+    if taps > places:  # see _output
         outer = [(max(low, 0) // s, max(high, 0) // s) for (low, high), s in zip(around, g.stride, strict=True)]
         around = [(a - b * s, c - d * s) for (a, c), (b, d), s in zip(around, outer, g.stride, strict=True)]
         y = pad_space(y, outer, first=1)

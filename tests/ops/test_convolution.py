@@ -82,8 +82,13 @@ def evaluated(f, *args):
 @pytest.mark.parametrize("few", [False, True], ids=["as convolutions", "as products"])
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_of_any_order_equal_those_of_the_plain_convolution(name, few, monkeypatch):
-    monkeypatch.setattr(c, "_FEW", 10**6 if few else 0)
-    monkeypatch.setattr(c, "_COLUMNS", 10**9 if few else 0)
+    if few:
+        monkeypatch.setattr(c, "_FEW", 10**6)
+        monkeypatch.setattr(c, "_COLUMNS", 10**9)
+    else:
+        monkeypatch.setattr(c, "_DOUBLE", 16)
+        monkeypatch.setattr(c, "_FEW", 0)
+        monkeypatch.setattr(c, "_COLUMNS", 0)
     monkeypatch.setattr(c, "_traced", c._traced.__wrapped__)
     g, args = given(name)
     found, wanted = (evaluated(lambda *a, m=maps: gradients(*m, *a), *args) for maps in (ours(g), plain(g)))
