@@ -180,8 +180,15 @@ def triplet_margin_loss(
 # ---- private functions that programs call ---------------------------------------------------------------------------
 
 
-def _assert(condition: Any, message: str) -> None:
-    """``assert condition, message``, as a function."""
+def _assert(condition: Any, message: str) -> Any:
+    """``assert condition, message``, as a function; offered to what stands for a value, so that fx notes it."""
+    from .tensor import Tensor
+
+    if type(condition) is not Tensor:
+        from .overrides import handle_torch_function, has_torch_function_unary
+
+        if has_torch_function_unary(condition):
+            return handle_torch_function(_assert, (condition,), condition, message)
     assert condition, message
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..overrides import is_tensor_method_or_property
+from ..tensor import asking
 from .graph import Graph
 from .node import Node, map_aggregate
 
-__all__ = ["Attribute", "ParameterProxy", "Proxy", "TraceError", "TracerBase"]
+__all__ = ["Attribute", "GraphAppendingTracer", "ParameterProxy", "Proxy", "TraceError", "TracerBase"]
 
 
 class TraceError(ValueError):
@@ -87,15 +88,21 @@ class TracerBase:
         return Attribute(obj, "keys")()
 
 
+class GraphAppendingTracer(TracerBase):
+    """Appends what is done to proxies to a graph that is written by hand."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+
 class Proxy:
     """A stand-in for the value of a node: operators, methods, attributes and functions of torch become nodes."""
 
     node: Node
 
     def __init__(self, node: Node, tracer: TracerBase | None = None) -> None:
-        self.tracer = TracerBase() if tracer is None else tracer
-        if tracer is None:
-            self.tracer.graph = node.graph
+        asking.install()
+        self.tracer = GraphAppendingTracer(node.graph) if tracer is None else tracer
         self.node = node
 
     def __repr__(self) -> str:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
 
+from .._VF import _assert
 from ..nn.modules.module import Module
 from ..nn.parameter import Parameter
-from ..tensor import Tensor, asking
+from ..tensor import Tensor
 from .graph import Graph
 from .graph_module import GraphModule
 from .node import map_aggregate
@@ -160,7 +161,6 @@ class Tracer(TracerBase):
                     self._buffers[id(value)] = f"{owner}.{name}".lstrip(".")
         self.graph = Graph(tracer_cls=type(self))
         self._constants, self._proxies = {}, {}
-        asking.install()
         args, kwargs = self.create_args_for_root(fn, isinstance(root, Module), concrete_args or {})
         with self._watching(inspect.unwrap(fn)):
             result = fn(*first, *args, **kwargs)
@@ -194,14 +194,11 @@ class Tracer(TracerBase):
     def _check_concrete(self, proxy: Proxy, value: Any) -> None:
         import operator
 
-        from ..tensor import functions as T
-
         if isinstance(value, (bool, int, float, str)) or value is None:
             same = operator.is_ if value is None else operator.eq
             message = f"{proxy.node.target} has been specialized to have value {value} but got another value"
-            assertion = T._assert if hasattr(T, "_assert") else _assert
-            self.create_node("call_function", assertion, (self.create_node("call_function", same, (proxy.node, value),
-                                                                           {}), message), {})  # fmt: skip
+            equal = self.create_node("call_function", same, (proxy.node, value), {})
+            self.create_node("call_function", _assert, (equal, message), {})
 
     @contextmanager
     def _watching(self, fn: Callable[..., Any]) -> Iterator[None]:
@@ -290,11 +287,6 @@ class _Rest:
 
 
 _MISSING = object()
-
-
-def _assert(condition: Any, message: str) -> None:
-    if not condition:
-        raise AssertionError(message)
 
 
 def symbolic_trace(root: Module | Callable[..., Any], concrete_args: dict[str, Any] | None = None) -> GraphModule:

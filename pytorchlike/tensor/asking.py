@@ -32,6 +32,8 @@ _DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed
 _NEVER = frozenset(("as_subclass", "jax", "to_jax"))
 #: Functions of the torch namespace that take no tensors and make none.
 _NO_TENSORS = frozenset(("is_tensor", "is_storage", "typename", "compiled_with_cxx11_abi", "is_warn_always_enabled"))
+#: Functions that take tensors one by one or as one sequence after the first argument: the former is offered.
+_ONE_BY_ONE = frozenset((("", "einsum"),))
 _PROPERTIES = ("T", "mT", "H", "mH", "real", "imag", "data")
 
 
@@ -166,10 +168,15 @@ class Asked:
                 if kwargs:
                     asked = relevant(kwargs.values())
             if asked or here.get("modes"):
-                return handle(self, asked or [], args, kwargs)
+                return handle(self, asked or [], self._offered(args), kwargs)
         elif here.get("modes"):
-            return handle(self, [], args, kwargs)
+            return handle(self, [], self._offered(args), kwargs)
         return self._fn(*args, **kwargs)
+
+    def _offered(self, args: tuple) -> tuple:
+        if self._at in _ONE_BY_ONE and len(args) == 2 and isinstance(args[1], (list, tuple)):
+            return (args[0], *args[1])
+        return args
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)

@@ -129,3 +129,26 @@ def test_batch_norm_is_taken_into_the_convolution():
     fused = fuse(net)
     x = torch.randn(1, 1, 5, 5)
     assert torch.allclose(fused(x), net(x), atol=1e-6) and "1" not in dict(fused.named_children())
+
+
+def test_proxies_of_a_graph_written_by_hand():
+    graph = fx.Graph()
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    x, y = (fx.Proxy(graph.placeholder(n), tracer=tracer) for n in "xy")
+    torch._assert(x.shape[-1] == 3, "three columns")
+    shape = torch.broadcast_tensors(x[..., :1], y[..., :1])[0].shape[:-1]
+    graph.output((x + y).new_zeros(shape + (2,)).add_(1).node)
+    gm = fx.GraphModule({}, graph)
+    assert gm(torch.ones(4, 3), torch.ones(3)).tolist() == [[1.0, 1.0]] * 4
+    with pytest.raises(AssertionError, match="three columns"):
+        gm(torch.ones(4, 2), torch.ones(3))
+    assert fx.proxy.GraphAppendingTracer is type(fx.Proxy(graph.placeholder("z")).tracer)
+    torch._assert(torch.tensor(True), "holds")
+    with pytest.raises(AssertionError, match="untrue"):
+        torch._assert(False, "untrue")
+
+
+def test_tensors_of_einsum_are_arguments_of_the_node_each():
+    graph = fx.symbolic_trace(lambda x, y: torch.einsum("ij,jk->ik", [x, y])).graph
+    x, y, node, _ = graph.nodes
+    assert node.args == ("ij,jk->ik", x, y)
