@@ -8,20 +8,21 @@ has kept for the way back.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
-from .errors import user_location
+from . import contexts
 from .meta import SHAPE_ONLY, is_spread
 from .schedule import Schedule
 from .trie import Call, Graph, Input
 
 #: Calls that such a value rests on, and elements of the largest array among them, at most.
 CALLS, SIZE = 8, 16_384
-#: Entries that are pending at least; and between two readings of one line which are taken for two rounds of a loop.
+#: Entries that are pending at least; and between two readings in one place that are taken for two rounds of a loop.
 PENDING = 16
 
 _unknown = object()
-#: Lines in loops whose rounds are to be executed one by one.
-_rounds: set[tuple[str, int]] = set()
+#: Where loops whose rounds are executed one by one read a value.
+_rounds: WeakSet[contexts.Context] = WeakSet()
 
 
 def of(trace: Any, value: Any) -> Any:
@@ -36,17 +37,25 @@ def of(trace: Any, value: Any) -> Any:
         schedule = graph.cache[key] = _little(graph, value.slot)
     if schedule is None or any(trace.values[s].data is None for s in schedule.inputs):
         return None
-    here = user_location()
-    if trace.asides is None:
-        trace.asides = {}
-    if here not in _rounds and trace.asides.get(here, state.depth) + PENDING < state.depth:
-        _rounds.add(here)
-    if here in _rounds:
+    at = contexts.here()
+    if not at.model and _next_round(trace, at):
         return None
-    trace.asides[here] = state.depth
     from . import execute
 
     return execute.evaluate_apart(trace, value, schedule)
+
+
+def _next_round(trace: Any, at: contexts.Context) -> bool:
+    """Whether a loop of the user's comes to a reading: its rounds are executed one by one.  (A model's end.)"""
+    if not trace.mode.grad:  # nothing else ends the rounds of an evaluation
+        return True
+    if trace.asides is None:
+        trace.asides = {}
+    depth = trace.state.depth
+    if trace.asides.get(at, depth) + PENDING < depth:
+        _rounds.add(at)
+    trace.asides[at] = depth
+    return at in _rounds
 
 
 def _little(graph: Graph, slot: int) -> Schedule | None:

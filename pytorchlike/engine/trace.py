@@ -47,7 +47,7 @@ class Trace:
     watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
     derived: number of slots when a function transformation first took a derivative, or 0.
     after: where in the user's program the trace before ended.
-    asides: by the user's line that read a value without ending the trace, how much was recorded then, see ``aside``.
+    asides: where a value was read without ending the trace, and how much was recorded then, see ``aside``.
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
@@ -73,7 +73,7 @@ class Trace:
         self.derived = 0
         self.failed: BaseException | None = None
         self.after: contexts.Context | None = None
-        self.asides: dict[tuple[str, int], int] | None = None
+        self.asides: dict[contexts.Context, int] | None = None
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 
