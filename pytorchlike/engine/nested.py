@@ -208,6 +208,9 @@ class Nested(Trace):
             else:
                 ins.append(trace.number(i.type, self.number_of(i)) if type(i) is Wide else i)
         key = key_of(call.op, call.static, ins)
+        if call.op.differentiable:  # of which argument, and of what kind, its run-time numbers are
+            seeds = seeds_of(call)
+            key += tuple([(k, i.type) for k, i in enumerate(ins) if type(i) is Wide and k not in seeds])
         state = trace.state.next.get(key)
         if state is None:
             trace, state = trace.miss(key, call.op, call.static, tuple(ins))

@@ -159,7 +159,7 @@ class Trace:
         if self.state.cut and not policy.goes_on(self.state, op, static, ins):
             return _restart(self, op, static, ins)
         numbers = [k for k, i in enumerate(ins) if type(i) is tuple]
-        asked = key
+        asked, given = key, ins  # elsewhere the numbers are judged anew
         if numbers:
             key, ins = self._widen(key, op, static, ins, numbers)
             found = self.state.next.get(key)
@@ -169,7 +169,7 @@ class Trace:
         at = self.state
         if not self.nested and (at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes):
             at.cut = True
-            return _restart(self, op, static, ins, "too many pending operations")
+            return _restart(self, op, static, given, "too many pending operations")
         values = self.values
         taken = [i for i in ins if type(i) is int]
         metas = tuple([values[i].meta for i in taken])
@@ -177,11 +177,11 @@ class Trace:
             made = [i for i, m in zip(taken, metas, strict=True) if m.grad == LEAF and values[i].trace is self]
             if made and self._begins(made):
                 at.cut = True
-                return _restart(self, op, static, ins, "a new or updated leaf was used")
+                return _restart(self, op, static, given, "a new or updated leaf was used")
         context = None if policy.dividing else contexts.here()
         if context is not None and self.after is not None and not self.nested and self._turns(context):
             at.cut = True
-            return _restart(self, op, static, ins, "another iteration begins")
+            return _restart(self, op, static, given, "another iteration begins")
         n, mode = at.n, self.mode
         pattern = [
             ... if i.__class__ is int else i if i is None else i.type if i.__class__ is Wide
@@ -195,7 +195,7 @@ class Trace:
             content = policy.content(op, static, metas, model, errors.user_location())
             if policy.ends(at, op, content, pending) and not policy.goes_on(at, op, static, ins):
                 at.cut = True
-                return _restart(self, op, static, ins, "graphs of this kind are executed piece by piece")
+                return _restart(self, op, static, given, "graphs of this kind are executed piece by piece")
         if model is None:
             call = _models[kind] = self._first(op, static, ins, metas)
             while len(_models) > config.max_kernels:
@@ -607,15 +607,19 @@ def _restart(
     trace: Trace, op: Op, static: Any, ins: tuple, why: str = "a trace was cut as before"
 ) -> tuple[Trace, State]:
     """Execute what is pending, then find the call's state in a fresh trace."""
-    held = [trace.values[i] if type(i) is int else i for i in ins]
+    held = [
+        trace.values[i] if type(i) is int else (i.type, trace.number_of(i)) if type(i) is Wide else i for i in ins
+    ]
+    wide = [type(i) is Wide for i in ins]
     trace.leave()
+    for vector, n in zip((trace.ints, trace.floats, trace.complexes), trace.state.counts, strict=True):
+        del vector[n:]
     flush(why)
     fresh = local.trace
     again = tuple(
-        fresh.slot_of(h) if isinstance(h, Value)
-        else fresh.number(h.type, getattr(trace, _VECTORS[h.type])[h.index]) if type(h) is Wide else h
-        for h in held
-    )  # fmt: skip
+        fresh.slot_of(h) if isinstance(h, Value) else fresh.number(*h) if w else h
+        for h, w in zip(held, wide, strict=True)
+    )
     key = key_of(op, static, list(again))
     found = fresh.state.next.get(key)
     return (fresh, found) if type(found) is State else fresh.miss(key, op, static, again)

@@ -463,3 +463,17 @@ def test_retained_gradients_are_those_of_the_last_value():
     a.mul_(3)
     a.sum().backward()
     assert a.grad.tolist() == [1, 1] and seen == [[3, 3]] and w.grad.tolist() == [6, 6]
+
+
+def test_numbers_of_a_call_that_begins_anew_keep_their_kind():
+    # a leaf that is still being made is executed first, and the call is recorded again: as it would have been
+    x = torch.arange(1.0, 4.0)
+    for k in range(30):  # so many numbers that further ones are run-time inputs from the first
+        (x * (k + 1)).tolist(), (x * (k + 0.5)).tolist(), x.clamp(k - 0.5, k + 0.25).tolist()
+    for make, number in zip((torch.sin, torch.cos, torch.tan, torch.exp), (2, 3.5, 4, 5.5), strict=True):
+        leaf = make(x).requires_grad_()
+        (leaf * number).sum().backward()
+        assert leaf.grad.tolist() == [number] * 3
+    for make, bounds in ((torch.sinh, (0.5, None)), (torch.cosh, (None, 0.5)), (torch.tanh, (0.25, 0.5))):
+        leaf = make(x).requires_grad_()
+        assert torch.equal(leaf.clamp(*bounds).detach(), leaf.detach().clamp(*bounds))
