@@ -106,6 +106,7 @@ class OpDef:
         self.precheck: Callable[[dict], None] | None = told["precheck"]
         self.host: Callable[..., Any] | None = told["host"]
         self.given: Callable[..., None] | None = told["given"]
+        self.idle: str | None = told["idle"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
             Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -492,6 +493,7 @@ def op(
     host: Callable[..., Any] | None = None,
     images: bool | Callable[..., bool] = False,
     given: Callable[..., None] | None = None,
+    idle: str | None = None,
     varies: Callable[[Any], bool] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
@@ -500,7 +502,8 @@ def op(
         entry = OpDef(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
-            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, varies=varies,
+            heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
+            varies=varies,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

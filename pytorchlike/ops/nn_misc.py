@@ -39,7 +39,11 @@ def _drop(name: str, input, p: float, training: bool, key, shape):
     return jnp.where(keep, input * (1 / (1 - p)), 0)
 
 
-@op(namespace="nn.functional", inplace=True, out=False)
+#: In PyTorch the result is the input itself then, not a copy of it.
+_IDLE = "0 <= p <= 1 and (p == 0 or not training)"
+
+
+@op(namespace="nn.functional", inplace=True, out=False, idle=_IDLE)
 def dropout(input: Array, p: float = 0.5, training: bool = True, *, key: Key):
     """Each element zero with probability p, the others divided by 1 - p; the input itself unless training.
 
@@ -109,7 +113,7 @@ def _alpha(name: str, input, p: float, training: bool, key, shape):
     return jnp.where(keep, input * a + b, a * _SELU_FLOOR + b).astype(input.dtype)
 
 
-@op(namespace="nn.functional", inplace=True, out=False)
+@op(namespace="nn.functional", inplace=True, out=False, idle=_IDLE)
 def alpha_dropout(input: Array, p: float = 0.5, training: bool = False, *, key: Key):
     """Elements set to SELU's negative limit with probability p, the whole rescaled to keep mean 0 and variance 1.
 

@@ -114,6 +114,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         told = [p for p in params if p.kind is not Key]
         given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
         body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
+    if entry.idle is not None:
+        body += [f"if {entry.idle}:", f"    {params[0].name}._value", f"    return {params[0].name}"]
     if entry.factory:
         body.append("if layout is not None or pin_memory: raise Unusual")
     if entry.out and not inplace and entry.autocast is not None:

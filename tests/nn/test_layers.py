@@ -237,3 +237,17 @@ def test_identity_grid_differentiates_on_pytorchs_sides(m, left):
     F.grid_sample(torch.arange(m).float().pow(2).expand(1, 1, m, m), grid, align_corners=False).sum().backward()
     slopes = (grid.grad[0, 1, 1:m - 1, 0] / (m / 2)).round().int().tolist()
     assert slopes == [2 * i - 1 if i in left else 2 * i + 1 for i in range(1, m - 1)]
+
+
+def test_dropout_that_drops_nothing_gives_the_tensor_itself():
+    x = torch.ones(3, requires_grad=True)
+    state = torch.get_rng_state()
+    for y in (F.dropout(x, 0.0), F.dropout(x, 0.5, training=False), nn.Dropout(0.0)(x), nn.Dropout(0.3).eval()(x),
+              F.dropout(x, 0.0, inplace=True), nn.AlphaDropout(0.3).eval()(x)):  # fmt: skip
+        assert y is x
+    assert torch.equal(torch.get_rng_state(), state)
+    for refused in (lambda: F.dropout(x, 2.0, training=False), lambda: F.dropout(x, -1.0)):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            refused()
+    with pytest.raises(TypeError):
+        F.dropout([1.0], 0.0)
