@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytorchlike as torch
@@ -12,7 +12,7 @@ from pytorchlike.nn import functional as F
 from ..ops.misc import Conv2dNormActivation, Permute, StochasticDepth
 from ._api import builder, weights_enum
 
-__all__ = ["ConvNeXt"]
+__all__ = ["CNBlockConfig", "ConvNeXt"]
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -43,28 +43,50 @@ class CNBlock(nn.Module):
         return self.stochastic_depth(self.layer_scale * self.block(input)) + input
 
 
+class CNBlockConfig:
+    """A stage: ``num_layers`` blocks of ``input_channels``, and a step down to ``out_channels`` if that is not None."""
+
+    def __init__(self, input_channels: int, out_channels: int | None, num_layers: int) -> None:
+        self.input_channels, self.out_channels, self.num_layers = input_channels, out_channels, num_layers
+
+    def __repr__(self) -> str:
+        told = (f"{name}={value}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
 class ConvNeXt(nn.Module):
-    """widths, depths: of the four stages. Shapes: (N, 3, H, W) -> (N, num_classes)."""
+    """block_setting: a config for each stage.   stochastic_depth_prob: of the last block; it grows linearly.
+
+    Shapes: (N, 3, H, W) -> (N, num_classes).   Raises ValueError without stages, TypeError for what is no config.
+    """
 
     def __init__(
-        self, widths: tuple[int, ...], depths: tuple[int, ...], stochastic_depth_prob: float = 0.0,
-        layer_scale: float = 1e-6, num_classes: int = 1000, norm_layer: Callable[..., nn.Module] | None = None,
+        self, block_setting: Sequence[CNBlockConfig], stochastic_depth_prob: float = 0.0, layer_scale: float = 1e-6,
+        num_classes: int = 1000, block: Callable[..., nn.Module] | None = None,
+        norm_layer: Callable[..., nn.Module] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        norm = norm_layer or partial(LayerNorm2d, eps=1e-6)
+        if not block_setting:
+            raise ValueError("The block_setting should not be empty")
+        if not isinstance(block_setting, Sequence) or not all(isinstance(s, CNBlockConfig) for s in block_setting):
+            raise TypeError("The block_setting should be List[CNBlockConfig]")
+        make, norm = block or CNBlock, norm_layer or partial(LayerNorm2d, eps=1e-6)
+        first = block_setting[0].input_channels
         layers: list[nn.Module] = [
-            Conv2dNormActivation(3, widths[0], 4, 4, 0, norm_layer=norm, activation_layer=None, bias=True)
+            Conv2dNormActivation(3, first, 4, 4, 0, norm_layer=norm, activation_layer=None, bias=True)
         ]
-        done, last = 0, sum(depths) - 1
-        for i, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            drops = [stochastic_depth_prob * (done + j) / last for j in range(depth)]
-            layers.append(nn.Sequential(*(CNBlock(width, layer_scale, p) for p in drops)))
-            done += depth
-            if i + 1 < len(widths):
-                layers.append(nn.Sequential(norm(width), nn.Conv2d(width, widths[i + 1], 2, 2)))
+        done, last = 0, max(sum(s.num_layers for s in block_setting) - 1, 1)
+        for stage in block_setting:
+            drops = [stochastic_depth_prob * (done + j) / last for j in range(stage.num_layers)]
+            layers.append(nn.Sequential(*(make(stage.input_channels, layer_scale, p) for p in drops)))
+            done += stage.num_layers
+            if stage.out_channels is not None:
+                down = nn.Conv2d(stage.input_channels, stage.out_channels, 2, 2)
+                layers.append(nn.Sequential(norm(stage.input_channels), down))
+        end = block_setting[-1].out_channels or block_setting[-1].input_channels
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Sequential(norm(widths[-1]), nn.Flatten(1), nn.Linear(widths[-1], num_classes))
+        self.classifier = nn.Sequential(norm(end), nn.Flatten(1), nn.Linear(end, num_classes))
         for m in self.modules():
             if isinstance(m, (nn.Conv2d, nn.Linear)):
                 nn.init.trunc_normal_(m.weight, std=0.02)
@@ -78,8 +100,9 @@ def _define(kind: str, widths: tuple[int, ...], depths: tuple[int, ...], drop: f
     name, title = f"convnext_{kind}", f"ConvNeXt_{kind.capitalize()}_Weights"
     enum = weights_enum(title, __name__, {"IMAGENET1K_V1": f"{name}-{file}.pth"}, 224, resize)
     globals()[title] = enum
+    stages = [CNBlockConfig(*s) for s in zip(widths, (*widths[1:], None), depths, strict=True)]
     globals()[name] = builder(name, __name__, enum, lambda **kw: ConvNeXt(
-        widths, depths, **{"stochastic_depth_prob": drop, **kw}), f"ConvNeXt {kind}")  # fmt: skip
+        stages, **{"stochastic_depth_prob": drop, **kw}), f"ConvNeXt {kind}")  # fmt: skip
     __all__.extend([title, name])
 
 

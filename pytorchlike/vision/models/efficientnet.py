@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,32 +16,74 @@ from ..ops.misc import Conv2dNormActivation, SqueezeExcitation, StochasticDepth
 from ._api import builder, weights_enum
 from ._utils import _make_divisible, init_convs
 
-__all__ = ["EfficientNet"]
+__all__ = ["EfficientNet", "FusedMBConvConfig", "MBConvConfig"]
+
+
+@dataclass
+class _Config:
+    """One stage.  block: called with a config, the probability of being left out, and the kind of norm layer."""
+
+    expand_ratio: float
+    kernel: int
+    stride: int
+    input_channels: int
+    out_channels: int
+    num_layers: int
+    block: Callable[..., nn.Module]
+
+    @staticmethod
+    def adjust_channels(channels: int, width_mult: float, min_value: int | None = None) -> int:
+        """So many times the channels, to a multiple of eight."""
+        return _make_divisible(channels * width_mult, 8, min_value)
+
+
+class MBConvConfig(_Config):
+    """A stage of MBConv blocks, its channels and repetitions multiplied by ``width_mult`` and ``depth_mult``."""
+
+    def __init__(
+        self, expand_ratio: float, kernel: int, stride: int, input_channels: int, out_channels: int, num_layers: int,
+        width_mult: float = 1.0, depth_mult: float = 1.0, block: Callable[..., nn.Module] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            expand_ratio, kernel, stride, self.adjust_channels(input_channels, width_mult),
+            self.adjust_channels(out_channels, width_mult), self.adjust_depth(num_layers, depth_mult), block or MBConv,
+        )  # fmt: skip
+
+    @staticmethod
+    def adjust_depth(num_layers: int, depth_mult: float) -> int:
+        """So many times the repetitions, rounded up."""
+        return math.ceil(num_layers * depth_mult)
+
+
+class FusedMBConvConfig(_Config):
+    """A stage of FusedMBConv blocks."""
+
+    def __init__(
+        self, expand_ratio: float, kernel: int, stride: int, input_channels: int, out_channels: int, num_layers: int,
+        block: Callable[..., nn.Module] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(expand_ratio, kernel, stride, input_channels, out_channels, num_layers, block or FusedMBConv)
 
 
 class _Block(nn.Module):
-    """expansion, kernel, stride, channels in and out; ``fused``: one convolution for the first two."""
+    """What both kinds of block do around their convolutions."""
 
-    def __init__(self, row: Sequence[Any], drop: float, norm: Callable[..., nn.Module]) -> None:
+    def __init__(
+        self, cnf: _Config, stochastic_depth_prob: float, norm_layer: Callable[..., nn.Module],
+        se_layer: Callable[..., nn.Module] = SqueezeExcitation,
+    ) -> None:  # fmt: skip
         super().__init__()
-        fused, t, k, s, inputs, outputs = row
-        if not 1 <= s <= 2:
+        if not 1 <= cnf.stride <= 2:
             raise ValueError("illegal stride value")
-        self.use_res_connect = s == 1 and inputs == outputs
-        wide = _make_divisible(inputs * t, 8)
-        act = {"norm_layer": norm, "activation_layer": nn.SiLU}
-        layers: list[nn.Module] = []
-        if fused:
-            layers.append(Conv2dNormActivation(inputs, wide if wide != inputs else outputs, k, s, **act))
-        else:
-            if wide != inputs:
-                layers.append(Conv2dNormActivation(inputs, wide, 1, **act))
-            layers.append(Conv2dNormActivation(wide, wide, k, s, groups=wide, **act))
-            layers.append(SqueezeExcitation(wide, max(1, inputs // 4), activation=partial(nn.SiLU, inplace=True)))
-        if not fused or wide != inputs:
-            layers.append(Conv2dNormActivation(wide, outputs, 1, norm_layer=norm, activation_layer=None))
+        inputs, outputs = cnf.input_channels, cnf.out_channels
+        self.use_res_connect = cnf.stride == 1 and inputs == outputs
+        wide = cnf.adjust_channels(inputs, cnf.expand_ratio)
+        act = {"norm_layer": norm_layer, "activation_layer": nn.SiLU}
+        layers = self._first(inputs, wide, outputs, cnf.kernel, cnf.stride, act, se_layer)
+        if type(self)._narrows or wide != inputs:
+            layers.append(Conv2dNormActivation(wide, outputs, 1, norm_layer=norm_layer, activation_layer=None))
         self.block = nn.Sequential(*layers)
-        self.stochastic_depth = StochasticDepth(drop, "row")
+        self.stochastic_depth = StochasticDepth(stochastic_depth_prob, "row")
         self.out_channels = outputs
 
     def forward(self, input: Tensor) -> Tensor:
@@ -50,36 +94,57 @@ class _Block(nn.Module):
 class MBConv(_Block):
     """Wider, a depthwise convolution, squeeze and excitation, and narrow again."""
 
+    _narrows = True
+
+    def _first(self, inputs: int, wide: int, outputs: int, k: int, s: int, act: dict, squeeze: Any) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        if wide != inputs:
+            layers.append(Conv2dNormActivation(inputs, wide, 1, **act))
+        layers.append(Conv2dNormActivation(wide, wide, k, s, groups=wide, **act))
+        layers.append(squeeze(wide, max(1, inputs // 4), activation=partial(nn.SiLU, inplace=True)))
+        return layers
+
 
 class FusedMBConv(_Block):
     """The same with one ordinary convolution in front."""
 
+    _narrows = False
+
+    def _first(self, inputs: int, wide: int, outputs: int, k: int, s: int, act: dict, squeeze: Any) -> list[nn.Module]:
+        return [Conv2dNormActivation(inputs, wide if wide != inputs else outputs, k, s, **act)]
+
 
 class EfficientNet(nn.Module):
-    """stages: rows of (fused, expansion, kernel, stride, channels in, channels out, repetitions).
+    """inverted_residual_setting: a config for each stage.   stochastic_depth_prob: of the last block; it grows linearly.
 
-    Shapes: (N, 3, H, W) -> (N, num_classes).   stochastic_depth_prob: of the last block; it grows linearly.
+    Shapes: (N, 3, H, W) -> (N, num_classes).   Raises ValueError without stages, TypeError for what is no config.
     """
 
     def __init__(
-        self, stages: Sequence[Sequence[Any]], dropout: float, stochastic_depth_prob: float = 0.2,
-        num_classes: int = 1000, norm_layer: Callable[..., nn.Module] | None = None, last_channel: int | None = None,
+        self, inverted_residual_setting: Sequence[MBConvConfig | FusedMBConvConfig], dropout: float,
+        stochastic_depth_prob: float = 0.2, num_classes: int = 1000,
+        norm_layer: Callable[..., nn.Module] | None = None, last_channel: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
+        stages = inverted_residual_setting
         if not stages:
             raise ValueError("The inverted_residual_setting should not be empty")
+        if not isinstance(stages, Sequence) or not all(isinstance(s, _Config) for s in stages):
+            raise TypeError("The inverted_residual_setting should be List[MBConvConfig]")
         norm = norm_layer or nn.BatchNorm2d
         act = {"norm_layer": norm, "activation_layer": nn.SiLU}
-        layers: list[nn.Module] = [Conv2dNormActivation(3, stages[0][4], 3, 2, **act)]
-        total, done = sum(row[6] for row in stages), 0
-        for fused, t, k, s, inputs, outputs, n in stages:
+        layers: list[nn.Module] = [Conv2dNormActivation(3, stages[0].input_channels, 3, 2, **act)]
+        total, done = sum(s.num_layers for s in stages), 0
+        for stage in stages:
             blocks = []
-            for i in range(n):
-                row = (fused, t, k, s if i == 0 else 1, inputs if i == 0 else outputs, outputs)
-                blocks.append((FusedMBConv if fused else MBConv)(row, stochastic_depth_prob * done / total, norm))
+            for _ in range(stage.num_layers):
+                cnf = copy.copy(stage)
+                if blocks:
+                    cnf.input_channels, cnf.stride = cnf.out_channels, 1
+                blocks.append(cnf.block(cnf, stochastic_depth_prob * done / total, norm))
                 done += 1
             layers.append(nn.Sequential(*blocks))
-        last_in = stages[-1][5]
+        last_in = stages[-1].out_channels
         last = last_channel if last_channel is not None else 4 * last_in
         layers.append(Conv2dNormActivation(last_in, last, 1, **act))
         self.features = nn.Sequential(*layers)
@@ -115,12 +180,11 @@ _B = {
 _V2_FILES = {"s": (0.2, 384, 384, "dd5fe13b"), "m": (0.3, 480, 480, "dc08266a"), "l": (0.4, 480, 480, "59c71312")}
 
 
-def _scaled(width: float, depth: float) -> list[tuple]:
-    return [(f, t, k, s, _make_divisible(i * width, 8), _make_divisible(o * width, 8), math.ceil(n * depth))
-            for f, t, k, s, i, o, n in _B0]  # fmt: skip
+def _stages(rows: Sequence[tuple], width: float = 1.0, depth: float = 1.0) -> list[_Config]:
+    return [FusedMBConvConfig(*row) if fused else MBConvConfig(*row, width, depth) for fused, *row in rows]
 
 
-def _define(kind: str, stages: list[tuple], fixed: dict[str, Any], file: str, crop: int, resize: int) -> None:
+def _define(kind: str, stages: list[_Config], fixed: dict[str, Any], file: str, crop: int, resize: int) -> None:
     name, title = f"efficientnet_{kind}", f"EfficientNet_{kind.upper()}_Weights"
     enum = weights_enum(title, __name__, {"IMAGENET1K_V1": file}, crop, resize)
     globals()[title] = enum
@@ -133,7 +197,7 @@ for _kind, (_width, _depth, _dropout, _crop, _resize, _file) in _B.items():
     _fixed: dict[str, Any] = {"dropout": _dropout}
     if _kind in ("b5", "b6", "b7"):
         _fixed["norm_layer"] = partial(nn.BatchNorm2d, eps=0.001, momentum=0.01)
-    _define(_kind, _scaled(_width, _depth), _fixed, f"efficientnet_{_kind}_{_file}.pth", _crop, _resize)
+    _define(_kind, _stages(_B0, _width, _depth), _fixed, f"efficientnet_{_kind}_{_file}.pth", _crop, _resize)
 for _kind, (_dropout, _crop, _resize, _file) in _V2_FILES.items():
     _fixed = {"dropout": _dropout, "norm_layer": partial(nn.BatchNorm2d, eps=1e-3), "last_channel": 1280}
-    _define(f"v2_{_kind}", _V2[_kind], _fixed, f"efficientnet_v2_{_kind}-{_file}.pth", _crop, _resize)
+    _define(f"v2_{_kind}", _stages(_V2[_kind]), _fixed, f"efficientnet_v2_{_kind}-{_file}.pth", _crop, _resize)
