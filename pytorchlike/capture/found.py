@@ -7,7 +7,7 @@ import sys
 from typing import Any, NamedTuple
 
 from ..engine import Leaf, Op, Value
-from ..engine.meta import INTERIOR, LEAF
+from ..engine.meta import LEAF
 from ..engine.nested import Body, Spliced
 from ..engine.trie import Reverse
 from ..nn import Module
@@ -117,8 +117,7 @@ class Found:
         self.old = [old[id(v)] for v in self.values if id(v) in old]
         self.boundary = self.reverse or any(v.meta.grad == LEAF for v in self.values)
         #: one operation that updates leaves has no gradients, as that which comes out here must have
-        self.loses = self.boundary and not self.reverse and not trace.watched and any(
-            v.meta.grad == INTERIOR for v in self.values)
+        self.loses = self.boundary and not trace.watched and any(map(trace.differentiable, self.values))
         for v in self.values:
             if v.meta.grad == LEAF and id(v) not in old:
                 self.reasons.append("a leaf is made inside")

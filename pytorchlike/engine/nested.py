@@ -18,7 +18,7 @@ from typing import Any
 from .errors import check
 from .evaluators import Inline, OpByOp
 from .kept import Kept
-from .meta import LEAF, TRACED, Meta, Value
+from .meta import INTERIOR, LEAF, TRACED, Meta, Value
 from .op import Lifted, Op, Wide
 from .rolled import plan_of, roll
 from .schedule import Numbers, Schedule, evaluate, loops_of, pull_of, walk
@@ -195,6 +195,8 @@ class Nested(Trace):
                         known[s] = v
                         if v.meta.grad == LEAF:
                             v.node = self.values[s].node
+                elif type(e) is Reverse:
+                    known.update(zip(e.out_slots, self._reverse_again(e, known), strict=True))
         finally:
             set_mode(before)
         return tuple([known[self.slot_of(v)] for v in outs])
@@ -216,6 +218,28 @@ class Nested(Trace):
             trace, state = trace.miss(key, call.op, call.static, tuple(ins))
         got = trace.push(state)
         return got if type(got) is tuple else (got,)
+
+    def _reverse_again(self, pass_: Reverse, known: dict[int, Value]) -> list[Any]:
+        from .grad import backward
+
+        seeds = [None if s is None else known[s] for s in pass_.seeds]
+        _, grads = backward([known[r] for r in pass_.roots], seeds, [known[s] for s, _ in pass_.outs],
+                            retain_graph=not pass_.freed)  # fmt: skip
+        return grads
+
+    def differentiable(self, value: Value) -> bool:
+        """Whether a reverse pass can begin at a value made in this recording: its graph leads somewhere, and has not
+        been given up by another pass."""
+        from .grad import plan_reverse
+
+        graph = self.state.graph()
+        if value.meta.grad != INTERIOR:
+            return False
+        try:
+            _, outs = plan_reverse(graph, graph.freed, (value.slot,), None, 0, ())
+        except RuntimeError:  # freed
+            return False
+        return bool(outs)
 
     def batched_outs(self, outs: Sequence[Value]) -> list[bool]:
         """Which of these values differ along the batch."""

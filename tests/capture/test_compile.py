@@ -422,3 +422,43 @@ def test_what_cannot_be_computed_undoes_the_call():
     with pytest.raises(IndexError):
         fn(torch.tensor([6]) + 1)
     assert calls.item() == 0 and fn(torch.tensor([2])) == 2 and calls.item() == 1
+
+
+def test_what_is_returned_can_be_differentiated_after_a_pass_inside():
+    weight, x = nn.Parameter(torch.ones(2)), torch.tensor([1.0, 2.0], requires_grad=True)
+
+    def outer_loss(x):  # as first-order meta-learning
+        inner = torch.autograd.grad((x**2).sum(), x)[0]
+        return (weight * inner).sum()
+
+    fn = torch.compile(outer_loss)
+    for k in range(1, 4):
+        fn(x).backward()
+        assert weight.grad.tolist() == [2 * k, 4 * k]
+
+    def twice(x):
+        loss = (weight * x).square().sum()
+        loss.backward(retain_graph=True)
+        return loss
+
+    weight.grad, fn = None, torch.compile(twice)
+    for k in range(1, 4):
+        fn(x.detach()).backward()
+        assert weight.grad.tolist() == [4 * k, 16 * k]
+
+
+def test_a_step_that_returns_what_its_pass_has_given_up_is_replayed():
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        out = model(x)
+        loss = out.square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss, out, (out * 2).sum()
+
+    fn = torch.compile(step)
+    losses = [fn(torch.ones(3, 2))[0].item() for _ in range(4)]
+    assert fn.capture.replays == 3 and losses == sorted(losses, reverse=True)

@@ -157,3 +157,27 @@ def test_names_that_forecasting_and_chemistry_packages_import():
 def test_tensors_are_told_apart_by_a_number():
     a, b = torch.ones(1), torch.ones(1)  # pyro compares parameters by it
     assert a._cdata == a._cdata != b._cdata
+
+
+def test_questions_about_sizes_have_plain_answers():
+    from pytorchlike.fx.experimental import symbolic_shapes as s
+
+    assert s.guard_size_oblivious(3 == 3) and s.statically_known_true(True) and s.definitely_false(0)
+    assert s.hint_int(3) == s.guard_int(3) == 3 and s.is_concrete_int(3) and not s.is_symbolic(3)
+    assert s.free_symbols([1, 2]) == set() and not s.has_free_symbols((3,)) and s.sym_eq([1, (2, 3)], (1, [2, 3]))
+    with pytest.raises(ValueError, match="Invalid value"):
+        s.constrain_range(5, min=0, max=4)
+
+
+def test_sharded_grad_scaler_of_one_process():
+    from pytorchlike.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+    w = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([w], lr=1.0)
+    scaler = ShardedGradScaler("cpu", init_scale=4.0, growth_interval=1)
+    for bad, want, scale in ((1.0, [0, 0], 8.0), (float("inf"), [0, 0], 4.0)):
+        optimizer.zero_grad()
+        scaler.scale((w * bad).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert w.tolist() == want and scaler.get_scale() == scale

@@ -110,3 +110,24 @@ def test_classifiers_of_videos_learn_from_frames():
         assert swin(torch.empty(1, 3, 5, 30, 30)).shape == (1, 5)
     with pytest.raises(ValueError, match="divisible by 8"):
         models.optical_flow.raft_small()(torch.ones(1, 3, 130, 128), torch.ones(1, 3, 130, 128))
+
+
+def test_networks_of_stages_of_ones_own():
+    from pytorchlike.vision.models.convnext import CNBlockConfig, ConvNeXt
+    from pytorchlike.vision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConv, MBConvConfig
+
+    class Named(MBConv):
+        pass
+
+    stage = MBConvConfig(6, 3, 2, 16, 24, 2, width_mult=0.5, depth_mult=1.2, block=Named)
+    assert (stage.input_channels, stage.out_channels, stage.num_layers) == (8, 16, 3)
+    net = EfficientNet([FusedMBConvConfig(1, 3, 1, 8, 8, 1), stage], 0.1, num_classes=4).eval()
+    assert [type(b).__name__ for b in net.features[2]] == ["Named"] * 3 and net.features[1][0].use_res_connect
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
+    net = ConvNeXt([CNBlockConfig(8, 12, 1), CNBlockConfig(12, None, 2)], 0.1, num_classes=4).eval()
+    assert [len(part) for part in net.features] == [2, 1, 2, 2] and net(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
+    for model in (EfficientNet, ConvNeXt):
+        with pytest.raises(ValueError, match="should not be empty"):
+            model([], 0.1)
+        with pytest.raises(TypeError, match="Config"):
+            model([1], 0.1)

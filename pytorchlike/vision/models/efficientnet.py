@@ -115,7 +115,7 @@ class FusedMBConv(_Block):
 
 
 class EfficientNet(nn.Module):
-    """inverted_residual_setting: a config for each stage.   stochastic_depth_prob: of the last block; it grows linearly.
+    """inverted_residual_setting: a config for each stage. stochastic_depth_prob: of the last block; it grows linearly.
 
     Shapes: (N, 3, H, W) -> (N, num_classes).   Raises ValueError without stages, TypeError for what is no config.
     """
