@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._primitives import SUMS
 from .generic import Equation, Unlike
 from .padding import Axis, Evaluation, Spread, beginning, factors, joined, rule, starting
 
@@ -39,6 +40,15 @@ def _reduce(ev: Evaluation, e: Equation, x: Spread) -> Spread:
     gone = e.params["axes"]
     found = ev.room.masked(x, gone, _neutral[e.primitive.name[7:]](x.x.dtype))
     return Spread(ev.bind(e, found), tuple([a for d, a in enumerate(x.axes) if d not in gone]))
+
+
+@rule(SUMS)
+def _sums(ev: Evaluation, e: Equation, *xs: Spread) -> list[Spread]:
+    gone = e.params["axes"]
+    axes = tuple(joined([v.axes[d] for v in xs]) for d in range(len(xs[0].axes)))
+    found = ev.bind(e, *[ev.room.masked(Spread(v.x, axes), gone, 0) for v in xs])
+    left = tuple([a for d, a in enumerate(axes) if d not in gone])
+    return [Spread(x, left) for x in found]
 
 
 @rule("argmax argmin")

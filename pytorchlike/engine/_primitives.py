@@ -25,6 +25,8 @@ _makers: dict[str, Callable[[dict], tuple[Rule, float]]] = {}
 
 #: A bilinear map, with the jaxpr that computes it.
 BILINEAR = "bilinear_call"
+#: Sums of several arrays of one shape at once.
+SUMS = "sums"
 #: Primitives that stand for the jaxpr they carry.
 CALLS = frozenset(
     "jit pjit closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr checkpoint remat2".split()
@@ -510,6 +512,7 @@ def _initial(x: np.ndarray, extreme: Callable[[np.dtype], Any]) -> dict:
 
 
 _reduce("reduce_sum", _sum)
+_rules[SUMS] = lambda params, *arrays: [_sum(x, tuple(params["axes"])) for x in arrays]
 _reduce("reduce_prod", lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=x.dtype))
 _reduce("reduce_max", lambda x, axis: np.maximum.reduce(x, axis=axis, **_initial(x, _lowest)))
 _reduce("reduce_min", lambda x, axis: np.minimum.reduce(x, axis=axis, **_initial(x, _highest)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -47,18 +48,27 @@ class Geometry(NamedTuple):
         return zip(*self, strict=True)
 
 
-#: Each map: its arguments, then its result.
+#: The arguments of each map, as the names of those that give them.
 _ROLES = {"output": ("input", "weight"), "input": ("output", "weight"), "weight": ("input", "output")}
+
+
+def define(maps: Mapping[str, tuple[tuple[str, str], Callable]], batched: Callable) -> None:
+    """Add three maps: by name, those that give its arguments, and ``function(geometry, a, b)``.
+
+    batched(name, geometry, arguments, their batch axes or None) -> (result, its batch axis).
+    """
+    for name, (roles, function) in maps.items():
+        _ROLES[name], _MAPS[name], _BATCHED[name] = roles, function, batched
 
 
 def convolution(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """(N, C, *size) with (O, C, *kernel) -> (N, O, *out)."""
-    return _bind("output", geometry, x, w)
+    return bind("output", geometry, x, w)
 
 
 def transposed(y: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
     """(N, O, *out) with (O, C, *kernel) -> (N, C, *size): the convolution's gradient by the image."""
-    return _bind("input", geometry, y, w)
+    return bind("input", geometry, y, w)
 
 
 # ---- space -----------------------------------------------------------------------------------------------------------
@@ -86,13 +96,14 @@ def channels_first(x):
 _bilinear = Primitive(BILINEAR)
 
 
-def _bind(to: str, geometry: Geometry, a: Any, b: Any) -> Any:
+def bind(to: str, geometry: Any, a: Any, b: Any) -> Any:
+    """The map ``to``: of the convolution's "output", "input" or "weight", or one that was defined."""
     jaxpr = _traced(to, geometry, (a.shape, a.dtype), (b.shape, b.dtype))
     return _bilinear.bind(a, b, to=to, geometry=geometry, jaxpr=jaxpr)
 
 
 @functools.lru_cache(1024)
-def _traced(to: str, geometry: Geometry, a: tuple, b: tuple) -> Any:
+def _traced(to: str, geometry: Any, a: tuple, b: tuple) -> Any:
     return jax.make_jaxpr(functools.partial(_MAPS[to], geometry))(jax.ShapeDtypeStruct(*a), jax.ShapeDtypeStruct(*b))
 
 
@@ -105,9 +116,11 @@ def _derivative(position: int, cotangent, a, b, *, to, geometry, jaxpr):
     found = dict(zip(_ROLES[to], (a, b), strict=True))
     wanted = _ROLES[to][position]
     found[to] = cotangent
-    return _bind(wanted, geometry, *[found[role] for role in _ROLES[wanted]])
+    return bind(wanted, geometry, *[found[role] for role in _ROLES[wanted]])
 
 
+#: Rules of maps that have their own.
+_BATCHED: dict[str, Callable] = {}
 #: By map and argument: which axis of the argument a batch may join, and where it then is in the result.
 _JOINED = {
     "output": ((0, 0), (0, 1)),
@@ -119,17 +132,19 @@ _EACH = 8
 
 
 def _batched(args, dims, *, to, geometry, jaxpr):
+    if to in _BATCHED:
+        return _BATCHED[to](to, geometry, args, dims)
     if None in dims:
         which = 0 if dims[1] is None else 1
         x = jnp.moveaxis(args[which], dims[which], axis := _JOINED[to][which][0])
         count, rest = x.shape[axis], x.shape[axis + 1]
         x = x.reshape(*x.shape[:axis], count * rest, *x.shape[axis + 2 :])
-        y = _bind(to, geometry, *((x, args[1]) if which == 0 else (args[0], x)))
+        y = bind(to, geometry, *((x, args[1]) if which == 0 else (args[0], x)))
         at = _JOINED[to][which][1]
         return y.reshape(*y.shape[:at], count, rest, *y.shape[at + 1 :]), at
     a, b = (jnp.moveaxis(x, d, 0) for x, d in zip(args, dims, strict=True))
     if a.shape[0] <= _EACH:
-        return jnp.stack([_bind(to, geometry, *pair) for pair in zip(a, b, strict=True)]), 0
+        return jnp.stack([bind(to, geometry, *pair) for pair in zip(a, b, strict=True)]), 0
     return jax.vmap(functools.partial(_PRODUCTS[to], geometry))(a, b), 0
 
 
