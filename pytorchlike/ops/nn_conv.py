@@ -102,6 +102,16 @@ def _pointwise(x, w, stride, padding):
     return channels_first(_dot(x, w.reshape(w.shape[:2])))
 
 
+def _patches(x, w, stride, out):
+    """Kernels side by side, each seeing a part of its own: one product."""
+    n = len(stride)
+    x = x[(slice(None), slice(None), *(slice(m * s) for m, s in zip(out, stride, strict=True)))]
+    x = x.reshape(*x.shape[:2], *(v for m, s in zip(out, stride, strict=True) for v in (m, s)))
+    x = x.transpose(0, *range(2, 2 + 2 * n, 2), 1, *range(3, 3 + 2 * n, 2))
+    y = by_rows(x.reshape(x.shape[0] * math.prod(out), -1), w.reshape(w.shape[0], -1))
+    return channels_first(y.reshape(x.shape[0], *out, -1))
+
+
 #: Numbers that a place sees up to which one product is always quicker than a convolution.
 _FEW = 64
 
@@ -174,6 +184,8 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
                 a, b = formulated(x)[0], formulated(w)[0]  # the kernel sees all there is
                 y = by_rows(a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1))
                 return y.reshape(*y.shape, *out)
+            if kernel == stride and math.prod(dilation) == 1 and all(p == (0, 0) for p in padding):
+                return _patches(x, w, stride, out)
             geometry = Geometry(stride, tuple(padding), dilation, x.shape[2:], kernel, out)
             columns = channels * taps
             if len(out) < 3:
@@ -308,7 +320,7 @@ def _transposed_by_phases(x, w, stride, pads, size, groups):
     """One convolution computes the outputs of every phase of the stride as channels, which are then interleaved.
 
     With output index s * q + r and tap s * u + r: ``y[s * q + r] = sum over u of x[q - u] * w[s * u + r]``.
-    For kernels as large as the stride, where it is a product, and for channels of their own.
+    For kernels as large as the stride, where it is a product, large ones, and channels of their own.
     """
     n, channels, per = len(stride), x.shape[1], w.shape[1]
     reach = [-(-k // s) for k, s in zip(w.shape[2:], stride, strict=True)]
@@ -345,7 +357,8 @@ def _transposed(x, w, stride, pads, output_padding, dilation, groups):
         if 1 < groups <= _GROUPS and groups != channels:
             parts = zip(jnp.split(x, groups, 1), jnp.split(w, groups, 0), strict=True)
             return jnp.concatenate([_transposed(*p, stride, pads, output_padding, dilation, 1) for p in parts], 1)
-        if math.prod(stride) > 1 and math.prod(dilation) == 1 and (groups > 1 or kernel == stride):
+        phases = groups > 1 or kernel == stride or math.prod(kernel) > 64
+        if phases and math.prod(stride) > 1 and math.prod(dilation) == 1:
             return _transposed_by_phases(x, w, stride, pads, size, groups)
         if groups == 1 and (math.prod(stride) > 1 or math.prod(x.shape[2:]) <= _FEW_PLACES):
             padding = tuple([(p, p - e) for p, e in zip(pads, output_padding, strict=True)])

@@ -12,6 +12,7 @@ from pytorchlike.autograd import gradcheck, gradgradcheck
 from pytorchlike.engine.config import config
 from pytorchlike.engine.straight import Straight
 from pytorchlike.ops import _convolution as c
+from pytorchlike.ops import nn_conv
 
 #: stride, padding, dilation, size, kernel; then channels in and out.
 CASES = {
@@ -131,6 +132,7 @@ def test_gradients_of_gradients_are_made_of_the_same_maps():
 
 
 LAYERS = {
+    "patches": lambda x, w: F.conv2d(x, w[..., :2, 1:], None, 2),
     "strided": lambda x, w: F.conv2d(x, w, None, 2, 1),
     "groups": lambda x, w: F.conv2d(x, w[:, :1], None, 1, 1, 1, 2),
     "transposed": lambda x, w: F.conv_transpose2d(x, w, None, 2, 1, 1),
@@ -148,3 +150,13 @@ def test_layers_have_gradients_of_gradients(name, monkeypatch):
     w = torch.randn(channels, 2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert gradcheck(LAYERS[name], (x, w), fast_mode=True, check_forward_ad=True)
     assert gradgradcheck(LAYERS[name], (x, w), fast_mode=True)
+
+
+def test_kernels_side_by_side_are_one_product(monkeypatch):
+    monkeypatch.setattr(nn_conv, "convolution", None)
+    monkeypatch.setattr(nn_conv, "_plain", None)
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(2, 3, 7, 8)).astype("f"), rng.normal(size=(5, 3, 3, 4)).astype("f")
+    y = F.conv2d(torch.from_numpy(x), torch.from_numpy(w), None, (3, 4))
+    wanted = np.einsum("nchiwj,ocij->nohw", x[:, :, :6].reshape(2, 3, 2, 3, 2, 4), w)
+    np.testing.assert_allclose(y.numpy(), wanted, rtol=1e-5, atol=1e-5)
