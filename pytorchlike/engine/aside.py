@@ -59,7 +59,7 @@ def _next_round(trace: Any, at: contexts.Context) -> bool:
 
 
 def _little(graph: Graph, slot: int) -> Schedule | None:
-    """What a slot rests on, if that is little and can neither fail nor change anything."""
+    """What a slot rests on, if that is little, without a weight among it, and cannot fail."""
     found: set[int] = set()
     calls, waiting = 0, [slot]
     while waiting:
@@ -68,7 +68,7 @@ def _little(graph: Graph, slot: int) -> Schedule | None:
             continue
         found.add(s)
         meta, e = graph.metas[s], graph.producer[s]
-        if meta.size > SIZE or meta.place == SHAPE_ONLY or is_spread(meta.place):
+        if meta.grad or meta.size > SIZE or meta.place == SHAPE_ONLY or is_spread(meta.place):
             return None
         if type(e) is Input:
             continue

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -52,13 +52,15 @@ class Geometry(NamedTuple):
 _ROLES = {"output": ("input", "weight"), "input": ("output", "weight"), "weight": ("input", "output")}
 
 
-def define(maps: Mapping[str, tuple[tuple[str, str], Callable]], batched: Callable) -> None:
+def define(maps: Mapping[str, tuple[tuple[str, str], Callable]], batched: Callable, keep: Iterable[str] = ()) -> None:
     """Add three maps: by name, those that give its arguments, and ``function(geometry, a, b)``.
 
     batched(name, geometry, arguments, their batch axes or None) -> (result, its batch axis).
+    keep: those whose results XLA would compute again for each use, see :func:`_once`.
     """
     for name, (roles, function) in maps.items():
         _ROLES[name], _MAPS[name], _BATCHED[name] = roles, function, batched
+    _KEPT.update(keep)
 
 
 def convolution(x: jax.Array, w: jax.Array, geometry: Geometry) -> jax.Array:
@@ -119,6 +121,8 @@ def _derivative(position: int, cotangent, a, b, *, to, geometry, jaxpr):
     return bind(wanted, geometry, *[found[role] for role in _ROLES[wanted]])
 
 
+#: Maps whose results are computed once.
+_KEPT: set[str] = set()
 #: Rules of maps that have their own.
 _BATCHED: dict[str, Callable] = {}
 #: By map and argument: which axis of the argument a batch may join, and where it then is in the result.
@@ -148,11 +152,33 @@ def _batched(args, dims, *, to, geometry, jaxpr):
     return jax.vmap(functools.partial(_PRODUCTS[to], geometry))(a, b), 0
 
 
+def _lowered(a, b, *, to, geometry, jaxpr):
+    def function(a, b):
+        return jaxpr_as_fun(jaxpr)(a, b)[0]
+
+    return _once(function, a, b) if to in _KEPT else function(a, b)
+
+
+def _once(function, a, b):
+    """``function(a, b)`` in a branch that is always taken, which XLA:CPU cannot know.
+
+    A sum of shifted images XLA computes again in every kernel that uses it, as it does any chain of cheap operations:
+    seven times for a convolution and a layer norm, forward and backward.  Barriers it drops before it decides that.
+    """
+    number = b[(0,) * b.ndim]
+    result = jax.eval_shape(function, a, b)
+
+    def never(a, b):
+        return a if a.shape == result.shape else jnp.zeros(result.shape, result.dtype)
+
+    return lax.cond((number == number) | (number != number), function, never, a, b)
+
+
 _bilinear.def_impl(_evaluate)
 _bilinear.def_abstract_eval(lambda a, b, *, to, geometry, jaxpr: jaxpr.out_avals[0])
 ad.defbilinear(_bilinear, functools.partial(_derivative, 0), functools.partial(_derivative, 1))
 batching.primitive_batchers[_bilinear] = _batched
-mlir.register_lowering(_bilinear, mlir.lower_fun(_evaluate, multiple_results=False))
+mlir.register_lowering(_bilinear, mlir.lower_fun(_lowered, multiple_results=False))
 
 
 # ---- formulations: images with channels last, weights (O, C, *kernel) ------------------------------------------------

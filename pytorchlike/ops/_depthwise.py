@@ -138,6 +138,7 @@ define(
         "channelwise weight": (("channelwise input", "channelwise output"), _weight),
     },
     _batched,
+    keep=("channelwise output", "channelwise input"),
 )
 
 

@@ -110,3 +110,18 @@ def test_half_precision_sums_in_single():
     c = _depthwise.Channelwise(geometry, 1)
     ones = jnp.ones((1, 1, 4096), jnp.bfloat16)
     assert _depthwise._weight(c, ones, ones).item() == 4096
+
+
+def test_a_convolution_is_computed_once():
+    """XLA computed it in each kernel that used the result: six times for a layer norm and its gradients."""
+    geometry = Geometry((1, 1), ((3, 3), (3, 3)), (1, 1), (8, 8), (7, 7), (8, 8))
+
+    def loss(x, w):
+        y = _depthwise.depthwise(x, w, geometry, 3)
+        y = y - y.mean(-1, keepdims=True)
+        return (jnp.tanh(y / jnp.sqrt((y**2).mean(-1, keepdims=True) + 1e-5)) ** 2).sum()
+
+    like = jax.ShapeDtypeStruct((2, 8, 8, 4), jnp.float32), jax.ShapeDtypeStruct((4, 1, 7, 7), jnp.float32)
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(*like).compile().as_text()
+    slices = [part.count(" slice(") for part in text.split("\n}\n")]
+    assert sum(n >= 40 for n in slices) <= 2  # the image, and the gradient by it
