@@ -20,12 +20,12 @@ from .config import config
 from .errors import describe, user_location
 from .evaluators import Whole, _sharding, compile_at
 from .kept import Kept
-from .layout import ChannelsLast
 from .meta import is_spread
 from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
+from .stored import Stored
 from .trie import Call, Input, Reverse, State
 
 #: A part with fewer steps than this, and without a reverse pass, is not worth a program of its own beside a bigger one.
@@ -323,7 +323,7 @@ def function_of(laid: Laid) -> tuple:
     guards = _guards(laid.steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
-    how = ChannelsLast() if not several and getattr(place, "platform", None) == "cpu" else Whole()
+    how = Stored() if not several and getattr(place, "platform", None) == "cpu" else Whole()
 
     def where(s: int) -> Any:
         own = graph.metas[s].place

@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ..engine._primitives import BILINEAR
 from ..engine.forms import holds
+from ..engine.stored import once
 from ._product import by_columns
 
 AXES = {1: "W", 2: "HW", 3: "DHW"}
@@ -56,7 +57,7 @@ def define(maps: Mapping[str, tuple[tuple[str, str], Callable]], batched: Callab
     """Add three maps: by name, those that give its arguments, and ``function(geometry, a, b)``.
 
     batched(name, geometry, arguments, their batch axes or None) -> (result, its batch axis).
-    keep: those whose results XLA would compute again for each use, see :func:`_once`.
+    keep: those whose results XLA would compute again for each use: sums of shifted images, see ``engine.stored``.
     """
     for name, (roles, function) in maps.items():
         _ROLES[name], _MAPS[name], _BATCHED[name] = roles, function, batched
@@ -156,22 +157,7 @@ def _lowered(a, b, *, to, geometry, jaxpr):
     def function(a, b):
         return jaxpr_as_fun(jaxpr)(a, b)[0]
 
-    return _once(function, a, b) if to in _KEPT else function(a, b)
-
-
-def _once(function, a, b):
-    """``function(a, b)`` in a branch that is always taken, which XLA:CPU cannot know.
-
-    A sum of shifted images XLA computes again in every kernel that uses it, as it does any chain of cheap operations:
-    seven times for a convolution and a layer norm, forward and backward.  Barriers it drops before it decides that.
-    """
-    number = b[(0,) * b.ndim]
-    result = jax.eval_shape(function, a, b)
-
-    def never(a, b):
-        return a if a.shape == result.shape else jnp.zeros(result.shape, result.dtype)
-
-    return lax.cond((number == number) | (number != number), function, never, a, b)
+    return once(function, a, b) if to in _KEPT else function(a, b)
 
 
 _bilinear.def_impl(_evaluate)

@@ -1,0 +1,48 @@
+"""A sum that rests on many operations is stored: kernels of a deep network do not go back to its first layer."""
+
+import pytorchlike as torch
+from pytorchlike.engine import fused
+
+
+def branches(depth: int, width: int = 64) -> int:
+    """How many results the step of a residual network stores, forward and backward."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(width, width) for _ in range(depth)]
+    x = torch.randn(64, width)
+    before = set(map(id, fused._pieces.values()))
+    y = x.clone().requires_grad_()
+    start = y
+    for layer in layers:
+        y = y + torch.tanh(layer(y) * 0.5)
+    y.square().mean().backward()
+    assert start.grad.shape == x.shape and start.grad.isfinite().all()
+    texts = [p.run.as_text() for p in fused._pieces.values() if id(p) not in before]
+    return max(text.count(" conditional(") for text in texts)
+
+
+def test_long_chains_are_stored_in_between(tier):
+    tier("fused")
+    assert branches(1) == 0
+    assert 2 <= branches(6) <= 12
+
+
+def test_small_arrays_are_not(tier):
+    tier("fused")
+    assert branches(6, width=32) == 0
+
+
+def test_what_is_stored_is_unchanged(tier):
+    """Also where it is not finite: the branch is taken whatever the numbers are."""
+    found = {}
+    for how in ("fused", "interpret"):
+        tier(how)
+        x = torch.linspace(-2, 2, 64 * 64).reshape(64, 64).clone().requires_grad_()
+        y = x
+        for k in range(12):
+            y = y + torch.sin(y * 0.5) * 0.1
+            if k == 6:
+                y = y / torch.where(x.detach() > 1.9, 0.0, 1.0) + torch.where(x.detach() < -1.9, float("nan"), 0.0)
+        y.nan_to_num(0.0, 7.0, -7.0).sum().backward()
+        found[how] = y.detach(), x.grad
+    for a, b in zip(found["fused"], found["interpret"], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, equal_nan=True)
