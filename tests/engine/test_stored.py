@@ -22,8 +22,8 @@ def branches(depth: int, width: int = 64) -> int:
 
 def test_long_chains_are_stored_in_between(tier):
     tier("fused")
-    assert branches(1) == 0
-    assert 2 <= branches(6) <= 12
+    assert branches(1) <= 1
+    assert 4 <= branches(6) <= 12
 
 
 def test_small_arrays_are_not(tier):
