@@ -25,7 +25,7 @@ from .op import Wide
 from .rolled import Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
-from .stored import Stored
+from .stored import LARGE, Stored
 from .trie import Call, Input, Reverse, State
 
 #: A part with fewer steps than this, and without a reverse pass, is not worth a program of its own beside a bigger one.
@@ -312,9 +312,12 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     return part
 
 
-def function_of(laid: Laid) -> tuple:
+def function_of(laid: Laid, alike: bool = False) -> tuple:
     """A part as a function for JAX; what it takes; and where it tells, once traced, of its results: slots in ``outs``,
-    and in ``copies`` those that are other slots' arrays."""
+    and in ``copies`` those that are other slots' arrays.
+
+    alike: the jaxpr is to be the same for other sizes, so these do not decide what is stored.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -323,7 +326,8 @@ def function_of(laid: Laid) -> tuple:
     guards = _guards(laid.steps.recorded, wanted, {*kept, *given})
     told: dict[str, Any] = {}
     several = is_spread(place)
-    how = Stored() if not several and getattr(place, "platform", None) == "cpu" else Whole()
+    on_cpu = not several and getattr(place, "platform", None) == "cpu"
+    how = Stored(1 if alike else LARGE) if on_cpu else Whole()
 
     def where(s: int) -> Any:
         own = graph.metas[s].place

@@ -92,7 +92,7 @@ class Member:
             schedule = Schedule(graph, wanted)
             free = {s for s in same if s not in held and s not in wanted}
             laid = fused.Laid(graph, schedule, list(schedule.steps), frozenset(wanted), free, self.state.place)
-            program, args, told = fused.function_of(laid)
+            program, args, told = fused.function_of(laid, alike=True)
             with jax.enable_x64(True):
                 closed = jax.make_jaxpr(program)(*args)
             self.traced = Traced(same, laid, closed, told, tuple(_names(closed.jaxpr)))

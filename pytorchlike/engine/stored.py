@@ -22,9 +22,10 @@ LONG, RANDOM, LARGE = 8, 6, 4096
 
 
 class Stored(ChannelsLast):
-    """Evaluates inside a trace of JAX for the CPU."""
+    """Evaluates inside a trace of JAX for the CPU.  large: elements from which a sum is stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = LARGE) -> None:
+        self._large = large
         #: by the array's identity, the array and how many operations it rests on; of those that are stored, nothing
         self._rests: dict[int, tuple[Any, int]] = {}
         #: what the arguments of taped calls rest on: the way back takes them again
@@ -76,7 +77,7 @@ class Stored(ChannelsLast):
 
     def _stored(self, array: Any, count: int) -> Any:
         inner = array.array if type(array) is Last else array
-        if inner.size < LARGE or not np.issubdtype(inner.dtype, np.floating):
+        if inner.size < self._large or not np.issubdtype(inner.dtype, np.floating):
             return self._note(array, count)
         kept = once(lambda x: x, inner)
         return Last(kept) if type(array) is Last else kept

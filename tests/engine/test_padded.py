@@ -76,6 +76,21 @@ def normed():
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
 
 
+class Deep(nn.Module):
+    """Whose sums are stored, from eight rows on where a program is for one size only, see ``engine.stored``."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 512), nn.Linear(512, 3)
+        self.rest = nn.ModuleList([nn.Linear(512, 512) for _ in range(3)])
+
+    def forward(self, x):
+        x = self.first(x)
+        for layer in self.rest:
+            x = x + 0.1 * torch.tanh(layer(x))
+        return self.last(x)
+
+
 PROGRAMS = {
     "texts": (Tagger, texts, tagged),
     "graphs": (Graphs, graphs, classified),
@@ -111,6 +126,12 @@ def test_training_is_that_of_single_operations(name, read, monkeypatch):
 def test_lengths_without_end_take_a_handful_of_compilations():
     train(small, rows, classified, lengths=[*range(40, 60), *range(10, 40)])
     assert stats.compiles + stats.kernels <= 8
+    assert len(forms()) == 1
+
+
+def test_deep_networks_share_a_program():
+    """In that sums are stored whatever their size, which would differ from one member to the other."""
+    train(Deep, rows, classified, lengths=[9, 5, 12, 3])
     assert len(forms()) == 1
 
 
