@@ -28,7 +28,7 @@ _rounds: WeakSet[contexts.Context] = WeakSet()
 def of(trace: Any, value: Any) -> Any:
     """The array of a pending value of ``trace``, computed apart; or None, if the trace is to be executed."""
     state = trace.state
-    if state.depth < PENDING:
+    if state.depth < PENDING or trace.at_once:
         return None
     graph = state.graph()
     key = ("aside", value.slot)
@@ -59,7 +59,12 @@ def _next_round(trace: Any, at: contexts.Context) -> bool:
 
 
 def _little(graph: Graph, slot: int) -> Schedule | None:
-    """What a slot rests on, if that is little, without a weight among it, and cannot fail."""
+    """What a slot rests on, if that is little, without a weight among it; and if nothing that is pending can fail.
+
+    Whatever is read, it tells of wrong data that came before.
+    """
+    if any(type(e) is Call and e.checks for e in graph.entries):
+        return None
     found: set[int] = set()
     calls, waiting = 0, [slot]
     while waiting:
@@ -72,7 +77,7 @@ def _little(graph: Graph, slot: int) -> Schedule | None:
             return None
         if type(e) is Input:
             continue
-        if type(e) is not Call or e.op.heavy or e.checks or e.op.walk is not None or e.op.spliced is not None:
+        if type(e) is not Call or e.op.heavy or e.op.walk is not None or e.op.spliced is not None:
             return None
         calls += 1
         if calls > CALLS:
