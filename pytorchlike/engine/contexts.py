@@ -29,7 +29,7 @@ _EXTENDED = dis.opmap["EXTENDED_ARG"]
 class Context:
     """A chain of frames: the caller's context, and the code of a frame with the instruction it was at."""
 
-    __slots__ = ("caller", "code", "at", "called", "model", "__weakref__")
+    __slots__ = ("caller", "code", "at", "called", "model")
 
     def __init__(self, caller: Context | None, code: CodeType | None, at: int) -> None:
         self.caller, self.code, self.at = caller, code, at

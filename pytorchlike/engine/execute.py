@@ -540,11 +540,8 @@ def _to_device(env: dict[int, Any], slots: tuple[int, ...], graph: Any) -> None:
         env[s] = a
 
 
-def evaluate_apart(trace: Trace, value: Value, schedule: Schedule | None = None) -> Any:
-    """One pending value, evaluated operation by operation without touching the trace.
-
-    schedule: what it rests on, if that is known.
-    """
+def evaluate_apart(trace: Trace, value: Value) -> Any:
+    """One pending value, evaluated operation by operation without touching the trace."""
     if value.meta.place == SHAPE_ONLY:
         return ShapeOnly(value.meta)
     import jax
@@ -554,11 +551,11 @@ def evaluate_apart(trace: Trace, value: Value, schedule: Schedule | None = None)
         state = trace.state
     with jax.enable_x64(True):
         inline = state.place is TRACED or is_spread(state.place)
-        how = Inline() if inline else (local.evaluator or OpByOp)()
-        return _apart_one(schedule or Schedule(state.graph(), (value.slot,), checks=False), trace, value, how)
+        return _apart_one(state, trace, value, Inline() if inline else (local.evaluator or OpByOp)())
 
 
-def _apart_one(schedule: Schedule, trace: Trace, value: Value, how: Any) -> Any:
+def _apart_one(state: State, trace: Trace, value: Value, how: Any) -> Any:
+    schedule = Schedule(state.graph(), (value.slot,), checks=False)
     values = trace.values
     take = _input if local.evaluator is None else operator.attrgetter("data")
     env = {s: how.place(take(values[s]), values[s].meta) for s in schedule.inputs}

@@ -47,11 +47,10 @@ class Trace:
     watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
     derived: number of slots when a function transformation first took a derivative, or 0.
     after: where in the user's program the trace before ended.
-    asides: where a value was read without ending the trace, and how much was recorded then, see ``aside``.
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
-                 "running", "derived", "after", "asides", "__weakref__")  # fmt: skip
+                 "running", "derived", "after", "__weakref__")  # fmt: skip
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
@@ -73,7 +72,6 @@ class Trace:
         self.derived = 0
         self.failed: BaseException | None = None
         self.after: contexts.Context | None = None
-        self.asides: dict[contexts.Context, int] | None = None
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 
@@ -734,10 +732,6 @@ def read(value: Value) -> Any:
         if local.trace.nested:
             return local.trace.read(value)
         if value.trace is local.trace:
-            from . import aside
-
-            if (data := aside.of(local.trace, value)) is not None:
-                return data
             flush("a value was read")
         elif value.trace is not None and value.trace.failed is not None:
             value.data = peek(value)  # what the failure was not about is not lost
