@@ -54,7 +54,8 @@ class Kept:
             outs, flags = call.op.spliced.forward(arrays, how, replaced, (*self.outer, *checks))
             made = len(checks) + bool(flags)
         elif len(call.outs) > 1 and (self.outer or checks):
-            outs, flags = choosing(call.kernel.forward, arrays, replaced, self._fails(checks))
+            plain = tuple([how.plain(a) for a in arrays])
+            outs, flags = choosing(call.kernel.forward, plain, replaced, self._fails(checks))
             made = len(checks)
         else:
             outs, flags = how.forward(call, arrays)

@@ -106,3 +106,21 @@ def test_a_step_with_a_bad_index_changes_nothing(tier, kind, check_last, compile
         np.testing.assert_array_equal(now, then)
     run(good).item()
     assert not np.array_equal(everything()[0], before[0])
+
+
+def test_gradients_that_are_held_channels_last(tier):
+    """A scale of the channels of a convolution's images, whose gradient is an image itself, beside checked labels."""
+    tier("fused")
+    torch.manual_seed(0)
+    conv, scale = torch.nn.Conv2d(16, 4, 3, padding=1), torch.nn.Parameter(torch.ones(2, 4, 6, 6))
+    parameters = [*conv.parameters(), scale]
+    optimizer = torch.optim.Adam(parameters, lr=0.1)
+    x, labels = torch.randn(2, 16, 6, 6), torch.randint(0, 4, (2,))
+    found = []
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy((torch.relu(conv(x)) * scale).mean((2, 3)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert found[2] < found[1] < found[0]
