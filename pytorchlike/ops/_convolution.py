@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -86,6 +86,22 @@ def pad_space(x, padding, fill=0, first=2):
     return lax.pad(x, jnp.asarray(fill, x.dtype), config)
 
 
+def first_of_space(channels: int) -> int:
+    """The first axis of space, from that of the channels."""
+    return 2 if channels == 1 else 1
+
+
+def tap_slices(kernel, stride, dilation, out) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Each position of the kernel, and the strided slices of the padded space that it reads, in row-major order."""
+    for tap in itertools.product(*map(range, kernel)):
+        yield (
+            tap,
+            tuple(
+                slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in zip(tap, dilation, stride, out, strict=True)
+            ),
+        )
+
+
 def channels_to_end(x):
     return jnp.moveaxis(x, 1, -1)
 
@@ -153,10 +169,8 @@ def _batched(args, dims, *, to, geometry, jaxpr):
     return jax.vmap(functools.partial(_PRODUCTS[to], geometry))(a, b), 0
 
 
-def _lowered(a, b, *, to, geometry, jaxpr):
-    def function(a, b):
-        return jaxpr_as_fun(jaxpr)(a, b)[0]
-
+def _lowered(a, b, *, to, **params):
+    function = functools.partial(_evaluate, to=to, **params)
     return once(function, a, b) if to in _KEPT else function(a, b)
 
 

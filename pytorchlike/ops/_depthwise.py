@@ -18,7 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from ..engine._primitives import SUMS
-from ._convolution import Geometry, bind, define, pad_space
+from ._convolution import Geometry, bind, define, first_of_space, pad_space, tap_slices
 
 #: Sums in one loop, at most: with 49, a kernel of 7 by 7, it takes a quarter longer.
 _AT_ONCE = 25
@@ -33,7 +33,7 @@ class Channelwise(NamedTuple):
     @property
     def first(self) -> int:
         """The first axis of space."""
-        return 2 if self.axis == 1 else 1
+        return first_of_space(self.axis)
 
     def space(self, *slices: slice) -> tuple:
         return (*[slice(None)] * self.first, *slices)
@@ -53,9 +53,8 @@ def _column(w, tap: tuple[int, ...], axis: int):
 def _windows(c: Channelwise):
     """Each tap of the kernel, and what it reads of the padded image."""
     g = c.geometry
-    for tap in itertools.product(*map(range, g.kernel)):
-        yield tap, c.space(*[slice(t * d, t * d + s * (m - 1) + 1, s)
-                             for t, (s, _, d, _, _, m) in zip(tap, g.axes(), strict=True)])  # fmt: skip
+    for tap, window in tap_slices(g.kernel, g.stride, g.dilation, g.out):
+        yield tap, c.space(*window)
 
 
 def _output(c: Channelwise, x, w):

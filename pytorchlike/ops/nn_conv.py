@@ -7,7 +7,6 @@ loop, so on CPU the formulation is chosen by shape; elsewhere it is always the p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import jax.numpy as jnp
 from jax import lax
@@ -18,8 +17,10 @@ from ._convolution import (
     channels_first,
     channels_to_end,
     convolution,
+    first_of_space,
     output_by_product,
     pad_space,
+    tap_slices,
     transposed,
 )
 from ._depthwise import depthwise
@@ -68,27 +69,7 @@ def _plain(x, w, stride, dilation, groups, padding=None, lhs_dilation=None):
 def _padded(x, padding):
     """:func:`pad_space`, where moving channels cancels."""
     x, axis, back = formulated(x)
-    return back(pad_space(x, padding, first=_space(axis)))
-
-
-def _space(channels: int) -> int:
-    """The first axis of space, from that of the channels."""
-    return 2 if channels == 1 else 1
-
-
-def tap_slices(kernel, stride, dilation, out) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each position of the kernel, and the strided slices of the padded space that it reads, in row-major order."""
-    for flat in range(math.prod(kernel)):
-        tap, rest = [], flat
-        for k in reversed(kernel):
-            rest, t = divmod(rest, k)
-            tap.insert(0, t)
-        yield (
-            tuple(tap),
-            tuple(
-                slice(t * d, t * d + s * (n - 1) + 1, s) for t, d, s, n in zip(tap, dilation, stride, out, strict=True)
-            ),
-        )
+    return back(pad_space(x, padding, first=first_of_space(axis)))
 
 
 def _dot(x, w):
