@@ -83,6 +83,17 @@ class unchecked:
         _collector.found = self.outer
 
 
+def let_go(error: BaseException | None) -> None:
+    """Give up the frames of an error that is dealt with.
+
+    JAX's errors refer to themselves by these, and so they would keep whatever the user's functions were holding until
+    Python looks for cycles: a value that is still referred to is a result of the program.
+    """
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def warn(message: str, category: type[Warning] = UserWarning, location: tuple[str, int] | None = None) -> None:
     """Warn at a line of the user's program, by default the one that is running."""
     import warnings

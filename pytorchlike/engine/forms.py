@@ -11,6 +11,7 @@ is not used where a size is the same as another one of the call.
 
 from __future__ import annotations
 
+import gc
 import operator
 import re
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .config import config
-from .errors import DataError
+from .errors import DataError, let_go
 
 __all__ = ["Form", "bound", "form_of"]
 
@@ -64,6 +65,7 @@ def holds(condition: Callable[[], Any], otherwise: bool) -> bool:
     except Exception as error:
         if type(error).__name__ != "InconclusiveDimensionOperation":
             raise
+        let_go(error)
         return otherwise
 
 
@@ -178,7 +180,9 @@ Agrees = Callable[[Form, dict, Any], bool]
 
 
 def _known(name: Any, shapes: tuple) -> _Met:
-    key = (name, tuple([(len(s), d) for s, d in shapes]))
+    """By the dtypes, and by which sizes are the same: two products of attention are not of one form."""
+    places: dict[int, int] = {}
+    key = (name, tuple([(tuple([places.setdefault(n, len(places)) for n in s]), d) for s, d in shapes]))
     met = _met.get(key)
     if met is None:
         met = _met[key] = _Met()
@@ -276,8 +280,11 @@ def _traced(
     ])  # fmt: skip
     try:
         closed, outs = trace(shapes)
-    except Exception:  # whatever it needs a number for, it is traced for each
+    except Exception as error:  # whatever it needs a number for, it is traced for each
+        let_go(error)
         return None
+    finally:
+        gc.collect(1)  # what JAX raised and caught on its way refers to itself by its frames, see ``let_go``
     form = Form(closed, outs, pattern, least, most)
     form.samples = samples
     compared = 0

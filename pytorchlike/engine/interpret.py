@@ -18,6 +18,7 @@ from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from . import policy
 from ._primitives import ROUNDED, Missing, Plan, shape_matters
 from .config import config
+from .errors import let_go
 from .forms import Form, form_of, note
 from .op import ARRAY, Kernel, Lifted
 from .stats import stats
@@ -193,7 +194,8 @@ def _agree(form: Form, sizes: dict[str, int], closed: Any) -> bool:
         plan = form.fill(sizes, lambda: Plan(form.closed.jaxpr, form.closed.consts))
         with np.errstate(all="ignore"):
             mine, theirs = plan.run(given), Plan(closed.jaxpr, closed.consts).run(given)
-    except Exception:  # no such primitive in NumPy, or no such sizes
+    except Exception as error:  # no such primitive in NumPy, or no such sizes
+        let_go(error)
         return False
     return all(_alike(a, b) for a, b in zip(mine, theirs, strict=True))
 

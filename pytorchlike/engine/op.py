@@ -79,12 +79,14 @@ class Op:
     walk: evaluates it through an evaluator, for operations made of recorded calls.
     spliced: the recording that it is made of, where programs are to hold its calls one by one, see ``nested``.
     varies(static): whether another call where it is repeated will have other numbers, as slices of a data set do.
+    shapes(static, args): the shapes of the results, with metas in the place of arrays, or None, see ``foreseen``.
+    measures: whether whole numbers among the static arguments are sizes; ``shapes`` refuses those that the body does.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies", "spliced")  # fmt: skip
+                 "vjps", "moved", "varies", "spliced", "shapes", "measures")  # fmt: skip
 
     def __init__(
         self,
@@ -117,6 +119,8 @@ class Op:
         self.vjps: dict = {}
         self.moved: Moved | None = None
         self.spliced: Any = None
+        self.shapes: Callable[[Any, tuple], tuple | None] | None = None
+        self.measures = False
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -132,15 +136,25 @@ class Kernel:
                  "apply_vjp", "key")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, pattern: tuple, mode: Mode, platform: str) -> None:
-        import jax
-
         self.op, self.static, self.pattern, self.mode, self.platform = op, static, pattern, mode, platform
         #: the data checks of the last evaluation, and those by the arrays' shapes: an empty index has none
         self.checks: tuple[errors.DataError, ...] = ()
         self.found: dict[tuple, tuple[errors.DataError, ...]] = {}
-        self.forward = jax.jit(self.evaluate, inline=True)
-        self.forward_vjp = jax.jit(self._forward_vjp, inline=True, static_argnums=(1,))
-        self.apply_vjp = jax.jit(_apply_vjp, inline=True, static_argnums=(2,))
+
+    def __getattr__(self, name: str) -> Any:
+        """The jitted functions, made at their first use: most kernels of ever other sizes are never traced."""
+        import jax
+
+        if name == "forward":
+            made = jax.jit(self.evaluate, inline=True)
+        elif name == "forward_vjp":
+            made = jax.jit(self._forward_vjp, inline=True, static_argnums=(1,))
+        elif name == "apply_vjp":
+            made = jax.jit(_apply_vjp, inline=True, static_argnums=(2,))
+        else:
+            raise AttributeError(name)
+        setattr(self, name, made)
+        return made
 
     def evaluate(self, arrays: tuple) -> tuple[tuple, tuple]:
         """(outputs, check flags) of the op on the arrays that it takes, in order."""

@@ -22,7 +22,7 @@ from . import _padding_indexing as _padding_indexing  # registers its rules
 from . import _padding_sums as _padding_sums  # registers its rules
 from . import fused
 from .config import config
-from .errors import DataError
+from .errors import DataError, let_go
 from .evaluators import compile_at
 from .generic import Size, Sizes, Unlike, generic_of
 from .interpret import Missing, _names, _without_numbers
@@ -44,6 +44,9 @@ ALONE, GROUPS = 24, 512
 MASKS, WIDENING, OFTEN = 0.1, 5e-5, 2
 #: How many times what its compilation takes one with less room must have been able to save.
 PAYS = 1
+#: Traces in a row, none smaller than the one before, after which sizes are taken to go on rising, as those of a text do
+#: that is generated.
+RISING = 8
 #: Traces after which it is looked whether sizes come again.
 MANY = 256
 #: Sizes below that mean something of their own (what is spread, what is empty).
@@ -278,6 +281,7 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
                 return form.program(state, live, found, "sizes that had no room"), group
             except Exception as error:  # no program for so large sizes, say: there is the plain way
                 stats.unlike.append(f"{type(error).__name__}: {error}")
+                let_go(error)
                 group.forms.remove(form)
                 break
     if group.failures >= FAILURES:
@@ -309,6 +313,7 @@ def unite(group: Group, trace: Any, why: str) -> Any:
         group.failures += 1
         del members[: len(members) // 2]
         stats.unlike.append(f"{type(error).__name__}: {error}")
+        let_go(error)
         return None
     members.clear()
     group.failures += 1  # few groups have several forms
@@ -354,7 +359,8 @@ class Form:
         self.wasted = self.due = 0.0
         self.counts: Counter[tuple[int, ...]] = Counter()
         self.met: set[tuple] = set()
-        self.traces = self.again = 0
+        self.traces = self.again = self.rising = 0
+        self.last: tuple[int, ...] = ()
         self.scale = 1.0
         self.tracked = tracked_of(members[0].state, members[0].live)
         self._check(last, last.trace(same), trace, why)
@@ -400,11 +406,10 @@ class Form:
             for _ in range(ATTEMPTS):
                 try:
                     self._results(axes)
-                except Again as e:
-                    error = e
-                    continue
-                except Unlike as e:
-                    error = e
+                except (Again, Unlike) as e:
+                    error = e.with_traceback(None)  # which refers to this frame, and all that called it
+                    if type(e) is Again:
+                        continue
                     break
                 return axes
         assert error is not None
@@ -460,6 +465,8 @@ class Form:
 
         self.traces += 1
         self.again += found in self.met
+        self.rising = self.rising + 1 if all(a <= b for a, b in zip(self.last, found, strict=False)) else 0
+        self.last = found
         if len(self.met) < 8 * MANY:
             self.met.add(found)
         laid = self.laid
@@ -486,11 +493,22 @@ class Form:
     def compiled(self, found: tuple[int, ...], why: str) -> Compiled:
         """The quickest executable with enough room; sometimes that is the time for one with less."""
         if not any(c.holds(found) for c in self.programs):
-            self.highest = [max(a, b) for a, b in zip(self.highest, found, strict=True)]
-            self._add(tuple(map(_rounded, self.highest)), why)
-        elif self.wasted > self.due:
+            self._add(self._next(found), why)
+        elif self.wasted > self.due and self.rising < RISING:  # while they rise the sizes that were do not come again
             self._refine(why)
         return min([c for c in self.programs if c.holds(found)], key=lambda c: c.seconds)
+
+    def _next(self, found: tuple[int, ...]) -> tuple[int, ...]:
+        """Room for these sizes, and all that were met; for twice as large ones if they will soon be met and it pays."""
+        higher = [b > a for a, b in zip(self.highest, found, strict=True)]
+        self.highest = [max(a, b) for a, b in zip(self.highest, found, strict=True)]
+        enough = tuple(map(_rounded, self.highest))
+        if self.rising < RISING or not self.programs:
+            return enough
+        more = tuple([2 * n if h else n for n, h in zip(enough, higher, strict=True)])
+        last = self.programs[-1]
+        steps = min([n // 2 for n, h in zip(enough, higher, strict=True) if h], default=0)
+        return more if steps * (last.scaled(more) - last.scaled(enough)) < last.made else enough
 
     def _add(self, sizes: tuple[int, ...], why: str) -> None:
         self.programs.append(Compiled(self, sizes, why))

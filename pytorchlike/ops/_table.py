@@ -18,6 +18,7 @@ from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
 from ..engine.op import Lifted, Moved
 from ._autocast import FLOAT32, LOWER, PROMOTE, REFUSE, RESULT, policies
+from ._shapes import Rule, elementwise, shown
 
 
 class Array:
@@ -124,6 +125,8 @@ class OpDef:
             "joins": any(p.kind is Arrays for p in self.params),
             "varies": told["varies"],
         }
+        #: the shapes of the results, see ``_shapes``
+        self.shapes: Rule | None = told["shapes"] if self.view is None else shown(fn)
         self.op = Op(self.name, self._call, **flags)
         self.op_inplace = None
         if self.inplace:
@@ -138,6 +141,8 @@ class OpDef:
                 call = self._call if each is self.op else self._call_safe
                 moved = Op(self.name, functools.partial(_on_moved, call), **flags)
                 each.moved = Moved(moved, None if told["images"] is True else told["images"])
+        if self.shapes is not None:
+            self._foresee()
         self.op_put = None
         if self.view is not None and self.view.put is not None:
             self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
@@ -146,6 +151,17 @@ class OpDef:
         """Declare that each element of the result comes of the same element of every argument."""
         for each in {self.op, self.op_safe, self.op_inplace, self.op_inplace_safe} - {None}:
             each.moved = Moved(each, None)
+        self.shapes = elementwise
+        self._foresee()
+
+    def _foresee(self) -> None:
+        for each in {self.op, self.op_safe, self.op_inplace, self.op_inplace_safe} - {None}:
+            each.shapes = self._shapes
+            each.measures = self.view is not None or self.factory
+
+    def _shapes(self, static: tuple, args: tuple) -> tuple | None:
+        """The shapes of the results of a call, if the rule tells; ``args`` with metas for arrays."""
+        return self.shapes(**self.bind(static, args, unsigned=False))  # type: ignore[misc]
 
     @property
     def doc(self) -> str:
@@ -160,7 +176,7 @@ class OpDef:
 
     # ---- evaluation: run while JAX traces --------------------------------------------------------------------
 
-    def bind(self, static: tuple, args: tuple) -> dict[str, Any]:
+    def bind(self, static: tuple, args: tuple, unsigned: bool = True) -> dict[str, Any]:
         """Arguments of the body, by name, out of a recorded call; see ``tensor/_wrap.py`` for the layout."""
         bound: dict[str, Any] = {}
         rest, fixed = iter(args), iter(static)
@@ -171,7 +187,7 @@ class OpDef:
                 n = next(fixed)
                 bound[p.name] = None if n is None else tuple(next(rest) for _ in range(n))
             elif p.kind is Key:
-                bound[p.name] = tuple(_unsigned(a) for a in args[-2:])
+                bound[p.name] = tuple(_unsigned(a) for a in args[-2:]) if unsigned else None
             else:
                 bound[p.name] = next(rest)
         return bound
@@ -495,6 +511,7 @@ def op(
     given: Callable[..., None] | None = None,
     idle: str | None = None,
     varies: Callable[[Any], bool] | None = None,
+    shapes: Rule | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -503,7 +520,7 @@ def op(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
-            varies=varies,
+            varies=varies, shapes=shapes,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from . import _random
+from ._shapes import along
 from ._table import Array, Key, op, to_float
 from .elementwise import (
     broadcast_shape,
@@ -359,7 +360,7 @@ def _softmax_of(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | 
     return _softmax(wide.reshape(wide.shape or (1,)), axis).reshape(x.shape).astype(x.dtype)
 
 
-@op(namespace=_BOTH, method=True)
+@op(namespace=_BOTH, method=True, shapes=along)
 def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``exp(input) / sum(exp(input))`` along `dim`, without overflow.
 
@@ -377,7 +378,7 @@ def softmin(input: Array, dim: int | None = None, dtype: np.dtype | None = None)
     return _softmax_of("softmin", input, dim, dtype, negate=True)
 
 
-@op(namespace=_BOTH, method=True)
+@op(namespace=_BOTH, method=True, shapes=along)
 def log_softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``log(softmax(input))`` along `dim`, without overflow; arguments and errors as of softmax."""
     x, axis = _prepare("log_softmax", input, dim, dtype)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._shapes import lined, sized
 from ._table import Array, Operand, Scalar, Sizes, default_float, op
 
 
@@ -50,7 +51,7 @@ def number_as(name: str, value, dtype):
         return jnp.asarray(value).astype(dtype)
 
 
-@op(method=False, saves=False)
+@op(method=False, saves=False, shapes=sized)
 def zeros(size: Sizes, *, dtype: np.dtype | None = None):
     """A tensor of that size filled with 0; of the default float dtype unless told otherwise.
 
@@ -61,19 +62,19 @@ def zeros(size: Sizes, *, dtype: np.dtype | None = None):
     return jnp.zeros(sizes_checked("zeros", size), default_float() if dtype is None else dtype)
 
 
-@op(method=False, saves=False)
+@op(method=False, saves=False, shapes=sized)
 def ones(size: Sizes, *, dtype: np.dtype | None = None):
     """A tensor of that size filled with 1; of the default float dtype unless told otherwise."""
     return jnp.ones(sizes_checked("ones", size), default_float() if dtype is None else dtype)
 
 
-@op(method=False, saves=False)
+@op(method=False, saves=False, shapes=sized)
 def empty(size: Sizes, *, dtype: np.dtype | None = None):
     """A tensor of that size whose elements mean nothing (they are 0, since XLA has no uninitialised memory)."""
     return jnp.zeros(sizes_checked("empty", size), default_float() if dtype is None else dtype)
 
 
-@op(method=False, saves=False)
+@op(method=False, saves=False, shapes=sized)
 def full(size: tuple[int, ...], fill_value: Scalar, *, dtype: np.dtype | None = None):
     """A tensor of that size filled with one number, whose kind decides the dtype: int64, bool, the default float, ….
 
@@ -89,7 +90,7 @@ def full(size: tuple[int, ...], fill_value: Scalar, *, dtype: np.dtype | None = 
     return jnp.full(size, number_as("full", fill_value, dtype))
 
 
-@op(method=False, saves=False)
+@op(method=False, saves=False, shapes=lined)
 def _arange(start: Scalar, step: Scalar, length: int, dtype: np.dtype):
     """``start + i * step`` for i < length; ``arange`` has computed the length and the dtype."""
     whole = number_kind(start, step) != "f" and dtype.kind in "iu"

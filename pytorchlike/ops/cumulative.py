@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._shapes import like_input
 from ._table import Array, Arrays, Scalar, Scalars, op, to_float
 from .elementwise import complex_logaddexp
 from .reduce import is_complex, is_inexact, one_axis, type_name
@@ -52,7 +53,7 @@ def _accumulator(x: jax.Array, dtype: np.dtype | None) -> jax.Array:
     return x.astype(dtype if dtype is not None else x.dtype if is_inexact(x.dtype) else np.int64)
 
 
-@op(inplace=True, saves=False)
+@op(inplace=True, saves=False, shapes=like_input)
 def cumsum(input: Array, dim: int, *, dtype: np.dtype | None = None):
     """Running sum along ``dim``, same shape.  Dtype: ``dtype`` if given, else that of input; bool and integers give
     int64.

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._shapes import elementwise
 from ._table import Array, Arrays, Operand, Scalar, Scalars, op, view_rule
 from .create import number_as
 from .shape import broadcast_sizes, type_name, wrap_dim
@@ -782,7 +783,7 @@ def _need_mask(name: str, mask):
         raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {np.dtype(mask.dtype).name}")
 
 
-@op(inplace=True)
+@op(inplace=True, shapes=elementwise)
 def masked_fill(input: Array, mask: Array, value: Operand):
     """A copy of ``input`` with a number wherever ``mask`` (bool, broadcast) is true."""
     _need_mask("masked_fill_", mask)

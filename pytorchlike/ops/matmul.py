@@ -11,6 +11,7 @@ from jax import lax
 
 from ..engine.forms import holds
 from ._product import by_columns
+from ._shapes import multiplied
 from ._table import Array, Arrays, Scalar, op, result_type
 from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
 
@@ -98,7 +99,7 @@ def _vectors(a: jax.Array, b: jax.Array) -> None:
         )
 
 
-@op(heavy=True)
+@op(heavy=True, shapes=multiplied)
 def matmul(input: Array, other: Array):
     """Matrix product: (n,) @ (n,) -> (), (*, n, k) @ (k, m) -> (*, n, m), batch axes broadcast; vectors as in NumPy.
 
@@ -117,7 +118,7 @@ def mm(input: Array, mat2: Array):
     return by_columns(input, mat2)
 
 
-@op(heavy=True)
+@op(heavy=True, shapes=multiplied)
 def bmm(input: Array, mat2: Array):
     """Products of two batches of matrices (b, n, k) @ (b, k, m) -> (b, n, m), without broadcasting."""
     _batches(input, mat2)

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ._random import uniform
+from ._shapes import attended
 from ._table import Array, Key, op, platform
 from .elementwise import widened
 
@@ -144,7 +145,7 @@ def _route(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sc
     return name, (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), {}
 
 
-@op(namespace="nn.functional", out=False, heavy=True, parse=_route)
+@op(namespace="nn.functional", out=False, heavy=True, parse=_route, shapes=attended)
 def scaled_dot_product_attention(
     query: Array,
     key: Array,

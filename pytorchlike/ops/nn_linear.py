@@ -12,6 +12,7 @@ from jax import lax
 
 from ..engine import check
 from ._product import by_rows
+from ._shapes import affine, looked_up
 from ._table import Array, op, within
 from .elementwise import widened
 
@@ -20,7 +21,7 @@ def _dims(shape) -> str:
     return "x".join(str(n) for n in shape)
 
 
-@op(namespace="nn.functional", out=False, heavy=True)
+@op(namespace="nn.functional", out=False, heavy=True, shapes=affine)
 def linear(input: Array, weight: Array, bias: Array | None = None):
     """Affine map of the last axis: ``input @ weight.T + bias``.
 
@@ -142,7 +143,7 @@ def _embedding_precheck(bound: dict) -> None:
         raise IndexError(f"index out of range in self: embedding got index {bad}, but weight has {shape[0]} rows")
 
 
-@op(namespace="nn.functional", out=False, precheck=_embedding_precheck)
+@op(namespace="nn.functional", out=False, precheck=_embedding_precheck, shapes=looked_up)
 def embedding(
     input: Array,
     weight: Array,

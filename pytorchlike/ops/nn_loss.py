@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._shapes import classified
 from ._table import Array, op, result_type, to_float, within
 
 
@@ -220,7 +221,7 @@ def _cross_entropy_probabilities(input, target, weight, reduction, label_smoothi
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, precheck=_target_precheck("cross_entropy"))
+@op(namespace="nn.functional", out=False, precheck=_target_precheck("cross_entropy"), shapes=classified)
 def cross_entropy(
     input: Array,
     target: Array,

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ._random import uniform
+from ._shapes import like_input
 from ._table import Array, Key, op
 
 _F32 = np.dtype(np.float32)
@@ -43,7 +44,7 @@ def _drop(name: str, input, p: float, training: bool, key, shape):
 _IDLE = "0 <= p <= 1 and (p == 0 or not training)"
 
 
-@op(namespace="nn.functional", inplace=True, out=False, idle=_IDLE)
+@op(namespace="nn.functional", inplace=True, out=False, idle=_IDLE, shapes=like_input)
 def dropout(input: Array, p: float = 0.5, training: bool = True, *, key: Key):
     """Each element zero with probability p, the others divided by 1 - p; the input itself unless training.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._shapes import normalized
 from ._table import Array, Scalar, formulated, op, to_float
 from .elementwise import widened
 
@@ -219,7 +220,7 @@ def _check_normalized(name, input, normalized_shape, weight, bias=None) -> tuple
     return tuple(range(input.ndim - len(shape), input.ndim))
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=normalized)
 def layer_norm(
     input: Array,
     normalized_shape: tuple[int, ...],
@@ -239,7 +240,7 @@ def layer_norm(
     return _affine(y, weight, bias, tuple(normalized_shape)).astype(input.dtype)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=normalized)
 def rms_norm(
     input: Array,
     normalized_shape: tuple[int, ...],

@@ -15,6 +15,7 @@ from jax import lax
 
 from ..engine import check
 from ._order import stable_sort
+from ._shapes import reduced
 from ._table import Array, Arrays, Operand, Scalar, Sizes, op, result_type, to_float
 
 Dims = int | tuple[int, ...] | None
@@ -182,7 +183,7 @@ def _sum_dtype(x: jax.Array, dtype: np.dtype | None) -> np.dtype:
     return dtype if dtype is not None else x.dtype if is_inexact(x.dtype) else np.dtype(np.int64)
 
 
-@op(name="sum", saves=False)
+@op(name="sum", saves=False, shapes=reduced)
 def sum_(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.dtype | None = None):
     """Sum over ``dim`` (all axes if None or empty).
 
@@ -218,7 +219,7 @@ def _mean_input(name: str, x: jax.Array, dtype: np.dtype | None) -> jax.Array:
     return x if dtype is None else x.astype(dtype)
 
 
-@op(saves=False)
+@op(saves=False, shapes=reduced)
 def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.dtype | None = None):
     """Arithmetic mean over ``dim`` (all axes if None or empty); of no elements NaN.
 
@@ -294,13 +295,13 @@ def _truth(input: jax.Array, dim: Dims, keepdim: bool, reduce) -> jax.Array:
     return out.astype(np.uint8) if input.dtype == np.uint8 else out
 
 
-@op(name="all", differentiable=False)
+@op(name="all", differentiable=False, shapes=reduced)
 def all_(input: Array, dim: Dims = None, keepdim: bool = False):
     """Whether all elements over ``dim`` are non-zero; True of no elements.  Bool, but uint8 for uint8."""
     return _truth(input, dim, keepdim, jnp.all)
 
 
-@op(name="any", differentiable=False)
+@op(name="any", differentiable=False, shapes=reduced)
 def any_(input: Array, dim: Dims = None, keepdim: bool = False):
     """Whether any element over ``dim`` is non-zero; False of no elements.  Bool, but uint8 for uint8."""
     return _truth(input, dim, keepdim, jnp.any)
@@ -396,13 +397,13 @@ def _amax(name: str, input: jax.Array, dim: Dims, keepdim: bool, largest: bool) 
     return _extreme(input, axes, keepdim, largest)
 
 
-@op()
+@op(shapes=reduced)
 def amax(input: Array, dim: Dims = (), keepdim: bool = False):
     """Largest element over ``dim`` (all axes if empty); the gradient is shared evenly by ties."""
     return _amax("amax", input, dim, keepdim, True)
 
 
-@op()
+@op(shapes=reduced)
 def amin(input: Array, dim: Dims = (), keepdim: bool = False):
     """Smallest element over ``dim`` (all axes if empty); the gradient is shared evenly by ties."""
     return _amax("amin", input, dim, keepdim, False)
@@ -441,7 +442,7 @@ def _arg(name: str, input: jax.Array, dim: int | None, keepdim: bool, largest: b
     return _place(extreme_index(input, axis, largest)[1], axis, keepdim).astype(np.int64)
 
 
-@op(differentiable=False)
+@op(differentiable=False, shapes=reduced)
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False):
     """Position of the first largest element along ``dim`` (in the flattened input if None), int64; NaN counts as
     largest.
@@ -449,7 +450,7 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False):
     return _arg("argmax", input, dim, keepdim, True)
 
 
-@op(differentiable=False)
+@op(differentiable=False, shapes=reduced)
 def argmin(input: Array, dim: int | None = None, keepdim: bool = False):
     """Position of the first smallest element along ``dim`` (in the flattened input if None), int64; NaN counts as
     smallest.
@@ -614,7 +615,7 @@ def corrcoef(input: Array):
     return jnp.clip(c, -1, 1)
 
 
-@op
+@op(shapes=reduced)
 def logsumexp(input: Array, dim: Dims, keepdim: bool = False):
     """Log of the summed exponentials over ``dim`` without overflow; integers give the default float dtype, empty sums
     -inf.

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._shapes import joined, like_input, stacked
 from ._table import Array, Arrays, Scalar, Sizes, op, result_type, view_rule
 
 _OVERLAP = (
@@ -698,7 +699,7 @@ def _host_stack(arrays, n, dim):
     return np.stack(arrays, dim)
 
 
-@op(aliases=("concat", "concatenate"), saves=False, method=False, host=_host_cat)
+@op(aliases=("concat", "concatenate"), saves=False, method=False, host=_host_cat, shapes=joined)
 def cat(tensors: Arrays, dim: int = 0):
     """Joins tensors along an existing dim; all other sizes must agree.  Dtype: the promotion of all dtypes.
 
@@ -708,7 +709,7 @@ def cat(tensors: Arrays, dim: int = 0):
     return _cat(tensors, dim, "cat")
 
 
-@op(saves=False, method=False, host=_host_stack)
+@op(saves=False, method=False, host=_host_stack, shapes=stacked)
 def stack(tensors: Arrays, dim: int = 0):
     """Joins tensors of one shape along a new dim at ``dim``.  Dtype: the promotion of all dtypes."""
     if not tensors:
@@ -921,14 +922,14 @@ def _band(input, diagonal: int, name: str):
     ), lax.broadcasted_iota(np.int32, shape, 1)
 
 
-@op(inplace=True, saves=False)
+@op(inplace=True, saves=False, shapes=like_input)
 def tril(input: Array, diagonal: int = 0):
     """Each matrix with what lies above diagonal number ``diagonal`` set to 0."""
     rows, cols = _band(input, diagonal, "tril")
     return jnp.where(rows >= cols, input, jnp.zeros((), input.dtype))
 
 
-@op(inplace=True, saves=False)
+@op(inplace=True, saves=False, shapes=like_input)
 def triu(input: Array, diagonal: int = 0):
     """Each matrix with what lies below diagonal number ``diagonal`` set to 0."""
     rows, cols = _band(input, diagonal, "triu")

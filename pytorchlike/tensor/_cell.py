@@ -19,6 +19,9 @@ from ._values import _CAST, _as_leaf, _note_write, _on_tape, _plain, _straighten
 from .device import place_for
 from .storage import Alias, Storage, through, through_array, write_through
 
+#: Bytes of an array that stays on the host once it has been read there.
+SEEN = 4096
+
 if TYPE_CHECKING:
     from ._tensor import Tensor
 
@@ -255,7 +258,12 @@ class Cell:
         if isinstance(data, jax.core.Tracer):
             raise jax.errors.TracerArrayConversionError(data)
         with jax.enable_x64(True):
-            return np.asarray(data)
+            array = np.asarray(data)
+        if value.data is data and array.nbytes <= SEEN and not value.meta.grad and value.meta.place is place_for("cpu"):
+            # what has been seen is known, as if it had come from the host: a token that was read is joined to the text
+            # by NumPy, whichever way it was computed
+            value.data = array
+        return array
 
     def _seen_in_base(self) -> np.ndarray | None:
         """What a view shows of a base that has been computed, on the CPU: nothing is executed to look at its parts."""

@@ -152,6 +152,20 @@ def test_sizes_that_come_all_the_time_get_a_program_of_their_own(monkeypatch):
     assert form.counts == {(20,): 1}  # once with room for more, then by a program of its own
 
 
+def test_a_text_that_grows_finds_room_for_more_than_its_length():
+    """Sizes that go on rising skip a power of two."""
+    table, weight = torch.randn(50, 8), torch.randn(8, 50)
+    text = torch.zeros(1, 3, dtype=torch.long)
+    with torch.no_grad():
+        for _ in range(80):
+            scores = F.embedding(text, table).cumsum(1).softmax(-1) @ weight
+            text = torch.cat([text, scores[:, -1].argmax(-1, keepdim=True)], 1)
+            int(text[0, -1])
+    (form,) = forms()
+    rooms = [c.sizes[0] for c in form.programs]
+    assert len(rooms) < 4 and rooms[-1] >= 128, rooms  # without that 8 or 16, 32, 64, and 128
+
+
 def test_results_have_the_present_sizes():
     model = Tagger()
     rng = np.random.default_rng(0)

@@ -1,0 +1,93 @@
+"""What a call gives that differs from earlier ones in sizes alone, without tracing its body.
+
+An operator may have a rule for the shapes of its results (``Op.shapes``).  It is trusted for a kind of call (operator,
+static arguments, weights, dtypes, numbers of axes) once it has agreed with the body for one of that kind, which also
+tells the dtypes; or for two, if the body demands something of its data, and the same of both.  Never for empty arrays.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from .config import config
+from .errors import DataError, let_go
+from .meta import LEAF
+from .op import ARRAY, Kernel, Lifted
+
+__all__ = ["learn", "results"]
+
+
+class _Kind:
+    """What is known of a kind of call.  trusted: None until a second call has shown that the checks are the same."""
+
+    __slots__ = ("trusted", "dtypes", "checks", "first")
+
+    def __init__(self, dtypes: tuple[np.dtype, ...], checks: tuple[DataError, ...], first: tuple) -> None:
+        self.trusted: bool | None = None if checks else True
+        self.dtypes, self.checks, self.first = dtypes, checks, first
+
+
+_known: OrderedDict[tuple, _Kind] = OrderedDict()
+
+
+def results(kernel: Kernel, metas: tuple) -> list[tuple[tuple[int, ...], np.dtype]] | None:
+    """Shape and dtype of each result, or None if the body has to be asked."""
+    if kernel.op.shapes is None:
+        return None
+    known = _known.get(_name(kernel, metas))
+    if known is None or not known.trusted:
+        return None
+    shapes = _told(kernel, metas)
+    if shapes is None:
+        return None
+    if known.checks:
+        kernel.tell(kernel.shapes_of([m.shape for m in metas]), known.checks)
+    return list(zip(shapes, known.dtypes, strict=True))
+
+
+def learn(kernel: Kernel, metas: tuple, found: list[tuple[tuple[int, ...], np.dtype]]) -> None:
+    """Compare the rule with what the body has given."""
+    if kernel.op.shapes is None:
+        return
+    told = _told(kernel, metas)
+    if told is None:
+        return
+    name = _name(kernel, metas)
+    checks = kernel.checks_of([m.shape for m in metas])
+    known = _known.get(name)
+    if known is None:
+        known = _known[name] = _Kind(tuple([d for _, d in found]), checks, metas)
+        while len(_known) > config.max_kernels:
+            _known.popitem(last=False)
+    elif known.trusted is None and metas != known.first:
+        known.trusted = True
+    if told != tuple([shape for shape, _ in found]) or checks != known.checks:
+        known.trusted = False
+
+
+def _name(kernel: Kernel, metas: tuple) -> tuple:
+    from .interpret import _without_numbers
+
+    static = _without_numbers(kernel.static, []) if kernel.op.measures else kernel.static
+    arrays = [m if m.grad == LEAF else (m.dtype, len(m.shape)) for m in metas]
+    return (kernel.op, static, kernel.pattern, kernel.mode, kernel.platform, *arrays)
+
+
+def _told(kernel: Kernel, metas: tuple) -> tuple | None:
+    if any(0 in m.shape for m in metas):
+        return None
+    rest = iter(metas)
+    args = tuple([
+        next(rest) if i is ARRAY else None if i is None else Lifted(i[1], None) if i[0] is Lifted else i[1]
+        for i in kernel.pattern
+    ])  # fmt: skip
+    try:
+        shapes = kernel.op.shapes(kernel.static, args)  # type: ignore[misc]
+    except Exception as error:  # a view that cannot be had: the body says so
+        let_go(error)
+        return None
+    if shapes is None or any(0 in s for s in shapes) or (kernel.op.inplace and shapes[0] != metas[0].shape):
+        return None
+    return tuple(shapes)

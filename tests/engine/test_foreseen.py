@@ -1,0 +1,149 @@
+"""Shapes told by rules are those that the bodies give, and what the bodies refuse is refused at any size."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.engine import foreseen, trace
+
+F = torch.nn.functional
+WEIGHT, BIAS, TABLE = torch.ones(7, 5), torch.ones(7), torch.nn.Parameter(torch.ones(50, 5))
+
+
+def words(n):
+    return torch.arange(n)[None] % 50
+
+
+CALLS = {
+    "add": lambda x, n: x + x[:, :1],
+    "where": lambda x, n: torch.where(x > 0, x, 0.0),
+    "in place": lambda x, n: x.clone().mul_(x[:1]),
+    "matmul": lambda x, n: x @ x.transpose(1, 2),
+    "bmm": lambda x, n: torch.bmm(x.transpose(1, 2), x),
+    "linear": lambda x, n: F.linear(x, WEIGHT, BIAS),
+    "embedding": lambda x, n: F.embedding(words(n) + torch.zeros(1).long(), TABLE),
+    "softmax": lambda x, n: x.softmax(-1),
+    "log_softmax": lambda x, n: x.log_softmax(1),
+    "layer_norm": lambda x, n: F.layer_norm(x, (5,), BIAS[:5], BIAS[:5]),
+    "rms_norm": lambda x, n: F.rms_norm(x, (5,)),
+    "sum": lambda x, n: x.sum((0, -1), keepdim=True),
+    "mean": lambda x, n: x.mean(),
+    "argmax": lambda x, n: x.argmax(1),
+    "any": lambda x, n: (x > 0).any(-1),
+    "logsumexp": lambda x, n: x.logsumexp((1, 2)),
+    "cat": lambda x, n: torch.cat([x, x[:, :2]], 1),
+    "stack": lambda x, n: torch.stack([x, x], -1),
+    "attention": lambda x, n: F.scaled_dot_product_attention(x, x[:, :2], x[:, :2]),
+    "cross_entropy": lambda x, n: F.cross_entropy(x[0], torch.arange(n) % 5),
+    "masked_fill": lambda x, n: x.masked_fill(x > 0, 1.0),
+    "cumsum": lambda x, n: x.cumsum(1),
+    "dropout": lambda x, n: F.dropout(x, 0.5),
+    "triu": lambda x, n: torch.ones(n, n).triu(1),
+    "arange": lambda x, n: torch.arange(n) * 2,
+    "full": lambda x, n: torch.full((n, 2), 3.0),
+    "view": lambda x, n: x.view(2, -1),
+    "expand": lambda x, n: x[:, :, None].expand(2, n, 3, 5),
+    "permute": lambda x, n: x.permute(2, 0, 1),
+    "slices": lambda x, n: x[:, 1:-1, ::2],
+    "an index that varies": lambda x, n: x[:, n // 2],
+    "chunk": lambda x, n: torch.cat(x.chunk(2, 1), 1),
+    "unbind": lambda x, n: x.unbind(2)[1],
+    "diagonal": lambda x, n: x.diagonal(0, 1, 2),
+}
+
+
+@pytest.fixture(autouse=True)
+def _anew():
+    foreseen._known.clear()
+    trace._specs.clear()
+    trace._models.clear()
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The operators whose results were told by a rule."""
+    names, results = set(), foreseen.results
+
+    def noting(kernel, metas):
+        found = results(kernel, metas)
+        if found is not None:
+            names.add(kernel.op.name)
+        return found
+
+    monkeypatch.setattr(foreseen, "results", noting)
+    return names
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_rules_agree_with_bodies(name, told):
+    for n in (6, 9, 5, 12, 1, 4, 10):
+        x = torch.from_numpy(np.random.default_rng(n).normal(size=(2, n, 5)).astype("f")) * 1
+        y = CALLS[name](x, n).detach()
+        assert tuple(y.shape) == y.numpy().shape, n
+        assert y.dtype == torch.from_numpy(y.numpy().copy()).dtype
+    assert told
+
+
+@pytest.mark.parametrize("right, wrong", [
+    (lambda n: torch.ones(n, 3) + torch.ones(3), lambda n: torch.ones(n, 3) + torch.ones(n + 1, 4)),
+    (lambda n: torch.ones(n, 3) @ torch.ones(3, n), lambda n: torch.ones(n, 3) @ torch.ones(n + 4, 3)),
+    (lambda n: F.linear(torch.ones(n, 5), WEIGHT, BIAS), lambda n: F.linear(torch.ones(n, 6), WEIGHT, BIAS)),
+    (lambda n: torch.cat([torch.ones(n, 3)] * 2), lambda n: torch.cat([torch.ones(n, 3), torch.ones(n, 4)])),
+    (lambda n: torch.stack([torch.ones(n)] * 2), lambda n: torch.stack([torch.ones(n), torch.ones(n + 1)])),
+    (lambda n: torch.ones(n, 4).view(-1, 2), lambda n: torch.ones(n, 4).view(-1, 3 * n + 1)),
+    (lambda n: F.layer_norm(torch.ones(n, 5), (5,)), lambda n: F.layer_norm(torch.ones(n, 6), (5,))),
+    (lambda n: torch.ones(n).mul_(torch.ones(n)), lambda n: torch.ones(n).mul_(torch.ones(2, n))),
+    (lambda n: F.cross_entropy(torch.ones(n, 4), torch.zeros(n).long()),
+     lambda n: F.cross_entropy(torch.ones(n, 4), torch.zeros(n + 1).long())),
+])  # fmt: skip
+def test_what_does_not_fit_is_refused_as_ever(right, wrong):
+    with pytest.raises((RuntimeError, ValueError)) as first:
+        wrong(6)
+    for n in (5, 6, 7):
+        right(n)
+    for n in (8, 9):
+        with pytest.raises(type(first.value)):
+            wrong(n)
+
+
+def test_data_checks_are_kept(told):
+    """Each size demands of its indices what the first one did."""
+    for n in (3, 4, 5, 6):
+        assert F.embedding(torch.zeros(n).long() + 1, TABLE).shape == (n, 5)
+    assert "embedding" in told
+    with pytest.raises(IndexError, match="out of range"):
+        F.embedding(torch.zeros(7).long() + 50, TABLE).sum().item()
+
+
+def test_what_a_function_held_is_given_up_when_it_ends():
+    """JAX's errors on the way of tracing for many sizes hold no frames, or values in them would be results."""
+
+    def attention(x):
+        y = x * 2
+        died = weakref.ref(y)
+        z = ((y @ y.transpose(1, 2)).softmax(-1) @ y)[:, -1].sum()
+        return died, z
+
+    gc.disable()
+    try:
+        for n in range(3, 14):
+            with torch.no_grad():
+                died, z = attention(torch.ones(2, n, 4))
+            assert died() is None
+            z.item()
+    finally:
+        gc.enable()
+
+
+def test_what_was_read_stays_on_the_host_and_is_not_overwritten():
+    """A token that was read is joined to a text by NumPy; in-place operations leave the array that was read alone."""
+    logits = torch.arange(12.0).view(3, 4) * 2
+    token = logits.argmax(-1)
+    seen = token.jax()
+    assert token.tolist() == [3, 3, 3]
+    assert type(token._value.data) is np.ndarray and type(torch.cat([token, token])._value.data) is np.ndarray
+    token += 1
+    assert token.tolist() == [4, 4, 4] and seen.tolist() == [3, 3, 3]
