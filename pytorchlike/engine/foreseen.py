@@ -14,7 +14,7 @@ import numpy as np
 from .config import config
 from .errors import DataError, let_go
 from .meta import LEAF
-from .op import ARRAY, Kernel, Lifted
+from .op import ARRAY, Kernel, Lifted, without_numbers
 
 __all__ = ["learn", "results"]
 
@@ -68,9 +68,7 @@ def learn(kernel: Kernel, metas: tuple, found: list[tuple[tuple[int, ...], np.dt
 
 
 def _name(kernel: Kernel, metas: tuple) -> tuple:
-    from .interpret import _without_numbers
-
-    static = _without_numbers(kernel.static, []) if kernel.op.measures else kernel.static
+    static = without_numbers(kernel.static, []) if kernel.op.measures else kernel.static
     arrays = [m if m.grad == LEAF else (m.dtype, len(m.shape)) for m in metas]
     return (kernel.op, static, kernel.pattern, kernel.mode, kernel.platform, *arrays)
 

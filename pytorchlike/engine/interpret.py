@@ -20,7 +20,7 @@ from ._primitives import ROUNDED, Missing, Plan, shape_matters
 from .config import config
 from .errors import let_go
 from .forms import Form, form_of, note
-from .op import ARRAY, Kernel, Lifted
+from .op import ARRAY, Kernel, Lifted, without_numbers
 from .stats import stats
 
 __all__ = ["Interpreted", "Missing", "function_of", "interpret", "jaxpr_of", "specs_of",
@@ -254,7 +254,7 @@ def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any,
     symbols, and the shapes.
     """
     numbers: list[int] = []
-    skeleton = _without_numbers(kernel.static, numbers)
+    skeleton = without_numbers(kernel.static, numbers)
     checks: list[tuple] = []
 
     def traced(shapes: tuple, k: Kernel = kernel) -> tuple:
@@ -284,16 +284,6 @@ def traced_kernel(kernel: Any, more: tuple, shapes: tuple, trace: Callable[[Any,
             out.form.checks = checks[-1]
         kernel.tell(kernel.shapes_of([s for s, _ in shapes]), out.form.data_checks(out.sizes))
     return out
-
-
-def _without_numbers(static: Any, numbers: list[int]) -> Any:
-    """``static`` with marks in place of whole numbers, which go into the list."""
-    if type(static) is tuple:
-        return tuple([_without_numbers(x, numbers) for x in static])
-    if type(static) is int:
-        numbers.append(static)
-        return ...
-    return static
 
 
 def _with_numbers(skeleton: Any, numbers: Iterator) -> Any:

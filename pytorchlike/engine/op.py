@@ -268,6 +268,16 @@ def _apply_vjp(pull: Any, given: tuple, layout: tuple) -> tuple:
     return tuple(jnp.conj(g) if jnp.iscomplexobj(g) else g for g in grads)
 
 
+def without_numbers(static: Any, numbers: list[int]) -> Any:
+    """``static`` with marks in place of whole numbers, which go into the list."""
+    if type(static) is tuple:
+        return tuple([without_numbers(x, numbers) for x in static])
+    if type(static) is int:
+        numbers.append(static)
+        return ...
+    return static
+
+
 _kernels: OrderedDict[tuple, Kernel] = OrderedDict()
 _kernels_lock = threading.Lock()
 

@@ -25,9 +25,9 @@ from .config import config
 from .errors import DataError, let_go
 from .evaluators import compile_at
 from .generic import Size, Sizes, Unlike, generic_of
-from .interpret import Missing, _names, _without_numbers
+from .interpret import Missing, _names
 from .meta import Meta, is_spread
-from .op import Wide
+from .op import Wide, without_numbers
 from .padding import Again, Room, Spread, evaluate, factors
 from .schedule import Schedule
 from .stats import stats
@@ -167,7 +167,7 @@ def _call(c: Call) -> tuple[int, tuple[int, ...]]:
         numbers: list[int] = []
         kernel = c.kernel
         if c.op.walk is None:
-            what: Any = (c.op, _without_numbers(kernel.static, numbers))
+            what: Any = (c.op, without_numbers(kernel.static, numbers))
         else:
             what = _reverse(c.op.info, numbers)
         for m in (*c.metas, *c.outs):
