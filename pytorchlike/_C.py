@@ -99,7 +99,7 @@ def __getattr__(name: str) -> Any:
         from .tensor import Size, Tensor
 
         return {"_TensorMeta": type(Tensor), "_TensorBase": Tensor, "Size": Size}[name]
-    if name in ("_VariableFunctions", "_functions"):
+    if name in ("_VariableFunctions", "_VariableFunctionsClass", "_functions"):
         from .tensor import functions
 
         return functions

@@ -114,10 +114,13 @@ def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = Fal
 
 
 def _rebuild_tensor(storage: Any, storage_offset: int, size: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """A tensor that shows a typed storage."""
+    """A tensor that shows a typed storage, or one within a pickle."""
+    from .serialization._rebuild import LoadedStorage
     from .tensor import Tensor
     from .tensor import functions as T
 
+    if isinstance(storage, LoadedStorage):
+        return storage.tensor(storage.dtype, storage_offset, size, stride)
     flat = storage._flat if hasattr(storage, "_flat") else storage
     shown = flat if isinstance(flat, Tensor) else T.tensor(flat)
     return shown.as_strided(tuple(size), tuple(stride), storage_offset)
@@ -127,6 +130,13 @@ def _rebuild_tensor_v2(storage: Any, storage_offset: int, size: Sequence[int], s
                        requires_grad: bool, backward_hooks: Any, metadata: Any = None) -> Tensor:
     """As ``_rebuild_tensor``, of a leaf. Hooks on gradients are not taken over."""
     return _rebuild_tensor(storage, storage_offset, size, stride).detach().requires_grad_(requires_grad)
+
+
+def _rebuild_sparse_tensor(layout: Any, data: tuple) -> Tensor:
+    """A sparse tensor of that layout, from its parts."""
+    from .serialization._rebuild import rebuild_sparse_tensor
+
+    return rebuild_sparse_tensor(layout, data)
 
 
 def _rebuild_parameter(data: Tensor, requires_grad: bool, backward_hooks: Any) -> Any:

@@ -243,6 +243,23 @@ def test_archive_is_laid_out_like_pytorchs(tmp_path):
         assert info.compress_type == 0
 
 
+def test_ordinary_pickle():
+    class AsTorch(pickle.Unpickler):
+        def find_class(self, module, name):
+            return super().find_class(re.sub("^torch", "pytorchlike", module), name)
+
+    with open(REFERENCE / "ordinary.pickle", "rb") as file:  # pickle.dump of PyTorch's tensors
+        found = AsTorch(file).load()
+    assert found["column"].tolist() == [1.0, 4.0]
+    assert found["column"].stride() == (3,)
+    assert isinstance(found["bf16"], Parameter)
+    assert found["bf16"].dtype is torch.bfloat16
+    assert found["bf16"].tolist() == [1.0, 2.0]
+    assert found["flag"].tolist() == [True, False]
+    assert found["sparse"].to_dense().tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert found["relu"](torch.tensor([-1.0])).tolist() == [0.0]
+
+
 def test_layout_equals_pytorchs_byte_for_byte():
     """The same records in the same archive: only the identification at the end may differ."""
     theirs = (REFERENCE / "plain.pt").read_bytes()

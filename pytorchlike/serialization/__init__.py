@@ -9,6 +9,7 @@ from ._load import get_unsafe_globals_in_checkpoint as get_unsafe_globals_in_che
 from ._load import load as load
 from ._reader import PyTorchFileReader as PyTorchFileReader
 from ._rebuild import StorageType as StorageType
+from ._rebuild import get_layout as _get_layout  # noqa: F401 - PyTorch's pickles of sparse tensors name it
 from ._save import save as save
 from ._settings import DEFAULT_PROTOCOL as DEFAULT_PROTOCOL
 from ._settings import MAGIC_NUMBER as MAGIC_NUMBER
