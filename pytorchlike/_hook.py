@@ -1,7 +1,8 @@
 """``import torch`` means pytorchlike: an import hook for programs written for PyTorch.
 
 After :func:`install_as_torch`, ``torch`` and every ``torch.x.y`` are the same module objects as ``pytorchlike`` and
-``pytorchlike.x.y``; ``torchvision``, ``torchaudio`` and ``torchtext`` are its ``vision``, ``audio`` and ``text``.
+``pytorchlike.x.y``; ``torchvision``, ``torchaudio`` and ``torchtext`` are its ``vision``, ``audio`` and ``text``, and
+``functorch`` is its ``functorch``.
 ``importlib.metadata.version`` answers for them, and processes started by ``multiprocessing`` have the hook, too.
 """
 
@@ -29,6 +30,7 @@ ROOTS = {
     "torchvision": f"{_PACKAGE}.vision",
     "torchaudio": f"{_PACKAGE}.audio",
     "torchtext": f"{_PACKAGE}.text",
+    "functorch": f"{_PACKAGE}.functorch",
 }
 
 #: The versions of the packages whose names and behaviour are followed, beside PyTorch's own.
@@ -141,7 +143,8 @@ class _Finder(importlib.metadata.DistributionFinder):
     def find_distributions(
         self, context: importlib.metadata.DistributionFinder.Context = importlib.metadata.DistributionFinder.Context()
     ) -> Iterable[importlib.metadata.Distribution]:
-        return [_Metadata(root) for root in ROOTS if context.name in (None, root) and sys.modules.get(root, self)]
+        packages = ("torch", *VERSIONS)  # functorch comes with torch
+        return [_Metadata(root) for root in packages if context.name in (None, root) and sys.modules.get(root, self)]
 
 
 _finder = _Finder()

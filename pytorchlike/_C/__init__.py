@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tensor.random import Generator as Generator
+from ..tensor.random import Generator as Generator
 
 #: What PyTorch was built with.
 _GLIBCXX_USE_CXX11_ABI = True
@@ -22,29 +22,29 @@ def _log_api_usage_once(event: str) -> None:
 
 def _get_accelerator(check: bool | None = None) -> Any:
     """The accelerator here, or the CPU."""
-    from .accelerator import current_accelerator
-    from .tensor.device import device
+    from ..accelerator import current_accelerator
+    from ..tensor.device import device
 
     return current_accelerator() or device("cpu")
 
 
 def _cuda_getDeviceCount() -> int:
     """How many GPUs there are."""
-    from .tensor.device import device_count
+    from ..tensor.device import device_count
 
     return device_count("cuda")
 
 
 def _get_cudnn_enabled() -> bool:
     """``torch.backends.cudnn.enabled``."""
-    from .backends import cudnn
+    from ..backends import cudnn
 
     return cudnn.enabled
 
 
 def _mps_is_available() -> bool:
     """Whether there is a GPU of Apple's."""
-    from .tensor.device import device_count
+    from ..tensor.device import device_count
 
     return device_count("mps") > 0
 
@@ -66,11 +66,11 @@ class _Nn:
 
     def __getattr__(self, name: str) -> Any:
         if name == "_parse_to":
-            from .nn.modules.module import _parse_to as found
+            from ..nn.modules.module import _parse_to as found
         else:
-            from ._dispatch.kernels import KERNELS
-            from ._dispatch.operators import aten
-            from .nn import functional as F
+            from .._dispatch.kernels import KERNELS
+            from .._dispatch.operators import aten
+            from ..nn import functional as F
 
             # losses of F take the reduction by its name, and others before it
             found = getattr(aten, name) if name in KERNELS else None if "loss" in name else getattr(F, name, None)
@@ -88,19 +88,23 @@ class _FunctionBase:
 
 def __getattr__(name: str) -> Any:
     if name in ("_disabled_torch_function_impl", "DisableTorchFunction", "DisableTorchFunctionSubclass"):
-        from . import overrides
+        from .. import overrides
 
         return getattr(overrides, name)
+    if name == "_functorch":
+        import importlib
+
+        return importlib.import_module("._functorch", __name__)
     if name == "_LinAlgError":
-        from .linalg import LinAlgError
+        from ..linalg import LinAlgError
 
         return LinAlgError
     if name in ("_TensorMeta", "_TensorBase", "Size"):
-        from .tensor import Size, Tensor
+        from ..tensor import Size, Tensor
 
         return {"_TensorMeta": type(Tensor), "_TensorBase": Tensor, "Size": Size}[name]
     if name in ("_VariableFunctions", "_VariableFunctionsClass", "_functions"):
-        from .tensor import functions
+        from ..tensor import functions
 
         return functions
     if name.startswith(("_jit_set_", "_jit_override_", "_jit_can_fuse_")):
