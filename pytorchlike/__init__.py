@@ -92,7 +92,7 @@ _MODULES = {
     "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
     "onnx", "profiler", "quantization", "ao", "_C", "_logging", "_utils", "_dynamo", "_jit_internal", "__config__",
     "__future__", "vision", "text", "audio", "_higher_order_ops", "_subclasses", "_tensor_str", "_VF",
-    "quasirandom", "_six", "_inductor", "_functorch",
+    "quasirandom", "_six", "_inductor", "_functorch", "_guards",
 }  # fmt: skip
 _ELSEWHERE = {
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",
@@ -101,6 +101,7 @@ _ELSEWHERE = {
     "vmap": "func", "compile": "compiler", "autocast": "amp",
     "GradScaler": "amp", "Stream": "_streams", "Event": "_streams", "OutOfMemoryError": "_errors",
     "AcceleratorError": "_errors", "UntypedStorage": "storage", "TypedStorage": "storage", "Storage": "storage",
+    "StorageBase": "storage",
     **{f"_check{kind}": "_checks" for kind in (
         "", "_index", "_is_size", "_not_implemented", "_tensor_all", "_tensor_all_with", "_type", "_value", "_with",
     )},

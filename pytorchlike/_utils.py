@@ -83,6 +83,16 @@ def _get_available_device_type() -> str | None:
     return found.type if found is not None else None
 
 
+def _get_device_module(device_type: str) -> Any:
+    """The module of a kind of device, ``torch.cuda`` for 'cuda'."""
+    found = getattr(sys.modules[__package__], device_type, None)
+    if found is None:
+        raise RuntimeError(
+            f"Device '{device_type}' does not have a corresponding module registered as 'torch.{device_type}'."
+        )
+    return found
+
+
 def _get_all_device_indices() -> list[int]:
     """The indices of all accelerators."""
     from .accelerator import device_count

@@ -93,10 +93,10 @@ def synchronize(device: Any = None) -> None:
 
 def get_device_capability(device: Any = None) -> dict[str, Any]:
     """What the device can do: the dtypes it computes in."""
-    from .tensor.dtype import NAMES
+    from .tensor.dtype import _CANONICAL, _QUANTISED
 
     _module()._device(device)
-    return {"supported_dtypes": set(NAMES.values())}
+    return {"supported_dtypes": {*_CANONICAL.values(), *_QUANTISED.values()}}
 
 
 def empty_cache() -> None:

@@ -10,6 +10,8 @@ from .tensor.typed_storage import TypedStorage as TypedStorage
 from .tensor.untyped import UntypedStorage as UntypedStorage
 
 globals().update(_TYPED)
+#: The class that PyTorch's storages are derived from, for questions.
+StorageBase = UntypedStorage
 #: ``torch.Storage``, the storage class of float32.
 Storage = _TYPED["FloatStorage"]
 

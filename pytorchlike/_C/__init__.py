@@ -54,6 +54,13 @@ def _are_functorch_transforms_active() -> bool:
     return False
 
 
+def _is_torch_function_mode_enabled() -> bool:
+    """Whether a mode is asked about calls."""
+    from ..tensor.asking import state
+
+    return bool(state.modes)
+
+
 def _is_tracing() -> bool:
     """False: nothing is traced by TorchScript."""
     return False

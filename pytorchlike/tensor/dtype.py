@@ -1,8 +1,8 @@
 """Element types: ``torch.float32`` and its kin, ``finfo``/``iinfo``, memory formats, layouts, and type promotion.
 
 Every dtype is one immutable object per process. ``dtype.numpy`` is the NumPy type that holds the same bits (ml_dtypes
-supplies bfloat16 and the float8 family). ``complex32`` is a name only: JAX has no half-precision complex arithmetic, so
-where PyTorch would answer ``complex32``, we answer ``complex64``, and tensors of it are refused.
+supplies bfloat16 and the float8 family). Types of less than a byte are names only, without tensors, and so is
+``complex32``: JAX has no half-precision complex arithmetic. Where PyTorch would answer it, we answer ``complex64``.
 
 The names ``bool``, ``int`` and ``float`` would hide Python's own here; they are called ``bool_``, ``int_`` and
 ``float_`` in this module, and ``NAMES`` lists every dtype under its public name.
@@ -38,10 +38,11 @@ class dtype:
         raise TypeError("cannot create 'torch.dtype' instances")
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name == "numpy":  # not set: of complex32
+        if name == "numpy":  # not set: of what is a name only
+            why = "JAX has no complex numbers of half precision" if self.is_complex else "elements are whole bytes here"
             raise NotImplementedError(
-                f"torch.{self._name}: JAX has no complex numbers of half precision, so there are no such tensors; use "
-                "torch.complex64"
+                f"torch.{self._name}: {why}, so there are no such tensors; use "
+                f"torch.{'complex64' if self.is_complex else 'int8 or torch.uint8'}"
             )
         raise AttributeError(f"'torch.dtype' object has no attribute {name!r}")
 
@@ -143,17 +144,35 @@ qint8 = _make("qint8", np.int8, "QInt8", False)
 quint8 = _make("quint8", np.uint8, "QUInt8", False)
 qint32 = _make("qint32", np.int32, "QInt32", False)
 
-complex32 = chalf = object.__new__(dtype)
-for _field, _value in {
-    "_name": "complex32", "_c10": "ComplexHalf", "is_floating_point": False, "is_complex": True, "is_signed": True,
-    "itemsize": 4,
-}.items():  # fmt: skip
-    object.__setattr__(complex32, _field, _value)
+
+def _name_only(name: str, c10: str, signed: bool = True, itemsize: int = 1) -> dtype:
+    """A dtype that programs compare with and list, without tensors."""
+    self = object.__new__(dtype)
+    fields = {
+        "_name": name, "_c10": c10, "is_floating_point": name.startswith("float"),
+        "is_complex": name.startswith("complex"), "is_signed": signed, "itemsize": itemsize,
+    }  # fmt: skip
+    for key, value in fields.items():
+        object.__setattr__(self, key, value)
+    return self
+
+
+complex32 = chalf = _name_only("complex32", "ComplexHalf", itemsize=4)
+_PARTS_OF_BYTES = {
+    **{f"uint{n}": _name_only(f"uint{n}", f"UInt{n}", False) for n in range(1, 8)},
+    **{f"int{n}": _name_only(f"int{n}", f"Int{n}") for n in range(1, 8)},
+    **{name: _name_only(name, f"QU{name[2:].capitalize()}", False) for name in ("quint4x2", "quint2x4")},
+    **{f"bits{n}": _name_only(f"bits{n}", f"Bits{n}", False, 2 if n == "16" else 1)
+       for n in ("1x8", "2x4", "4x2", "8", "16")},
+    "float4_e2m1fn_x2": _name_only("float4_e2m1fn_x2", "Float4_e2m1fn_x2"),
+}  # fmt: skip
 
 #: Every public dtype name, aliases included, as it appears in the ``torch`` namespace.
 NAMES: dict[str, dtype] = {
     **_CANONICAL,
     **_QUANTISED,
+    **_PARTS_OF_BYTES,
+    "bit": _PARTS_OF_BYTES["uint1"],
     "complex32": complex32,
     "chalf": complex32,
     "half": float16,

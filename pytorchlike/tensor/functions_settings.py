@@ -14,6 +14,7 @@ from ..engine import get_mode, set_mode
 from . import dtype as d
 from ._register import FUNCTIONS, function
 from ._tensor import Tensor, from_jax, from_numpy, made_of_old
+from .device import as_device
 
 # ------------------------------------------------------------------------------------------------------- settings
 
@@ -210,12 +211,18 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 
 @function
 def from_file(
-    filename: str, shared: bool | None = None, size: int | None = 0, *, dtype: Any = None, requires_grad: bool = False
-) -> Tensor:
+    filename: str, shared: bool | None = None, size: int | None = 0, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False
+) -> Tensor:  # fmt: skip
     """A vector of ``size`` elements over a file's memory map; with ``shared`` writes go to the file.
 
-    dtype: the default float dtype if None.   Raises RuntimeError if the file is too short.
+    dtype: the default float dtype if None.   device: the CPU.   layout: strided.   Nothing is page-locked.
+    Raises RuntimeError if the file is too short, or for another device or layout.
     """
+    if device is not None and as_device(device).type != "cpu":
+        raise RuntimeError(f"from_file: a file is mapped into the CPU's memory, not that of {device}; use .to(device)")
+    if layout not in (None, d.strided):
+        raise RuntimeError(f"from_file: only supports strided layout, but got {layout}")
     kind = (d.get_default_dtype() if dtype is None else d.as_dtype(dtype)).numpy
     length = (size or 0) * kind.itemsize
     if shared:

@@ -233,7 +233,7 @@ def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec,
     return out
 
 
-# ---- parts of dicts, which programs use to register classes of their own ---------------------------------------
+# ---- parts of dicts and lists, which programs use to register classes of their own ------------------------------
 
 
 class MappingKey(NamedTuple):
@@ -263,3 +263,42 @@ def _dict_flatten_with_keys(d: dict) -> tuple[list[tuple[MappingKey, Any]], Any]
     """Values with their places, and keys."""
     values, keys = _dict_parts(d)
     return [(MappingKey(k), v) for k, v in zip(keys, values, strict=True)], keys
+
+
+class SequenceKey(NamedTuple):
+    """The place of a child in a list or tuple."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+    def get(self, sequence: Any) -> Any:
+        """The child."""
+        return sequence[self.idx]
+
+
+def _list_flatten(d: list) -> tuple[list[Any], Any]:
+    """The elements."""
+    return list(d), None
+
+
+def _list_unflatten(values: Iterable[Any], context: Any) -> list:
+    """The list of the elements."""
+    return list(values)
+
+
+def _list_flatten_with_keys(d: list) -> tuple[list[tuple[SequenceKey, Any]], Any]:
+    """The elements with their places."""
+    return [(SequenceKey(i), x) for i, x in enumerate(d)], None
+
+
+def is_structseq_class(cls: type) -> bool:
+    """Whether a class is one of C's named tuples, such as ``time.struct_time``."""
+    counts = ("n_fields", "n_sequence_fields", "n_unnamed_fields")
+    return cls.__bases__ == (tuple,) and all(type(getattr(cls, name, None)) is int for name in counts)
+
+
+def is_structseq_instance(obj: object) -> bool:
+    """Whether a value is a named tuple of C's, such as ``time.struct_time``."""
+    return is_structseq_class(type(obj))

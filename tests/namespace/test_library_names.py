@@ -1,6 +1,7 @@
 """Names that libraries use beside the public ones: each does what the library relies on."""
 
 import io
+import time
 import typing
 from collections import OrderedDict
 
@@ -181,3 +182,54 @@ def test_sharded_grad_scaler_of_one_process():
         scaler.step(optimizer)
         scaler.update()
         assert w.tolist() == want and scaler.get_scale() == scale
+
+
+def test_what_tensordict_imports():
+    from pytorchlike._utils import _get_device_module
+    from pytorchlike.nn.utils._named_member_accessor import set_tensor, swap_tensor
+    from pytorchlike.utils.data._utils.worker import _generate_state
+
+    layer = torch.nn.BatchNorm1d(2)
+    weight, new = layer.weight, torch.ones(3)
+    assert swap_tensor(layer, "weight", new) is weight
+    assert layer.weight is new
+    assert swap_tensor(layer, "extra", new, allow_missing=True) is None
+    assert swap_tensor(layer, "extra", None, allow_missing=True) is new
+    assert not hasattr(layer, "extra")
+    set_tensor(layer, "running_mean", new)
+    assert dict(layer.named_buffers())["running_mean"] is new
+    with pytest.raises(AttributeError, match="no attribute `nothing`"):
+        swap_tensor(layer, "nothing", new)
+    with pytest.raises(KeyError, match="contain"):
+        swap_tensor(layer, "a.b", new)
+    assert _generate_state(5, 1) == [3025039489, 3528014902, 3507927383, 2601490367]  # PyTorch's
+    assert _get_device_module("cuda") is torch.cuda
+    with pytest.raises(RuntimeError, match="corresponding module"):
+        _get_device_module("nothing")
+    assert _pytree.is_structseq_instance(time.localtime()) and not _pytree.is_structseq_instance((1, 2))
+    kids, context = _pytree._list_flatten_with_keys([5, 6])
+    assert [(str(k), k.get([5, 6])) for k, _ in kids] == [("[0]", 5), ("[1]", 6)]
+    assert _pytree._list_unflatten([v for _, v in kids], context) == [5, 6] == _pytree._list_flatten([5, 6])[0]
+    assert isinstance(torch.ones(2).untyped_storage(), torch.StorageBase)
+    assert not torch._C._is_torch_function_mode_enabled()
+    with torch.overrides.BaseTorchFunctionMode():
+        assert torch._C._is_torch_function_mode_enabled()
+
+
+def test_dtypes_without_tensors():
+    assert torch.bit is torch.uint1
+    assert not torch.uint4.is_signed and torch.int4.is_signed and torch.bits16.itemsize == 2
+    assert torch.float4_e2m1fn_x2.is_floating_point and torch.quint4x2 not in {torch.quint8, torch.uint8}
+    with pytest.raises(NotImplementedError, match="whole bytes"):
+        torch.zeros(2, dtype=torch.uint4)
+
+
+def test_fake_modes_are_found():
+    from pytorchlike._guards import active_fake_mode, detect_fake_mode
+    from pytorchlike._subclasses import FakeTensorMode
+
+    assert active_fake_mode() is None and detect_fake_mode([torch.ones(1)]) is None
+    with FakeTensorMode() as mode:
+        x = torch.ones(1)
+        assert active_fake_mode() is mode
+    assert detect_fake_mode({"x": x}) is mode

@@ -85,6 +85,9 @@ def test_from_file(tmp_path):
     assert t.tolist() == [0, 2, 4, 6]
     with pytest.raises(RuntimeError, match="smaller"):
         torch.from_file(str(path), size=5)
+    assert torch.from_file(str(path), size=4, device="cpu", layout=torch.strided).tolist() == [0, 2, 4, 6]
+    with pytest.raises(RuntimeError, match="strided"):
+        torch.from_file(str(path), size=4, layout=torch.sparse_coo)
 
 
 def test_by_the_element():

@@ -190,3 +190,9 @@ def _seed(seed: int, batch: int | None = None) -> None:
     state = np.random.SeedSequence([seed] if batch is None else [seed, batch]).generate_state(4)
     random.seed(state.tobytes())
     np.random.seed(state)
+
+
+def _generate_state(base_seed: int, worker_id: int) -> list[int]:
+    """NumPy's state for a worker, as PyTorch derives it; for libraries that seed workers of their own."""
+    words = [worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0]
+    return np.random.SeedSequence(words).generate_state(4).tolist()
