@@ -154,3 +154,12 @@ def test_a_training_step_through_features_is_one_program_that_is_found_again():
         loss.item()
         counts.append(compiler.stats()["compiles"])
     assert counts[-1] == counts[-2]
+
+
+def test_scales_by_their_inner_names():
+    from pytorchlike.audio.functional.functional import _hz_to_mel, _mel_to_hz, spectrogram
+
+    assert spectrogram is F.spectrogram
+    for scale, mel in (("htk", 1000.0), ("slaney", 15.0)):
+        assert _hz_to_mel(1000.0, scale) == pytest.approx(mel, rel=1e-4)
+        assert _mel_to_hz(torch.tensor([0.0, mel]), mel_scale=scale).tolist() == pytest.approx([0.0, 1000.0], rel=1e-4)

@@ -233,3 +233,10 @@ def test_fake_modes_are_found():
         x = torch.ones(1)
         assert active_fake_mode() is mode
     assert detect_fake_mode({"x": x}) is mode
+
+
+def test_batches_of_ones_own_are_pinned():
+    from pytorchlike.utils.data._utils.pin_memory import pin_memory
+
+    batch = {"x": torch.ones(2), "y": [torch.zeros(1), "name"]}
+    assert pin_memory(batch) is batch
