@@ -17,7 +17,9 @@ __all__: list[str] = []
 _UNARY = """abs acos asin atan ceil cos cosh erf erfc exp expm1 floor frac lgamma log log10 log1p log2 neg reciprocal
     round rsqrt sigmoid sign sin sinh sqrt tan tanh trunc"""
 #: Second arguments: a list of tensors or numbers, one number, or one tensor.
-_BINARY = "add sub mul div pow maximum minimum clamp_max clamp_min"
+_BINARY = "add sub mul div pow clamp_max clamp_min"
+#: They take tensors only; what they are for numbers.
+_EXTREMES = {"maximum": "clamp_min", "minimum": "clamp_max"}
 _TERNARY = "addcmul addcdiv lerp"
 
 
@@ -72,6 +74,14 @@ def _two(op: Callable, t: Tensor, k: int, count: int, name: str, other: Any, **k
     return op(t, _of(other, k, count, name), **kwargs)
 
 
+def _extreme(numbers: str) -> Callable[..., Tensor]:
+    def call(op: Callable, t: Tensor, k: int, count: int, name: str, other: Any) -> Tensor:
+        value = _of(other, k, count, name)
+        return op(t, value) if isinstance(value, Tensor) else _method(numbers)(t, value)
+
+    return call
+
+
 def _lerp(op: Callable, t: Tensor, k: int, count: int, name: str, tensors1: Any, weight: Any) -> Tensor:
     return op(t, _of(tensors1, k, count, name), _of(weight, k, count, name))
 
@@ -87,6 +97,8 @@ for _name in _UNARY.split():
     _register(_name, _one)
 for _name in _BINARY.split():
     _register(_name, _two)
+for _name, _numbers in _EXTREMES.items():
+    _register(_name, _extreme(_numbers))
 for _name in _TERNARY.split():
     _register(_name, _lerp if _name == "lerp" else _addc)
 

@@ -23,6 +23,10 @@ def test_functions_on_lists():
     torch._foreach_zero_(a)
     torch._foreach_maximum_(a, b)
     assert values(a) == values(b)
+    assert values(torch._foreach_maximum(a, 2.5)) == [[2.5, 3], [5]]
+    assert values(torch._foreach_minimum(a, [2.5, 4])) == [[2, 2.5], [4]]
+    torch._foreach_minimum_(a, 2.5)
+    assert values(a) == [[2, 2.5], [2.5]]
     with pytest.raises(RuntimeError, match="same number"):
         torch._foreach_add(a, b[:1])
     with pytest.raises(TypeError, match="tuple of Tensors"):
