@@ -376,8 +376,8 @@ def squeeze(input: Array, dim: int | tuple[int, ...] | None = None):
 
 def _expand(input, size, name: str = "expand"):
     size = expanded_size(size, input.shape, name)
-    if isinstance(input, np.ndarray):
-        return np.broadcast_to(input, size)
+    if isinstance(input, np.ndarray):  # what NumPy broadcasts cannot be written to, also where nothing is repeated
+        return input.reshape(size) if math.prod(size) == input.size else np.broadcast_to(input, size)
     return jnp.broadcast_to(input, size)
 
 

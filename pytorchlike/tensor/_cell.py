@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from ._tensor import Tensor
 
 
+_OVERLAP = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
+    "clone() the tensor before performing the operation."
+)
+
+
 class Moved(TypeError):
     """The pending work was executed while an operation was being recorded, which must begin again."""
 
@@ -167,7 +173,10 @@ class Cell:
             taped = value.meta.grad and alias.leaf is None and alias.of is None
             if taped:  # only values can be on the tape, so the memory is shared no longer
                 storage.value = concrete(interop.aligned_copy(storage.host), place_for("cpu"))
-            np.copyto(self._host_view(), np.asarray(read(value)), casting="unsafe")
+            shown = self._host_view()
+            if not shown.flags.writeable and storage.host.flags.writeable:
+                raise RuntimeError(_OVERLAP)
+            np.copyto(shown, np.asarray(read(value)), casting="unsafe")
             if not taped:
                 self._count_write(alias)
                 return
@@ -303,10 +312,7 @@ def before_write(t: Tensor, value: Value, trace: Any) -> None:
     if alias is not None:
         for step in alias.chain:
             if step.entry.op_put is None:
-                raise RuntimeError(
-                    "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                    "location. Please clone() the tensor before performing the operation."
-                )
+                raise RuntimeError(_OVERLAP)
 
 
 def after_write(t: Tensor, new: Value, trace: Any) -> None:

@@ -150,3 +150,19 @@ def test_assigning_to_a_part_writes_nothing_else(monkeypatch):
     whole = np.zeros(2, np.int64)
     torch.from_numpy(whole)[1] = 2.7
     assert whole.tolist() == [0, 2]
+
+
+def test_writes_through_expanded_dimensions():
+    memory = np.ones((2, 3), np.float32)
+    x = torch.from_numpy(memory)[None].expand(1, 2, 3)
+    shown = x.numpy()
+    x.copy_(torch.full((1, 2, 3), 2.0))
+    shown[0, 0, 0] = 5.0
+    assert memory.tolist() == [[5, 2, 2], [2, 2, 2]] == x[0].tolist()
+    p = torch.nn.Parameter(torch.tensor(memory)[None].expand(1, 2, 3))
+    kept = p.detach().numpy()
+    with torch.no_grad():
+        p.zero_()
+    assert not kept.any()
+    with pytest.raises(RuntimeError, match="single memory location"):
+        torch.from_numpy(memory)[:1].expand(2, 3).zero_()
