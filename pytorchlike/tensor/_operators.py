@@ -96,11 +96,22 @@ def copy_from(input: Array, src: Array):
 def _made(name: str, target: str) -> Any:
     """The method behind one of Python's operators."""
     made = find_method(target) or find("torch", target)
+    if name == "__invert__":
+        return _of_integers(made)
     if name in _BINARY and hasattr(made, "entry"):
         from ._wrap import form
 
         made = form(made.entry, target == made.entry.name + "_", False, True)
     return made
+
+
+def _of_integers(invert: Any) -> Any:
+    def __invert__(self: Any) -> Any:
+        if self.dtype.is_floating_point or self.dtype.is_complex:
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        return invert(self)
+
+    return __invert__
 
 
 def operator_names() -> tuple[str, ...]:

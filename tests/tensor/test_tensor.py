@@ -81,6 +81,13 @@ def test_as_a_sequence():
     assert len({x, x, x.clone()}) == 2
 
 
+def test_invert_is_for_integers():
+    assert (~torch.tensor([True, False])).tolist() == [False, True] and (~torch.tensor(3)).item() == -4
+    for dtype in (torch.float32, torch.bfloat16, torch.complex64):
+        with pytest.raises(TypeError, match="only implemented on integer and Boolean"):
+            ~torch.ones(2, dtype=dtype)
+
+
 def test_operators_with_other_types():
     x = torch.arange(3.0)
     assert (x == None) is False and (x != None) is True and (x == "a") is False  # noqa: E711
