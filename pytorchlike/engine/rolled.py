@@ -239,6 +239,210 @@ def _source(column: list[int], made: dict[int, tuple[int, int]], fixed: dict, ca
     return None
 
 
+class Back:
+    """The way back through a run of calls that repeats, over the arrays that an executed trace has left.
+
+    Those are there for each call, so nothing of a round rests on another but the cotangents.
+    calls: of one round.   bases: at which position among the round's results those of each call begin.
+    rounds: how often.   taken: per call, what its kernel takes: ('array', slots by round), ('zeros', meta) where the
+    gradient rests on no value, or ('number', numbers by round).
+    ways: per call, where the cotangents of its arguments go: ('inside', position), ('carry', key), ('fixed', slot),
+    ('each', slots by round); a carry's key is (slot that the first round takes, or None, position).
+    made: slot -> (round, position).   metas: of the round's results.   sources: of slots outside that get cotangents.
+    """
+
+    __slots__ = ("bases", "calls", "made", "metas", "rounds", "sources", "taken", "ways")
+
+    def pull(self, env: dict[int, Any], numbers: dict, cotangents: dict[int, Any], how: Any) -> None:
+        """Carry the cotangents of what the rounds made to what they took."""
+        import jax.numpy as jnp
+        from jax import lax
+
+        def zeros(meta: Meta) -> Any:
+            return jnp.zeros(meta.shape, meta.dtype)
+
+        def plus(into: dict, key: Any, g: Any) -> None:
+            into[key] = how.add(into[key], g) if key in into else g
+
+        outer: dict[int, dict[int, Any]] = {}  # position -> round -> cotangent from outside
+        for s, (r, p) in self.made.items():
+            if s in cotangents:
+                outer.setdefault(p, {})[r] = cotangents.pop(s)
+        if not outer:
+            return
+        given = {
+            p: jnp.stack([found[r] if r in found else zeros(self.metas[p]) for r in range(self.rounds)])
+            for p, found in outer.items()
+        }
+        stacks: dict[Any, Any] = {}
+        for what, column in (t for taken in self.taken for t in taken):
+            if what == "array" and len(set(column)) > 1 and column not in stacks:
+                stacks[column] = jnp.stack([env[s] for s in column])
+            elif what == "number" and column not in stacks:
+                stacks[column] = _stacked_numbers(column, numbers)
+        ways = list(dict.fromkeys(w for one in self.ways for w in one if w[0] != "inside"))
+        carry = [w for w in ways if w[0] == "carry"]
+        fixed = [w for w in ways if w[0] == "fixed"]
+        each = [w for w in ways if w[0] == "each"]
+
+        def body(state: Any, xs: Any) -> Any:
+            held, sums = state
+            flowing: dict[int, Any] = dict(zip(given, xs[0], strict=True))
+            arrays = dict(zip(stacks, xs[1], strict=True))
+            for w, c in zip(carry, held, strict=True):
+                plus(flowing, w[1][1], c)
+            out: dict[Any, Any] = dict(zip(fixed, sums, strict=True))
+            for c, base, taken, ways in reversed(list(zip(self.calls, self.bases, self.taken, self.ways, strict=True))):
+                cots = tuple([flowing.pop(base + k, None) for k in range(len(c.outs))])
+                if all(g is None for g in cots):
+                    continue
+                if c.op.alias:
+                    grads = cots
+                else:
+                    args = [
+                        zeros(what) if kind == "zeros" else arrays[what] if what in arrays else env[what[0]]
+                        for kind, what in taken
+                    ]
+                    grads = how.vjp(c, tuple(args), cots)
+                for w, g in zip(ways, grads, strict=True):
+                    plus(*((flowing, w[1]) if w[0] == "inside" else (out, w)), g)
+            ends = [out[w] if w in out else zeros(self.metas[w[1][1]]) for w in carry]
+            rows = [out[w] if w in out else zeros(self.sources[w[1][-1]]) for w in each]
+            return (ends, [out[w] for w in fixed]), rows
+
+        start = [zeros(self.metas[w[1][1]]) for w in carry], [zeros(self.sources[w[1]]) for w in fixed]
+        xs = list(given.values()), list(stacks.values())
+        (ends, sums), rows = lax.scan(body, start, xs, length=self.rounds, reverse=True)
+        for (_, (s, _)), c in zip(carry, ends, strict=True):
+            if s is not None:
+                plus(cotangents, s, c)
+        for (_, s), c in zip(fixed, sums, strict=True):
+            plus(cotangents, s, c)
+        for (_, column), row in zip(each, rows, strict=True):
+            for r, s in enumerate(column):
+                if s is not None:
+                    plus(cotangents, s, row[r])
+
+
+def roll_back(plan: tuple[Call, ...], outs: Iterable[int], needed: Any) -> tuple[Any, ...]:
+    """The plan of a reverse pass over an executed trace, last first, with repeated runs as :class:`Back`.
+
+    outs: slots whose cotangents must come out.   needed(call): slots whose values the gradient rests on.
+    """
+    if len(plan) < 2 * HEAVY_ROUNDS:
+        return plan
+    steps = plan[::-1]
+    ids: dict[Any, int] = {}
+    kinds = []
+    for k, c in enumerate(steps):
+        kind = _kind(c)
+        kinds.append(-1 - k if kind is None else ids.setdefault(kind, len(ids)))
+    found: list[Any] = []
+    at = 0
+    for start, period, rounds in _repeats(kinds, [c.op.heavy for c in steps]):
+        grid = [steps[start + r * period : start + (r + 1) * period] for r in range(rounds)]
+        back = _back(grid, set(outs), needed)
+        if back is not None:
+            found.extend(steps[at:start])
+            found.append(back)
+            at = start + period * rounds
+    found.extend(steps[at:])
+    return tuple(found[::-1])
+
+
+def _back(grid: list[tuple[Call, ...]], outs: set[int], needed: Any) -> Back | None:
+    """The way back through these rounds, or None if they do not depend on each other as rounds do."""
+    first, second = grid[:2]
+    made: dict[int, tuple[int, int]] = {}
+    bases = []
+    position = 0
+    for c in second:
+        bases.append(position)
+        position += len(c.outs)
+    for r, row in enumerate(grid):
+        for c, base in zip(row, bases, strict=True):
+            made.update((s, (r, base + k)) for k, s in enumerate(c.out_slots))
+    if not outs.isdisjoint(made):
+        return None  # somebody asks for a gradient inside
+    for row in grid[2:]:
+        if any(c.wrt != d.wrt for c, d in zip(row, second, strict=True)):
+            return None
+    if any(not set(c.wrt) <= set(d.wrt) for c, d in zip(first, second, strict=True)):
+        return None
+    back = Back()
+    calls, taken, ways = [], [], []
+    sources: dict[int, Meta] = {}
+    for q, c in enumerate(second):
+        rows = [row[q] for row in grid]
+        used = set(needed(c))
+        mine: list[Any] = []
+        going: list[Any] = []
+        ins: list[Any] = []
+        k = 0
+        for p, i in enumerate(c.ins):
+            column = tuple([d.ins[p] for d in rows])
+            if type(i) is int:
+                metas = [d.metas[k] for d in rows]
+                if len(set(column)) > 1 and any(m.grad == LEAF for m in metas):
+                    return None  # equal layers: stacking their weights costs more than compiling them one by one
+                mine.append(("array", column) if i in used else ("zeros", c.metas[k]))
+                if c.metas[k].grad:
+                    way = _way(column, metas, made)
+                    if way is None:
+                        return None
+                    going.append(way)
+                    sources.update(zip(column, metas, strict=True))
+                k += 1
+            elif i is not None and (
+                len({(d.type, d.index) if type(d) is Wide else ("is", d[0], repr(d[1])) for d in column}) > 1
+                or type(i) is Wide
+            ):
+                mine.append(("number", column))
+                i = Wide(i.type if type(i) is Wide else i[0], 0)
+            ins.append(i)
+        if any(type(a) is not type(b) for a, b in zip(ins, c.ins, strict=True)):
+            kernel = kernel_for(c.op, c.static, tuple(ins), c.mode, c.kernel.platform)
+            c = Call(c.op, c.static, tuple(ins), c.metas, c.first, c.outs, c.mode, c.location, kernel, c.place,
+                     c.checks)  # fmt: skip
+        calls.append(c)
+        taken.append(tuple(mine))
+        ways.append(tuple(going))
+    back.calls, back.bases, back.rounds, back.taken, back.ways = calls, bases, len(grid), taken, ways
+    back.made, back.sources = made, sources
+    back.metas = [m for c in second for m in c.outs]
+    for _, key in (w for one in ways for w in one if w[0] == "carry"):  # a scan carries what keeps its shape and dtype
+        s, p = key
+        if s is not None and (sources[s].shape, sources[s].dtype) != (back.metas[p].shape, back.metas[p].dtype):
+            return None
+    return back
+
+
+def _way(column: tuple[int, ...], metas: list[Meta], made: dict[int, tuple[int, int]]) -> Any:
+    """Where the rounds' cotangents of an argument go; None if that is not the same for all."""
+    source = _source(list(column), made, {}, {}, {})
+    if source is None:
+        return None
+    if source[0] == "inside":
+        return source
+    if source[0] == "fixed":
+        return "fixed", column[0]
+    before = column[0] if metas[0].grad else None  # what the first round takes may have none
+    if source[0] == "carry":
+        return "carry", (before, made[column[1]][1])
+    return "each", (before, *column[1:])
+
+
+def _stacked_numbers(column: tuple, numbers: dict) -> Any:
+    """The numbers of all rounds as one vector: constants, and entries of ``numbers`` by type and index."""
+    import jax.numpy as jnp
+
+    from .trace import _lifted_dtype
+
+    wide = next(c for c in column if type(c) is Wide) if any(type(c) is Wide for c in column) else None
+    dtype = _lifted_dtype(column[0][0] if wide is None else wide.type)
+    return jnp.stack([jnp.asarray(numbers[c.type, c.index] if type(c) is Wide else c[1], dtype) for c in column])
+
+
 def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple, list, Any]:
     """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``)."""
     taken = [env[s] for s in loop.slots]
@@ -345,4 +549,4 @@ def _numbers(column: list[Any], numbers: Any) -> Any:
     return jnp.concatenate([given, jnp.asarray(np.array(constants, dtype))])[order]
 
 
-__all__ = ["Loop", "plan_of", "pull_back", "roll", "run"]
+__all__ = ["Back", "Loop", "plan_of", "pull_back", "roll", "roll_back", "run"]

@@ -12,6 +12,7 @@ from . import policy
 from .config import config
 from .meta import LEAF
 from .op import Lifted, Op, Wide
+from .rolled import Back, roll_back
 from .schedule import Numbers, walk
 from .trie import Call, Graph, Input
 
@@ -158,9 +159,13 @@ class SegmentReverse:
     def _fused(self, static: Any, args: tuple) -> tuple:
         from .evaluators import Inline
 
-        return self.walk(args, Inline())
+        return self._walk(args, Inline(), roll_back(self.plan, self.outs, needed_slots))
 
     def walk(self, args: tuple, how: Any) -> tuple:
+        """The cotangents that come out, call by call."""
+        return self._walk(args, how, self.plan)
+
+    def _walk(self, args: tuple, how: Any, plan: tuple) -> tuple:
         n, m = len(self.needs), len(self.roots)
         more = n + m + len(self.onto)
         env = dict(zip(self.needs, args, strict=False))
@@ -183,7 +188,12 @@ class SegmentReverse:
                     arrays.append(lifted[i.type, i.index])
             return how.vjp(call, tuple(arrays), given)
 
-        walk(self.plan, cotangents, frozenset(self.outs), pull, how.add)
+        wanted = frozenset(self.outs)
+        for e in plan:
+            if type(e) is Back:
+                e.pull(env, lifted, cotangents, how)
+            else:
+                walk((e,), cotangents, wanted, pull, how.add)
         found = [cotangents[s] for s in self.outs]
         for k, before in zip(self.onto, args[n + m : more], strict=True):
             found[k] = how.add(before, found[k])

@@ -6,9 +6,9 @@ import pytest
 
 import pytorchlike as torch
 from pytorchlike import nn
-from pytorchlike.engine import flush, fused
+from pytorchlike.engine import flush, fused, segment
 from pytorchlike.engine.config import config
-from pytorchlike.engine.rolled import Loop
+from pytorchlike.engine.rolled import Back, Loop
 from pytorchlike.nn import functional as F
 
 T, N, D = 12, 3, 4
@@ -114,13 +114,15 @@ CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, de
          only_later_inputs_require_grad]  # fmt: skip
 
 
-def outcome(case, tier, monkeypatch):
+def outcome(case, tier, monkeypatch, read=False):
     monkeypatch.setattr(config, "tier", tier)
     torch.manual_seed(0)
     cell, x = nn.LSTMCell(D, D), torch.randn(T, N, D).requires_grad_()
     flush()
     torch.manual_seed(1)
     loss = case(cell, x)
+    if read:
+        loss.item()
     loss.backward()
     grads = [p.grad.numpy() for p in (x, *cell.parameters()) if p.grad is not None]
     return loss.item(), grads
@@ -145,6 +147,26 @@ def test_rolled_up_equals_operation_by_operation(case, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
     if case not in (looking_back_two_rounds, only_later_inputs_require_grad):
         assert loops and max(loop.rounds for loop in loops) >= T - 4
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
+def test_the_way_back_after_the_loss_was_read_is_rolled_up(case, monkeypatch):
+    backs, plain = [], segment.roll_back
+
+    def roll_back(*args):
+        out = plain(*args)
+        backs.extend(e for e in out if type(e) is Back)
+        return out
+
+    monkeypatch.setattr(segment, "roll_back", roll_back)
+    loss, grads = outcome(case, "fused", monkeypatch, read=True)
+    expected, wanted = outcome(case, "ops", monkeypatch)
+    np.testing.assert_allclose(loss, expected, rtol=2e-5)
+    assert len(grads) == len(wanted)
+    for a, b in zip(grads, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    if case not in (looking_back_two_rounds, only_later_inputs_require_grad):
+        assert backs and max(b.rounds for b in backs) >= T - 4
 
 
 def test_a_failed_check_inside_is_raised(monkeypatch):
