@@ -75,7 +75,7 @@ PLACES = {
     "transforms.v2._temporal": ".transforms.v2",
     "transforms.v2._transform": ".transforms.v2",
     "transforms.v2._type_conversion": ".transforms.v2",
-    "transforms.v2._utils": ".transforms.v2._base",
+    "transforms.v2._utils": ".transforms.v2._base .transforms.v2.functional",
     "tv_tensors._bounding_boxes": ".tv_tensors",
     "tv_tensors._image": ".tv_tensors",
     "tv_tensors._keypoints": ".tv_tensors",

@@ -26,7 +26,8 @@ USUAL = {
     "models.segmentation.fcn": "FCNHead", "ops._utils": "split_normalization_params", "ops.deform_conv": "DeformConv2d",
     "ops.focal_loss": "sigmoid_focal_loss", "ops.poolers": "MultiScaleRoIAlign", "ops.ps_roi_pool": "PSRoIPool",
     "ops.roi_align": "RoIAlign roi_align", "ops.stochastic_depth": "StochasticDepth",
-    "transforms._functional_tensor": "resize normalize", "transforms.v2._utils": "query_size check_type",
+    "transforms._functional_tensor": "resize normalize",
+    "transforms.v2._utils": "query_size check_type is_pure_tensor get_size",
     "transforms.v2._transform": "Transform", "tv_tensors._tv_tensor": "TVTensor", "version": "__version__",
 }  # fmt: skip
 
@@ -41,6 +42,14 @@ def test_every_place_leads_somewhere():
         for name in names.split():
             assert getattr(sys.modules[f"{vision.__name__}.{place}"], name) is not None
     assert vision.models.segmentation.deeplabv3.DeepLabHead is vision.models.segmentation.DeepLabHead
+
+
+def test_anchors_are_found_where_programs_look_for_them():
+    detection = vision.models.detection
+    anchors = detection.anchor_utils.AnchorGenerator
+    assert detection.rpn.AnchorGenerator is anchors
+    assert detection.rpn.ImageList is detection.anchor_utils.ImageList is detection.transform.ImageList
+    assert detection.anchor_utils.DefaultBoxGenerator is detection.ssd.DefaultBoxGenerator
 
 
 def test_importing_a_place_leaves_the_function_of_its_name():

@@ -11,9 +11,11 @@ from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
 from ...ops.misc import Conv2dNormActivation
-from ._boxes import BoxCoder, Matcher, clip, host, keep_best, sample, to_device
+from ._boxes import AnchorGenerator, BoxCoder, Matcher, clip, host, keep_best, sample, to_device
+from .transform import ImageList
 
-__all__ = ["RPNHead", "RegionProposalNetwork"]
+# torchvision has the first two here, too
+__all__ = ["AnchorGenerator", "ImageList", "RPNHead", "RegionProposalNetwork"]
 
 
 class RPNHead(nn.Module):
