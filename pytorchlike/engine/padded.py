@@ -9,6 +9,7 @@ the plain program, with NaN in all unused places, before it is used.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import time
 import warnings
@@ -668,13 +669,14 @@ class Sized:
     stale: whether a better program is worth its compilation by now.
     """
 
-    __slots__ = ("form", "now", "compiled", "lost", "vector", "paid", "stale", "version")
+    __slots__ = ("form", "now", "compiled", "lost", "vector", "paid", "stale", "version", "layouts")
 
     def __init__(self, form: Form, now: tuple[int, ...], compiled: Compiled) -> None:
         self.form, self.now, self.compiled, self.paid, self.stale = form, now, compiled, 0.0, False
         self.version = len(form.programs)
         self.lost = compiled.seconds - compiled.scaled(now)
         self.vector = np.array(now, np.int64)
+        self.layouts: dict[tuple, tuple] = {}
 
     @property
     def alone(self) -> bool:
@@ -695,25 +697,35 @@ class Sized:
         self.stale = self.alone or form.wasted > form.due or self.version != len(form.programs)
         return kept, given, *numbers, self.vector
 
+    def _layout(self, shape: tuple[int, ...], axes: tuple) -> tuple:
+        """Of an array of that shape, whose dimensions may be several joined: all dimensions with room and without, the
+        part that is in use, and the shapes with room and without as they are outside."""
+        found = self.layouts.get((shape, axes))
+        if found is None:
+            room: list[int] = []
+            now: list[int] = []
+            wide, short = [], []
+            for n, a in zip(shape, axes, strict=True):
+                parts = (n,) if a is None else factors(a)
+                large = [f.at(self.compiled.sizes) if type(f) is Size else f for f in parts]
+                small = [f.at(self.now) if type(f) is Size else f for f in parts]
+                room += large
+                now += small
+                wide.append(math.prod(large))
+                short.append(math.prod(small))
+            cut = tuple([slice(n) for n in now])
+            found = self.layouts[shape, axes] = tuple(room), tuple(now), cut, tuple(wide), tuple(short)
+        return found
+
     def _widened(self, x: Any, axes: tuple, fill: float) -> Any:
         if not any(axes):
             return x
         x = np.asarray(x)
-        room, now, cut = [], [], []
-        for d, a in enumerate(axes):
-            for f in (x.shape[d],) if a is None else a:
-                room.append(f.at(self.compiled.sizes) if type(f) is Size else f)
-                now.append(f.at(self.now) if type(f) is Size else f)
-                cut.append(slice(now[-1]))
+        room, now, cut, shape, _ = self._layout(x.shape, axes)
         if fill != 0:
             fill = True if x.dtype.kind == "b" else 77 if x.dtype.kind in "iu" else fill
         wide = np.full(room, fill, x.dtype) if fill else np.zeros(room, x.dtype)
-        wide[tuple(cut)] = x.reshape(now)
-        shape, k = [], 0
-        for a in axes:
-            more = 1 if a is None else len(a)
-            shape.append(int(np.prod(room[k : k + more])))
-            k += more
+        wide[cut] = x.reshape(now)
         return wide.reshape(shape)
 
     def leave(self, outs: Sequence[Any]) -> list:
@@ -722,15 +734,5 @@ class Sized:
         return [self._cut(np.asarray(x), a) if any(a) else x for x, a in zip(outs, axes, strict=False)]
 
     def _cut(self, x: np.ndarray, axes: tuple) -> np.ndarray:
-        room, cut, shape = [], [], []
-        for d, a in enumerate(axes):
-            n = 1
-            for f in (x.shape[d],) if a is None else factors(a):
-                room.append(f.at(self.compiled.sizes) if type(f) is Size else f)
-                here = f.at(self.now) if type(f) is Size else f
-                n *= here
-                cut.append(slice(here))
-            shape.append(n)
-        return np.array(x.reshape(room)[tuple(cut)].reshape(shape))
-
-
+        room, _, cut, _, shape = self._layout(x.shape, axes)
+        return np.array(x.reshape(room)[cut].reshape(shape))
