@@ -225,16 +225,16 @@ def run_into(results: list, run: Any, args: tuple) -> None:
 
 def _own(given: list, counts: tuple[int, ...]) -> list:
     """The arrays to donate, with copies of those that somebody else holds, and of those that are given twice."""
-    times = Counter(map(id, given))
-    own, met = [], set()
-    for a, n in zip(given, counts, strict=True):
-        if n > _GIVEN:
-            alone = n == _GIVEN + 2 * (times[id(a)] - 1)  # each time by a handle and by the list
-            if not alone or id(a) in met:
-                a = _copier()(a)
-            met.add(id(a))
-        own.append(a)
-    return own
+    held = [k for k, n in enumerate(counts) if n > _GIVEN]
+    times = Counter([id(given[k]) for k in held])
+    met = set()
+    for k in held:
+        a = given[k]
+        alone = counts[k] == _GIVEN + 2 * (times[id(a)] - 1)  # each time by a handle and by the list
+        if not alone or id(a) in met:
+            a = given[k] = _copier()(a)
+        met.add(id(a))
+    return given
 
 
 @functools.cache

@@ -57,7 +57,7 @@ class Program:
     sized: that of its only part.
     """
 
-    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family", "sized")
+    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family", "brief", "sized")
 
 
 _pieces: OrderedDict[tuple, Piece] = OrderedDict()
@@ -79,6 +79,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     program = Program()
     program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
     program.family = program.sized = None
+    program.brief = True
     groups, taken = _split(schedule, free)
     free |= taken.difference(wanted)
     needed = frozenset(taken.union(wanted))

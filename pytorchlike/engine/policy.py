@@ -10,11 +10,13 @@ from .config import config
 from .meta import LEAF, is_spread
 from .trie import Call, Reverse, State
 
-#: Fused programs compiled, and how many of them were used again.
+#: Fused programs of more than a few calls that were compiled, and how many of them were used again.
 _built = _reused = 0
 
 #: When that many more programs were never used again than were, the next structures are taken to be dynamic.
 PATIENCE = 6
+#: Calls of a program that says nothing of that: what a model does before the loop, a value that is printed.
+BRIEF = 16
 #: A trace seen that often is compiled whole even among dynamic ones.
 HOT = 3
 #: Traces of the same operations of which so many versions have been compiled are taken to be dynamic.
@@ -374,16 +376,20 @@ def _uneven(state: State) -> bool:
 def compiled(state: State, program: Any) -> None:
     """Take note of a compilation."""
     global _built
-    _built += 1
-    program.family = _profile(state).family
+    profile = _profile(state)
+    program.brief = profile.calls < BRIEF
+    program.family = profile.family
     program.family.built += 1
+    if not program.brief:
+        _built += 1
 
 
 def used_again(program: Any) -> None:
     """Take note that a program served a second time, or its parts did."""
     global _reused
     if program.family is not None:
-        _reused += 1
+        if not program.brief:
+            _reused += 1
         program.family.used += 1
         program.family = None
 

@@ -278,3 +278,20 @@ def test_reverse_passes_of_the_same_structure_keep_their_shapes(tier):
         assert g.shape == (n,) and g.tolist() == [1.0] * n
         (g,) = torch.autograd.grad(y, x, torch.ones(n))
         assert g.shape == (n,) and g.tolist() == [2.0] * n
+
+
+def test_what_a_model_looks_at_while_it_is_made_does_not_slow_down_its_steps():
+    """Programs of a few calls that never come again do not make a training loop look like one of ever other graphs."""
+    x = torch.linspace(0.1, 1, 5)
+    for look in (torch.sin, torch.exp, torch.max, torch.prod, torch.std, torch.argmin, torch.logcumsumexp):
+        float((look(x, 0) if look is torch.logcumsumexp else look(x)).sum())
+    net = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5), nn.Linear(5, 5), nn.BatchNorm1d(5))
+    opt = torch.optim.Adam(net.parameters())
+    x = torch.randn(3, 5)
+    before = stats.op_runs
+    for _ in range(3):
+        loss = net(x).square().mean()
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+    assert stats.op_runs == before
