@@ -39,12 +39,15 @@ _BY_DIM = {
 
 def _arguments(call: Call) -> dict[str, Any]:
     """Static arguments of a call by name; tensors as their metas."""
-    info = call.op.info
-    bind = getattr(info, "bind", None)
+    metas = iter(call.metas)
+    return arguments(call, tuple([next(metas) if type(i) is int else i for i in call.ins]))
+
+
+def arguments(call: Call, args: tuple) -> dict[str, Any]:
+    """Arguments of a call by name; ``args`` stand for those that are not static."""
+    bind = getattr(call.op.info, "bind", None)
     if bind is None:
         return {}
-    metas = iter(call.metas)
-    args = tuple([next(metas) if type(i) is int else i for i in call.ins])
     try:
         return bind(call.static, args)
     except Exception:  # an operation made of others has another layout; its plain name will do
@@ -130,4 +133,4 @@ def edges_of(call: Call, edge: Any, make: Any) -> tuple:
     return tuple([e for e, m in zip(edges, call.metas, strict=True) if m.dtype.kind not in "biu"])
 
 
-__all__ = ["CUSTOM", "edges_of", "name_of", "stem"]
+__all__ = ["CUSTOM", "arguments", "edges_of", "name_of", "stem"]

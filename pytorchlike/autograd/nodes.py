@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from ..engine import Leaf, Value, make_value
 from ..engine.grad import Watch
+from ..engine.op import Wide
 from ..engine.segment import FREED, Segment
 from ..engine.trie import Call, Graph, Input
-from ._node_names import CUSTOM, edges_of, name_of
+from ._node_names import CUSTOM, arguments, edges_of, name_of
 
 __all__ = ["CUSTOM", "GradientEdge", "Node", "get_gradient_edge", "node_of"]
 
@@ -19,7 +20,9 @@ class Node:
     """A step of the backward graph: the gradient of one recorded operation.
 
     ``name()`` is such as 'AddBackward0'; ``next_functions`` lead to the steps that come after it on the way back, a
-    ``variable`` is the leaf of an 'AccumulateGrad' step.  The same step is the same object as long as it is in use.
+    ``variable`` is the leaf of an 'AccumulateGrad' step; ``_saved_self``, ``_saved_other``, ``_saved_dim``, … are the
+    operation's arguments and ``_saved_result`` its result, where the gradient rests on values, until they are freed.
+    The same step is the same object as long as it is in use.
     """
 
     __slots__ = ("_name", "_anchor", "_edges", "_hooks", "_leaf", "metadata", "__weakref__")
@@ -66,6 +69,8 @@ class Node:
         return Tensor._of(self._anchor)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_saved_") and self._anchor is not None:
+            return _saved(self, name.removeprefix("_saved_"))
         ctx = None if name.startswith("__") or self._anchor is None else _context(self._anchor)
         if ctx is not None:
             return getattr(ctx, name)
@@ -210,6 +215,62 @@ def _of_segment(segment: Any, s: int) -> Value | None:
     if found is None and type(segment.graph.producer[s]) is Call:
         found = make_value(segment.graph.metas[s], None, (segment, s))
     return found
+
+
+def _saved(node: Node, name: str) -> Any:
+    """What ``grad_fn._saved_self`` and such give: an argument of the operation by its name, or its ``result``."""
+    spot = _spot(node._anchor)
+    found = None if spot is None else _where(node._anchor)
+    call = None if found is None else found[0].producer[found[2]]
+    if found is None or type(call) is not Call or call in _given_up(spot[0]):
+        raise RuntimeError(
+            "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+            "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+            "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or if "
+            "you need to access saved tensors after calling backward."
+        )
+    where, graph = spot[0], found[0]
+    told = arguments(call, tuple([_Slot(i) if type(i) is int else _number(where, i) for i in call.ins]))
+    # the first argument has other names here
+    key = next(iter(told)) if name == "self" and "self" not in told and told else name
+    value = _Slot(call.first) if name == "result" else told.get(key, _MISSING)
+    if value is _MISSING or (type(value) is _Slot and not call.op.saves):
+        raise AttributeError(f"'{type(node).__name__}' object has no attribute '_saved_{name}'")
+    return _tensor_at(node._anchor, where, graph, value.slot) if type(value) is _Slot else value
+
+
+_MISSING = object()
+
+
+class _Slot(NamedTuple):
+    """A tensor among the arguments of a call."""
+
+    slot: int
+
+
+def _given_up(where: Any) -> Any:
+    return where.freed if type(where) is Segment else where.state.graph().freed
+
+
+def _number(where: Any, i: Any) -> Any:
+    if type(i) is Wide:
+        numbers = where.numbers
+        return i.type(numbers[i])
+    return None if i is None else i[1]
+
+
+def _tensor_at(anchor: Any, where: Any, graph: Graph, slot: int) -> Any:
+    """The tensor of a slot, as it was."""
+    from ..tensor import Tensor
+
+    if type(anchor) is Value and _spot(anchor) == (where, slot):
+        return Tensor._of(anchor)
+    value = where.values[slot] if type(where) is not Segment else where.inputs.get(slot)
+    if value is None:
+        leaf = where.leaves.get(slot)
+        value = make_value(graph.metas[slot], where.saved[slot], (where, slot) if leaf is None else leaf)
+    owner = value.node.owner() if type(value.node) is Leaf and value.node.owner is not None else None
+    return Tensor._of(value) if owner is None else owner
 
 
 def _watched(anchor: Any) -> tuple[dict, Graph, int] | None:

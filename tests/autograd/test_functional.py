@@ -1,5 +1,7 @@
 """Jacobians, Hessians, their products, and the checks of gradients by differences."""
 
+import sys
+
 import pytest
 
 import pytorchlike as torch
@@ -121,3 +123,20 @@ def test_wrong_gradients_are_found():
         gradcheck(torch.sin, vector())
     with pytest.warns(UserWarning, match="double precision"):
         gradcheck(lambda x: x * 2, torch.ones(2, requires_grad=True), atol=1e-1, eps=1e-2)
+
+
+def test_gradcheck_forgives_what_another_executor_rounds_otherwise(monkeypatch):
+    module = sys.modules[GradcheckError.__module__]
+    plain, factor = module._reverse_rows, [1.0]
+
+    def rows(*args):
+        factor.reverse()
+        return [r * factor[0] for r in plain(*args)]
+
+    monkeypatch.setattr(module, "_reverse_rows", rows)
+    x = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
+    factor[:] = [1.0, 1.0 + 4e-16]
+    assert torch.autograd.gradcheck(torch.sin, (x,))
+    factor[:] = [1.0, 1.0 + 1e-12]
+    with pytest.raises(RuntimeError, match="not reentrant"):
+        torch.autograd.gradcheck(torch.sin, (x,))

@@ -264,3 +264,25 @@ def test_inference_tensors():
         assert not t.clone().is_inference() and not (t + 1).is_inference() and not (weight + t).is_inference()
     (weight * before).sum().backward()
     assert weight.grad.tolist() == [4, 4, 0]
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["pending", "executed"])
+def test_nodes_tell_what_their_gradients_rest_on(read):
+    a, b = torch.linspace(-1, 1, 5).requires_grad_(), torch.linspace(1, 2, 5).requires_grad_()
+    y = a * b
+    z = y.exp()
+    p = y**3.0
+    if read:
+        (z + p).sum().item()
+    assert y.grad_fn._saved_self is a and y.grad_fn._saved_other is b
+    assert z.grad_fn._saved_result.equal(z)
+    assert p.grad_fn._saved_exponent == 3.0
+    assert p.grad_fn._saved_self.equal(y) and p.grad_fn._saved_self.grad_fn is y.grad_fn
+    assert torch.softmax(a, 0).grad_fn._saved_dim == 0
+    with pytest.raises(AttributeError, match="_saved_self"):
+        (a + b).grad_fn._saved_self  # noqa: B018
+    with pytest.raises(AttributeError, match="_saved_nothing"):
+        y.grad_fn._saved_nothing  # noqa: B018
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        y.grad_fn._saved_self  # noqa: B018
