@@ -11,7 +11,7 @@ from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
 from ..engine.segment import FREED
 from ._cell import Cell, frozen_of, part_of_tensor
-from ._values import _as_leaf, _plain
+from ._values import _as_leaf, _plain, _straightened
 from .dtype import dtype as torch_dtype
 from .storage import Alias
 
@@ -208,8 +208,13 @@ class Taped(Cell):
     def data(self, new: Tensor) -> None:
         if not isinstance(new, Cell):
             raise TypeError(f"Variable data has to be a tensor, but got {type(new).__name__}")
-        node = self._get().node
+        old = self._get()
+        node = old.node
         value = _plain(new._get())
+        if old.meta.grad == INTERIOR and (value.meta.shape, value.meta.dtype) == (old.meta.shape, old.meta.dtype):
+            self._bumps, self._alias = self._version, None  # it keeps its history, and so shares nothing
+            self._value = _straightened(value, old)
+            return
         leaf = node if type(node) is Leaf else None
         alias = new._shared()
         self._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)

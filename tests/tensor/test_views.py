@@ -339,3 +339,19 @@ def test_copies_keep_what_was_hung_on_a_tensor():
     y = copy.copy(x)
     y[0] = 1
     assert y.tag == "a" and x.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["pending", "executed"])
+def test_data_given_to_what_is_on_the_tape_leaves_its_history(read):
+    x = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x.exp()
+    old = y.detach().numpy().copy()
+    if not read:
+        y = x.exp()
+    y.data = torch.tensor([10.0, 20.0, 30.0])
+    assert y.requires_grad and not y.is_leaf and y.tolist() == [10.0, 20.0, 30.0]
+    seen = []
+    y.register_hook(seen.append)
+    (y * y).sum().backward()
+    assert seen[0].tolist() == [20.0, 40.0, 60.0]
+    np.testing.assert_allclose(x.grad.numpy(), [20.0, 40.0, 60.0] * old, rtol=1e-5)
