@@ -2,7 +2,7 @@
 
 After :func:`install_as_torch`, ``torch`` and every ``torch.x.y`` are the same module objects as ``pytorchlike`` and
 ``pytorchlike.x.y``; ``torchvision``, ``torchaudio`` and ``torchtext`` are its ``vision``, ``audio`` and ``text``, and
-``functorch`` is its ``functorch``.
+``functorch`` and ``torchdata`` are parts of it, too.
 ``importlib.metadata.version`` answers for them, and processes started by ``multiprocessing`` have the hook, too.
 """
 
@@ -31,6 +31,7 @@ ROOTS = {
     "torchaudio": f"{_PACKAGE}.audio",
     "torchtext": f"{_PACKAGE}.text",
     "functorch": f"{_PACKAGE}.functorch",
+    "torchdata": f"{_PACKAGE}.torchdata",
 }
 
 #: The versions of the packages whose names and behaviour are followed, beside PyTorch's own.
@@ -38,6 +39,7 @@ VERSIONS = {
     "torchvision": "0.28.0+pytorchlike",
     "torchaudio": "2.11.0+pytorchlike",
     "torchtext": "0.18.0+pytorchlike",
+    "torchdata": "0.11.0+pytorchlike",
 }
 
 

@@ -63,7 +63,7 @@ PROGRAM = """
         assert F is pytorchlike.nn.functional and nn.__spec__.name == "pytorchlike.nn"
         assert sys.modules["__main__"].__dict__ is globals() and "torch" in beside.__dict__
         assert importlib.metadata.version("torch") == torch.__version__
-        for name in ("torchvision", "torchaudio", "torchtext"):
+        for name in ("torchvision", "torchaudio", "torchtext", "torchdata"):
             assert importlib.metadata.version(name) == importlib.import_module(name).__version__
         assert importlib.util.find_spec("torch.no_such_part") is None
         print(sys.argv[1:], sys.path[0] == __file__.rpartition("/")[0])

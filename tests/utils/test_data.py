@@ -338,3 +338,21 @@ def test_the_iterator_takes_loaders_of_other_classes():
             return iter(torch.arange(6).view(3, 2))
 
     assert [b.tolist() for b in _SingleProcessDataLoaderIter(Own())] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_loader_of_torchdata_goes_on():
+    from pytorchlike.torchdata.stateful_dataloader import Stateful, StatefulDataLoader
+
+    def loader():
+        return StatefulDataLoader(range(10), 2, shuffle=True, generator=torch.Generator().manual_seed(3),
+                                  snapshot_every_n_steps=2)  # fmt: skip
+
+    first = loader()
+    batches = iter(first)
+    seen = [next(batches).tolist() for _ in range(2)]
+    state = first.state_dict()
+    rest = [b.tolist() for b in batches]
+    second = loader()
+    second.load_state_dict(state)
+    assert [b.tolist() for b in second] == rest and sorted(sum(seen + rest, [])) == list(range(10))
+    assert isinstance(second, Stateful)
