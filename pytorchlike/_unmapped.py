@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Any, NoReturn
 
-__all__ = ["DeviceObjType", "SymBool", "SymFloat", "SymInt", "Tag", "TensorType"]
+__all__ = ["DeviceObjType", "Graph", "Node", "SymBool", "SymFloat", "SymInt", "Tag", "TensorType", "Value"]
 
 
 class _Never:
@@ -33,6 +33,24 @@ class TensorType(_Never):
     """TorchScript's type of tensors, for annotations; tensors are of the class ``Tensor``."""
 
     _why = "TorchScript's types do not exist here, use torch.Tensor"
+
+
+class Graph(_Never):
+    """TorchScript's graphs, for annotations."""
+
+    _why = "there is no TorchScript here"
+
+
+class Node(_Never):
+    """An operation of a graph of TorchScript's, for annotations."""
+
+    _why = "there is no TorchScript here"
+
+
+class Value(_Never):
+    """A value within a graph of TorchScript's, for annotations."""
+
+    _why = "there is no TorchScript here"
 
 
 class DeviceObjType(_Never):

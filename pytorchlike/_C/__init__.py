@@ -106,6 +106,14 @@ def __getattr__(name: str) -> Any:
         from ..linalg import LinAlgError
 
         return LinAlgError
+    if name in ("device", "dtype", "layout", "memory_format"):
+        import sys
+
+        return getattr(sys.modules[__package__.rpartition(".")[0]], name)  # those of torch itself
+    if name in ("Graph", "Node", "TensorType", "Value"):  # for annotations
+        from .. import _unmapped
+
+        return getattr(_unmapped, name)
     if name in ("_TensorMeta", "_TensorBase", "Size"):
         from ..tensor import Size, Tensor
 

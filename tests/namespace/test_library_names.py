@@ -240,3 +240,13 @@ def test_batches_of_ones_own_are_pinned():
 
     batch = {"x": torch.ones(2), "y": [torch.zeros(1), "name"]}
     assert pin_memory(batch) is batch
+
+
+def test_devices_of_a_context_by_their_inner_names():
+    from pytorchlike._C import Value, device, dtype
+    from pytorchlike.utils import _device
+
+    assert device is torch.device and dtype is torch.dtype and not isinstance(torch.ones(1), Value)
+    assert _device.CURRENT_DEVICE is None
+    with _device.DeviceContext("meta"):
+        assert torch.ones(1).device == torch.device("meta") == _device.CURRENT_DEVICE
