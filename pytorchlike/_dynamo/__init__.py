@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from . import config as config
 from . import eval_frame as eval_frame
 from . import exc as exc
 from .eval_frame import OptimizedModule as OptimizedModule
 
 T = TypeVar("T")
-
-#: Settings of the compiler, which are kept: there is nothing that they would change.
-config = SimpleNamespace(
-    suppress_errors=False, cache_size_limit=8, recompile_limit=8, capture_scalar_outputs=False, verbose=False,
-    dynamic_shapes=True, automatic_dynamic_shapes=True, assume_static_by_default=True, optimize_ddp=True,
-)  # fmt: skip
 
 
 def reset() -> None:

@@ -1,5 +1,6 @@
 """Names that libraries use beside the public ones: each does what the library relies on."""
 
+import importlib
 import io
 import time
 import typing
@@ -250,3 +251,16 @@ def test_devices_of_a_context_by_their_inner_names():
     assert _device.CURRENT_DEVICE is None
     with _device.DeviceContext("meta"):
         assert torch.ones(1).device == torch.device("meta") == _device.CURRENT_DEVICE
+
+
+@pytest.mark.parametrize("package", ["_dynamo", "_inductor", "_functorch"])
+def test_settings_of_compilers_are_kept(package):
+    config = importlib.import_module(f"pytorchlike.{package}.config")
+    config.mine = 3
+    with config.patch(mine=4, other=5):
+        assert (config.mine, config.other) == (4, 5)
+    assert config.mine == 3 and not hasattr(config, "other")
+    with config.patch("mine", 6):
+        assert config.mine == 6
+    del config.mine
+    assert getattr(torch, package).config is config
