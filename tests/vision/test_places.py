@@ -52,6 +52,12 @@ def test_anchors_are_found_where_programs_look_for_them():
     assert detection.anchor_utils.DefaultBoxGenerator is detection.ssd.DefaultBoxGenerator
 
 
+def test_lower_case_functions_among_the_models_are_builders():
+    asking = {"get_model", "get_model_builder", "get_model_weights", "get_weight", "list_models"}
+    found = {n for n, v in vars(vision.models).items() if n.islower() and not n.startswith("_") and callable(v)}
+    assert found - asking <= set(vision.models.list_models())
+
+
 def test_importing_a_place_leaves_the_function_of_its_name():
     program = """
 import torchvision.ops.roi_align

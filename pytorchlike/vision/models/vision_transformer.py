@@ -15,7 +15,7 @@ from pytorchlike.nn import functional as F
 from ..ops.misc import MLP, Conv2dNormActivation
 from ._api import builder, weights_enum
 
-__all__ = ["VisionTransformer", "interpolate_embeddings"]
+__all__ = ["VisionTransformer"]
 
 
 class ConvStemConfig(NamedTuple):
