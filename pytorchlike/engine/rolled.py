@@ -9,6 +9,7 @@ carry, what all rounds take alike is closed over, what each takes for itself is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Any
 
 from .meta import LEAF, Meta
@@ -20,6 +21,9 @@ from .trie import Call, Reverse
 ROUNDS, HEAVY_ROUNDS = 8, 5
 #: Calls of a round, at most.
 LONGEST = 256
+#: What rounds take from outside, each for itself, is stacked if it is not more times as large as what a round makes:
+#: the weights of equal layers, where they are frozen, would be copied in each pass.
+LARGEST = 16
 
 
 class Loop:
@@ -369,6 +373,7 @@ def _back(grid: list[tuple[Call, ...]], outs: set[int], needed: Any) -> Back | N
             return None
     if any(not set(c.wrt) <= set(d.wrt) for c, d in zip(first, second, strict=True)):
         return None
+    most = LARGEST * max((prod(m.shape) for c in second for m in c.outs), default=0)
     back = Back()
     calls, taken, ways = [], [], []
     sources: dict[int, Meta] = {}
@@ -383,7 +388,9 @@ def _back(grid: list[tuple[Call, ...]], outs: set[int], needed: Any) -> Back | N
             column = tuple([d.ins[p] for d in rows])
             if type(i) is int:
                 metas = [d.metas[k] for d in rows]
-                if len(set(column)) > 1 and any(m.grad == LEAF for m in metas):
+                if i not in made and len(set(column)) > 1 and (
+                    any(m.grad == LEAF for m in metas) or (i in used and prod(metas[1].shape) > most)
+                ):
                     return None  # equal layers: stacking their weights costs more than compiling them one by one
                 mine.append(("array", column) if i in used else ("zeros", c.metas[k]))
                 if c.metas[k].grad:

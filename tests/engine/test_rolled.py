@@ -169,6 +169,34 @@ def test_the_way_back_after_the_loss_was_read_is_rolled_up(case, monkeypatch):
         assert backs and max(b.rounds for b in backs) >= T - 4
 
 
+@pytest.mark.parametrize(("width", "rolled"), [(2, True), (32, False)])
+def test_large_frozen_weights_of_equal_layers_are_not_stacked(width, rolled, monkeypatch):
+    monkeypatch.setattr(config, "tier", "fused")
+    backs, plain = [], segment.roll_back
+
+    def roll_back(*args):
+        out = plain(*args)
+        backs.extend(e for e in out if type(e) is Back)
+        return out
+
+    monkeypatch.setattr(segment, "roll_back", roll_back)
+    weights = [torch.eye(width) * 0.5 + 0 for _ in range(T)]
+    flush()
+    x = torch.ones(1, width, requires_grad=True)
+    h = x
+    for w in weights:
+        h = (h @ w).tanh()
+    h.sum().item()
+    h.sum().backward()
+    slope = 1.0
+    v = 1.0
+    for _ in range(T):
+        v = np.tanh(0.5 * v)
+        slope *= 0.5 * (1 - v * v)
+    np.testing.assert_allclose(x.grad.numpy(), np.full((1, width), slope), rtol=1e-4)
+    assert bool(backs) is rolled
+
+
 def test_a_failed_check_inside_is_raised(monkeypatch):
     monkeypatch.setattr(config, "tier", "fused")
     weight = torch.randn(5, D) + 0
