@@ -14,7 +14,7 @@ from typing import Any
 from ..engine import Value
 from ..engine.nested import Body, Nested
 from ..engine.trace import derives
-from ..tensor import Tensor
+from ..tensor import Size, Tensor
 from ..tensor import functions as T
 from ..tensor.staged import body_op, record_body, stand_in, write_back, writes
 from ..utils._pytree import TreeSpec, _broadcast_to_and_flatten, tree_flatten, tree_unflatten
@@ -71,9 +71,10 @@ def vmap(func: Callable[..., Any], in_dims: InDims = 0, out_dims: OutDims = 0, r
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         name = _name(func)
         flat, dims, spec, size = _prepared(name, in_dims, args, kwargs)
+        one = _of_one_entry(func, in_dims, args)
         if chunk_size is None or chunk_size >= size:
-            return _run(func, flat, dims, spec, size, out_dims, randomness)
-        return _chunked(func, flat, dims, spec, size, out_dims, randomness, chunk_size)
+            return _run(one, flat, dims, spec, size, out_dims, randomness)
+        return _chunked(one, flat, dims, spec, size, out_dims, randomness, chunk_size)
 
     if hasattr(func, "__name__"):
         return functools.wraps(func)(wrapped)
@@ -82,6 +83,26 @@ def vmap(func: Callable[..., Any], in_dims: InDims = 0, out_dims: OutDims = 0, r
 
 def _name(func: Any) -> str:
     return getattr(func, "__name__", None) or repr(func)
+
+
+def _of_one_entry(func: Callable[..., Any], in_dims: Any, args: tuple) -> Callable[..., Any]:
+    """``func``; containers that tell the batch size of their tensors (TensorDicts) are told that of one entry first."""
+    sizes = {}
+    for k, x in enumerate(args):
+        size = None if isinstance(x, Tensor) else getattr(x, "batch_size", None)
+        d = in_dims[k] if isinstance(in_dims, tuple) else in_dims
+        if isinstance(size, Size) and isinstance(d, int) and 0 <= d < len(size):
+            sizes[k] = size[:d] + size[d + 1 :]
+    if not sizes:
+        return func
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for k, size in sizes.items():
+            args[k].batch_size = size
+        return func(*args, **kwargs)
+
+    call.__name__ = getattr(func, "__name__", type(func).__name__)
+    return call
 
 
 def _prepared(name: str, in_dims: Any, args: tuple, kwargs: dict) -> tuple[list, list, TreeSpec, int]:

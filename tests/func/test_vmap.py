@@ -219,3 +219,22 @@ def test_escaped_tensors_say_so(x):
     vmap(lambda a: (kept.append(a * 2), a)[1])(x)
     with pytest.raises(RuntimeError, match="outside of the function transformation"):
         kept[0] + 1
+
+
+def test_containers_with_a_batch_size_are_told_that_of_one_entry():
+    class Batch:
+        def __init__(self, x, batch_size):
+            self.x, self.batch_size = x, batch_size
+
+    torch.utils._pytree.register_pytree_node(Batch, lambda b: ([b.x], b.batch_size), lambda xs, n: Batch(*xs, n))
+    seen = []
+
+    def f(batch, y):
+        seen.append((tuple(batch.x.shape), tuple(batch.batch_size)))
+        return batch.x + y
+
+    x = torch.ones(2, 3, 4)
+    for chunk in (None, 2):
+        out = vmap(f, in_dims=(1, None), chunk_size=chunk)(Batch(x, torch.Size([2, 3])), 1.0)
+        assert out.shape == (3, 2, 4) and (out == 2).all()
+    assert set(seen) == {((2, 4), (2,))}
