@@ -155,7 +155,12 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
             if program is None:  # op by op
                 begin = time.thread_time()  # no waiting: others on the machine are not to be counted
                 _run_op_by_op(trace, state, live)
-                if policy.ran(state, time.thread_time() - begin):
+                seconds = time.thread_time() - begin
+                if state.sized is not None:
+                    from . import padded
+
+                    padded.ran(state, live, seconds)
+                if policy.ran(state, seconds):
                     state.stamp = 0
                     forget(state)
                 return
@@ -356,7 +361,7 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
         if program is not None:
             return "fused", program
         tier = policy.choose(state, reason)
-        if group is not None and (tier == "fused" or policy.costly(state)):
+        if group is not None and (tier == "fused" or policy.costly(state, group.spent)):
             program = padded.unite(group, trace, reason)
         return tier, program
 

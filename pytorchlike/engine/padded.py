@@ -52,6 +52,8 @@ RISING = 8
 MANY = 256
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
+#: Bytes of an input from which its memory is given to a result: a program that takes less serves more traces.
+GIVEN = 1 << 14
 #: How often the order of joined dimensions is looked for.
 ATTEMPTS = 16
 #: Seconds that NumPy may take to check a program, by an estimate.
@@ -107,14 +109,17 @@ class Group:
     """Traces of one structure, for the same results.
 
     members: a few, of different sizes;  forms: what members had in common;  failures: how often there was nothing.
+    spent: seconds in which they were executed operation by operation.   top: the largest of each number.
     """
 
-    __slots__ = ("members", "forms", "failures")
+    __slots__ = ("members", "forms", "failures", "spent", "top")
 
     def __init__(self) -> None:
         self.members: list[Member] = []
         self.forms: list[Form] = []
         self.failures = 0
+        self.spent = 0.0
+        self.top: np.ndarray | None = None
 
 
 class Kin:
@@ -229,19 +234,21 @@ def _kin_of(entries: list) -> Kin:
     return kin
 
 
-def group_of(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> tuple[Group, np.ndarray] | None:
-    """The group of a trace for these results and inputs to give, and its numbers; None where groups are of no use."""
+def group_of(state: State, live: tuple[int, ...]) -> tuple[Group, np.ndarray] | None:
+    """The group of a trace for these results, and its numbers; None where groups are of no use."""
     if state.sized is None:
         entries = state.entries()
         kin = _kin_of(entries)
         if kin.hopeless:
             return None
         key, numbers = _signature(entries)
-        state.sized = kin, key, np.array(numbers, np.int64)
+        found = np.array(numbers, np.int64)
+        key = (key, found.clip(max=LEAST).tobytes())  # a size of 1 is a structure of its own
+        state.sized = kin, key, found
     kin, key, numbers = state.sized
     if kin.hopeless:
         return None
-    name = (key, live, dead)
+    name = (key, live)
     group = _groups.get(name)
     if group is None:
         group = _groups[name] = Group()
@@ -271,11 +278,11 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
     place = state.place
     if config.tier != "auto" or is_spread(place) or getattr(place, "platform", None) != "cpu":
         return None, None
-    known = group_of(state, live, dead)
+    known = group_of(state, live)
     if known is None:
         return None, None
     group, numbers = known
-    for form in group.forms:
+    for form in [f for f in group.forms if not f.laid.given or set(f.laid.given).issubset(dead)]:
         found = form.numbers(numbers)
         if found is not None:
             try:
@@ -287,6 +294,7 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
                 break
     if group.failures >= FAILURES:
         return None, None
+    group.top = numbers if group.top is None else np.maximum(group.top, numbers)
     if not any(np.array_equal(m.numbers, numbers) for m in group.members):
         group.members.append(Member(numbers, state, live, dead))
         del group.members[:-KEPT]
@@ -294,22 +302,31 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
     return None, group if ready else None
 
 
+def ran(state: State, live: tuple[int, ...], seconds: float) -> None:
+    """Take note of an execution operation by operation."""
+    known = group_of(state, live)
+    if known is not None:
+        known[0].spent += seconds
+
+
 def unite(group: Group, trace: Any, why: str) -> Any:
     """The program of the last member, as one for all sizes; None if too few members have enough in common."""
     members = group.members
     last = members[-1]
     graphs = [m.state.graph() for m in members]
-    same = frozenset([s for s in last.dead if len({g.metas[s].shape for g in graphs}) == 1])
+    dead = set(last.dead).intersection(*[m.dead for m in members])
+    alike = [s for s in dead if len({g.metas[s].shape for g in graphs}) == 1]
+    same = frozenset([s for s in alike if graphs[-1].metas[s].nbytes >= GIVEN])
     kinds: dict[tuple, list[Member]] = {}
     try:
         for m in members:  # many operators are formulated otherwise from some size on
             kinds.setdefault(m.trace(same).names, []).append(m)
-        alike = max(kinds.values(), key=len)
-        if len(alike) < MEMBERS:
+        most = max(kinds.values(), key=len)
+        if len(most) < MEMBERS:
             if len(members) < KEPT:
                 return None
             raise Unlike("other operations for other sizes")
-        made = Form(alike[-MEMBERS:], same, last, trace, why)
+        made = Form(most[-MEMBERS:], same, last, group.top, trace, why)
     except Exception as error:  # whatever it is, there is the plain way
         group.failures += 1
         del members[: len(members) // 2]
@@ -327,7 +344,9 @@ def unite(group: Group, trace: Any, why: str) -> Any:
 class Form:
     """What the members of a group have in common, compiled for some sizes."""
 
-    def __init__(self, members: list[Member], same: frozenset[int], last: Member, trace: Any, why: str) -> None:
+    def __init__(
+        self, members: list[Member], same: frozenset[int], last: Member, top: np.ndarray, trace: Any, why: str
+    ) -> None:
         from .execute import tracked_of
 
         columns = np.stack([m.numbers for m in members])
@@ -356,7 +375,8 @@ class Form:
         self.axes = self._axes()
         self.out_axes: list[tuple] = []
         self.programs: list[Compiled] = []
-        self.highest = [max(s) for s in self.sizes.symbols]
+        highest = self.numbers(top) or self.numbers(last.numbers) or ()
+        self.highest = [max(*s, n) for s, n in itertools.zip_longest(self.sizes.symbols, highest, fillvalue=0)]
         self.wasted = self.due = 0.0
         self.counts: Counter[tuple[int, ...]] = Counter()
         self.met: set[tuple] = set()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from . import causes
 from .config import config
 from .meta import LEAF, is_spread
+from .op import without_numbers
 from .trie import Call, Reverse, State
 
 #: Fused programs of more than a few calls that were compiled, and how many of them were used again.
@@ -60,6 +61,8 @@ _CALL, _BYTE = 50e-6, 2e-10
 COMPILATION = 0.008
 #: The same of all traces of a family together, for a program that serves them all.
 SHARED = 0.004
+#: How much of that must have been spent on those that the program would serve.
+PART = 0.25
 
 _kernels: dict[Any, int] = {}
 
@@ -227,10 +230,14 @@ def ran(state: State, seconds: float) -> bool:
     return met.seen == 1 and profile.family.dynamic and not state.cut
 
 
-def costly(state: State) -> bool:
-    """Whether traces like this one have cost, operation by operation, what a program for all their sizes would."""
+def costly(state: State, spent: float) -> bool:
+    """Whether traces of these operations have cost, operation by operation, what a program for all sizes of them would.
+
+    spent: seconds, on those that differ in sizes alone: a good part of that, or others of them are what costs.
+    """
     profile = _profile(state)
-    return profile.family.spent > SHARED * profile.calls
+    price = SHARED * profile.calls
+    return profile.family.spent > price and spent > PART * price
 
 
 class Met:
@@ -251,22 +258,26 @@ class Family:
 
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
-    met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few.
+    met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
+    their calls without sizes, a few.
     spent: seconds in which they were executed operation by operation.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "spent")
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent")
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = 0.0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
+        self.graphs: set[int] = set()
 
-    def meet(self, structure: int, shapes: int) -> Met:
+    def meet(self, structure: int, shapes: int, graph: int) -> Met:
         """The trace of that structure and those shapes."""
         if len(self.structures) < VERSIONS:
             self.structures.add(structure)
+        if len(self.graphs) < VERSIONS:
+            self.graphs.add(graph)
         found = self.met.get(shapes)
         if found is None:
             found = self.met[shapes] = Met()
@@ -279,12 +290,13 @@ class Family:
     def dynamic(self) -> bool:
         """Whether the next of these traces is expected to be another one."""
         few = len(self.met) > VERSIONS * self.used
-        return self.built >= VERSIONS or (few and (self.built >= 2 or len(self.structures) >= 3))
+        ever_other = len(self.met) >= 4 * VERSIONS * (1 + self.used)
+        return self.built >= VERSIONS or ever_other or (few and (self.built >= 2 or len(self.structures) >= 3))
 
     @property
     def endless(self) -> bool:
-        """Whether hardly any of these traces has come a second time."""
-        return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.structures) >= VERSIONS
+        """Whether hardly any of these traces has come a second time, and they do not differ in sizes alone."""
+        return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.graphs) >= VERSIONS
 
 
 class Profile(NamedTuple):
@@ -322,7 +334,7 @@ def _look(state: State) -> Profile:
     uses: Counter = Counter()
     kinds: set[tuple] = set()
     largest, walked, reverse = 0, 0, False
-    structure, sizes = [], []
+    structure, sizes, graph = [], [], []
     for e in state.entries():
         if type(e) is Reverse:
             reverse = True
@@ -340,6 +352,7 @@ def _look(state: State) -> Profile:
             kinds.add((e.kernel, e.metas))
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
+            graph.append((op, without_numbers(e.kernel.static, []), e.slots))
             for m in e.outs:
                 if m.size > largest:
                     largest = m.size
@@ -353,8 +366,8 @@ def _look(state: State) -> Profile:
         family = _families[key] = Family()
         while len(_families) > config.max_kernels:
             _families.popitem(last=False)
-    graph = hash(tuple(structure))
-    met = family.meet(graph, hash((graph, *sizes)))
+    made_of = hash(tuple(structure))
+    met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
     long = long or (reverse and small and calls >= UNEVENLY and _uneven(state))
     repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
