@@ -304,9 +304,9 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
 
 def ran(state: State, live: tuple[int, ...], seconds: float) -> None:
     """Take note of an execution operation by operation."""
-    known = group_of(state, live)
-    if known is not None:
-        known[0].spent += seconds
+    group = _groups.get((state.sized[1], live)) if state.sized is not None else None
+    if group is not None:
+        group.spent += seconds
 
 
 def unite(group: Group, trace: Any, why: str) -> Any:
