@@ -305,8 +305,9 @@ class Profile(NamedTuple):
 
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
     long: many calls of few kinds, or of weights that meet ever other shapes, and a reverse pass.
-    repetitive: few kinds and no reverse pass, as the filling of parameters is: compiling those is quicker than
-    all, and it is hardly ever run again.
+    repetitive: no reverse pass, and few kinds, as the filling of parameters is: to compile those is quicker, and it is
+    hardly ever run again; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
+    all different from the rest.
     """
 
     calls: int
@@ -371,6 +372,7 @@ def _look(state: State) -> Profile:
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
     long = long or (reverse and small and calls >= UNEVENLY and _uneven(state))
     repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
+    repetitive = repetitive or (not reverse and small and calls >= UNEVENLY and largest <= SMALL)
     return Profile(calls, small, reverse, grows, long, repetitive, family, met)
 
 
