@@ -526,6 +526,8 @@ def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     first, trace = values[0].meta, local.trace
     if trace.replayed and not trace.fixed.issuperset(values):
         return None
+    if trace.mode.autocast is not None and first.dtype.kind not in "biu":  # it casts, or refuses
+        return None
     for v in values:
         if v.data.__class__ is not np.ndarray or v.meta.grad or v.meta.dtype != first.dtype:
             return None

@@ -109,6 +109,16 @@ def test_what_does_not_fit_is_refused_as_ever(right, wrong):
             wrong(n)
 
 
+def test_autocast_holds_for_tensors_that_were_read():
+    """``cat`` under autocast to float16 refuses bfloat16 tensors, as PyTorch does, wherever they are."""
+    x, y = torch.ones(2, dtype=torch.bfloat16), torch.ones(2) * 2
+    assert x.tolist() == [1, 1] and y.tolist() == [2, 2]
+    with torch.autocast("cpu", torch.float16):
+        with pytest.raises(RuntimeError, match="autocast"):
+            torch.cat([x, x])
+        assert torch.cat([y, y]).dtype == torch.float32
+
+
 def test_data_checks_are_kept(told):
     """Each size demands of its indices what the first one did."""
     for n in (3, 4, 5, 6):
