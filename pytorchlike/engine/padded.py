@@ -303,8 +303,8 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
 
 
 def ran(state: State, live: tuple[int, ...], seconds: float) -> None:
-    """Take note of an execution operation by operation."""
-    group = _groups.get((state.sized[1], live)) if state.sized is not None else None
+    """Take note of an execution operation by operation, of a trace that was looked for in the groups."""
+    group = _groups.get((state.sized[1], live))
     if group is not None:
         group.spent += seconds
 

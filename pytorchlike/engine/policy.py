@@ -127,7 +127,7 @@ def choose(state: State, reason: str) -> str:
     profile = _profile(state)
     family, met = profile.family, profile.met
     met.seen += 1
-    if met.seen == 1 and profile.repetitive:
+    if met.seen == 1 and profile.passing:
         return "ops"
     if not state.programs:
         if state.content & UNEVEN:
@@ -305,8 +305,8 @@ class Profile(NamedTuple):
 
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
     long: many calls of few kinds, or of weights that meet ever other shapes, and a reverse pass.
-    repetitive: no reverse pass, and few kinds, as the filling of parameters is: to compile those is quicker, and it is
-    hardly ever run again; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
+    passing: no reverse pass, and hardly ever run again: few kinds, as in the filling of parameters, which are quicker
+    to compile one by one; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
     all different from the rest.
     """
 
@@ -315,7 +315,7 @@ class Profile(NamedTuple):
     reverse: bool
     grows: bool
     long: bool
-    repetitive: bool
+    passing: bool
     family: Family
     met: Met
 
@@ -371,9 +371,9 @@ def _look(state: State) -> Profile:
     met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
     long = long or (reverse and small and calls >= UNEVENLY and _uneven(state))
-    repetitive = not reverse and calls >= 6 and 3 * len(kinds) <= calls
-    repetitive = repetitive or (not reverse and small and calls >= UNEVENLY and largest <= SMALL)
-    return Profile(calls, small, reverse, grows, long, repetitive, family, met)
+    few_kinds = calls >= 6 and 3 * len(kinds) <= calls
+    passing = not reverse and (few_kinds or (small and calls >= UNEVENLY and largest <= SMALL))
+    return Profile(calls, small, reverse, grows, long, passing, family, met)
 
 
 def _uneven(state: State) -> bool:

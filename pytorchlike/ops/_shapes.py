@@ -2,8 +2,9 @@
 
 To trace an operator with JAX takes half a millisecond, which a text that grows by a token at a time would pay for each
 operator and length.  A rule is given the arguments of the operator's body, with metas in the place of arrays, and
-returns the shapes of the results; or None where the body has to be asked, as for all arguments that it would refuse.
-It is used for a call only after it was right about one that differs in sizes alone (``engine.foreseen``).
+returns the shapes of the results; None, or an exception, where the body has to be asked, as for all arguments that it
+would refuse.  It is used for a call only after it was right about one that differs in sizes alone, see
+``engine.foreseen``.
 """
 
 from __future__ import annotations
@@ -18,18 +19,6 @@ Shape = tuple[int, ...]
 Rule = Callable[..., "tuple[Shape, ...] | None"]
 
 
-def broadcast(*shapes: Shape) -> Shape | None:
-    """The common shape; None if there is none."""
-    out: list[int] = [1] * max(map(len, shapes), default=0)
-    for shape in shapes:
-        for k, n in enumerate(reversed(shape), 1):
-            if n != 1:
-                if out[-k] not in (1, n):
-                    return None
-                out[-k] = n
-    return tuple(out)
-
-
 def _arrays(values: Any) -> Iterator[Any]:
     for v in values:
         if type(v) is tuple:
@@ -38,10 +27,9 @@ def _arrays(values: Any) -> Iterator[Any]:
             yield v
 
 
-def elementwise(**arguments: Any) -> tuple[Shape, ...] | None:
+def elementwise(**arguments: Any) -> tuple[Shape, ...]:
     """All arrays broadcast together."""
-    shape = broadcast(*[a.shape for a in _arrays(arguments.values())])
-    return None if shape is None else (shape,)
+    return (np.broadcast_shapes(*[a.shape for a in _arrays(arguments.values())]),)
 
 
 def like_input(input: Any, **_: Any) -> tuple[Shape, ...]:
@@ -96,8 +84,7 @@ def multiplied(input: Any, other: Any = None, mat2: Any = None, **_: Any) -> tup
     a, b = input.shape, (mat2 if other is None else other).shape
     if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
         return None
-    batch = broadcast(a[:-2], b[:-2])
-    return None if batch is None else ((*batch, a[-2], b[-1]),)
+    return ((*np.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]),)
 
 
 def affine(input: Any, weight: Any, bias: Any = None) -> tuple[Shape, ...] | None:
@@ -143,7 +130,7 @@ def attended(query: Any, key: Any, value: Any, attn_mask: Any = None, **_: Any) 
         return None
     if attn_mask is not None:
         scores = (*q[:-1], k[-2])
-        if broadcast(attn_mask.shape, scores) != scores:
+        if np.broadcast_shapes(attn_mask.shape, scores) != scores:
             return None
     return ((*q[:-1], v[-1]),)
 

@@ -128,43 +128,41 @@ def outcome(case, tier, monkeypatch, read=False):
     return loss.item(), grads
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
-def test_rolled_up_equals_operation_by_operation(case, monkeypatch):
-    loops = []
-    plain = fused.roll
+def recorded(monkeypatch, module, name, kind):
+    """What a function of a module gives of that kind from now on."""
+    found, plain = [], getattr(module, name)
 
-    def roll(*args):
+    def noting(*args):
         out = plain(*args)
-        loops.extend(e for e in out if type(e) is Loop)
+        found.extend(e for e in out if type(e) is kind)
         return out
 
-    monkeypatch.setattr(fused, "roll", roll)
-    loss, grads = outcome(case, "fused", monkeypatch)
+    monkeypatch.setattr(module, name, noting)
+    return found
+
+
+def equals_operation_by_operation(case, loss, grads, monkeypatch):
     expected, wanted = outcome(case, "ops", monkeypatch)
     np.testing.assert_allclose(loss, expected, rtol=2e-5)
     assert len(grads) == len(wanted)
     for a, b in zip(grads, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
+def test_rolled_up_equals_operation_by_operation(case, monkeypatch):
+    loops = recorded(monkeypatch, fused, "roll", Loop)
+    loss, grads = outcome(case, "fused", monkeypatch)
+    equals_operation_by_operation(case, loss, grads, monkeypatch)
     if case not in (looking_back_two_rounds, only_later_inputs_require_grad):
         assert loops and max(loop.rounds for loop in loops) >= T - 4
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
 def test_the_way_back_after_the_loss_was_read_is_rolled_up(case, monkeypatch):
-    backs, plain = [], segment.roll_back
-
-    def roll_back(*args):
-        out = plain(*args)
-        backs.extend(e for e in out if type(e) is Back)
-        return out
-
-    monkeypatch.setattr(segment, "roll_back", roll_back)
+    backs = recorded(monkeypatch, segment, "roll_back", Back)
     loss, grads = outcome(case, "fused", monkeypatch, read=True)
-    expected, wanted = outcome(case, "ops", monkeypatch)
-    np.testing.assert_allclose(loss, expected, rtol=2e-5)
-    assert len(grads) == len(wanted)
-    for a, b in zip(grads, wanted, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    equals_operation_by_operation(case, loss, grads, monkeypatch)
     if case not in (looking_back_two_rounds, only_later_inputs_require_grad):
         assert backs and max(b.rounds for b in backs) >= T - 4
 
@@ -172,14 +170,7 @@ def test_the_way_back_after_the_loss_was_read_is_rolled_up(case, monkeypatch):
 @pytest.mark.parametrize(("width", "rolled"), [(2, True), (32, False)])
 def test_large_frozen_weights_of_equal_layers_are_not_stacked(width, rolled, monkeypatch):
     monkeypatch.setattr(config, "tier", "fused")
-    backs, plain = [], segment.roll_back
-
-    def roll_back(*args):
-        out = plain(*args)
-        backs.extend(e for e in out if type(e) is Back)
-        return out
-
-    monkeypatch.setattr(segment, "roll_back", roll_back)
+    backs = recorded(monkeypatch, segment, "roll_back", Back)
     weights = [torch.eye(width) * 0.5 + 0 for _ in range(T)]
     flush()
     x = torch.ones(1, width, requires_grad=True)
