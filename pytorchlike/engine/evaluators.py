@@ -13,7 +13,7 @@ from . import causes, errors, policy
 from .config import config
 from .errors import late
 from .interpret import Interpreted, Missing, _trace, specs_of, traced_kernel, traced_of
-from .memory import keep_large_blocks
+from .memory import Uncollected, keep_large_blocks
 from .op import _apply_vjp
 from .schedule import Evaluator
 from .stats import Event, stats
@@ -153,7 +153,8 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     begin = time.perf_counter()
     s = _sharding(place)
     jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
-    done = jitted.lower(*specs).compile()
+    with Uncollected():
+        done = jitted.lower(*specs).compile()
     if give_back is not None and time.perf_counter() - begin > _LONG:
         give_back(0)  # what the compiler has used is not for the next run
     jitted.clear_cache()  # what JAX keeps of the way there is seven times as large as the kernel

@@ -19,7 +19,7 @@ from .config import config
 from .debug import AT_ONCE
 from .errors import late, translated
 from .evaluators import Inline, OpByOp
-from .memory import aligned
+from .memory import Uncollected, aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
@@ -337,7 +337,7 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
             return None
     from . import fused
 
-    with _lock:
+    with _lock, Uncollected():
         why = reason if not programs else "other values are still in use than the last time"
         for p in dict.fromkeys(programs.values()):
             wanted.update(p.live)
@@ -362,7 +362,8 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
             return "fused", program
         tier = policy.choose(state, reason)
         if group is not None and (tier == "fused" or policy.costly(state, group.spent)):
-            program = padded.unite(group, trace, reason)
+            with Uncollected():
+                program = padded.unite(group, trace, reason)
         return tier, program
 
 

@@ -20,6 +20,7 @@ from ._primitives import ROUNDED, Missing, Plan, shape_matters
 from .config import config
 from .errors import let_go
 from .forms import Form, form_of, note
+from .memory import Uncollected
 from .op import ARRAY, Kernel, Lifted, without_numbers
 from .stats import stats
 
@@ -145,7 +146,7 @@ def function_of(fn: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
 def _trace(fn: Callable[..., Any], specs: tuple) -> tuple:
     import jax
 
-    with jax.enable_x64(True):
+    with Uncollected(), jax.enable_x64(True):
         return jax.make_jaxpr(fn, return_shape=True)(*specs)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import contexts, errors, foreseen, policy
 from .config import config
+from .memory import Uncollected
 from .meta import (
     INTERIOR,
     LEAF,
@@ -572,7 +573,7 @@ def infer(kernel: Kernel, metas: tuple, place: Any, mode: Mode, traced: bool = F
 
             outs, _ = traced_of(kernel, tuple([(m.shape, m.dtype) for m in metas])).outs
         else:
-            with jax.enable_x64(True):
+            with Uncollected(), jax.enable_x64(True):
                 outs, _ = jax.eval_shape(kernel.forward, tuple(specs))
         shapes = [(o.shape, np.dtype(o.dtype)) for o in outs]
         foreseen.learn(kernel, metas, shapes)

@@ -1,10 +1,15 @@
-"""Large blocks of memory stay with the process between runs, and what the compiler used does not."""
+"""Large blocks of memory stay with the process between runs, and what the compiler used does not; Python does not look
+for garbage while a program is compiled."""
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from pytorchlike.engine import evaluators
+from pytorchlike.engine.memory import Uncollected
 
 PROGRAM = """
 import pytorchlike as torch
@@ -27,3 +32,54 @@ def test_the_users_word_about_memory_counts(variables, kept, monkeypatch):
         monkeypatch.setenv(name, value)
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == kept, done.stderr
+
+
+@pytest.fixture
+def collecting():
+    was = gc.isenabled()
+    gc.enable()
+    yield
+    (gc.enable if was else gc.disable)()
+
+
+def test_garbage_is_looked_for_again_once_the_last_pause_is_over(collecting):
+    first, second = Uncollected(), Uncollected()
+    first.__enter__()
+    with pytest.raises(KeyError), second:
+        raise KeyError
+    assert not gc.isenabled()
+    first.__exit__()
+    assert gc.isenabled()
+    first.__exit__()  # twice is once
+    assert gc.isenabled()
+
+
+def test_a_pause_that_is_never_left_ends_with_its_object(collecting):
+    """As when an interrupt comes between a pause's beginning and the body of the with statement."""
+    lost = Uncollected()
+    lost.__enter__()
+    assert not gc.isenabled()
+    del lost
+    assert gc.isenabled()
+
+
+def test_who_has_switched_the_collector_off_finds_it_off(collecting):
+    gc.disable()
+    with Uncollected():
+        pass
+    assert not gc.isenabled()
+
+
+def test_nothing_is_collected_while_a_program_is_compiled(collecting):
+    seen = []
+
+    def function(x):
+        seen.append(gc.isenabled())
+        return x + 1
+
+    import jax
+
+    spec = jax.ShapeDtypeStruct((3,), "float32")
+    evaluators.compile_at(function, None, (spec,))
+    assert seen == [False]
+    assert gc.isenabled()
