@@ -141,6 +141,20 @@ def test_packed_rnn_ignores_padding():
     assert not y[1, 2:].any()
 
 
+def test_packed_sequences_of_ever_other_lengths_share_recurrences_down_to_one_step():
+    """From the fourth length on a recurrence is given more steps than there are; the shortest come last here."""
+    m = nn.LSTM(2, 3)
+    for length in (9, 8, 7, 6, 5, 4, 3, 2, 1):
+        x = torch.randn(length, 2, 2)
+        y, (h, _) = m(rnn.pack_padded_sequence(x, [length, 1]))
+        y, _ = rnn.pad_packed_sequence(y)
+        alone, (h1, _) = m(x[:, :1])
+        same(y[:, :1], alone)
+        same(h[:, :1], h1)
+        same(y[:1, 1:], m(x[:1, 1:])[0])
+        assert y.shape == (length, 2, 3)
+
+
 # ---- parametrizations ------------------------------------------------------------------------------------------------
 
 class Symmetric(nn.Module):

@@ -212,7 +212,7 @@ class RNNBase(Module):
         if steps in met or len(met) < _EXACT_LENGTHS:
             met.add(steps)
             return steps
-        grain = max(4, 1 << (steps.bit_length() - 3))  # at most a quarter more, an eighth on average
+        grain = max(4, 1 << max(0, steps.bit_length() - 3))  # at most a quarter more, an eighth on average
         return -(-steps // grain) * grain
 
     def _forward_packed(self, packed: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
