@@ -2,11 +2,13 @@
 
 An operator may have a rule for the shapes of its results (``Op.shapes``).  It is trusted for a kind of call (operator,
 static arguments, weights, dtypes, numbers of axes) once it has agreed with the body for one of that kind, which also
-tells the dtypes; or for two, if the body demands something of its data, and the same of both.  Never for empty arrays.
+tells the dtypes; or for two, if the body demands something of its data, and the same of both: numbers in its messages
+may differ that are sizes of the arguments.  Never for empty arrays.
 """
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -20,13 +22,49 @@ __all__ = ["learn", "results"]
 
 
 class _Kind:
-    """What is known of a kind of call.  trusted: None until a second call has shown that the checks are the same."""
+    """What is known of a kind of call.  trusted: None until a second call has shown that the checks are the same.
 
-    __slots__ = ("trusted", "dtypes", "checks", "first")
+    checks, first: of the first call, and its metas;  sizes: per check, where in its message (split at numbers) stands
+    which argument's size: (position, argument, axis).
+    """
+
+    __slots__ = ("trusted", "dtypes", "checks", "first", "sizes")
 
     def __init__(self, dtypes: tuple[np.dtype, ...], checks: tuple[DataError, ...], first: tuple) -> None:
         self.trusted: bool | None = None if checks else True
         self.dtypes, self.checks, self.first = dtypes, checks, first
+        self.sizes: list[list[tuple[int, int, int]]] = [[] for _ in checks]
+
+    def checks_for(self, metas: tuple) -> tuple[DataError, ...]:
+        """The checks of a call on such arguments."""
+        return tuple([self._told(c, sizes, metas) for c, sizes in zip(self.checks, self.sizes, strict=True)])
+
+    @staticmethod
+    def _told(check: DataError, sizes: list[tuple[int, int, int]], metas: tuple) -> DataError:
+        if not sizes:
+            return check
+        parts = re.split(r"(\d+)", check.message)
+        for position, argument, axis in sizes:
+            parts[position] = str(metas[argument].shape[axis])
+        return DataError(check.exception, "".join(parts))
+
+    def compare(self, metas: tuple, checks: tuple[DataError, ...]) -> None:
+        """Learn from the checks of a second call which numbers in the messages are sizes."""
+        if [c.exception for c in checks] != [c.exception for c in self.checks]:
+            return
+        for mine, other, sizes in zip(self.checks, checks, self.sizes, strict=True):
+            parts, others = re.split(r"(\d+)", mine.message), re.split(r"(\d+)", other.message)
+            if len(parts) != len(others):
+                return
+            for k, (a, b) in enumerate(zip(parts, others, strict=True)):
+                if a == b:
+                    continue
+                where = next((
+                    (k, i, axis) for i, (m, n) in enumerate(zip(self.first, metas, strict=True))
+                    for axis in range(len(m.shape)) if (str(m.shape[axis]), str(n.shape[axis])) == (a, b)
+                ), None)  # fmt: skip
+                if where is not None:
+                    sizes.append(where)
 
 
 _known: OrderedDict[tuple, _Kind] = OrderedDict()
@@ -43,7 +81,7 @@ def results(kernel: Kernel, metas: tuple) -> list[tuple[tuple[int, ...], np.dtyp
     if shapes is None:
         return None
     if known.checks:
-        kernel.tell(kernel.shapes_of([m.shape for m in metas]), known.checks)
+        kernel.tell(kernel.shapes_of([m.shape for m in metas]), known.checks_for(metas))
     return list(zip(shapes, known.dtypes, strict=True))
 
 
@@ -62,8 +100,9 @@ def learn(kernel: Kernel, metas: tuple, found: list[tuple[tuple[int, ...], np.dt
         while len(_known) > config.max_kernels:
             _known.popitem(last=False)
     elif known.trusted is None and metas != known.first:
+        known.compare(metas, checks)
         known.trusted = True
-    if told != tuple([shape for shape, _ in found]) or checks != known.checks:
+    if told != tuple([shape for shape, _ in found]) or checks != known.checks_for(metas):
         known.trusted = False
 
 

@@ -141,6 +141,153 @@ def classified(input: Any, target: Any, weight: Any = None, reduction: str = "me
     return ((),) if plain and reduction in ("mean", "sum") else None
 
 
+def compared(input: Any, target: Any, weight: Any = None, reduction: str = "mean", **_: Any) -> Any:
+    """A number for two arrays of one shape, or that shape without reduction."""
+    if input.shape != target.shape or (weight is not None and weight.shape != input.shape):
+        return None
+    return (input.shape,) if reduction == "none" else ((),)
+
+
+def extreme(input: Any, dim: int | None = None, keepdim: bool = False, **_: Any) -> tuple[Shape, ...] | None:
+    """A number, or values along ``dim`` and their places."""
+    found = reduced(input, dim, keepdim) if input.ndim else None
+    return found if dim is None or found is None else found * 2
+
+
+def ordered(input: Any, dim: int = -1, **_: Any) -> tuple[Shape, ...] | None:
+    """Values and their places."""
+    return (input.shape,) * 2 if -input.ndim <= dim < input.ndim else None
+
+
+def leading(input: Any, k: int, dim: int = -1, **_: Any) -> tuple[Shape, ...] | None:
+    """The first ``k`` values along ``dim`` and their places."""
+    n = input.ndim
+    if not -n <= dim < n or not 0 <= k <= input.shape[dim]:
+        return None
+    dim %= n
+    return ((*input.shape[:dim], k, *input.shape[dim + 1 :]),) * 2
+
+
+def parted(input: Any, sizes: tuple[int, ...], dim: int) -> tuple[Shape, ...] | None:
+    """One part after the other along ``dim``."""
+    if input.shape[dim] != sum(sizes) or any(n < 0 for n in sizes):
+        return None
+    return tuple([(*input.shape[:dim], n, *input.shape[dim:][1:]) for n in sizes])
+
+
+def picked(input: Any, dim: int, index: Any, **_: Any) -> tuple[Shape, ...] | None:
+    """The shape of ``index``, which lies within that of ``input`` but for ``dim``."""
+    return (index.shape,) if _beside(input, dim, index) else None
+
+
+def scattered(input: Any, dim: int, index: Any, src: Any = None, **_: Any) -> tuple[Shape, ...] | None:
+    """The shape of the first argument; ``index`` lies within it but for ``dim``, and within ``src``."""
+    fits = getattr(src, "ndim", 0) == index.ndim and all(i <= n for i, n in zip(index.shape, src.shape, strict=True))
+    return (input.shape,) if fits and _beside(input, dim, index) else None
+
+
+def _beside(input: Any, dim: int, index: Any) -> bool:
+    n = input.ndim
+    if not n or index.ndim != n or not -n <= dim < n:
+        return False
+    return all(i <= s or d == dim % n for d, (i, s) in enumerate(zip(index.shape, input.shape, strict=True)))
+
+
+def selected(input: Any, dim: int, index: Any) -> tuple[Shape, ...] | None:
+    """As many slices along ``dim`` as the vector ``index`` names."""
+    n = input.ndim
+    if index.ndim != 1 or not -n <= dim < n:
+        return None
+    dim %= n
+    return ((*input.shape[:dim], index.shape[0], *input.shape[dim + 1 :]),)
+
+
+def put_along(input: Any, dim: int, index: Any, source: Any, **_: Any) -> tuple[Shape, ...] | None:
+    """The shape of the first argument; ``source`` has a slice along ``dim`` for each of the vector ``index``."""
+    told = selected(input, dim, index)
+    return (input.shape,) if told is not None and told[0] == source.shape else None
+
+
+def convolved(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> tuple[Shape, ...] | None:
+    """(N, C, *space), (O, C / groups, *kernel), (O,) -> (N, O, *space)."""
+    n = weight.ndim - 2
+    if input.ndim != n + 2 or input.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        return None
+    if isinstance(padding, str) or (bias is not None and bias.shape != weight.shape[:1]):
+        return None
+    space = _windows(n, input.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return None if space is None else ((input.shape[0], weight.shape[0], *space),)
+
+
+def pooled(
+    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False, axes: int = 2, **_: Any,
+) -> tuple[Shape, ...] | None:  # fmt: skip
+    """(N, C, *space) -> (N, C, *space), of windows that are rounded down."""
+    if input.ndim != axes + 2 or ceil_mode or return_indices:
+        return None
+    stride = kernel_size if stride is None or stride == () else stride
+    space = _windows(axes, input.shape[2:], _each(kernel_size, axes), stride, padding, dilation)
+    return None if space is None else ((*input.shape[:2], *space),)
+
+
+def _each(value: Any, n: int) -> tuple[int, ...]:
+    values = (value,) * n if type(value) is int else tuple(value)
+    if len(values) == 1:
+        values *= n
+    if len(values) != n or any(type(v) is not int for v in values):
+        raise ValueError(value)
+    return values
+
+
+def _windows(n: int, space: Shape, kernel: Shape, stride: Any, padding: Any, dilation: Any) -> Shape | None:
+    steps, pads, gaps = _each(stride, n), _each(padding, n), _each(dilation, n)
+    if min(steps) < 1 or min(pads) < 0 or min(gaps) < 1 or min(kernel) < 1:
+        return None
+    out = tuple([
+        (m + 2 * p - d * (k - 1) - 1) // s + 1
+        for m, k, s, p, d in zip(space, kernel, steps, pads, gaps, strict=True)
+    ])  # fmt: skip
+    return out if min(out) > 0 else None
+
+
+def recurrent(
+    input: Any, weights: Any, has_biases: bool = True, num_layers: int = 1, bidirectional: bool = False,
+    batch_first: bool = False, **states: Any,
+) -> tuple[Shape, ...] | None:  # fmt: skip
+    """(T, N, I) -> (T, N, directions * H) and the last states, as those given; without projections."""
+    directions = 2 if bidirectional else 1
+    if input.ndim != 3 or len(weights) != directions * num_layers * (4 if has_biases else 2):
+        return None
+    hidden, size = weights[1].shape[1], weights[0].shape[1]
+    batch = input.shape[0 if batch_first else 1]
+    state = (num_layers * directions, batch, hidden)
+    lengths = states.get("lengths")
+    given = [states[name] for name in ("h", "c") if name in states]
+    if input.shape[2] != size or any(g is not None and g.shape != state for g in given):
+        return None
+    if lengths is not None and lengths.shape != (batch,):
+        return None
+    return ((*input.shape[:2], directions * hidden), *[state] * len(given))
+
+
+def by_letters(equation: str, operands: Any) -> tuple[Shape, ...] | None:
+    """What an equation with an arrow says that has each letter once in an operand."""
+    taken, arrow, made = equation.replace(" ", "").partition("->")
+    terms = taken.split(",")
+    if not arrow or "." in equation or len(terms) != len(operands) or len(set(made)) < len(made):
+        return None
+    sizes: dict[str, int] = {}
+    for term, a in zip(terms, operands, strict=True):
+        if len(term) != a.ndim or len(set(term)) < len(term):
+            return None
+        if any(sizes.setdefault(x, n) != n for x, n in zip(term, a.shape, strict=True)):
+            return None
+    return (tuple([sizes[x] for x in made]),)
+
+
 def shown(body: Callable[..., Any]) -> Rule:
     """What a view shows: the body is asked, on an array of the same shape that has one element."""
 

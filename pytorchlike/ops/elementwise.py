@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._shapes import elementwise
 from ._table import Array, Operand, Scalar, op, result_type, to_float
 from .create import number_as
 
@@ -324,7 +325,7 @@ def true_divide(input: Array, other: Operand) -> jax.Array:
     return _ratio(*fit(input, other))
 
 
-@op(promote="common", inplace=True)
+@op(promote="common", inplace=True, shapes=elementwise)
 def floor_divide(input: Operand, other: Operand) -> jax.Array:
     """Quotient rounded down, in the promoted dtype; zero derivative.
 
@@ -334,7 +335,7 @@ def floor_divide(input: Operand, other: Operand) -> jax.Array:
     return _floor_quotient("floor_divide", *fit(input, other))
 
 
-@op(promote="common", inplace=True)
+@op(promote="common", inplace=True, shapes=elementwise)
 def remainder(input: Operand, other: Operand) -> jax.Array:
     """Remainder with the sign of `other`, as Python's ``%``.
 
@@ -349,7 +350,7 @@ def remainder(input: Operand, other: Operand) -> jax.Array:
     return jnp.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
 
 
-@op(promote="common", inplace=True)
+@op(promote="common", inplace=True, shapes=elementwise)
 def fmod(input: Array, other: Operand) -> jax.Array:
     """Remainder with the sign of `input`, as C's ``fmod``.
 
@@ -504,40 +505,40 @@ def lerp(input: Array, end: Array, weight: Operand) -> jax.Array:
 # --- comparison ------------------------------------------------
 
 
-@op(promote="common", inplace=True, differentiable=False)
+@op(promote="common", inplace=True, differentiable=False, shapes=elementwise)
 def eq(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input == other``, boolean."""
     return lax.eq(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("not_equal",))
+@op(promote="common", inplace=True, differentiable=False, aliases=("not_equal",), shapes=elementwise)
 def ne(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input != other``, boolean."""
     return lax.ne(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("greater",))
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater",), shapes=elementwise)
 def gt(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input > other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("gt", input, kinds="c")
     return lax.gt(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("greater_equal",))
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater_equal",), shapes=elementwise)
 def ge(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input >= other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("ge", input, kinds="c")
     return lax.ge(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("less",))
+@op(promote="common", inplace=True, differentiable=False, aliases=("less",), shapes=elementwise)
 def lt(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input < other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("lt", input, kinds="c")
     return lax.lt(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("less_equal",))
+@op(promote="common", inplace=True, differentiable=False, aliases=("less_equal",), shapes=elementwise)
 def le(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input <= other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("le", input, kinds="c")
@@ -577,28 +578,28 @@ def truth(x: jax.Array) -> jax.Array:
     return x if is_boolean(x) else x != 0
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True, differentiable=False, shapes=elementwise)
 def logical_and(input: Array, other: Array) -> jax.Array:
     """Elementwise logical and of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)
     return truth(a) & truth(b)
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True, differentiable=False, shapes=elementwise)
 def logical_or(input: Array, other: Array) -> jax.Array:
     """Elementwise logical or of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)
     return truth(a) | truth(b)
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True, differentiable=False, shapes=elementwise)
 def logical_xor(input: Array, other: Array) -> jax.Array:
     """Elementwise exclusive or of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)
     return truth(a) ^ truth(b)
 
 
-@op(promote="common", inplace=True, differentiable=False)
+@op(promote="common", inplace=True, differentiable=False, shapes=elementwise)
 def bitwise_and(input: Operand, other: Operand) -> jax.Array:
     """Bitwise and of integers, logical of booleans. Raises NotImplementedError for floats and complex numbers."""
     refuse("bitwise_and", input, kinds="fc")
@@ -606,7 +607,7 @@ def bitwise_and(input: Operand, other: Operand) -> jax.Array:
     return a & b
 
 
-@op(promote="common", inplace=True, differentiable=False)
+@op(promote="common", inplace=True, differentiable=False, shapes=elementwise)
 def bitwise_or(input: Operand, other: Operand) -> jax.Array:
     """Bitwise or of integers, logical of booleans. Raises NotImplementedError for floats and complex numbers."""
     refuse("bitwise_or", input, kinds="fc")
@@ -614,7 +615,7 @@ def bitwise_or(input: Operand, other: Operand) -> jax.Array:
     return a | b
 
 
-@op(promote="common", inplace=True, differentiable=False)
+@op(promote="common", inplace=True, differentiable=False, shapes=elementwise)
 def bitwise_xor(input: Operand, other: Operand) -> jax.Array:
     """Bitwise exclusive or of integers, logical of booleans. Raises NotImplementedError for floats and complex."""
     refuse("bitwise_xor", input, kinds="fc")

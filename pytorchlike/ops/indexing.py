@@ -11,6 +11,7 @@ index is known on the host.  Bodies clamp on reading and drop on writing, so a b
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._shapes import elementwise
+from ._shapes import elementwise, parted, picked, put_along, scattered, selected
 from ._table import Array, Arrays, Operand, Scalar, Scalars, op, view_rule
 from .create import number_as
 from .shape import broadcast_sizes, type_name, wrap_dim
@@ -123,7 +124,7 @@ def _getitem(input: Array, starts: Scalars, spec: tuple):
     return _read(input, starts, spec)
 
 
-@op(namespace=None, method=True, out=False, saves=False)
+@op(namespace=None, method=True, out=False, saves=False, shapes=parted)
 def _split(input: Array, sizes: tuple, dim: int):
     """Parts of the given sizes, one after the other, along ``dim``.
 
@@ -265,7 +266,12 @@ def _shifted(x, move, back: bool = False):
     return jnp.moveaxis(x, tuple(range(source, source + count)), tuple(range(target, target + count)))
 
 
-@op(namespace=None, method=True, out=False, saves=False)
+def _indexed(input: Any, indices: Any, spec: tuple, **_: Any) -> tuple:
+    """The shape of what is read, see ``_shapes``."""
+    return (_plan(input.shape, indices, spec)[0],)
+
+
+@op(namespace=None, method=True, out=False, saves=False, shapes=_indexed)
 def _index(input: Array, indices: Arrays, spec: tuple, bounds: bool = True):
     """``input`` at integer tensors, with PyTorch's placement of their dims (spec: see above).
 
@@ -343,7 +349,7 @@ def _along(name: str, input, dim: int, index):
 _PRECHECK_ALONG = _precheck("index {index} is out of bounds for dimension {dim} with size {size}", RuntimeError, low=0)
 
 
-@op(saves=False, precheck=_PRECHECK_ALONG)
+@op(saves=False, precheck=_PRECHECK_ALONG, shapes=picked)
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False):
     """Elements along ``dim`` that ``index`` names: for dim 1 ``out[i, j] = input[i, index[i, j]]``.
 
@@ -415,7 +421,7 @@ def scatter(
     return _combine(x, at, src, "sum" if reduce == "add" else "prod", True).reshape(input.shape)
 
 
-@op(inplace=True, saves=False, precheck=_PRECHECK_ALONG)
+@op(inplace=True, saves=False, precheck=_PRECHECK_ALONG, shapes=scattered)
 def scatter_add(input: Array, dim: int, index: Array, src: Array):
     """A copy of ``input`` with ``src`` added where ``index`` says: for dim 1 ``out[i, index[i, j]] += src[i, j]``."""
     x, at, src = _scattered("scatter_add", input, dim, index, src)
@@ -538,7 +544,11 @@ def _lined_up(name: str, input, dim: int, index, source, same: str):
     return x, s, count
 
 
-@op(saves=False, precheck=_precheck("index out of range in self: index {index}, size {size} of dim {dim}", low=0))
+@op(
+    saves=False,
+    precheck=_precheck("index out of range in self: index {index}, size {size} of dim {dim}", low=0),
+    shapes=selected,
+)
 def index_select(input: Array, dim: int, index: Array):
     """The slices of ``input`` along ``dim`` that the vector ``index`` names, copied.
 
@@ -556,6 +566,7 @@ def index_select(input: Array, dim: int, index: Array):
     inplace=True,
     saves=True,
     precheck=_precheck("index {index} is out of bounds for dimension {dim} with size {size}", RuntimeError, low=0),
+    shapes=put_along,
 )
 def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Scalar = 1):
     """A copy of ``input`` with ``alpha * source`` added to the slices along ``dim`` that ``index`` names."""
@@ -584,6 +595,7 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Sca
     inplace=True,
     saves=False,
     precheck=_precheck("index_copy_(): index {index} is out of bounds for dimension {dim} with size {size}", low=0),
+    shapes=put_along,
 )
 def index_copy(input: Array, dim: int, index: Array, source: Array):
     """A copy of ``input`` with the slices along ``dim`` that ``index`` names replaced by those of ``source``."""

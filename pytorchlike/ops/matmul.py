@@ -11,7 +11,7 @@ from jax import lax
 
 from ..engine.forms import holds
 from ._product import by_columns
-from ._shapes import multiplied
+from ._shapes import by_letters, multiplied
 from ._table import Array, Arrays, Scalar, op, result_type
 from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
 
@@ -333,7 +333,7 @@ def _subscripts(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[list
     return labels, out
 
 
-@op(parse=_parse_einsum, method=False, out=False, heavy=True)
+@op(parse=_parse_einsum, method=False, out=False, heavy=True, shapes=by_letters)
 def einsum(equation: str, operands: Arrays):
     """Sum of products by Einstein's notation: ``einsum("bij,bjk->bik", a, b)``.
 

@@ -167,7 +167,7 @@ def scaled_dot_product_attention(
     return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, None)
 
 
-@op(namespace=None, out=False, heavy=True)
+@op(namespace=None, out=False, heavy=True, shapes=attended)
 def _scaled_dot_product_attention_dropout(
     query: Array,
     key: Array,

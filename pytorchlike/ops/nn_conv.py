@@ -25,6 +25,7 @@ from ._convolution import (
 )
 from ._depthwise import depthwise
 from ._product import by_rows
+from ._shapes import convolved
 from ._table import Array, formulated, op, platform
 
 
@@ -397,7 +398,7 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
 
 # ---- operators -------------------------------------------------------------------------------------------------------
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=convolved)
 def conv1d(
     input: Array,
     weight: Array,
@@ -416,7 +417,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts, shapes=convolved)
 def conv2d(
     input: Array,
     weight: Array,
@@ -435,7 +436,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=convolved)
 def conv3d(
     input: Array,
     weight: Array,

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._shapes import classified
+from ._shapes import classified, compared
 from ._table import Array, op, result_type, to_float, within
 
 
@@ -152,7 +152,7 @@ def _weighted_mean(loss, factor, reduction: str):
     return loss.sum() / factor.sum()
 
 
-@op(namespace="nn.functional", out=False, precheck=_target_precheck("nll_loss"))
+@op(namespace="nn.functional", out=False, precheck=_target_precheck("nll_loss"), shapes=classified)
 def nll_loss(
     input: Array,
     target: Array,
@@ -263,7 +263,7 @@ def _weigh(name, loss, weight, reduction: str):
     return loss.sum() / weight.sum() if reduction == "mean" else _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Squared differences.  Shapes: input and target broadcast.  weight: of their shape; "mean" divides by its sum."""
     _check_reduction(reduction)
@@ -271,7 +271,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     return _weigh("mse_loss", jnp.square(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Absolute differences (gradient 0 at 0).  Shapes: input and target broadcast.  weight: as in mse_loss."""
     _check_reduction(reduction)
@@ -279,7 +279,7 @@ def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Arr
     return _weigh("l1_loss", jnp.abs(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0):
     """``d ** 2 / (2 * beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, with d = input - target (they broadcast).
 
@@ -296,7 +296,7 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
     return _reduce(jnp.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ):
@@ -330,7 +330,7 @@ def _bce_jvp(primals, tangents):
     return _bce(x, t), slope * dx + (jnp.log1p(-x) - jnp.log(x)) * dt
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, *, reduction: str = "mean"):
     """``-(t * log(x) + (1 - t) * log(1 - x))`` of probabilities x, with the logarithms cut off at -100.
 
@@ -362,7 +362,7 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def binary_cross_entropy_with_logits(
     input: Array,
     target: Array,
@@ -431,7 +431,7 @@ def multilabel_soft_margin_loss(
 # ---- distributions ---------------------------------------------------------------------------------------------------
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=compared)
 def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False):
     """``target * (log(target) - input)`` for log-probabilities input; log_target: target holds logarithms too.
 

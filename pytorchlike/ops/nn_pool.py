@@ -18,6 +18,7 @@ from jax import lax
 
 from ..engine import check
 from ._random import uniform
+from ._shapes import pooled
 from ._table import Array, Key, op
 
 #: Windows longer than this along an axis are gathered instead of sliced, to bound the size of the program.
@@ -180,7 +181,7 @@ def _max_pool(name, n, input, kernel, stride, padding, dilation, ceil_mode, retu
     return back(x), back(jnp.broadcast_to(index, x.shape)).astype(jnp.int64)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=1))
 def max_pool1d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -196,7 +197,7 @@ def max_pool1d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, images=True)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, images=True, shapes=partial(pooled, axes=2))
 def max_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -218,7 +219,7 @@ def max_pool2d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=3))
 def max_pool3d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -291,7 +292,7 @@ def _avg_pool(name, n, input, kernel, stride, padding, ceil_mode, count_include_
     return back(_divide(x, counts[None, ..., None]))
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=1))
 def avg_pool1d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -304,7 +305,7 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@op(namespace="nn.functional", out=False, images=True)
+@op(namespace="nn.functional", out=False, images=True, shapes=partial(pooled, axes=2))
 def avg_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -324,7 +325,7 @@ def avg_pool2d(
     )
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, shapes=partial(pooled, axes=3))
 def avg_pool3d(
     input: Array,
     kernel_size: int | tuple[int, ...],

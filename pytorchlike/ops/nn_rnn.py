@@ -17,6 +17,7 @@ from jax import lax
 
 from ._product import by_rows
 from ._random import uniform
+from ._shapes import recurrent
 from ._table import Array, Arrays, Key, autocast_dtype, castable, op
 
 # ---- cells -----------------------------------------------------------------------------------------------------------
@@ -312,7 +313,7 @@ def _route(name: str):
     return parse
 
 
-@op(namespace=None, out=False, heavy=True, parse=_route("_lstm"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_lstm"), shapes=recurrent)
 def _lstm(
     input: Array,
     h: Array | None,
@@ -342,7 +343,7 @@ def _lstm(
     return _network("LSTM", _LSTM, input, state, weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, heavy=True)
+@op(namespace=None, out=False, heavy=True, shapes=recurrent)
 def _lstm_dropout(
     input: Array,
     h: Array | None,
@@ -364,7 +365,7 @@ def _lstm_dropout(
     return _network("LSTM", _LSTM, input, state, weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, heavy=True, parse=_route("_gru"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_gru"), shapes=recurrent)
 def _gru(
     input: Array,
     h: Array | None,
@@ -386,7 +387,7 @@ def _gru(
     return _network("GRU", _GRU, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, heavy=True)
+@op(namespace=None, out=False, heavy=True, shapes=recurrent)
 def _gru_dropout(
     input: Array,
     h: Array | None,
@@ -406,7 +407,7 @@ def _gru_dropout(
     return _network("GRU", _GRU, input, None if h is None else (h,), weights, lengths, settings, key)
 
 
-@op(namespace=None, out=False, heavy=True, parse=_route("_rnn"))
+@op(namespace=None, out=False, heavy=True, parse=_route("_rnn"), shapes=recurrent)
 def _rnn(
     input: Array,
     h: Array | None,
@@ -427,7 +428,7 @@ def _rnn(
     return _network("RNN", cell, input, None if h is None else (h,), weights, lengths, settings, None)
 
 
-@op(namespace=None, out=False, heavy=True)
+@op(namespace=None, out=False, heavy=True, shapes=recurrent)
 def _rnn_dropout(
     input: Array,
     h: Array | None,

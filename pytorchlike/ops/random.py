@@ -7,6 +7,7 @@ from jax import lax
 
 from ..engine import check
 from . import _random
+from ._shapes import sized
 from ._table import Array, Key, Operand, Scalar, Sizes, default_float, op
 from .create import sizes_checked
 from .shape import broadcast_sizes, type_name
@@ -25,7 +26,7 @@ def _work(dtype) -> np.dtype:
 # ----------------------------------------------------------------------------------------------------------- factories
 
 
-@op(method=False, differentiable=False)
+@op(method=False, differentiable=False, shapes=sized)
 def rand(size: Sizes, *, key: Key, dtype: np.dtype | None = None):
     """Uniform numbers on [0, 1)."""
     dtype = default_float() if dtype is None else np.dtype(dtype)
@@ -37,7 +38,7 @@ def rand(size: Sizes, *, key: Key, dtype: np.dtype | None = None):
     return _random.uniform(key, size, dtype)
 
 
-@op(method=False, differentiable=False)
+@op(method=False, differentiable=False, shapes=sized)
 def randn(size: Sizes, *, key: Key, dtype: np.dtype | None = None):
     """Normal numbers of mean 0 and variance 1 (of a complex dtype: variance 1/2 in each part)."""
     dtype = default_float() if dtype is None else np.dtype(dtype)
@@ -66,7 +67,7 @@ def _normal_of(input: Array, std: Operand, *, key: Key):
     return mean + std * _random.normal(key, shape, input.dtype)
 
 
-@op(method=False, differentiable=False)
+@op(method=False, differentiable=False, shapes=sized)
 def _randint(low: Scalar, high: Scalar, size: tuple[int, ...], *, key: Key, dtype: np.dtype | None = None):
     """Uniform integers on [low, high); ``randint`` has looked at the limits."""
     dtype = np.dtype(np.int64) if dtype is None else np.dtype(dtype)

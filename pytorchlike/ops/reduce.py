@@ -15,7 +15,7 @@ from jax import lax
 
 from ..engine import check
 from ._order import stable_sort
-from ._shapes import reduced
+from ._shapes import extreme, reduced
 from ._table import Array, Arrays, Operand, Scalar, Sizes, op, result_type, to_float
 
 Dims = int | tuple[int, ...] | None
@@ -362,7 +362,7 @@ def _max_or_min(name: str, input: jax.Array, dim: int | None, keepdim: bool, lar
     return _place(value, axis, keepdim), _place(index, axis, keepdim).astype(np.int64)
 
 
-@op(name="max", returns=("values", "indices"), parse=_overload("maximum"))
+@op(name="max", returns=("values", "indices"), parse=_overload("maximum"), shapes=extreme)
 def max_(input: Array, dim: int | None = None, keepdim: bool = False):
     """Largest element: ``max(input)`` -> (), or ``max(input, dim)`` -> (values, indices); ``max(a, b)`` is ``maximum``.
 
@@ -372,7 +372,7 @@ def max_(input: Array, dim: int | None = None, keepdim: bool = False):
     return _max_or_min("max", input, dim, keepdim, True)
 
 
-@op(name="min", returns=("values", "indices"), parse=_overload("minimum"))
+@op(name="min", returns=("values", "indices"), parse=_overload("minimum"), shapes=extreme)
 def min_(input: Array, dim: int | None = None, keepdim: bool = False):
     """Smallest element: ``min(input)`` -> (), or ``min(input, dim)`` -> (values, indices); ``min(a, b)`` is
     ``minimum``.
@@ -499,7 +499,7 @@ def _parse_unbiased(*args, **kwargs):
     return None, args, kwargs
 
 
-@op(parse=_parse_unbiased)
+@op(parse=_parse_unbiased, shapes=reduced)
 def var(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -512,7 +512,7 @@ def var(
     return _moments(input, dim, unbiased, keepdim, correction, False)
 
 
-@op(parse=_parse_unbiased)
+@op(parse=_parse_unbiased, shapes=reduced)
 def std(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -696,7 +696,7 @@ def nuclear_norm(x: jax.Array, axes: tuple[int, int], keepdim: bool) -> jax.Arra
     return jnp.expand_dims(s, axes) if keepdim else s
 
 
-@op
+@op(shapes=reduced)
 def norm(
     input: Array, p: float | str | None = "fro", dim: Dims = None, keepdim: bool = False, dtype: np.dtype | None = None
 ):

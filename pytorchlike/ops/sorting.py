@@ -6,6 +6,7 @@ import numpy as np
 from jax import lax
 
 from ._order import stable_sort
+from ._shapes import leading, ordered
 from ._table import Array, Operand, op
 from .reduce import is_complex, is_float, one_axis, type_name
 
@@ -20,7 +21,7 @@ def _check_order(name: str, x: jax.Array) -> None:
         )
 
 
-@op(returns=("values", "indices"))
+@op(returns=("values", "indices"), shapes=ordered)
 def sort(input: Array, dim: int = -1, descending: bool = False, *, stable: bool | None = None):
     """Sorted elements along ``dim`` -> (values, indices int64); NaN counts as largest.
 
@@ -45,7 +46,7 @@ def msort(input: Array):
     return stable_sort(input, 0, False)[0]
 
 
-@op(returns=("values", "indices"))
+@op(returns=("values", "indices"), shapes=leading)
 def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True):
     """The ``k`` largest (or smallest) elements along ``dim``, in order whatever ``sorted`` asks -> (values, indices
     int64).

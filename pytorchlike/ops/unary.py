@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._shapes import elementwise
 from ._table import Array, op, to_float, view_rule
 from .elementwise import (
     angle_of,
@@ -538,7 +539,7 @@ def isnan_(input: Array) -> jax.Array:
     return isnan(input)
 
 
-@op(differentiable=False)
+@op(differentiable=False, shapes=elementwise)
 def isinf(input: Array) -> jax.Array:
     """Where input is infinite (of complex numbers either part), boolean."""
     if is_complex(input):
@@ -546,7 +547,7 @@ def isinf(input: Array) -> jax.Array:
     return jnp.isinf(input) if is_floating(input) else jnp.zeros(input.shape, np.bool_)
 
 
-@op(differentiable=False)
+@op(differentiable=False, shapes=elementwise)
 def isfinite(input: Array) -> jax.Array:
     """Where input is neither infinite nor nan (of complex numbers both parts), boolean."""
     return jnp.isfinite(input) if is_floating(input) or is_complex(input) else jnp.ones(input.shape, np.bool_)
@@ -601,14 +602,14 @@ def _finite(x: jax.Array, nan: float | None, posinf: float | None, neginf: float
     return jnp.where(x == -jnp.inf, jnp.asarray(low, x.dtype), x)
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True, differentiable=False, shapes=elementwise)
 def bitwise_not(input: Array) -> jax.Array:
     """Bits inverted; logical not of booleans. NotImplementedError for floats and complex numbers."""
     refuse("bitwise_not", input, kinds="fc")
     return lax.bitwise_not(input)
 
 
-@op(inplace=True, differentiable=False)
+@op(inplace=True, differentiable=False, shapes=elementwise)
 def logical_not(input: Array) -> jax.Array:
     """Where input is zero, boolean."""
     return ~truth(input)

@@ -10,6 +10,8 @@ import pytorchlike as torch
 from pytorchlike.engine import foreseen, trace
 
 F = torch.nn.functional
+IMAGES = torch.ones(7, 5, 3, 3) / 9
+LSTM, GRU = torch.nn.LSTM(5, 3, batch_first=True, bidirectional=True), torch.nn.GRU(5, 4, num_layers=2)
 WEIGHT, BIAS, TABLE = torch.ones(7, 5), torch.ones(7), torch.nn.Parameter(torch.ones(50, 5))
 
 
@@ -55,6 +57,44 @@ CALLS = {
 }
 
 
+def pooled(x):
+    return x.permute(0, 2, 1) + 0.0
+
+
+#: By the name of the operator that is to be told.
+OPERATORS = {
+    "eq": lambda x, n: x == x[:1],
+    "bitwise_not": lambda x, n: ~(x > 0),
+    "randn": lambda x, n: torch.randn(n, 3) + x[0, :, :1],
+    "rand": lambda x, n: torch.rand(2, n),
+    "_randint": lambda x, n: torch.randint(0, 7, (n, 2)),
+    "_split": lambda x, n: torch.cat((x * torch.nn.Parameter(torch.ones(1))).split([2, 3], 2), 2),
+    "_index": lambda x, n: x[:, torch.from_numpy(np.arange(n)[::-1].copy()), None],
+    "gather": lambda x, n: x.gather(2, torch.zeros(2, n, 3).long() + 1),
+    "index_select": lambda x, n: x.index_select(2, torch.zeros(n + 1).long() + 1),
+    "scatter_add": lambda x, n: x.scatter_add(2, torch.zeros(2, n, 3).long() + 1, x),
+    "index_add": lambda x, n: torch.zeros(7, 5).index_add(0, torch.zeros(n).long() + 1, x[0]),
+    "index_copy": lambda x, n: torch.zeros(7, 5).index_copy(0, torch.zeros(n).long() + 1, x[0]),
+    "max": lambda x, n: x.max(1)[0] + x.min(1)[1] + x.max(),
+    "sort": lambda x, n: x.sort(1)[1],
+    "topk": lambda x, n: x.topk(3, 2)[0],
+    "norm": lambda x, n: x.norm(dim=2),
+    "std": lambda x, n: x.std(2, keepdim=True),
+    "mse_loss": lambda x, n: F.mse_loss(x, x * 2),
+    "smooth_l1_loss": lambda x, n: F.smooth_l1_loss(x, x * 2, reduction="none"),
+    "binary_cross_entropy_with_logits": lambda x, n: F.binary_cross_entropy_with_logits(x, (x > 0).float(), x * x),
+    "nll_loss": lambda x, n: F.nll_loss(x[0], torch.arange(n) % 5),
+    "conv1d": lambda x, n: F.conv1d(pooled(x), IMAGES[:, :, 0], BIAS, 2, 1, 1),
+    "conv2d": lambda x, n: F.conv2d(pooled(x)[..., None], IMAGES, None, (1, 2), (1, 2)),
+    "max_pool1d": lambda x, n: F.max_pool1d(pooled(x), 2, 1, 1),
+    "max_pool2d": lambda x, n: F.max_pool2d(x[:, None], (1, 3), (1, 2)),
+    "avg_pool2d": lambda x, n: F.avg_pool2d(x[:, None], (1, 2)),
+    "_lstm": lambda x, n: LSTM(x)[0] + LSTM(x)[1][1].sum(),
+    "_gru": lambda x, n: GRU(x)[1],
+    "einsum": lambda x, n: torch.einsum("bij,bkj->bik", x, x + 1),
+}
+
+
 @pytest.fixture(autouse=True)
 def _anew():
     foreseen._known.clear()
@@ -87,6 +127,16 @@ def test_rules_agree_with_bodies(name, told):
     assert told
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+def test_an_operators_rule_is_used_and_right(name, told):
+    for n in (6, 9, 5, 12, 2, 4, 10):
+        x = torch.from_numpy(np.random.default_rng(n).normal(size=(2, n, 5)).astype("f")) * 1
+        y = OPERATORS[name](x, n).detach()
+        assert tuple(y.shape) == y.numpy().shape, n
+        assert y.dtype == torch.from_numpy(y.numpy().copy()).dtype
+    assert name in told
+
+
 @pytest.mark.parametrize("right, wrong", [
     (lambda n: torch.ones(n, 3) + torch.ones(3), lambda n: torch.ones(n, 3) + torch.ones(n + 1, 4)),
     (lambda n: torch.ones(n, 3) @ torch.ones(3, n), lambda n: torch.ones(n, 3) @ torch.ones(n + 4, 3)),
@@ -98,6 +148,21 @@ def test_rules_agree_with_bodies(name, told):
     (lambda n: torch.ones(n).mul_(torch.ones(n)), lambda n: torch.ones(n).mul_(torch.ones(2, n))),
     (lambda n: F.cross_entropy(torch.ones(n, 4), torch.zeros(n).long()),
      lambda n: F.cross_entropy(torch.ones(n, 4), torch.zeros(n + 1).long())),
+    (lambda n: torch.ones(n, 4).split([1, 3], 1), lambda n: torch.ones(n, 5).split([1, 3], 1)),
+    (lambda n: torch.ones(n, 4).gather(1, torch.zeros(n, 2).long() + 1),
+     lambda n: torch.ones(n, 4).gather(1, torch.zeros(n + 1, 2).long() + 1)),
+    (lambda n: torch.ones(n, 4).scatter_add(1, torch.zeros(n, 2).long() + 1, torch.ones(n, 4)),
+     lambda n: torch.ones(n, 4).scatter_add(1, torch.zeros(n, 2).long() + 1, torch.ones(n, 1))),
+    (lambda n: torch.ones(7, 3).index_add(0, torch.zeros(n).long() + 1, torch.ones(n, 3)),
+     lambda n: torch.ones(7, 3).index_add(0, torch.zeros(n).long() + 1, torch.ones(n + 1, 3))),
+    (lambda n: torch.ones(n, 5).topk(n - 2, 0), lambda n: torch.ones(n, 5).topk(n + 2, 0)),
+    (lambda n: F.conv1d(torch.ones(1, 5, n), IMAGES[:, :, 0]),
+     lambda n: F.conv1d(torch.ones(1, 4, n), IMAGES[:, :, 0])),
+    (lambda n: F.max_pool1d(torch.ones(1, 1, n), 3), lambda n: F.max_pool1d(torch.ones(1, 1, n), 13)),
+    (lambda n: LSTM(torch.ones(2, n, 5)), lambda n: torch.nn.functional._lstm(
+        torch.ones(2, n, 6), None, None, list(LSTM._flat_weights), batch_first=True, bidirectional=True)),
+    (lambda n: torch.einsum("ij,kj->ik", torch.ones(n, 3), torch.ones(n, 3)),
+     lambda n: torch.einsum("ij,kj->ik", torch.ones(n, 3), torch.ones(n, 4))),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_as_ever(right, wrong):
     with pytest.raises((RuntimeError, ValueError)) as first:
@@ -126,6 +191,14 @@ def test_data_checks_are_kept(told):
     assert "embedding" in told
     with pytest.raises(IndexError, match="out of range"):
         F.embedding(torch.zeros(7).long() + 50, TABLE).sum().item()
+
+
+def test_messages_tell_the_sizes_of_the_call(told):
+    for n in (4, 6, 9, 5):
+        assert torch.ones(n, 3).gather(0, torch.zeros(2, 3).long() + 1).sum() == 6
+    assert "gather" in told
+    with pytest.raises(RuntimeError, match="dimension 0 with size 7"):
+        torch.ones(7, 3).gather(0, torch.zeros(2, 3).long() + 7).sum().item()
 
 
 def test_what_a_function_held_is_given_up_when_it_ends():
