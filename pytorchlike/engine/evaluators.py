@@ -106,10 +106,14 @@ def _cached(key: tuple, compile: Callable[[], Any], interpreted: Callable[[], An
     return found
 
 
+#: Arguments whose shapes are told.
+MOST = 6
+
+
 def _tell(calls: tuple, what: str, seconds: float) -> None:
     call = calls[0]
     name = errors.name_of(call.op.name) + what + (f" and {len(calls) - 1} operations more" if len(calls) > 1 else "")
-    shapes = ", ".join(f"{m.dtype}{list(m.shape)}" for m in call.metas)
+    shapes = ", ".join([f"{m.dtype}{list(m.shape)}" for m in call.metas[:MOST]] + ["..."] * (len(call.metas) > MOST))
     cause = causes.Cause("kernel", f"{name} for {shapes or 'no inputs'}", call.location, name)
     stats.compiled(Event("kernel", errors.describe(call.location), "operations are run one by one", len(calls), seconds,
                          cause, errors.user_location()))  # fmt: skip
@@ -179,7 +183,10 @@ class OpByOp(Evaluator):
 
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
         if call.op.walk is not None and not self.whole(call):
-            return call.op.walk(arrays, self), ()
+            begin = time.thread_time()
+            outs = call.op.walk(arrays, self)
+            call.op.info.spent += time.thread_time() - begin
+            return outs, ()
         run = call.run
         if run is None:
             shapes = _shapes(call.metas)

@@ -37,7 +37,7 @@ VISITS = 24
 PIECE = 12
 #: A piece is made longer, up to so many entries, when the same call came after it so often, and never another one.
 SURE, LONGEST = 8, 48
-#: A piece is compiled when it has been executed so often that it is this many calls in all; its reverse too.
+#: A piece is compiled when it has been executed so often that it is this many calls in all.
 WORTH = 1500
 
 #: An operation is interpreted for new shapes when so many kernels of it exist already.
@@ -61,7 +61,7 @@ _CALL, _BYTE = 50e-6, 2e-10
 COMPILATION = 0.008
 #: The same of all traces of a family together, for a program that serves them all.
 SHARED = 0.004
-#: How much of that must have been spent on those that the program would serve.
+#: How much of that must have been spent on those that the program would serve; of the first, on a single reverse pass.
 PART = 0.25
 
 _kernels: dict[Any, int] = {}
@@ -105,11 +105,14 @@ def varies(op: Any, place: Any) -> bool:
 
 
 def whole(reverse: Any) -> bool:
-    """Whether a reverse pass over an executed trace, which is part of one run operation by operation, is compiled."""
+    """Whether a reverse pass over an executed trace, which is part of one run operation by operation, is compiled.
+
+    One through an episode or a sentence is long, and the next one has another length: it must have cost its share.
+    """
     if config.tier in ("interpret", "ops"):
         return False
     reverse.met += 1
-    return _worth(reverse.met, len(reverse.plan))
+    return reverse.met > HOT and reverse.spent > PART * COMPILATION * len(reverse.plan)
 
 
 def _worth(met: int, calls: int) -> bool:

@@ -109,10 +109,11 @@ class SegmentReverse:
     """A reverse pass over a segment, as an operation: saved arrays, numbers and cotangents in, cotangents out.
 
     metas: of the slots whose cotangents come out.  onto: positions among ``outs`` where more has come before, to which
-    the cotangent is added: the last arguments.  met: how often it was executed by itself.
+    the cotangent is added: the last arguments.  met, spent: how often it was executed by itself, and in how many
+    seconds call by call.
     """
 
-    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met")
+    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met", "spent")
 
     def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...],
                  onto: tuple[int, ...] = ()) -> None:  # fmt: skip
@@ -126,7 +127,7 @@ class SegmentReverse:
         self.plan, self.needs, self.wides = plan, tuple(needs), tuple(wides.values())
         self.roots, self.outs, self.onto = roots, outs, onto
         self.metas = tuple([graph.metas[s] for s in outs])
-        self.met = 0
+        self.met, self.spent = 0, 0.0
         key = None if policy.dividing else self._structure()
         found = _ops.get(key)
         if found is None:
