@@ -7,6 +7,7 @@ being recorded, so the check is recorded with it: a failure is raised where a va
 from __future__ import annotations
 
 import builtins
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,12 @@ def require(constraint: Constraint, value: Tensor, now: Callable[[], str], later
 
 def require_all(ok: Tensor, message: str, error: type[Exception] = ValueError) -> None:
     """Demand that a tensor of bools is all true, where a value is next read."""
-    find("", "_require_all")(ok, message, error.__name__)
+    _demand()(ok, message, error.__name__)
+
+
+@functools.cache
+def _demand() -> Callable[..., Any]:
+    return find("", "_require_all")
 
 
 def describe(constraint: Constraint) -> str:

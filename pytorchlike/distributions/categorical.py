@@ -69,14 +69,17 @@ class Categorical(ProbsOrLogits, Distribution):
         shape = self._extended_shape(sample_shape)
         with no_grad():
             flat = self.probs.reshape(-1, self._num_events)
-            return T.multinomial(flat, sample_shape.numel(), True).T.reshape(shape)
+            drawn = T.multinomial(flat, sample_shape.numel(), True)
+            return (drawn.T if sample_shape else drawn).reshape(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        value = value.to(int64).unsqueeze(-1)
-        value, logits = T.broadcast_tensors(value, self.logits)
-        return logits.gather(-1, value[..., :1]).squeeze(-1)
+        value, logits = value.to(int64).unsqueeze(-1), self.logits
+        if value.shape[:-1] != logits.shape[:-1]:
+            value, logits = T.broadcast_tensors(value, logits)
+            value = value[..., :1]
+        return logits.gather(-1, value).squeeze(-1)
 
     def entropy(self) -> Tensor:
         logits = self.logits.clamp(min=finfo(self.logits.dtype).min)  # a category of probability 0 adds 0

@@ -57,6 +57,13 @@ def _bounded(value: Any, bound: Any) -> Any:
     return host_array(bound) if isinstance(value, np.ndarray) and isinstance(bound, Tensor) else bound
 
 
+def _whole(value: Any) -> bool:
+    """Whether the dtype leaves nothing but whole numbers."""
+    if isinstance(value, Tensor):
+        return not (value.dtype.is_floating_point or value.dtype.is_complex)
+    return np.asarray(value).dtype.kind in "biu"
+
+
 def _join(values: list, dim: int, how: str) -> Any:
     if isinstance(values[0], (np.ndarray, np.generic)):
         return np.concatenate(values, dim) if how == "cat" else np.stack(values, dim)
@@ -217,7 +224,8 @@ class _IntegerInterval(_Bounded):
 
     def check(self, value: Any) -> Any:
         low, high = _bounded(value, self.lower_bound), _bounded(value, self.upper_bound)
-        return (value % 1 == 0) & (value >= low) & (value <= high)
+        inside = (value >= low) & (value <= high)
+        return inside if _whole(value) else inside & (value % 1 == 0)
 
 
 class _IntegerLessThan(_Bounded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,13 @@ def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
 
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities kept away from 0 and 1 by the spacing of their dtype."""
-    eps = finfo(probs.dtype).eps
+    eps = _spacing(probs.dtype)
     return probs.clamp(min=eps, max=1 - eps)
+
+
+@cache
+def _spacing(kind: Any) -> float:
+    return finfo(kind).eps
 
 
 def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:

@@ -158,7 +158,7 @@ def _difference(new: Sequence[Any], old: Sequence[Any]) -> Cause | None:
         if found is None and a.static != b.static:
             found = _arguments(a, b)
         if found is None and a.mode.plain is not b.mode.plain:
-            changes = [f"{k} was {getattr(b.mode, k)} and is {getattr(a.mode, k)}" for k in a.mode.__slots__[:-1]
+            changes = [f"{k} was {getattr(b.mode, k)} and is {getattr(a.mode, k)}" for k in a.mode._fields
                        if getattr(a.mode, k) != getattr(b.mode, k)]  # fmt: skip
             found = "mode", f"at {name_of(a.op.name)} {', '.join(changes)}"
         if found is not None:

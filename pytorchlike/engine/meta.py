@@ -87,21 +87,29 @@ class Mode:
     plain: the same without the last two, which do not change what an operation computes.
     """
 
-    __slots__ = ("grad", "inference", "autocast", "default_float", "precision", "scoped", "located", "plain")
+    __slots__ = ("grad", "inference", "autocast", "default_float", "precision", "scoped", "located", "plain", "_next")
+
+    _fields = __slots__[:-2]
 
     def __init__(self, grad: bool, inference: bool, autocast: Any, default_float: np.dtype,
                  precision: tuple[str, str], scoped: bool, located: bool) -> None:  # fmt: skip
         self.grad, self.inference, self.autocast, self.default_float = grad, inference, autocast, default_float
         self.precision, self.scoped, self.located = precision, scoped, located
         self.plain = mode_of(grad, inference, autocast, default_float, precision) if scoped or located else self
+        self._next: dict[tuple, Mode] = {}
 
     def replace(self, **changes: Any) -> Mode:
-        fields = {name: getattr(self, name) for name in self.__slots__[:-1]}
-        fields.update(changes)
-        return mode_of(**fields)
+        """The mode with other fields."""
+        key = tuple(changes.items())
+        found = self._next.get(key)
+        if found is None:
+            fields = {name: getattr(self, name) for name in self._fields}
+            fields.update(changes)
+            found = self._next[key] = mode_of(**fields)
+        return found
 
     def __repr__(self) -> str:
-        return f"Mode({', '.join(f'{n}={getattr(self, n)}' for n in self.__slots__[:-1])})"
+        return f"Mode({', '.join(f'{n}={getattr(self, n)}' for n in self._fields)})"
 
 
 _modes: dict[tuple, Mode] = {}
