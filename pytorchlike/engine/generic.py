@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +33,13 @@ class Size:
     def __init__(self, seen: tuple, kind: str, terms: tuple, a: int, b: int) -> None:
         self.seen, self.kind, self.terms, self.a, self.b = seen, kind, terms, a, b
 
+    @property
+    def rises(self) -> bool:
+        """Whether it is never less for larger sizes: else room for these is no room for it."""
+        if self.kind in ("linear", "product", "quotient", "sum") and self.a <= 0:
+            return False
+        return all(t.rises for t in self.terms)
+
     def at(self, numbers: Sequence[Any]) -> Any:
         if self.kind == "symbol":
             return numbers[self.a]
@@ -54,13 +61,17 @@ class Size:
 
 
 class Sizes:
-    """The numbers that vary, ``symbols`` by what was seen of each, and those that follow from them."""
+    """The numbers that vary, ``symbols`` by what was seen of each, and those that follow from them.
 
-    def __init__(self, symbols: Sequence[tuple]) -> None:
+    dims: those that arrays have as dimensions, which follow from others only if they grow with them.
+    """
+
+    def __init__(self, symbols: Sequence[tuple], dims: Collection[tuple] = ()) -> None:
         self.symbols: list[tuple] = []
         self.known: dict[tuple, Size] = {}
         for seen in symbols:
-            if self._find(seen) is None:
+            found = self._find(seen)
+            if found is None or (seen in dims and not found.rises):
                 self.known[seen] = Size(seen, "symbol", (), len(self.symbols), 0)
                 self.symbols.append(seen)
 

@@ -360,7 +360,7 @@ class Form:
         entering = [tuple(s) for one in zip(*[_shapes(p) for p in laid], strict=True) for s in zip(*one, strict=True)]
         base = sorted({seen for seen in entering if len(set(seen)) > 1})
         others = sorted({tuple(map(int, c)) for c in columns[:, moving].T})
-        self.sizes = Sizes([*base, *others])
+        self.sizes = Sizes([*base, *others], _dims([m.state.graph() for m in members]))
         if not self.sizes.symbols or any(min(s) < LEAST for s in self.sizes.symbols):
             raise Unlike("sizes that mean something of their own")
         self.fixed = np.flatnonzero(~moving)
@@ -615,6 +615,12 @@ def _compare(mine: list, theirs: list) -> None:
         total += a.size
     if wrong > ODD * total:
         raise Unlike(f"{wrong} of {total} results differ")
+
+
+def _dims(graphs: list) -> set[tuple]:
+    """What was seen of each dimension of all arrays."""
+    shapes = [[m.shape for _, m in sorted(g.metas.items())] for g in graphs]
+    return {seen for one in zip(*shapes, strict=True) for seen in zip(*one, strict=True)}
 
 
 def _shapes(laid: fused.Laid) -> list[tuple]:

@@ -75,6 +75,8 @@ class Room:
         """A shape or parameters with the numbers for which there is room."""
         kind = type(x)
         if kind is Size:
+            if not x.rises and self.sizes is not self.numbers:
+                raise Unlike("a dimension that is shorter where another one is longer")
             return x.at(self.sizes)
         if isinstance(x, (tuple, list)):
             made = [self.at(v) for v in x]

@@ -177,7 +177,7 @@ def test_results_have_the_present_sizes():
             alone = model.tags(model.rnn(model.words(x[:1]))[0])
             torch.testing.assert_close(y[:1], alone)
             assert y.reshape(-1, 3).numpy().shape == (4 * n, 3)
-    assert forms()
+    assert forms(), list(stats.unlike)
 
 
 def test_an_index_out_of_range_raises_and_leaves_the_weights():
@@ -193,7 +193,7 @@ def test_an_index_out_of_range_raises_and_leaves_the_weights():
 
     for n in LENGTHS[:6]:
         step(n)
-    assert forms()
+    assert forms(), list(stats.unlike)
     before = [p.detach().clone() for p in model.parameters()]
     with pytest.raises(IndexError, match="Target 7 is out of bounds|out of bounds"):
         step(17, bad=7)
@@ -236,3 +236,39 @@ def test_graphs_that_never_come_again_are_not_kept():
         x.sum().backward()
         weight.grad = None
     assert len(padded._groups) < padded.ALONE
+
+
+def chosen(rng, n):
+    """Some rows, and those that are left of 40."""
+    x = rng.normal(size=(40, 6)).astype(np.float32)
+    return torch.tensor(x[:n]), torch.tensor(x[n:])
+
+
+def prefixed(rng, n):
+    """Sentences, and prefixes of another length."""
+    return torch.tensor(rng.normal(size=(n + 20, 6)).astype(np.float32)), torch.ones(int(rng.integers(2, 20)), 6)
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, 6))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+@pytest.mark.parametrize("make, loss", [
+    (chosen, lambda model, a, b: model(a).square().sum() + model(b).tanh().sum()),
+    (prefixed, lambda model, a, b: model(a)[len(b):].square().sum() + model(b).tanh().sum()),
+], ids=["what is left", "what comes after"])  # fmt: skip
+def test_a_dimension_that_is_shorter_where_another_is_longer_has_room_of_its_own(make, loss, monkeypatch):
+    """128 - n in the room of n is no more than was there for the largest n: rows were left out, or did not fit."""
+    lengths = (30, 28, 32, 27, 31, 5, 33, 4, 38, 20, 9, 36, 23, 7, 29, 34, 11, 37, 24, 13, 39, 35, 6, 22)
+    found = train(Scaled, make, loss, lengths)
+    assert forms(), list(stats.unlike)
+    monkeypatch.setattr(config, "tier", "interpret")
+    flush("another tier")
+    wanted = train(Scaled, make, loss, lengths)
+    for mine, theirs in zip((*found[0], *found[1]), (*wanted[0], *wanted[1]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)

@@ -208,3 +208,17 @@ def test_sizes_are_expressed_by_what_varies():
         found = sizes.of(seen)
         assert (found if type(found) is int else found.at(at)) == value
     assert padded.LEAST == 2  # a dimension of one is spread, which no program with room knows of
+
+
+@pytest.mark.parametrize("seen", [(17, 15, 12), (-4, -15, -3)], ids=["20 - n", "n - m"])
+def test_what_is_less_where_a_size_is_more_has_no_room_as_a_dimension(seen):
+    """Room for 8 is 20 - 8 = 12 for the rest of 20, which is 15 where n is 5."""
+    symbols = [(3, 5, 8), (7, 20, 11)]
+    size = Sizes(symbols).of(seen)
+    assert size.at((3, 7)) == seen[0]
+    with pytest.raises(Unlike, match="shorter where another one is longer"):
+        Room((8, 20), (5, 20)).at((size, 4))
+    now = (5, 20)
+    assert Room(now, now).at(size) == seen[1]  # messages tell present sizes
+    own = Sizes([*symbols, seen], {seen})
+    assert own.symbols == [*symbols, seen]
