@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from types import FrameType
 from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -98,19 +99,32 @@ def warn(message: str, category: type[Warning] = UserWarning, location: tuple[st
     """Warn at a line of the user's program, by default the one that is running."""
     import warnings
 
-    file, line = location or user_location()
-    warnings.warn_explicit(message, category, file, line)
+    if location is not None:
+        warnings.warn_explicit(message, category, *location)
+        return
+    frame = _user_frame()
+    # what has been shown for a line is kept where ``warnings.warn`` would keep it, so that a loop is told once
+    registry = None if frame is None else frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(message, category, *_location(frame), registry=registry)
 
 
 def user_location() -> tuple[str, int]:
     """File and line of the innermost frame outside this package."""
-    frame = sys._getframe(1)
+    return _location(_user_frame())
+
+
+def _location(frame: FrameType | None) -> tuple[str, int]:
+    return ("<unknown>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def _user_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         if not name.startswith(_PACKAGE) and not name.startswith("<pytorchlike"):
-            return name, frame.f_lineno
+            return frame
         frame = frame.f_back
-    return "<unknown>", 0
+    return None
 
 
 def describe(location: tuple[str, int]) -> str:

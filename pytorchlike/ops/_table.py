@@ -108,6 +108,8 @@ class OpDef:
         self.host: Callable[..., Any] | None = told["host"]
         self.given: Callable[..., None] | None = told["given"]
         self.idle: str | None = told["idle"]
+        #: when arguments are deprecated, as Python on their names, and the warning; it is given where the call is made
+        self.deprecated: tuple[str, str] | None = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
             Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -510,6 +512,7 @@ def op(
     images: bool | Callable[..., bool] = False,
     given: Callable[..., None] | None = None,
     idle: str | None = None,
+    deprecated: tuple[str, str] | None = None,
     varies: Callable[[Any], bool] | None = None,
     shapes: Rule | None = None,
 ) -> Any:
@@ -520,7 +523,7 @@ def op(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
-            varies=varies, shapes=shapes,
+            deprecated=deprecated, varies=varies, shapes=shapes,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import warnings
 
 import jax
 import jax.numpy as jnp
@@ -324,15 +323,12 @@ def softshrink(input: Array, lambd: float = 0.5) -> jax.Array:
 
 # --- softmax ------------------------------------------------
 
+_NO_DIM = "Implicit dimension choice for {} has been deprecated. Change the call to include dim=X as an argument."
+
 
 def _prepare(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | None) -> tuple[jax.Array, int]:
     x = input if dtype is None else input.astype(dtype)
     if dim is None:
-        warnings.warn(
-            f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
-            "argument.",
-            stacklevel=2,
-        )
         dim = 0 if x.ndim in (0, 1, 3) else 1
     refuse(name, x, kinds="bic", advice="pass dtype=")
     return x, _axis(name, dim, x.ndim)
@@ -360,7 +356,7 @@ def _softmax_of(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | 
     return _softmax(wide.reshape(wide.shape or (1,)), axis).reshape(x.shape).astype(x.dtype)
 
 
-@op(namespace=_BOTH, method=True, shapes=along)
+@op(namespace=_BOTH, method=True, shapes=along, deprecated=("dim is None", _NO_DIM.format("softmax")))
 def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``exp(input) / sum(exp(input))`` along `dim`, without overflow.
 
@@ -372,13 +368,13 @@ def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None)
     return _softmax_of("softmax", input, dim, dtype, negate=False)
 
 
-@op(namespace="nn.functional")
+@op(namespace="nn.functional", deprecated=("dim is None", _NO_DIM.format("softmin")))
 def softmin(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``softmax(-input)`` along `dim`; arguments and errors as of softmax."""
     return _softmax_of("softmin", input, dim, dtype, negate=True)
 
 
-@op(namespace=_BOTH, method=True, shapes=along)
+@op(namespace=_BOTH, method=True, shapes=along, deprecated=("dim is None", _NO_DIM.format("log_softmax")))
 def log_softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``log(softmax(input))`` along `dim`, without overflow; arguments and errors as of softmax."""
     x, axis = _prepare("log_softmax", input, dim, dtype)
@@ -390,7 +386,9 @@ def log_softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = N
     return out.reshape(x.shape).astype(x.dtype)
 
 
-@op(namespace="nn.functional")
+@op(
+    namespace="nn.functional", deprecated=("eps != 1e-10", "`eps` parameter is deprecated and has no effect.")
+)
 def gumbel_softmax(
     logits: Array, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1, *, key: Key
 ) -> jax.Array:
@@ -403,8 +401,6 @@ def gumbel_softmax(
     NotImplementedError unless real floating, IndexError if `dim` is outside.
     """
     refuse("gumbel_softmax", logits, kinds="bic")
-    if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
     axis = _axis("gumbel_softmax", dim, logits.ndim)
     x = widened(logits).reshape(logits.shape or (1,))
     tiny = jnp.finfo(x.dtype).tiny

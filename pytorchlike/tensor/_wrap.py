@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Value, concrete, fixed, get_mode, in_sight, local, own, record, set_mode
+from ..engine.errors import warn
 from ..engine.op import Wide
 from ..ops._reduction import legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
@@ -114,6 +115,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         told = [p for p in params if p.kind is not Key]
         given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
         body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
+    if entry.deprecated is not None:
+        when, message = entry.deprecated
+        body.append(f"if {when}: warn({message!r})")
     if entry.idle is not None:
         body += [f"if {entry.idle}:", f"    {params[0].name}._value", f"    return {params[0].name}"]
     if entry.factory:
@@ -326,7 +330,7 @@ def build(
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
-        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
+        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string, "warn": warn,
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})

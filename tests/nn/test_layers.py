@@ -251,3 +251,24 @@ def test_dropout_that_drops_nothing_gives_the_tensor_itself():
             refused()
     with pytest.raises(TypeError):
         F.dropout([1.0], 0.0)
+
+
+def test_deprecated_arguments_warn_at_the_callers_line_and_once():
+    x = torch.randn(2, 3, requires_grad=True)
+    implied, named = torch.nn.Softmax(), torch.nn.Softmax(dim=1)
+
+    def step():
+        (implied(x) * x).sum().backward()
+        return implied(x), F.gumbel_softmax(x, eps=1e-9)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.testing.assert_close(step()[0], named(x))  # traces and compiles, which must not warn again
+    with warnings.catch_warnings(record=True) as later:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            step()
+    first = step.__code__.co_firstlineno
+    for told in (caught, later):
+        assert [(w.filename, w.lineno - first) for w in told] == [(__file__, 1), (__file__, 2), (__file__, 2)]
+        assert [str(w.message)[:10] for w in told] == ["Implicit d", "Implicit d", "`eps` para"]
