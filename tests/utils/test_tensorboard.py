@@ -1,9 +1,11 @@
 """What is written to event files, read back from them."""
 
 import glob
+import io
 import struct
 import subprocess
 import sys
+import wave
 
 import numpy as np
 import pytest
@@ -121,3 +123,18 @@ def test_the_extra_is_named():
     code = "import sys; sys.modules['tensorboardX'] = None\nimport pytorchlike.utils.tensorboard"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "ImportError" in done.stderr and 'pip install "pytorchlike[tensorboard]"' in done.stderr
+
+
+def test_sound_is_one_channel_of_16_bits(tmp_path, capsys):
+    sound = torch.tensor([0.0, 0.5, -1.0, 2.0])
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_audio("a", sound[None], 3, sample_rate=8000)  # what a vocoder gives out: (1, L)
+        assert "clipped" in capsys.readouterr().out
+        with pytest.raises(ValueError, match="one channel"):
+            writer.add_audio("b", torch.zeros(2, 4))
+    ((step, value),) = values(tmp_path)
+    audio = value.audio
+    assert (step, audio.sample_rate, audio.num_channels, audio.length_frames) == (3, 8000, 1, 4)
+    with wave.open(io.BytesIO(audio.encoded_audio_string)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
+        assert np.frombuffer(file.readframes(9), "<i2").tolist() == [0, 16383, -32767, 32767]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import io
 import os
 import time
+import wave
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ _TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool"
 
 _TAKE_TENSORS = (
     "add_scalars", "add_histogram", "add_histogram_raw", "add_image", "add_images", "add_image_with_boxes", "add_video",
-    "add_audio", "add_pr_curve", "add_pr_curve_raw", "add_embedding", "add_mesh",
+    "add_pr_curve", "add_pr_curve_raw", "add_embedding", "add_mesh",
 )  # fmt: skip
 
 
@@ -117,6 +119,28 @@ class SummaryWriter(tensorboardX.SummaryWriter):
         proto = TensorProto(dtype=kind, tensor_shape=shape, tensor_content=np.ascontiguousarray(array).tobytes())
         value = Summary.Value(tag=tag, tensor=proto, metadata=metadata)
         self._get_file_writer().add_summary(Summary(value=[value]), step, walltime)
+
+    def add_audio(self, tag: str, snd_tensor: Any, global_step: int | None = None, sample_rate: int = 44100,
+                  walltime: float | None = None) -> None:  # fmt: skip
+        """One channel of sound at a step, as 16-bit WAV: (L,), or with dims of size 1 beside it.
+
+        Samples outside of [-1, 1] are clipped, with a printed warning.  ValueError for several channels.
+        """
+        samples = np.asarray(_plain(snd_tensor)).squeeze()
+        if samples.ndim != 1:  # tensorboardX would take (1, L) for L channels, and needs the package soundfile
+            raise ValueError(f"add_audio: {tag!r} must be one channel, got shape {np.shape(snd_tensor)}")
+        if samples.size and np.abs(samples).max() > 1:
+            print("warning: audio amplitude out of range, auto clipped.")
+            samples = samples.clip(-1, 1)
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setnchannels(1)
+            out.setsampwidth(2)
+            out.setframerate(sample_rate)
+            out.writeframes((samples * 32767).astype("<i2").tobytes())
+        audio = Summary.Audio(sample_rate=sample_rate, num_channels=1, length_frames=len(samples),
+                              encoded_audio_string=file.getvalue(), content_type="audio/wav")  # fmt: skip
+        self._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=tag, audio=audio)]), global_step, walltime)
 
     def add_text(self, tag: str, text_string: str, global_step: int | None = None,
                  walltime: float | None = None) -> None:  # fmt: skip
