@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -146,6 +148,12 @@ made = 0
 _LONG = 0.2
 
 
+#: What JAX says of arrays that were given away and have no result's shape, as an entry of Python's list of filters. Put
+#: there by hand: ``catch_warnings`` makes Python forget what it has shown, so that a warning in a loop would be
+#: shown again after each compilation.
+_UNUSABLE: Any = ("ignore", re.compile("Some donated buffers were not usable"), UserWarning, None, 0)
+
+
 def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     """``fn`` compiled for arguments like ``specs``, with the results at ``place``; ``options``: of ``jax.jit``."""
     import jax
@@ -157,8 +165,14 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     begin = time.perf_counter()
     s = _sharding(place)
     jitted = jax.jit(fn, **options, **({"out_shardings": s["sharding"]} if s else {}))
-    with Uncollected():
-        done = jitted.lower(*specs).compile()
+    filters = warnings.filters
+    filters.insert(0, _UNUSABLE)
+    try:
+        with Uncollected():
+            done = jitted.lower(*specs).compile()
+    finally:
+        if _UNUSABLE in filters:  # or another thread has reset them
+            filters.remove(_UNUSABLE)
     if give_back is not None and time.perf_counter() - begin > _LONG:
         give_back(0)  # what the compiler has used is not for the next run
     jitted.clear_cache()  # what JAX keeps of the way there is seven times as large as the kernel

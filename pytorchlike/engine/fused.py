@@ -9,7 +9,6 @@ random data made before the loop, or a mask that a model makes when it is called
 from __future__ import annotations
 
 import time
-import warnings
 from collections import Counter, OrderedDict
 from typing import Any
 
@@ -368,9 +367,7 @@ def function_of(laid: Laid, alike: bool = False) -> tuple:
 
 def _compile(laid: Laid) -> Piece:
     program, args, told = function_of(laid)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
-        compiled = compile_at(program, None if is_spread(laid.place) else laid.place, args, donate_argnums=(1,))
+    compiled = compile_at(program, None if is_spread(laid.place) else laid.place, args, donate_argnums=(1,))
     number = laid.number
     piece = Piece()
     piece.run = compiled

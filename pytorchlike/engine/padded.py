@@ -12,7 +12,6 @@ import itertools
 import math
 import re
 import time
-import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -668,8 +667,7 @@ class Compiled:
 
         begin = time.perf_counter()
         specs = form._specs(sizes)
-        with warnings.catch_warnings(), jax.enable_x64(True):
-            warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        with jax.enable_x64(True):
             self.run = compile_at(form._function(sizes, form.axes), form.laid.place, specs, donate_argnums=(1,))
         self.sizes, self.made = sizes, time.perf_counter() - begin
         self.work = form._work(sizes)

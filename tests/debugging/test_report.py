@@ -189,3 +189,19 @@ def test_log_tells_causes(whole):
     f(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
     f(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).tolist()
     assert "input of mul was float32[1, 3] and is float32[1, 4]" in torch.compiler.log()[-1]
+
+
+def test_compiling_keeps_what_python_remembers_of_warnings():
+    import warnings
+
+    w = torch.randn(8, 8, requires_grad=True)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        with torch.compiler.report() as report:
+            for n in (3, 5, 7):
+                loss = (torch.ones(n, 8) @ w).tanh().sum() * n
+                (w.grad,) = torch.autograd.grad(loss, w)
+                torch.optim.SGD([w], 0.1).step()
+                float(loss.detach())
+                warnings.warn("of the loop", stacklevel=1)
+    assert len(report.compilations) >= 2 and [str(c.message) for c in caught] == ["of the loop"]
