@@ -7,8 +7,9 @@ program, which does not grow with the number of iterations.
 
 from .associative_scan import associative_scan as associative_scan
 from .cond import cond as cond
+from .foreach_map import foreach_map as foreach_map
 from .map import map as map
 from .scan import scan as scan
 from .while_loop import while_loop as while_loop
 
-__all__ = ["associative_scan", "cond", "map", "scan", "while_loop"]
+__all__ = ["associative_scan", "cond", "foreach_map", "map", "scan", "while_loop"]

@@ -34,6 +34,7 @@ from ..optim.optimizer import _global_step_post_hooks, _global_step_pre_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
 from ..tensor._wrap import next_key
+from ..tensor.composed import Composed
 from ..tensor.random import default_generator
 from ..utils._pytree import tree_flatten, tree_unflatten
 from .found import Found, Returned, Role
@@ -281,6 +282,8 @@ def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
     first: dict[int, int] = {}
     for x in flat:
         if isinstance(x, Tensor):
+            if isinstance(x, Composed):
+                raise Unguarded(f"tensor of layout {x.layout}")  # its structure may be data
             value = x._get()
             parts.append((type(x), value.meta, first.setdefault(id(value), len(tensors))))
             tensors.append(x)

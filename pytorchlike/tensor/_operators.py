@@ -119,6 +119,11 @@ def operator_names() -> tuple[str, ...]:
     return (*_BINARY, *_UNARY)
 
 
+def method_of(operator: str) -> str:
+    """The name of the method that computes one of Python's operators."""
+    return _BINARY.get(operator) or _UNARY[operator]
+
+
 def make_all(cls: type) -> None:
     """Build the methods behind all operators now."""
     for name, target in {**_BINARY, **_UNARY}.items():

@@ -27,7 +27,11 @@ _PACKAGE = __package__.partition(".")[0]
 #: Namespaces whose functions are offered, beside Tensor's methods.
 SPACES = ("", "nn.functional", "linalg", "fft", "special")
 #: Python's protocols that are offered like methods; operators come from `_operators`.
-_DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed__")
+_DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed__", "__bool__", "__float__", "__int__")
+#: Operators that are offered as the method that computes them: ``x + y`` as ``Tensor.add``.
+_AS_METHODS = frozenset(f"__{name}__" for name in (
+    "add", "radd", "sub", "mul", "rmul", "truediv", "mod", "matmul", "rand", "ror", "rxor", "ne", "lt", "le", "gt", "ge",
+    "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
 #: Methods that look after the object itself.
 _NEVER = frozenset(("as_subclass", "jax", "to_jax"))
 #: Functions of the torch namespace that take no tensors and make none.
@@ -156,6 +160,14 @@ class Asked:
             self.__name__ = name
         self._fn, self._at = fn, (space, name)
 
+    def _handle(self, asked: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        if self._at[0] != "Tensor" or self._at[1] not in _AS_METHODS:
+            return handle(self, asked, self._offered(args), kwargs)
+        try:
+            return handle(getattr(Tensor, _operators.method_of(self._at[1])), asked, args, kwargs)
+        except TypeError:
+            return NotImplemented  # the other operand may know
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         here = state.__dict__
         if not here.get("disabled"):
@@ -168,9 +180,9 @@ class Asked:
                 if kwargs:
                     asked = relevant(kwargs.values())
             if asked or here.get("modes"):
-                return handle(self, asked or [], self._offered(args), kwargs)
+                return self._handle(asked or [], args, kwargs)
         elif here.get("modes"):
-            return handle(self, [], self._offered(args), kwargs)
+            return self._handle([], args, kwargs)
         return self._fn(*args, **kwargs)
 
     def _offered(self, args: tuple) -> tuple:

@@ -179,6 +179,8 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         base._masked_put_(_beside(self, mask), value, at)
         return
     indices, kinds, safe = _tensors(base, advanced)
+    if isinstance(value, Tensor) and not any(i.ndim for i in indices):
+        value = value.to(base.dtype)  # these act as integers, and what is written to a view is converted
     base._index_put_(indices, value, kinds, False, not safe)
 
 

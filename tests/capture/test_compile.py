@@ -462,3 +462,10 @@ def test_a_step_that_returns_what_its_pass_has_given_up_is_replayed():
     fn = torch.compile(step)
     losses = [fn(torch.ones(3, 2))[0].item() for _ in range(4)]
     assert fn.capture.replays == 3 and losses == sorted(losses, reverse=True)
+
+
+def test_arguments_that_are_nested_are_left_to_python():
+    layer = torch.nn.Linear(2, 3)
+    ragged = torch.nested.nested_tensor([torch.ones(2, 2), torch.ones(1, 2)], layout=torch.jagged)
+    got = torch.compile(layer)(ragged)
+    assert got.is_nested and torch.equal(got.values(), layer(torch.ones(3, 2)))

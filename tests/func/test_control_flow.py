@@ -138,3 +138,13 @@ def test_associative_scan_and_map(x):
 def test_refusals(call, error, says, x):
     with pytest.raises(error, match=says):
         call(x)
+
+
+def test_foreach_map_takes_the_entries_of_lists_together():
+    from pytorchlike._higher_order_ops.foreach_map import foreach_map
+
+    a, b = [torch.ones(2), torch.zeros(3)], [torch.ones(2), torch.ones(3)]
+    got = foreach_map(torch.lerp, a, b, 0.5)
+    assert isinstance(got, tuple) and [x.tolist() for x in got] == [[1, 1], [0.5] * 3]
+    with pytest.raises(RuntimeError, match="one length"):
+        foreach_map(torch.add, a, b[:1])

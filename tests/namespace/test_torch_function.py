@@ -105,3 +105,23 @@ def test_a_class_that_is_asked_about_functions_is_none_of_wrappers():
     from pytorchlike.utils._python_dispatch import is_traceable_wrapper_subclass
 
     assert not is_traceable_wrapper_subclass(torch.ones(1).as_subclass(Plain))
+
+
+def test_operators_are_offered_as_the_methods_that_compute_them():
+    class Swap(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return (torch.mul if func == torch.Tensor.add else func)(*args, **(kwargs or {}))
+
+    seen: list = []
+    x, n = torch.tensor([2.0, 3.0]), torch.tensor(3)
+    with Swap():
+        squares, fives = x + x, 5 + x
+        x % 2, x @ x, x < 1, x / 2, 2 & n, float(x[0])
+        y = x.clone()
+        y -= 1
+    assert seen == ["add", "add", "remainder", "matmul", "lt", "div", "bitwise_and", "__getitem__", "__float__",
+                    "clone", "sub_"]  # fmt: skip
+    assert squares.tolist() == [4, 9] and fives.tolist() == [10, 15]
+    with pytest.raises(TypeError, match="unsupported operand"), Swap():
+        x + "a"

@@ -231,3 +231,17 @@ def test_selections_keep_shape_dtype_and_gradients():
     assert leaf.grad.tolist() == (2 * (x <= 5)).tolist()
     with pytest.raises(RuntimeError, match="dtypes"):
         torch.zeros(3, 4, dtype=torch.float64)[mask] = x[mask]
+
+
+def test_scalar_tensors_as_indices_convert_what_is_written():
+    x, i = torch.zeros(2, 3), torch.tensor(1)
+    x[:, i] = torch.tensor([4, 5])
+    x[i] = torch.tensor([7, 8, 9], dtype=torch.float64)
+    assert x.tolist() == [[0, 4, 0], [7, 8, 9]]
+    w = torch.ones(2, requires_grad=True)
+    y = torch.zeros(2, 2, dtype=torch.float64)
+    y[:, i] = 3 * w
+    y.sum().backward()
+    assert w.grad.tolist() == [3, 3] and w.grad.dtype == torch.float32
+    with pytest.raises(RuntimeError, match="dtypes match"):
+        x[i, torch.tensor([0])] = torch.tensor([1])
