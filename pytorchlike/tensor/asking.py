@@ -30,8 +30,8 @@ SPACES = ("", "nn.functional", "linalg", "fft", "special")
 _DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed__", "__bool__", "__float__", "__int__")
 #: Operators that are offered as the method that computes them: ``x + y`` as ``Tensor.add``.
 _AS_METHODS = frozenset(f"__{name}__" for name in (
-    "add", "radd", "sub", "mul", "rmul", "truediv", "mod", "matmul", "rand", "ror", "rxor", "ne", "lt", "le", "gt", "ge",
-    "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
+    "add", "radd", "sub", "mul", "rmul", "truediv", "mod", "matmul", "rand", "ror", "rxor", "ne", "lt", "le", "gt",
+    "ge", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
 #: Methods that look after the object itself.
 _NEVER = frozenset(("as_subclass", "jax", "to_jax"))
 #: Functions of the torch namespace that take no tensors and make none.
