@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from . import causes
@@ -74,6 +75,16 @@ def least(nbytes: float) -> float:
 
 #: By operation, the values that each of its numbers has had so far, see ``trace``.
 variety: dict[tuple, list[set]] = {}
+#: Numbers that differed from visit to visit of a place of the trie: (operator, argument, line of the program). A loop over
+#: parameters that takes a new rate at each step would else be found out parameter by parameter, by as many programs.
+moving: set[tuple] = set()
+
+
+def moves(op: Any, arguments: Iterable[int], where: Any) -> None:
+    """Note numbers that differ where they were recorded before; see :data:`moving`."""
+    if len(moving) > 20_000:
+        moving.clear()
+    moving.update((op, k, where) for k in arguments)
 
 
 def interprets(kind: Any, place: Any, size: int) -> bool:
@@ -422,4 +433,5 @@ def reset() -> None:
     _kernels.clear()
     _families.clear()
     variety.clear()
+    moving.clear()
     causes.reset()

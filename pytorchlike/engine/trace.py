@@ -272,6 +272,9 @@ class Trace:
                 # the caller's own key becomes a short cut to the specialised state until that is given up
                 sized = any(type(i) is int for i in ins)  # else the static part tells of sizes, which vary as well
                 wide = _varied(op, static if sized else None, numbers, exact)
+                if policy.moving:
+                    where = errors.user_location()
+                    wide |= {k for k in numbers if (op, k, where) in policy.moving}
                 if op.varies is not None and not self.values[ins[0]].meta.grad and op.varies(static):
                     if not contexts.here().model:
                         wide = frozenset(numbers)
@@ -282,6 +285,7 @@ class Trace:
             if exact != first:
                 differ = {k for k, a, b in zip(numbers, exact, first, strict=True) if a != b}
                 wide = known[1] = wide | differ
+                policy.moves(op, differ, errors.user_location())
                 for k in short_cuts:  # else programs would multiply with every place that varies
                     following.pop(k, None)
                 short_cuts.clear()

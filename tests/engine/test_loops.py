@@ -297,3 +297,20 @@ def test_random_draws_with_bounds_are_found_again(draw):
     for _ in range(3):
         (draws[draw]() * torch.randn(4)).sum().item()
     assert (stats.misses, stats.compiles) == before
+
+
+def test_a_rate_that_changes_is_found_out_for_all_parameters_at_once():
+    import pytorchlike as torch
+
+    weights = [torch.ones(3, requires_grad=True) for _ in range(6)]
+    for k in range(5):
+        if k == 2:
+            before = stats.misses
+        loss = sum((w * w).sum() for w in weights)
+        loss.backward()
+        with torch.no_grad():
+            for w in weights:
+                w.addcmul_(w.grad, torch.ones(3), value=-0.01 * (k + 1))
+                w.grad = None
+        loss.item()
+    assert stats.misses == before
