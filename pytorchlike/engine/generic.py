@@ -64,14 +64,18 @@ class Sizes:
     """The numbers that vary, ``symbols`` by what was seen of each, and those that follow from them.
 
     dims: those that arrays have as dimensions, which follow from others only if they grow with them.
+    tied: symbols all the same, for that reason: how they follow from others, by their index.
     """
 
     def __init__(self, symbols: Sequence[tuple], dims: Collection[tuple] = ()) -> None:
         self.symbols: list[tuple] = []
+        self.tied: dict[int, Size] = {}
         self.known: dict[tuple, Size] = {}
         for seen in symbols:
             found = self._find(seen)
             if found is None or (seen in dims and not found.rises):
+                if found is not None:
+                    self.tied[len(self.symbols)] = found
                 self.known[seen] = Size(seen, "symbol", (), len(self.symbols), 0)
                 self.symbols.append(seen)
 

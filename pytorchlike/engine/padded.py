@@ -61,6 +61,14 @@ PATIENCE = 1.0
 ODD = 0.03
 
 
+class Few(Unlike):
+    """The members do not tell by which sizes a number goes.  index: of a number that had two values only, or None."""
+
+    def __init__(self, index: int | None) -> None:
+        super().__init__("too few different sizes")
+        self.index = index
+
+
 class Traced(NamedTuple):
     """A member as a jaxpr.
 
@@ -325,7 +333,12 @@ def unite(group: Group, trace: Any, why: str) -> Any:
             if len(members) < KEPT:
                 return None
             raise Unlike("other operations for other sizes")
-        made = Form(most[-MEMBERS:], same, last, group.top, trace, why)
+        try:
+            made = _form(most, same, last, group.top, trace, why)
+        except Few:
+            if len(members) < KEPT:
+                return None
+            raise
     except Exception as error:  # whatever it is, there is the plain way
         group.failures += 1
         del members[: len(members) // 2]
@@ -338,6 +351,23 @@ def unite(group: Group, trace: Any, why: str) -> Any:
     found = made.numbers(last.numbers)
     assert found is not None
     return made.program(last.state, last.live, found, why)
+
+
+def _form(members: list[Member], same: frozenset[int], last: Member, top: np.ndarray, trace: Any, why: str) -> Form:
+    """The form of as few members as tell enough; of those alone that have a size in common of which there are two."""
+    count = MEMBERS
+    while True:
+        try:
+            return Form(members[-count:], same, last, top, trace, why)
+        except Few as few:
+            count += 1
+            if count > len(members):
+                if few.index is None or len(members) < KEPT:
+                    raise
+                members = [m for m in members if m.numbers[few.index] == last.numbers[few.index]]
+                count = MEMBERS
+                if count > len(members):
+                    raise
 
 
 class Form:
@@ -362,6 +392,7 @@ class Form:
         self.sizes = Sizes([*base, *others], _dims([m.state.graph() for m in members]))
         if not self.sizes.symbols or any(min(s) < LEAST for s in self.sizes.symbols):
             raise Unlike("sizes that mean something of their own")
+        self._tell(columns)
         self.fixed = np.flatnonzero(~moving)
         self.values = columns[0][self.fixed]
         by: dict[Any, list[int]] = {}
@@ -385,6 +416,20 @@ class Form:
         self.tracked = tracked_of(members[0].state, members[0].live)
         self._check(last, last.trace(same), trace, why)
 
+    def _tell(self, columns: np.ndarray) -> None:
+        """Raise :class:`Few` where numbers could follow from one size or from another.
+
+        Two points lie on a line whatever they are: 1 / 48 and 1 / 20, which are 1 / 4 n for 12 and 5, would be taken
+        for 1 / (14 m - 106) where m was 11 and 9.
+        """
+        symbols = [s for k, s in enumerate(self.sizes.symbols) if k not in self.sizes.tied]
+        for seen in symbols:
+            if len(set(seen)) < 3:
+                raise Few(int(np.flatnonzero((columns == np.array(seen)[:, None]).all(0))[0]))
+        wanted = min(1 + len(symbols), KEPT)
+        if np.linalg.matrix_rank(np.array([[1] * len(columns), *symbols])) < wanted:
+            raise Few(None)
+
     @property
     def endless(self) -> bool:
         """Whether hardly any size comes again."""
@@ -400,6 +445,8 @@ class Form:
         for size, places in self.moving:
             if (numbers[places] != size.at(found)).any():
                 return None
+        if any(found[k] != size.at(found) for k, size in self.sizes.tied.items()):
+            return None
         return found
 
     def _axes(self) -> list[tuple]:

@@ -265,6 +265,11 @@ class Scaled(nn.Module):
 def test_a_dimension_that_is_shorter_where_another_is_longer_has_room_of_its_own(make, loss, monkeypatch):
     """128 - n in the room of n is no more than was there for the largest n: rows were left out, or did not fit."""
     lengths = (30, 28, 32, 27, 31, 5, 33, 4, 38, 20, 9, 36, 23, 7, 29, 34, 11, 37, 24, 13, 39, 35, 6, 22)
+    compare(make, loss, lengths, monkeypatch)
+
+
+def compare(make, loss, lengths, monkeypatch):
+    """Training in programs for all sizes gives what single operations give."""
     found = train(Scaled, make, loss, lengths)
     assert forms(), list(stats.unlike)
     monkeypatch.setattr(config, "tier", "interpret")
@@ -272,3 +277,33 @@ def test_a_dimension_that_is_shorter_where_another_is_longer_has_room_of_its_own
     wanted = train(Scaled, make, loss, lengths)
     for mine, theirs in zip((*found[0], *found[1]), (*wanted[0], *wanted[1]), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_two_values_of_a_size_do_not_tell_what_follows_from_it(monkeypatch):
+    """With rows (9, 12), (5, 11), (5, 11) a mean over the first could as well go by the second."""
+    lengths = ((9, 12), (5, 11), (5, 10), (7, 14), (8, 9), (12, 8), (10, 16), (6, 13))
+
+    def make(rng, n):
+        return tuple(torch.tensor(rng.normal(size=(k, 6)).astype(np.float32)) for k in n)
+
+    def loss(model, a, b):
+        return model(a).square().mean() + model(b).square().mean()
+
+    compare(make, loss, lengths, monkeypatch)
+    for symbols in [form.sizes.symbols for form in forms()]:
+        assert all(len(set(seen)) >= 3 for seen in symbols)
+        assert np.linalg.matrix_rank(np.array([[1] * len(symbols[0]), *symbols])) == 1 + len(symbols)
+
+
+def test_sizes_that_go_together_are_one_form_only_while_they_do(monkeypatch):
+    """The rows that are left of 40; later of 50."""
+
+    def make(rng, n):
+        whole, n = n
+        x = rng.normal(size=(whole, 6)).astype(np.float32)
+        return torch.tensor(x[:n]), torch.tensor(x[n:])
+
+    def loss(model, a, b):
+        return model(a).square().mean() + model(b).square().mean()
+
+    compare(make, loss, [(40, n) for n in (30, 20, 10, 25, 5, 18)] + [(50, n) for n in (30, 20, 10, 25)], monkeypatch)
