@@ -27,6 +27,7 @@ from .meta import (
     mode_of,
 )
 from .op import Kernel, Op, Wide, kernel_for
+from .rolled import Loop, roll
 from .scope import settle
 from .stats import stats
 from .trie import Call, Input, Reverse, State
@@ -34,6 +35,8 @@ from .trie import Call, Input, Reverse, State
 _roots: dict[Any, State] = {}
 _n_states = 0
 _WIDE = object()
+#: How many times ``max_pending`` entries may be pending where they are rounds of loops.
+_MOST = 8
 _VECTORS = {bool: "ints", int: "ints", float: "floats", complex: "complexes"}
 #: Makes the list of values of a trace that is executed after each operation, see ``debug``; or None.
 watched_values: Any = None
@@ -48,10 +51,11 @@ class Trace:
     watched: slots at which a reverse pass must stop (hooks, custom functions), see ``grad``.
     derived: number of slots when a function transformation first took a derivative, or 0.
     after: where in the user's program the trace before ended.
+    room: how many times ``max_pending`` entries may be pending, see ``_recurs``.
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
-                 "running", "derived", "after", "__weakref__")  # fmt: skip
+                 "running", "derived", "after", "room", "__weakref__")  # fmt: skip
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
@@ -73,6 +77,7 @@ class Trace:
         self.derived = 0
         self.failed: BaseException | None = None
         self.after: contexts.Context | None = None
+        self.room = 1
 
     # ---- inputs -----------------------------------------------------------------------------------------------
 
@@ -166,7 +171,8 @@ class Trace:
                 return self, found
         stats.misses += 1
         at = self.state
-        if not self.nested and (at.depth >= config.max_pending or at.nbytes >= config.max_pending_bytes):
+        if not self.nested and (at.nbytes >= config.max_pending_bytes
+                                or at.depth >= self.room * config.max_pending and not self._recurs()):  # fmt: skip
             at.cut = True
             return _restart(self, op, static, given, "too many pending operations")
         values = self.values
@@ -211,6 +217,23 @@ class Trace:
         if numbers and not any(type(ins[k]) is Wide for k in numbers):
             at.next[asked] = state
         return self, state
+
+    def _recurs(self) -> bool:
+        """Whether there is room for more, since most of what is pending is rounds of loops that will be differentiated.
+
+        A loop is compiled once, however many rounds it has. Were it executed here, what each call of each round has
+        made would be a result of the program, for the reverse pass to come.
+        """
+        calls = [e for e in self.state.entries() if e.__class__ is Call]
+        taped = {c for c in calls if c.tracked}
+        if 2 * len(taped) < len(calls):
+            return False
+        loops = [e for e in roll(calls, (), taped) if e.__class__ is Loop]
+        if 4 * sum(len(e.all_calls) for e in loops) < 3 * len(calls):
+            return False
+        while self.room < _MOST and self.room * config.max_pending <= self.state.depth:
+            self.room *= 2
+        return self.state.depth < self.room * config.max_pending
 
     def _begins(self, leaves: list[int]) -> bool:
         """Whether a step begins where ``leaves``, slots of what this trace initialised or updated, are used.

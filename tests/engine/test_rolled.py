@@ -255,3 +255,38 @@ def test_the_numbers_of_rounds_do_not_lengthen_the_program(monkeypatch):
     for t in reversed(range(n)):
         expected[t] = row = x.numpy()[t] + np.float32(0.9) * row
     np.testing.assert_allclose(out.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loop_that_will_be_differentiated_may_be_long(monkeypatch):
+    monkeypatch.setattr(config, "max_pending", 40)
+    w = torch.nn.Parameter(torch.tensor([0.5, -0.3]))
+    layers = [torch.nn.Parameter(torch.full((2,), k / 100)) for k in range(60)]
+    begun = torch.tensor([1.0, 2.0])
+
+    def recurrence(w, x):
+        for _ in range(60):
+            x = torch.tanh(x * w + 0.1)
+        return x.sum()
+
+    def each_for_itself(w, x):
+        for layer in layers:
+            x = torch.tanh(x * layer + w)
+        return x.sum()
+
+    def expected(w):
+        x, dx = np.array([1.0, 2.0]), np.zeros(2)
+        for _ in range(60):
+            x, dx = np.tanh(x * w + 0.1), (1 - np.tanh(x * w + 0.1) ** 2) * (x + dx * w)
+        return dx
+
+    executed = []
+    for function in (recurrence, each_for_itself):
+        flush()
+        with torch.compiler.report() as report:
+            for _ in range(3):
+                (grad,) = torch.autograd.grad(function(w, begun), w)
+                values = grad.tolist()
+        executed.append(sum(report.executions.values()) / 3)
+        if function is recurrence:
+            np.testing.assert_allclose(values, expected(w.detach().numpy().astype(float)), rtol=1e-5)
+    assert executed[0] == 1 and executed[1] > 2, executed
