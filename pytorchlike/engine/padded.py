@@ -426,9 +426,10 @@ class Form:
         for seen in symbols:
             if len(set(seen)) < 3:
                 raise Few(int(np.flatnonzero((columns == np.array(seen)[:, None]).all(0))[0]))
-        wanted = min(1 + len(symbols), KEPT)
-        if np.linalg.matrix_rank(np.array([[1] * len(columns), *symbols])) < wanted:
-            raise Few(None)
+        ones = [1] * len(columns)
+        for one, other in itertools.combinations(symbols, 2):
+            if len(columns) <= MEMBERS or np.linalg.matrix_rank(np.array([ones, one, other])) < 3:
+                raise Few(None)
 
     @property
     def endless(self) -> bool:
