@@ -76,7 +76,7 @@ def least(nbytes: float) -> float:
 #: By operation, the values that each of its numbers has had so far, see ``trace``.
 variety: dict[tuple, list[set]] = {}
 #: Numbers that differed from visit to visit of a place of the trie: (operator, argument, line of the program).  A loop
-#: over parameters that takes a new rate at each step would else be found out parameter by parameter, by as many programs.
+#: over parameters that takes a new rate at each step would else be found out one by one, by as many programs.
 moving: set[tuple] = set()
 
 
