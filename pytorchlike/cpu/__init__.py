@@ -6,7 +6,8 @@ from typing import Any
 
 from .. import _streams
 from .._streams import StreamContext as StreamContext
-from ..tensor.device import device, device_count
+from ..tensor import device as _devices
+from ..tensor.device import device
 
 __all__ = [
     "Event", "Stream", "StreamContext", "current_device", "current_stream", "device_count", "get_capabilities",
@@ -33,6 +34,11 @@ class Event(_streams.Event):
 def is_available() -> bool:
     """True."""
     return True
+
+
+def device_count() -> int:
+    """How many CPU devices XLA makes of the machine: 1, unless it was told otherwise."""
+    return _devices.device_count("cpu")
 
 
 def is_initialized() -> bool:

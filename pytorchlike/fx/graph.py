@@ -8,7 +8,6 @@ import keyword
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .node import Node, map_arg, target_name
@@ -87,6 +86,22 @@ class _Nodes:
 
     def __reversed__(self) -> _Nodes:
         return _Nodes(self.graph, not self.backwards)
+
+
+class _Inserting:
+    """Where a graph puts new nodes, until a ``with`` block over it ends."""
+
+    def __init__(self, graph: Graph, at: Node, given: Node | None) -> None:
+        if given is not None and given.graph is not graph:
+            raise AssertionError("Node to insert before is not in graph.")
+        self._graph, self._before = graph, graph._at
+        graph._at = at
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: Any) -> None:
+        self._graph._at = self._before
 
 
 class Graph:
@@ -172,24 +187,13 @@ class Graph:
         """What the program returns; nodes are made last."""
         return self.create_node("output", "output", (result,), type_expr=type_expr)
 
-    @contextmanager
-    def inserting_before(self, n: Node | None = None) -> Iterator[None]:
-        """Within it new nodes come in front of ``n``; of all if it is None."""
-        yield from self._inserting(self._root._next if n is None else n, n)
+    def inserting_before(self, n: Node | None = None) -> _Inserting:
+        """New nodes come in front of ``n``, of all if it is None: from now on, or within a ``with`` block."""
+        return _Inserting(self, self._root._next if n is None else n, n)
 
-    @contextmanager
-    def inserting_after(self, n: Node | None = None) -> Iterator[None]:
-        """Within it new nodes come behind ``n``; of all if it is None."""
-        yield from self._inserting(self._root if n is None else n._next, n)
-
-    def _inserting(self, at: Node, given: Node | None) -> Iterator[None]:
-        if given is not None and given.graph is not self:
-            raise AssertionError("Node to insert before is not in graph.")
-        before, self._at = self._at, at
-        try:
-            yield
-        finally:
-            self._at = before
+    def inserting_after(self, n: Node | None = None) -> _Inserting:
+        """New nodes come behind ``n``, of all if it is None: from now on, or within a ``with`` block."""
+        return _Inserting(self, self._root if n is None else n._next, n)
 
     def node_copy(self, node: Node, arg_transform: Callable[[Node], Any] = lambda x: x) -> Node:
         """A copy of a node of any graph; ``arg_transform`` gives this graph's nodes for those among its arguments."""

@@ -152,3 +152,12 @@ def test_tensors_of_einsum_are_arguments_of_the_node_each():
     graph = fx.symbolic_trace(lambda x, y: torch.einsum("ij,jk->ik", [x, y])).graph
     x, y, node, _ = graph.nodes
     assert node.args == ("ij,jk->ik", x, y)
+
+
+def test_where_nodes_are_inserted_is_set_by_the_call():
+    traced = fx.symbolic_trace(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
+    first = next(n for n in traced.graph.nodes if n.name == "_0")
+    traced.graph.inserting_after(first)
+    new = traced.graph.create_node(op="call_function", target=torch.sigmoid, args=(first,), name="new")
+    assert [n.name for n in traced.graph.nodes] == ["input_1", "_0", "new", "_1", "output"] and new.prev is first
+    traced.graph.lint()

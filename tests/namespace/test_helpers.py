@@ -269,3 +269,20 @@ def test_names_of_old_programs():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         importlib.import_module("pytorchlike._inductor.config").max_autotune = False
+
+
+def test_pipes_that_shuffle_are_found_and_set():
+    from pytorchlike.utils.data.datapipes.iter import IterableWrapper
+    from pytorchlike.utils.data.datapipes.iter.combinatorics import ShufflerIterDataPipe
+    from pytorchlike.utils.data.graph_settings import apply_shuffle_settings
+
+    pipe = IterableWrapper(range(9)).shuffle().batch(3)
+    assert apply_shuffle_settings(pipe, shuffle=False) is pipe
+    assert list(pipe) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    shuffled = apply_shuffle_settings(IterableWrapper(range(9)), shuffle=True)
+    assert isinstance(shuffled, ShufflerIterDataPipe) and sorted(shuffled) == list(range(9))
+    assert shuffled._shuffle_enabled
+
+
+def test_the_cpu_is_counted_without_arguments():
+    assert torch.cpu.device_count() >= 1

@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ....tensor import functions as T
-from .._utils.collate import default_collate
-from ._base import DataChunk, IterDataPipe, functional_datapipe
+from .....tensor import functions as T
+from ..._utils.collate import default_collate
+from .._base import DataChunk, IterDataPipe, functional_datapipe
 
 __all__ = ["Batcher", "Collator", "Concater", "Demultiplexer", "FileLister", "FileOpener", "Filter", "Forker",
            "Grouper", "IterableWrapper", "Mapper", "Multiplexer", "Sampler", "ShardingFilter", "Shuffler",
@@ -225,11 +225,11 @@ class Shuffler(_Of):
         if buffer_size <= 0:
             raise ValueError("buffer_size should be larger than 0")
         super().__init__(datapipe if unbatch_level == 0 else UnBatcher(datapipe, unbatch_level))
-        self.buffer_size, self._enabled, self._seed = buffer_size, True, None
+        self.buffer_size, self._shuffle_enabled, self._seed = buffer_size, True, None
 
     def set_shuffle(self, shuffle: bool = True) -> Shuffler:
         """Whether to shuffle."""
-        self._enabled = shuffle
+        self._shuffle_enabled = shuffle
         return self
 
     def set_seed(self, seed: int) -> Shuffler:
@@ -238,7 +238,7 @@ class Shuffler(_Of):
         return self
 
     def __iter__(self) -> Iterator[Any]:
-        if not self._enabled:
+        if not self._shuffle_enabled:
             yield from self.datapipe
             return
         seed, self._seed = self._seed, None
@@ -260,7 +260,7 @@ class Sampler(_Of):
 
     def __init__(self, datapipe: Iterable[Any], sampler: Any = None, sampler_args: Sequence[Any] | None = None,
                  sampler_kwargs: dict[str, Any] | None = None) -> None:
-        from ..sampler import SequentialSampler
+        from ...sampler import SequentialSampler
 
         super().__init__(datapipe)
         kind = SequentialSampler if sampler is None else sampler
@@ -295,7 +295,7 @@ class ShardingFilter(_Of):
         self.num_of_instances, self.instance_id = num_of_instances, instance_id
 
     def _share(self) -> tuple[int, int]:
-        from ..dataloader import get_worker_info
+        from ...dataloader import get_worker_info
 
         info = get_worker_info()
         if self.num_of_instances > 1 or info is None:
