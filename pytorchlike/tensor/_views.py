@@ -92,8 +92,8 @@ class Placed(Cell):
         return self._of(record(SAME, (), (value,)))
 
     def data_ptr(self) -> int:
-        """Address of the first element (of the host copy on accelerators); 0 for an empty tensor."""
-        if self._value.meta.size == 0:
+        """Address of the first element (of the host copy on accelerators); 0 for an empty tensor, and on 'meta'."""
+        if self._value.meta.size == 0 or self.is_meta:
             return 0
         alias = self._alias
         if alias is not None:

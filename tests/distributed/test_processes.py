@@ -202,6 +202,18 @@ def of_two(rank, folder, shared):
     found |= {f"{k}.grad": p.grad.numpy() for k, p in net.named_parameters()}
     np.savez(f"{folder}/{rank}.npz", **found)
 
+    layer = torch.nn.Linear(3, 1, bias=False)
+    late = torch.nn.parallel.DistributedDataParallel(layer)
+    with late.no_sync():
+        losses = [late(batch(rank).reshape(-1, 3)).sum() for _ in range(2)]
+    losses[0].backward()
+    alone = layer.weight.grad.clone()
+    late.reducer.prepare_for_backward([])
+    losses[1].backward()
+    both = sum(batch(r).reshape(-1, 3).sum(0) for r in range(2)) / 2
+    torch.testing.assert_close(layer.weight.grad[0], 2 * both)  # what was there is averaged, too
+    torch.testing.assert_close(alone[0], batch(rank).reshape(-1, 3).sum(0))
+
     sync = torch.nn.SyncBatchNorm(3)
     given = batch(rank).requires_grad_()
     (sync(given) ** 3).sum().backward()

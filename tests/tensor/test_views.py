@@ -355,3 +355,7 @@ def test_data_given_to_what_is_on_the_tape_leaves_its_history(read):
     (y * y).sum().backward()
     assert seen[0].tolist() == [20.0, 40.0, 60.0]
     np.testing.assert_allclose(x.grad.numpy(), [20.0, 40.0, 60.0] * old, rtol=1e-5)
+
+
+def test_the_address_of_what_has_no_data():
+    assert torch.empty(3, device="meta").data_ptr() == 0

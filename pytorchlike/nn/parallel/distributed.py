@@ -83,6 +83,8 @@ class DistributedDataParallel(Module):
         self._pass = -1  # the number of the backward pass whose end is waited for
         self._lacking: list[str] = []
         self._reducer: Any = None
+        self.reducer = _Preparation(self)
+        self._expecting: list[Any] = []  # hooks on the parameters, for the next backward pass
         self._join_config: Any = None  # while ``join`` lasts
         self._divides_by_all = True
         if not self._alone:
@@ -163,8 +165,16 @@ class DistributedDataParallel(Module):
         if task.id == self._pass:
             return
         self._pass = task.id
+        for handle in self._expecting:
+            handle.remove()
+        self._expecting = []
         before = None if task.plain else self._grads()
         task.callbacks.append(lambda: self._average(before))
+
+    def _expect(self) -> None:
+        """Have the gradients averaged at the end of the next backward pass that reaches a parameter."""
+        if not self._alone and not self._expecting:
+            self._expecting = [p.register_hook(self._reached) for _, p in self._reducer.named]
 
     def _grads(self) -> list[tuple[int, int]]:
         return [(id(p.grad), -1 if p.grad is None else p.grad._version) for _, p in self._reducer.named]
@@ -274,6 +284,22 @@ class _Joined:
         root = chosen_rank(ddp.process_group, is_last_joiner)
         _sync_module_states(ddp.module, ddp.process_group, 1 << 28, root, ddp.parameters_to_ignore,
                             ddp.broadcast_buffers)
+
+
+class _Preparation:
+    """``DistributedDataParallel.reducer``, as far as programs call it."""
+
+    def __init__(self, ddp: DistributedDataParallel) -> None:
+        self._ddp = ddp
+
+    def prepare_for_backward(self, outputs: Sequence[Tensor]) -> None:
+        """Have the next backward pass average gradients, though the forward pass was in ``no_sync``.
+
+        NotImplementedError for outputs, which PyTorch looks at to find unused parameters.
+        """
+        if outputs:
+            raise NotImplementedError("reducer.prepare_for_backward: give an empty list; every parameter is expected")
+        self._ddp._expect()
 
 
 def _collect(out: Any, found: list[Tensor], depth: int) -> None:
