@@ -102,11 +102,6 @@ def interprets(kind: Any, place: Any, size: int) -> bool:
     return count > SHAPES or size <= SMALL
 
 
-def many(kind: Any) -> bool:
-    """Whether kernels of a kind exist for many shapes already, see :func:`interprets`."""
-    return _kernels.get(kind, 0) > SHAPES
-
-
 def varies(op: Any, place: Any) -> bool:
     """Whether an operation has been recorded on so many shapes that NumPy will have to evaluate it; notes one more."""
     if config.tier not in ("auto", "interpret") or getattr(place, "platform", None) != "cpu":

@@ -2,28 +2,24 @@
 
 Trees, sentences of other lengths, loops that end when the data says so: their traces differ at every step, but they
 are made of the same cells.  A trace that is executed operation by operation is therefore cut where heavy operations
-begin; a piece whose structure was met a few times is compiled whole, forward and reverse.
+begin; a piece whose structure is met again and again is compiled whole, forward and reverse.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import policy
 from .meta import INTERIOR
 from .op import Wide, _apply_vjp, differentiated
 from .schedule import Schedule, walk
 from .trie import Call, Input, Reverse
 
-#: A piece is compiled when it has been met that often.
-MET = 4
+#: A piece is compiled when it has been met that often: that takes as long as hundreds of its executions one by one.
+MET = 100
 #: A result that is used more often than that is a hub: what is taken from it is no part of a cell.
 HUB = 6
 #: No piece is longer, so that different ends do not make different pieces of long ones.
 LONGEST = 32
-
-#: A piece of which there are versions for many shapes is compiled when it has been met that often.
-RARE = 100
 
 _met: dict[tuple, int] = {}
 
@@ -35,8 +31,8 @@ class Region:
     wrt: positions of the differentiable ones among ``args``;  tracked: whether the tape goes through it.
     """
 
-    __slots__ = ("calls", "args", "wides", "outs", "key", "wrt", "tracked", "place", "metas", "out_metas", "wrt_slots",
-                 "family")  # fmt: skip
+    __slots__ = ("calls", "args", "wides", "outs", "key", "wrt", "tracked", "place", "metas", "out_metas",
+                 "wrt_slots")  # fmt: skip
 
     def __init__(self, calls: list[Call], needed: set[int]) -> None:
         self.calls = calls
@@ -74,7 +70,6 @@ class Region:
         self.wrt = tuple([k for k, m in enumerate(metas) if m.grad]) if tracked else ()
         self.wrt_slots = tuple([args[k] for k in self.wrt])
         self.tracked = bool(self.wrt)
-        self.family = tuple([c.op for c in calls])
         self.key = (tuple(parts), tuple(metas), tuple([local[s] for s in outs]), self.place)
 
     def evaluate(self, arrays: tuple, numbers: tuple) -> tuple:
@@ -233,9 +228,7 @@ def evaluate(pieces: Pieces, schedule: Schedule, env: dict[int, Any], numbers: A
         if kind is Region:
             arrays = tuple([env[s] for s in piece.args])
             count = _met.get(piece.key, 0)
-            if count == 0:
-                policy.interprets(piece.family, piece.place, 0)  # notes one more
-            if count < MET or (count < RARE and policy.many(piece.family)):
+            if count < MET:
                 if len(_met) > 50_000:
                     _met.clear()
                 _met[piece.key] = count + 1
