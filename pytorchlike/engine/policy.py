@@ -29,8 +29,9 @@ VERSIONS = 4
 KNOWN = 256
 #: A trace with a reverse pass of so many calls, of few kinds, is run once before it is compiled: it may be a tree.
 LONG = 300
-#: So is one of so many calls whose weights meet ever other shapes, as when sequences of a batch end one by one.
-UNEVENLY = 100
+#: So is one of so many calls whose weights meet ever other shapes, as when sequences of a batch end one by one; and one
+#: on small arrays whose weights are used so often each: a loop, over another number of steps the next time.
+UNEVENLY, TIMES = 100, 4
 
 #: Traces of a family that are looked at before it is taken to be without end.
 VISITS = 24
@@ -57,6 +58,9 @@ RENT = 0.05
 EQUATION = 2e-4
 #: What a compiled kernel needs for a call, in seconds, and for a byte.
 _CALL, _BYTE = 50e-6, 2e-10
+#: Long traces of one family, told apart by their shapes, from which on another length of the loops in them is expected
+#: each time, as of sentences: one that comes a second time is not compiled for that.
+FEW = 3
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
 #: that much operation by operation.
 COMPILATION = 0.008
@@ -141,11 +145,12 @@ def choose(state: State, reason: str) -> str:
     if not state.programs:
         if state.content & UNEVEN:
             return "ops"
-        if state.content and not profile.reverse:
-            return "fused" if _worth(met.seen, profile.calls) else "ops"
+        if state.content:  # what ends such a graph goes back through pieces, of another number each time
+            worth = met.spent > COMPILATION * profile.calls if profile.reverse else _worth(met.seen, profile.calls)
+            return "fused" if worth else "ops"
         family.visits += 1
         # that one comes several times in a row is no reason: the steps of a decoder do, and the next text is longer
-        varies = profile.small and family.dynamic
+        varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
             divide(state)
         if profile.grows or varies:
@@ -379,22 +384,43 @@ def _look(state: State) -> Profile:
     made_of = hash(tuple(structure))
     met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
-    long = long or (reverse and small and calls >= UNEVENLY and _uneven(state))
+    if reverse and small and calls >= UNEVENLY and not long:
+        uses = _uses_of_weights(state)
+        loops = largest <= SMALL and sum(map(len, uses)) >= TIMES * len(uses)
+        long = bool(uses) and (loops or _uneven(uses))
     few_kinds = calls >= 6 and 3 * len(kinds) <= calls
     passing = not reverse and (few_kinds or (small and calls >= UNEVENLY and largest <= SMALL))
     return Profile(calls, small, reverse, grows, long, passing, family, met)
 
 
-def _uneven(state: State) -> bool:
-    """Whether most calls that take weights are of weights that meet ever other shapes."""
+def _uses_of_weights(state: State) -> list[list]:
+    """For each operator and the weights that it takes together, what shapes these were met by, call by call.
+
+    On the way back through executed traces those weights count that it needs.
+    """
     uses: dict[tuple, list] = {}
+
+    def note(call: Call, name: Any) -> None:
+        leaves = [name(s) for s, m in zip(call.slots, call.metas, strict=True) if m.grad == LEAF]
+        taken = tuple([s for s in leaves if s is not None])
+        if taken:
+            uses.setdefault((call.op, taken), []).append(call.metas)
+
     for e in state.entries():
         if type(e) is Call:
-            leaves = tuple([s for s, m in zip(e.slots, e.metas, strict=True) if m.grad == LEAF])
-            if leaves:
-                uses.setdefault((e.op if e.op.walk is None else e.op.name, leaves), []).append(e.metas)
-    uneven = sum(len(metas) for metas in uses.values() if len(set(metas)) > SHAPES)
-    return 2 * uneven > sum(map(len, uses.values()))
+            if e.op.walk is None:
+                note(e, int)
+            else:
+                here = dict(zip(e.op.info.needs, e.slots, strict=False))
+                for c in e.op.info.plan:
+                    note(c, here.get)
+    return list(uses.values())
+
+
+def _uneven(uses: list[list]) -> bool:
+    """Whether most calls that take weights are of weights that meet ever other shapes."""
+    uneven = sum(len(metas) for metas in uses if len(set(metas)) > SHAPES)
+    return 2 * uneven > sum(map(len, uses))
 
 
 def compiled(state: State, program: Any) -> None:
