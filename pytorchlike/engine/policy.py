@@ -33,6 +33,9 @@ LONG = 300
 #: on small arrays whose weights are used so often each: a loop, over another number of steps the next time.
 UNEVENLY, TIMES = 100, 4
 
+#: An array that is cut into so many pieces is left to NumPy, where nothing else is done: XLA needs 10 ms for each.
+PIECES = 64
+
 #: Traces of a family that are looked at before it is taken to be without end.
 VISITS = 24
 #: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
@@ -142,6 +145,8 @@ def choose(state: State, reason: str) -> str:
     met.seen += 1
     if met.seen == 1 and profile.passing:
         return "ops"
+    if profile.pieces:
+        return "fused" if met.spent > COMPILATION * profile.pieces else "ops"
     if not state.programs:
         if state.content & UNEVEN:
             return "ops"
@@ -322,6 +327,7 @@ class Profile(NamedTuple):
     passing: no reverse pass, and hardly ever run again: few kinds, as in the filling of parameters, which are quicker
     to compile one by one; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
     all different from the rest.
+    pieces: what small arrays are cut into, where most calls do that, as a loop over the rows of a tensor does, or 0.
     """
 
     calls: int
@@ -330,6 +336,7 @@ class Profile(NamedTuple):
     grows: bool
     long: bool
     passing: bool
+    pieces: int
     family: Family
     met: Met
 
@@ -349,6 +356,7 @@ def _look(state: State) -> Profile:
     uses: Counter = Counter()
     kinds: set[tuple] = set()
     largest, walked, reverse = 0, 0, False
+    cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
     structure, sizes, graph = [], [], []
     for e in state.entries():
         if type(e) is Reverse:
@@ -368,6 +376,10 @@ def _look(state: State) -> Profile:
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
             graph.append((op, without_numbers(e.kernel.static, []), e.slots))
+            if len(e.slots) == 1:
+                of = cut.setdefault((e.op, e.slots[0]), [0, 0, e.metas[0].size])
+                of[0] += len(e.outs)
+                of[1] += sum([m.size for m in e.outs])
             for m in e.outs:
                 if m.size > largest:
                     largest = m.size
@@ -390,7 +402,10 @@ def _look(state: State) -> Profile:
         long = bool(uses) and (loops or _uneven(uses))
     few_kinds = calls >= 6 and 3 * len(kinds) <= calls
     passing = not reverse and (few_kinds or (small and calls >= UNEVENLY and largest <= SMALL))
-    return Profile(calls, small, reverse, grows, long, passing, family, met)
+    pieces = sum([n for n, made, whole in cut.values() if n >= PIECES and made <= whole])
+    if reverse or not small or largest > SMALL or 2 * pieces <= calls:
+        pieces = 0
+    return Profile(calls, small, reverse, grows, long, passing, pieces, family, met)
 
 
 def _uses_of_weights(state: State) -> list[list]:

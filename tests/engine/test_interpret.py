@@ -11,8 +11,8 @@ from jax import lax
 from jax.experimental.sparse import BCSR
 
 import pytorchlike as torch
+from pytorchlike.engine import flush, local, policy, read, record, stats
 from pytorchlike.engine import interpret as interpretation
-from pytorchlike.engine import local, policy, read, record, stats
 from pytorchlike.engine.interpret import Interpreted, Missing, interpret
 
 from .toys import PICK, value
@@ -399,3 +399,16 @@ def test_ever_new_shapes_are_interpreted_however_large_the_arrays_are(monkeypatc
     monkeypatch.setattr(policy, "_kernels", {})
     place = jax.devices("cpu")[0]
     assert [policy.interprets("kind", place, 4_000_000) for _ in range(6)] == [False] * policy.SHAPES + [True, True]
+
+
+def test_rows_of_a_tensor_are_cut_out_by_numpy():
+    # a program for it would have a result per row, each of which takes XLA a hundredth of a second
+    x = torch.rand(200, 6)
+    expected = x.numpy().copy()
+    flush()
+    with torch.compiler.report() as report:
+        for k in range(4):
+            y = x * (k + 1) + 1
+            found = [bool(label > 1.5) for _, label in zip(y[:, :4], y[:, -1], strict=True)]
+            assert found == (expected[:, -1] * (k + 1) + 1 > 1.5).tolist()
+    assert all(e.operations < 4 for e in report.compilations), report
