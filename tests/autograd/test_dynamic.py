@@ -389,3 +389,27 @@ def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_
     for length in range(20, 26):
         translate(length)
     assert torch.compiler.stats()["compiles"] - before <= 2  # room for longer texts, forward and backward
+
+
+def test_the_end_of_an_episode_is_not_compiled_for_each_length():
+    """Actions are read, and the loss goes back through all of them: the way back is long, and never the same."""
+    torch.compiler.reset()
+    policy = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    optimizer = torch.optim.Adam(policy.parameters())
+
+    def episode(length):
+        chosen = []
+        for _ in range(length):
+            scores = policy(torch.randn(4)).log_softmax(-1)
+            chosen.append(scores[scores.argmax().item()])
+        optimizer.zero_grad()
+        torch.stack(chosen).sum().backward()
+        optimizer.step()
+
+    for length in (20, 30, 25):
+        episode(length)
+    before = torch.compiler.stats()
+    for length in [*range(20, 32)] * 2:
+        episode(length)
+    after = torch.compiler.stats()
+    assert after["compiles"] + after["kernels"] - before["compiles"] - before["kernels"] <= 12

@@ -1,0 +1,61 @@
+"""What is compiled as a whole, and when: a compilation takes as long as hundreds of runs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from pytorchlike.engine import policy
+from pytorchlike.engine.config import config
+
+
+@pytest.fixture(autouse=True)
+def _auto(monkeypatch):
+    monkeypatch.setattr(config, "tier", "auto")
+    monkeypatch.setattr(policy, "_built", 0)
+
+
+def looked_at(content=0, others=0, **told):
+    """A trace without a program, of a family of which so many other ones have been met."""
+    family = policy.Family()
+    for k in range(others):
+        family.meet(k, k, k)
+    about = {"calls": 200, "small": True, "reverse": True, "grows": False, "long": False, "passing": False, "pieces": 0}
+    about |= told
+    profile = policy.Profile(**about, family=family, met=family.meet(-1, -1, -1))
+    return SimpleNamespace(place=None, content=content, programs=None, profile=profile)
+
+
+def test_what_goes_back_through_pieces_is_compiled_when_it_has_cost_its_compilation():
+    state = looked_at(content=policy.HEAVY)
+    assert {policy.choose(state, "") for _ in range(50)} == {"ops"}
+    state.profile.met.spent = 2 * policy.COMPILATION * state.profile.calls
+    assert policy.choose(state, "") == "fused"
+
+
+def test_a_loop_is_run_once_before_it_is_compiled():
+    state = looked_at(long=True)
+    assert [policy.choose(state, "") for _ in range(2)] == ["ops", "fused"]
+
+
+def test_a_loop_of_which_other_lengths_were_met_is_compiled_when_it_has_cost_that():
+    state = looked_at(long=True, others=policy.FEW)
+    assert {policy.choose(state, "") for _ in range(20)} == {"ops"}
+    state.profile.met.spent = 2 * policy.COMPILATION * state.profile.calls
+    assert policy.choose(state, "") == "fused"
+
+
+def test_a_training_step_is_compiled_at_first_sight():
+    assert policy.choose(looked_at(), "") == "fused"
+
+
+def test_a_long_way_back_is_compiled_when_it_has_cost_its_share():
+    """After as many runs as a short one it has cost too little yet."""
+    short, long = (SimpleNamespace(met=0, spent=0.0, plan=[None] * n) for n in (4, 400))
+    for way in (short, long):
+        compiled = [policy.whole(way) for _ in range(2 * policy.HOT)]
+        way.spent = policy.COMPILATION * 4
+        assert not any(compiled)
+    assert policy.whole(short)
+    assert not policy.whole(long)
+    long.spent = policy.COMPILATION * 400
+    assert policy.whole(long)
