@@ -161,3 +161,14 @@ def test_where_nodes_are_inserted_is_set_by_the_call():
     new = traced.graph.create_node(op="call_function", target=torch.sigmoid, args=(first,), name="new")
     assert [n.name for n in traced.graph.nodes] == ["input_1", "_0", "new", "_1", "output"] and new.prev is first
     traced.graph.lint()
+
+
+def test_a_forward_given_to_the_class_gives_way_to_a_new_graph():
+    traced = fx.symbolic_trace(nn.Sequential(nn.ReLU()))
+    kind = type(traced)
+    assert "GraphModuleImpl" in str(kind) and kind.__name__ == "Sequential"  # by which libraries know such classes
+    plain = traced.forward
+    kind.forward = lambda self, x: plain(x) + 1
+    assert traced(torch.ones(1)).item() == 2
+    traced.recompile()
+    assert traced(torch.ones(1)).item() == 1 and pickle.loads(pickle.dumps(traced))(-torch.ones(1)).item() == 0
