@@ -38,7 +38,8 @@ class GraphModule(Module):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
-        told = {"__module__": __name__, "__qualname__": "GraphModule.__new__.<locals>.GraphModuleImpl"}  # libraries look
+        # Libraries know such classes by this name.
+        told = {"__module__": __name__, "__qualname__": "GraphModule.__new__.<locals>.GraphModuleImpl"}
         own = type(cls.__name__, (cls,), told) if cls.__dict__.get("_own") is None else cls
         own._own = True  # each has a forward of its own
         return Module.__new__(own)

@@ -191,7 +191,7 @@ class Asked:
         return args
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+        return self if instance is None or self._at[0] != "Tensor" else MethodType(self, instance)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("__code__", "__defaults__", "__kwdefaults__"):  # what functions have, and libraries look at

@@ -400,3 +400,15 @@ def test_a_class_that_finds_attributes_itself_is_asked_at_each_access():
     del m.weight
     with pytest.raises(AttributeError, match="'Asking' object has no attribute 'weight'"):
         m.weight  # noqa: B018
+
+
+def test_functions_of_torch_as_attributes_of_a_class_are_no_methods():
+    class Net(torch.nn.Module):
+        conv, act, pick = torch.conv2d, torch.tanh, torch.nn.functional.one_hot
+        reset = torch.nn.Linear.reset_parameters
+        twice = lambda self, x: 2 * x  # noqa: E731
+
+    net = Net()
+    x = torch.ones(1, 1, 2, 2)
+    assert net.conv(x, weight=x).item() == 4 and net.act(torch.zeros(1)).item() == 0 and net.twice(3) == 6
+    assert net.pick(torch.tensor(1), 3).tolist() == [0, 1, 0] and net.reset.__self__ is net

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any, ClassVar, get_type_hints
 
 from jax import tree_util
@@ -162,6 +163,14 @@ def _forward_unimplemented(self: Module, *input: Any) -> None:
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
 
+_PACKAGE = __name__.partition(".")[0]
+
+
+def _of_package(x: Any) -> bool:
+    """Whether a class or function is this package's own."""
+    return ((x.__module__ or "") + ".").startswith(_PACKAGE + ".")
+
+
 class Module(StateDict, Conversions):
     """Base class of all neural network modules.
 
@@ -180,6 +189,12 @@ class Module(StateDict, Conversions):
         """Every module class is a JAX pytree: its leaves are the parameters and buffers."""
         super().__init_subclass__(**kwargs)
         tree_util.register_pytree_node(cls, cls._tree_flatten, cls._tree_unflatten)
+        if not _of_package(cls):
+            for name, value in list(vars(cls).items()):  # ``act = torch.tanh`` is no method: it is a builtin in PyTorch
+                if type(value) is FunctionType and _of_package(value) and value.__qualname__.isidentifier():
+                    if not value.__name__.startswith("_"):
+                        setattr(cls, name, staticmethod(value))
+
     training: bool
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
