@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import local, make_value, own, read, record
+from ..engine import local, make_value, own, record
 from ..ops._table import OpDef
+from ._addresses import address
 from ._cell import Cell, _layout_of, part_of_tensor
 from ._values import SAME
 from .storage import RESHAPING, Alias, Step, check_view, layout, strides_of, view_strides
@@ -95,11 +96,9 @@ class Placed(Cell):
         """Address of the first element (of the host copy on accelerators); 0 for an empty tensor, and on 'meta'."""
         if self._value.meta.size == 0 or self.is_meta:
             return 0
-        alias = self._alias
-        if alias is not None:
-            base = np.asarray(read(alias.storage.value)) if alias.storage.host is None else alias.storage.host
-            return base.__array_interface__["data"][0] + self.storage_offset() * self.itemsize
-        return self._host().__array_interface__["data"][0]
+        if self._alias is None:
+            return address(self)
+        return address(self) + self.storage_offset() * self.itemsize
 
     def untyped_storage(self) -> Any:
         """The storage as bytes."""

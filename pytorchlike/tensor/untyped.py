@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._addresses import address
 from .device import as_device, device
 
 __all__ = ["UntypedStorage"]
@@ -90,7 +91,9 @@ class UntypedStorage:
         """Address of the first byte; 0 if there is none."""
         if not self.nbytes() or self.device.type == "meta":
             return 0
-        return self._bytes().__array_interface__["data"][0]
+        if isinstance(self._root, np.ndarray):
+            return self._root.__array_interface__["data"][0]
+        return address(self._root)
 
     def _bytes(self) -> np.ndarray:
         """The content as a flat array of uint8, not to be written to."""

@@ -359,3 +359,22 @@ def test_data_given_to_what_is_on_the_tape_leaves_its_history(read):
 
 def test_the_address_of_what_has_no_data():
     assert torch.empty(3, device="meta").data_ptr() == 0
+
+
+def test_copies_lie_elsewhere_and_views_do_not():
+    x = torch.arange(6.0)
+    address = x.data_ptr()
+    copies = [x.clone(), copy.deepcopy(x), x.clone().clone()]
+    assert len({x.data_ptr(), *(c.data_ptr() for c in copies)}) == 4 and x.data_ptr() == address
+    assert all(c.untyped_storage().data_ptr() == c.data_ptr() and torch.equal(c, x) for c in copies)
+    assert x.view(2, 3)[1].data_ptr() == address + 12 and x.detach().data_ptr() == address
+    p = torch.nn.Parameter(torch.ones(3))
+    q = p.detach().clone()
+    assert p.data_ptr() != q.data_ptr() and p.data.data_ptr() == p.data_ptr()
+    q.mul_(2)
+    assert p.tolist() == [1, 1, 1] and q.tolist() == [2, 2, 2]
+    a = x.numpy()
+    assert torch.from_numpy(a).data_ptr() == torch.from_numpy(a).data_ptr() == x.data_ptr()
+    layers = torch.nn.ModuleList([copy.deepcopy(torch.nn.Linear(2, 2)) for _ in range(2)])
+    twice = copy.deepcopy(layers)
+    assert len({p.data_ptr() for p in (*layers.parameters(), *twice.parameters())}) == 8
