@@ -585,16 +585,18 @@ class Form:
 
     def _refine(self, why: str) -> None:
         """Compile for the sizes that would have saved most of late, if that would have paid."""
-        counts = dict(self.counts)
-        best = {n: min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in counts}
+        met = list(self.counts)
+        now = np.array(met, np.int64).reshape(len(met), len(self.sizes.symbols))
+        times = np.array([self.counts[n] for n in met])
+        best = np.array([min([c.seconds for c in self.programs if c.holds(n)], default=0.0) for n in met])
 
         def gain(sizes: tuple[int, ...], needs: float) -> float:
-            fits = [n for n in best if all(a <= b for a, b in zip(n, sizes, strict=True))]
-            return sum([counts[n] * max(best[n] - needs, 0.0) for n in fits])
+            return float((times * np.maximum(best - needs, 0.0))[(now <= sizes).all(1)].sum())
 
         first = self.programs[0]
         least = PAYS * max(c.made for c in self.programs)
-        chosen = max(map(_finer, best), key=lambda sizes: gain(sizes, first.scaled(sizes)), default=first.sizes)
+        finer = dict.fromkeys(map(_finer, met))
+        chosen = max(finer, key=lambda sizes: gain(sizes, first.scaled(sizes)), default=first.sizes)
         if gain(chosen, first.scaled(chosen)) > least and gain(chosen, self.scale * self._work(chosen)) > least:
             self._add(chosen, why)
         else:
