@@ -272,3 +272,9 @@ def test_deprecated_arguments_warn_at_the_callers_line_and_once():
     for told in (caught, later):
         assert [(w.filename, w.lineno - first) for w in told] == [(__file__, 1), (__file__, 2), (__file__, 2)]
         assert [str(w.message)[:10] for w in told] == ["Implicit d", "Implicit d", "`eps` para"]
+
+
+def test_flex_attention_refuses_nested_tensors():
+    ragged = torch.nested.nested_tensor([torch.ones(2, 2, 4), torch.ones(3, 2, 4)], layout=torch.jagged).transpose(1, 2)
+    with pytest.raises(NotImplementedError, match="to_padded_tensor"):
+        nn.attention.flex_attention.flex_attention(ragged, ragged, ragged)

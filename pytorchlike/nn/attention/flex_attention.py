@@ -364,6 +364,9 @@ def create_block_mask(mask_mod: Callable[..., Tensor], B: int | None, H: int | N
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor, block_mask: BlockMask | None, enable_gqa: bool) -> None:
+    if query.is_nested or key.is_nested or value.is_nested:
+        raise NotImplementedError("flex_attention: nested tensors are not taken; use scaled_dot_product_attention, or "
+                                  "to_padded_tensor and a mask function that knows the lengths")
     if query.dim() != 4 or key.dim() != 4 or value.dim() != 4:
         raise NotImplementedError("flex_attention: query, key, and value must be 4D tensors (B, H, L, E), but got "
                                   f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}")
