@@ -286,3 +286,13 @@ def test_pipes_that_shuffle_are_found_and_set():
 
 def test_the_cpu_is_counted_without_arguments():
     assert torch.cpu.device_count() >= 1
+
+
+def test_offloaded_modules_keep_names_and_gradients():
+    from pytorchlike.distributed.algorithms._checkpoint.checkpoint_wrapper import offload_wrapper
+
+    layer = torch.nn.Linear(2, 1)
+    wrapped = offload_wrapper(layer)
+    wrapped(torch.tensor([[1.0, 2.0]])).sum().backward()
+    assert layer.weight.grad.tolist() == [[1, 2]] and sorted(wrapped.state_dict()) == ["bias", "weight"]
+    wrapped.load_state_dict(layer.state_dict())

@@ -1,4 +1,4 @@
-"""Modules whose forward pass is computed again in the backward pass, instead of being kept."""
+"""Modules whose forward pass is computed again in the backward pass, or kept in host memory."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
+from ....autograd.graph import save_on_cpu
 from ....nn.modules.module import Module
 from ....utils.checkpoint import checkpoint
 
-__all__ = ["CheckpointImpl", "CheckpointWrapper", "apply_activation_checkpointing", "checkpoint_wrapper"]
+__all__ = ["CheckpointImpl", "CheckpointWrapper", "OffloadWrapper", "apply_activation_checkpointing",
+           "checkpoint_wrapper", "offload_wrapper"]
 
 _PREFIX = "_checkpoint_wrapped_module"
 
@@ -54,6 +56,18 @@ class CheckpointWrapper(Module):
             yield name.replace(f"{_PREFIX}.", ""), value
 
 
+class OffloadWrapper(CheckpointWrapper):
+    """A module that keeps in host memory what its backward pass needs."""
+
+    def __init__(self, mod: Module) -> None:
+        super().__init__(mod, checkpoint_fn=_on_cpu)
+
+
+def _on_cpu(module: Module, *args: Any, **kwargs: Any) -> Any:
+    with save_on_cpu(pin_memory=True):
+        return module(*args, **kwargs)
+
+
 def _without_prefix(module: Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     for name in [n for n in state if n.startswith(f"{prefix}{_PREFIX}.")]:
         state[prefix + name[len(prefix) + len(_PREFIX) + 1 :]] = state.pop(name)
@@ -68,6 +82,11 @@ def checkpoint_wrapper(module: Module, checkpoint_impl: CheckpointImpl = Checkpo
                        checkpoint_fn: Callable[..., Any] | None = None, **checkpoint_fn_kwargs: Any) -> Module:
     """The module in a checkpointed region; checkpoint_fn takes the place of ``torch.utils.checkpoint.checkpoint``."""
     return CheckpointWrapper(module, checkpoint_impl, checkpoint_fn, **checkpoint_fn_kwargs)
+
+
+def offload_wrapper(module: Module) -> Module:
+    """The module, which keeps in host memory what its backward pass needs."""
+    return OffloadWrapper(module)
 
 
 def apply_activation_checkpointing(model: Module,
