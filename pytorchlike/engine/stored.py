@@ -5,6 +5,9 @@ adds to it, so each kernel of a deep network may go back to the first block, mas
 transformer took twice PyTorch's time so, and half a minute to compile.  XLA drops barriers before it decides what to
 fuse, but not branches; so the sum of two large arrays is put through a branch that is always taken when what it rests
 on, back to results that are stored anyway, has become long.
+
+Computed again, a number may differ in its last bit: one kernel rounds a product before it adds, another does not.  So
+what an operation compares with its own largest element is stored, too.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ class Stored(ChannelsLast):
         self._large = large
         #: by the array's identity, the array and how many operations it rests on; of those that are stored, nothing
         self._rests: dict[int, tuple[Any, int]] = {}
+        #: by the identity of arrays that had to be stored after all, what holds them now
+        self._now: dict[int, Any] = {}
         #: what the arguments of taped calls rest on: the way back takes them again
         self._taken: dict[Call, int] = {}
 
@@ -45,11 +50,23 @@ class Stored(ChannelsLast):
             self._note(found, self._rests[id(array)][1])
         return found
 
+    def _exact(self, call: Call, arrays: tuple) -> tuple:
+        """What the call takes, with its first argument stored if it is compared with what is taken from it; there and
+        from there on: ``x == x.max()``.
+        """
+        if getattr(call.op.info, "exact", False):
+            first = id(arrays[0])
+            if first in self._rests and first not in self._now:
+                self._now[first] = self._kept(arrays[0])
+        return tuple([self._now.get(id(a), a) for a in arrays]) if self._now else arrays
+
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        arrays = self._exact(call, arrays)
         outs, flags = super().forward(call, arrays)
         return self._noted(call, arrays, outs), flags
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
+        arrays = self._exact(call, arrays)
         outs, flags, tape = super().forward_taped(call, arrays)
         self._taken[call] = self._on(arrays)
         return self._noted(call, arrays, outs), flags, tape
@@ -77,8 +94,13 @@ class Stored(ChannelsLast):
 
     def _stored(self, array: Any, count: int) -> Any:
         inner = array.array if type(array) is Last else array
-        if inner.size < self._large or not np.issubdtype(inner.dtype, np.floating):
-            return self._note(array, count)
+        small = inner.size < self._large or not np.issubdtype(inner.dtype, np.floating)
+        return self._note(array, count) if small else self._kept(array)
+
+    def _kept(self, array: Any) -> Any:
+        inner = array.array if type(array) is Last else array
+        if not inner.size or not np.issubdtype(inner.dtype, np.floating):
+            return array
         kept = once(lambda x: x, inner)
         return Last(kept) if type(array) is Last else kept
 

@@ -116,6 +116,8 @@ class OpDef:
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)
+        #: whether the first argument is compared with elements taken from it, see ``engine.stored``
+        self.exact: bool = told["exact"]
         #: the losses that took ``size_average`` and ``reduce`` before ``reduction``, which is keyword-only in the body
         self.old_reduction = any(p.name == "reduction" and p.keyword_only for p in self.params)
         self.factory = not any(p.kind in (Array, Arrays, Operand) and not p.optional for p in self.params)
@@ -515,6 +517,7 @@ def op(
     deprecated: tuple[str, str] | None = None,
     varies: Callable[[Any], bool] | None = None,
     shapes: Rule | None = None,
+    exact: bool = False,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -523,7 +526,7 @@ def op(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
-            deprecated=deprecated, varies=varies, shapes=shapes,
+            deprecated=deprecated, varies=varies, shapes=shapes, exact=exact,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

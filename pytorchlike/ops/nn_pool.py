@@ -443,7 +443,7 @@ def _adaptive_max(name, n, input, output_size, return_indices):
     return back(x), back(jnp.broadcast_to(index, x.shape)).astype(jnp.int64)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, exact=True)
 def adaptive_max_pool1d(input: Array, output_size: int | tuple[int, ...], return_indices: bool = False):
     """Maxima of bins: (N, C, L) or (C, L) -> (N, C, output_size); bins as in adaptive_avg_pool1d.
 
@@ -452,7 +452,7 @@ def adaptive_max_pool1d(input: Array, output_size: int | tuple[int, ...], return
     return _adaptive_max("adaptive_max_pool1d", 1, input, output_size, return_indices)
 
 
-@op(namespace="nn.functional", out=False, images=True)
+@op(namespace="nn.functional", out=False, images=True, exact=True)
 def adaptive_max_pool2d(
     input: Array, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
 ):
@@ -460,7 +460,7 @@ def adaptive_max_pool2d(
     return _adaptive_max("adaptive_max_pool2d", 2, input, output_size, return_indices)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, exact=True)
 def adaptive_max_pool3d(
     input: Array, output_size: int | tuple[int | None, ...] | None, return_indices: bool = False
 ):

@@ -362,7 +362,7 @@ def _max_or_min(name: str, input: jax.Array, dim: int | None, keepdim: bool, lar
     return _place(value, axis, keepdim), _place(index, axis, keepdim).astype(np.int64)
 
 
-@op(name="max", returns=("values", "indices"), parse=_overload("maximum"), shapes=extreme)
+@op(name="max", returns=("values", "indices"), parse=_overload("maximum"), shapes=extreme, exact=True)
 def max_(input: Array, dim: int | None = None, keepdim: bool = False):
     """Largest element: ``max(input)`` -> (), or ``max(input, dim)`` -> (values, indices); ``max(a, b)`` is ``maximum``.
 
@@ -372,7 +372,7 @@ def max_(input: Array, dim: int | None = None, keepdim: bool = False):
     return _max_or_min("max", input, dim, keepdim, True)
 
 
-@op(name="min", returns=("values", "indices"), parse=_overload("minimum"), shapes=extreme)
+@op(name="min", returns=("values", "indices"), parse=_overload("minimum"), shapes=extreme, exact=True)
 def min_(input: Array, dim: int | None = None, keepdim: bool = False):
     """Smallest element: ``min(input)`` -> (), or ``min(input, dim)`` -> (values, indices); ``min(a, b)`` is
     ``minimum``.
@@ -397,19 +397,19 @@ def _amax(name: str, input: jax.Array, dim: Dims, keepdim: bool, largest: bool) 
     return _extreme(input, axes, keepdim, largest)
 
 
-@op(shapes=reduced)
+@op(shapes=reduced, exact=True)
 def amax(input: Array, dim: Dims = (), keepdim: bool = False):
     """Largest element over ``dim`` (all axes if empty); the gradient is shared evenly by ties."""
     return _amax("amax", input, dim, keepdim, True)
 
 
-@op(shapes=reduced)
+@op(shapes=reduced, exact=True)
 def amin(input: Array, dim: Dims = (), keepdim: bool = False):
     """Smallest element over ``dim`` (all axes if empty); the gradient is shared evenly by ties."""
     return _amax("amin", input, dim, keepdim, False)
 
 
-@op(returns=("min", "max"))
+@op(returns=("min", "max"), exact=True)
 def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False):
     """Smallest and largest element, over one ``dim`` or all axes -> (min, max).  Raises RuntimeError of an empty
     tensor.
@@ -442,7 +442,7 @@ def _arg(name: str, input: jax.Array, dim: int | None, keepdim: bool, largest: b
     return _place(extreme_index(input, axis, largest)[1], axis, keepdim).astype(np.int64)
 
 
-@op(differentiable=False, shapes=reduced)
+@op(differentiable=False, shapes=reduced, exact=True)
 def argmax(input: Array, dim: int | None = None, keepdim: bool = False):
     """Position of the first largest element along ``dim`` (in the flattened input if None), int64; NaN counts as
     largest.
@@ -450,7 +450,7 @@ def argmax(input: Array, dim: int | None = None, keepdim: bool = False):
     return _arg("argmax", input, dim, keepdim, True)
 
 
-@op(differentiable=False, shapes=reduced)
+@op(differentiable=False, shapes=reduced, exact=True)
 def argmin(input: Array, dim: int | None = None, keepdim: bool = False):
     """Position of the first smallest element along ``dim`` (in the flattened input if None), int64; NaN counts as
     smallest.
@@ -783,7 +783,7 @@ def _middle(name: str, input: jax.Array, dim: int | None, keepdim: bool, skip_na
     return _place(pick(x, index, axis, value), axis, keepdim), _place(index, axis, keepdim).astype(np.int64)
 
 
-@op(returns=("values", "indices"))
+@op(returns=("values", "indices"), exact=True)
 def median(input: Array, dim: int | None = None, keepdim: bool = False):
     """Lower median: ``median(input)`` -> (), or ``median(input, dim)`` -> (values, indices).  NaN if any element is
     NaN.
@@ -793,7 +793,7 @@ def median(input: Array, dim: int | None = None, keepdim: bool = False):
     return _middle("median", input, dim, keepdim, False)
 
 
-@op(returns=("values", "indices"))
+@op(returns=("values", "indices"), exact=True)
 def nanmedian(input: Array, dim: int | None = None, keepdim: bool = False):
     """``median`` of the elements that are not NaN; NaN if all are."""
     return _middle("nanmedian", input, dim, keepdim, True)

@@ -1,6 +1,10 @@
 """A sum that rests on many operations is stored: kernels of a deep network do not go back to its first layer."""
 
+import numpy as np
+import pytest
+
 import pytorchlike as torch
+from pytorchlike import nn
 from pytorchlike.engine import fused
 
 
@@ -46,3 +50,28 @@ def test_what_is_stored_is_unchanged(tier):
         found[how] = y.detach(), x.grad
     for a, b in zip(found["fused"], found["interpret"], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+@pytest.mark.parametrize("pick", [
+    lambda h: h.amax(1, keepdim=True), lambda h: h.max(1, keepdim=True)[0], lambda h: h.amin((1, 2), keepdim=True),
+    lambda h: nn.functional.adaptive_max_pool1d(h.transpose(1, 2), 2).mean(2)[:, None],
+    lambda h: h * (h == h.detach().amax(1, keepdim=True)),
+], ids=["amax", "max", "amin", "pooling", "comparison"])  # fmt: skip
+def test_what_is_compared_with_its_own_largest_element_is_one_array(pick, tier):
+    """A kernel that computes it again may round otherwise: then no element is the largest one, and gets a gradient."""
+
+    def gradient(seed):
+        rng = np.random.default_rng(seed)
+        table = torch.tensor(rng.normal(size=(11, 8)).astype("f"), requires_grad=True)
+        words, x = torch.tensor(rng.integers(0, 11, (3, 6))), torch.tensor(rng.normal(size=(3, 6, 8)).astype("f"))
+        h = nn.functional.embedding(words, table) + x * 0.5
+        h = h - h.logsumexp(1, keepdim=True) * 0.1
+        h = h.masked_fill(words[:, :, None] % 3 == 0, 0.0)
+        (h + pick(h)).square().mean().backward()
+        return table.grad.numpy()
+
+    for seed in range(4):
+        tier("fused")
+        mine = gradient(seed)
+        tier("interpret")
+        np.testing.assert_allclose(mine, gradient(seed), rtol=1e-4, atol=1e-5)
