@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .evaluators import Inline
 from .layout import ChannelsLast, Last
 from .trie import Call
 
@@ -50,23 +51,13 @@ class Stored(ChannelsLast):
             self._note(found, self._rests[id(array)][1])
         return found
 
-    def _exact(self, call: Call, arrays: tuple) -> tuple:
-        """What the call takes, with its first argument stored if it is compared with what is taken from it; there and
-        from there on: ``x == x.max()``.
-        """
-        if getattr(call.op.info, "exact", False):
-            first = id(arrays[0])
-            if first in self._rests and first not in self._now:
-                self._now[first] = self._kept(arrays[0])
-        return tuple([self._now.get(id(a), a) for a in arrays]) if self._now else arrays
-
     def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
-        arrays = self._exact(call, arrays)
+        arrays = settled(call, arrays, self._rests, self._now)
         outs, flags = super().forward(call, arrays)
         return self._noted(call, arrays, outs), flags
 
     def forward_taped(self, call: Call, arrays: tuple) -> tuple[tuple, tuple, Any]:
-        arrays = self._exact(call, arrays)
+        arrays = settled(call, arrays, self._rests, self._now)
         outs, flags, tape = super().forward_taped(call, arrays)
         self._taken[call] = self._on(arrays)
         return self._noted(call, arrays, outs), flags, tape
@@ -95,14 +86,45 @@ class Stored(ChannelsLast):
     def _stored(self, array: Any, count: int) -> Any:
         inner = array.array if type(array) is Last else array
         small = inner.size < self._large or not np.issubdtype(inner.dtype, np.floating)
-        return self._note(array, count) if small else self._kept(array)
+        return self._note(array, count) if small else _held(array)
 
-    def _kept(self, array: Any) -> Any:
-        inner = array.array if type(array) is Last else array
-        if not inner.size or not np.issubdtype(inner.dtype, np.floating):
-            return array
-        kept = once(lambda x: x, inner)
-        return Last(kept) if type(array) is Last else kept
+    @property
+    def inside(self) -> Inline:
+        return Settled()
+
+
+class Settled(Inline):
+    """Evaluates what is not compiled as a whole, but in the body of a loop: see :func:`settled`."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+        self._now: dict[int, Any] = {}
+
+    def forward(self, call: Call, arrays: tuple) -> tuple[tuple, tuple]:
+        outs, flags = super().forward(call, settled(call, arrays, self._made, self._now))
+        self._made.update((id(o), o) for o in outs)
+        return outs, flags
+
+
+def settled(call: Call, arrays: tuple, made: dict[int, Any], now: dict[int, Any]) -> tuple:
+    """What a call takes, with its first argument stored if it is compared with what is taken from it; there, and from
+    there on: ``x == x.max()``.
+
+    made: by identity, what was computed and not stored;  now: of such, what is stored by now.
+    """
+    if getattr(call.op.info, "exact", False):
+        first = id(arrays[0])
+        if first in made and first not in now:
+            now[first] = _held(arrays[0])
+    return tuple([now.get(id(a), a) for a in arrays]) if now else arrays
+
+
+def _held(array: Any) -> Any:
+    inner = array.array if type(array) is Last else array
+    if not inner.size or not np.issubdtype(inner.dtype, np.floating):
+        return array
+    kept = once(lambda x: x, inner)
+    return Last(kept) if type(array) is Last else kept
 
 
 def once(function: Callable[..., Any], *arrays: Any) -> Any:
