@@ -119,7 +119,7 @@ def _structure(steps: Sequence[Any], ops: tuple, why: str) -> Cause | None:
         n = _common(ops, others)
         if n > length and 2 * n >= min(len(ops), len(others)):
             best, length = old, n
-    if best is None or length < ALIKE:
+    if best is None or length < ALIKE or length == len(steps) == len(best):  # the same, whose family was forgotten
         return None
     if length == len(steps):
         text = f"it ends after {length} operations, where {_named(best[length])} came next before"

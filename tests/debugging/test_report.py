@@ -6,6 +6,7 @@ import inspect
 import logging
 import os
 from collections import OrderedDict
+from types import SimpleNamespace
 
 import pytest
 
@@ -205,3 +206,11 @@ def test_compiling_keeps_what_python_remembers_of_warnings():
                 float(loss.detach())
                 warnings.warn("of the loop", stacklevel=1)
     assert len(report.compilations) >= 2 and [str(c.message) for c in caught] == ["of the loop"]
+
+
+def test_a_program_whose_kind_was_forgotten_is_the_first_of_it_again(whole):
+    """In a long process its operations may be among the last that were compiled, but no more among the families."""
+    steps = [SimpleNamespace(op=object(), location=("train.py", k)) for k in range(causes.ALIKE + 2)]
+    assert causes.cause_of(steps, "a value was read").kind == "first"
+    causes._families.clear()
+    assert causes.cause_of(steps, "a value was read").kind == "first"
