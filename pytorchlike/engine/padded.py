@@ -57,6 +57,8 @@ GIVEN = 1 << 14
 ATTEMPTS = 16
 #: Seconds that NumPy may take to check a program, by an estimate.
 PATIENCE = 1.0
+#: Seconds of a run from which it is measured once.
+BRIEF = 0.01
 #: How much of the results may differ: where a gradient is nothing but rounding, an optimizer makes much of it.
 ODD = 0.03
 
@@ -620,9 +622,15 @@ class Form:
         sized = Sized(self, found, compiled)
         args = sized.enter(kept, given, numbers, np.nan)
         mine = jax.block_until_ready(compiled.run(*args))
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled.run(args[0], [x.copy() for x in given], *args[2:]))
-        compiled.seconds = time.perf_counter() - begin
+        compiled.seconds = math.inf
+        for _ in range(3):  # something else may run meanwhile
+            fresh = [x.copy() for x in given]
+            begin = time.perf_counter()
+            jax.block_until_ready(compiled.run(args[0], fresh, *args[2:]))
+            took = time.perf_counter() - begin
+            compiled.seconds = min(compiled.seconds, took)
+            if took > BRIEF:
+                break
         self.scale = compiled.seconds / max(compiled.work, 1e-9)
         n = len(self.told["outs"])
         _compare([np.asarray(x) for x in sized.leave(mine[:n])] + [np.asarray(x) for x in mine[n:]], theirs)
