@@ -13,7 +13,7 @@ import math
 import re
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -388,10 +388,10 @@ class Form:
         self.laid, self.told = first, traced[0].told
         if any(t.told != self.told for t in (*traced, last.trace(same))):
             raise Unlike("other results for other sizes")
-        entering = [tuple(s) for one in zip(*[_shapes(p) for p in laid], strict=True) for s in zip(*one, strict=True)]
-        base = sorted({seen for seen in entering if len(set(seen)) > 1})
+        base = sorted({seen for seen in _seen([_shapes(p) for p in laid]) if len(set(seen)) > 1})
         others = sorted({tuple(map(int, c)) for c in columns[:, moving].T})
-        self.sizes = Sizes([*base, *others], _dims([m.state.graph() for m in members]))
+        metas = [sorted(m.state.graph().metas.items()) for m in members]
+        self.sizes = Sizes([*base, *others], set(_seen([[m.shape for _, m in each] for each in metas])))
         if not self.sizes.symbols or any(min(s) < LEAST for s in self.sizes.symbols):
             raise Unlike("sizes that mean something of their own")
         self._tell(columns)
@@ -674,10 +674,10 @@ def _compare(mine: list, theirs: list) -> None:
         raise Unlike(f"{wrong} of {total} results differ")
 
 
-def _dims(graphs: list) -> set[tuple]:
-    """What was seen of each dimension of all arrays."""
-    shapes = [[m.shape for _, m in sorted(g.metas.items())] for g in graphs]
-    return {seen for one in zip(*shapes, strict=True) for seen in zip(*one, strict=True)}
+def _seen(shapes: list[list[tuple]]) -> Iterator[tuple]:
+    """What was seen of each dimension of all arrays; shapes: of the same arrays, by member."""
+    for one in zip(*shapes, strict=True):
+        yield from zip(*one, strict=True)
 
 
 def _shapes(laid: fused.Laid) -> list[tuple]:

@@ -12,7 +12,7 @@ from typing import Any
 from .meta import INTERIOR
 from .op import Wide, _apply_vjp, differentiated
 from .schedule import Schedule, walk
-from .stored import settled
+from .stored import Settled
 from .trie import Call, Input, Reverse
 
 #: A piece is compiled when it has been met that often: that takes as long as hundreds of its executions one by one.
@@ -77,8 +77,7 @@ class Region:
         """The outs, evaluated inside a trace of JAX's."""
         slots = dict(zip(self.args, arrays, strict=True))
         rest = iter(numbers)
-        made: dict[int, Any] = {}
-        now: dict[int, Any] = {}
+        how = Settled()
         for c in self.calls:
             if c.op.alias:
                 slots[c.first] = c.stopped(slots[c.slots[0]])
@@ -86,8 +85,7 @@ class Region:
             taken = tuple(
                 slots[i] if type(i) is int else next(rest) for i in c.ins if type(i) is int or type(i) is Wide
             )
-            outs, _ = c.kernel.evaluate(settled(c, taken, made, now))
-            made.update((id(o), o) for o in outs)
+            outs, _ = how.forward(c, taken)
             slots.update(zip(c.out_slots, [c.stopped(o) for o in outs], strict=True))
         return tuple(slots[s] for s in self.outs)
 

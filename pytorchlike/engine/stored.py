@@ -94,7 +94,7 @@ class Stored(ChannelsLast):
 
 
 class Settled(Inline):
-    """Evaluates what is not compiled as a whole, but in the body of a loop: see :func:`settled`."""
+    """Evaluates the rounds of a loop, and pieces of graphs that never come again: see :func:`settled`."""
 
     def __init__(self) -> None:
         self._made: dict[int, Any] = {}

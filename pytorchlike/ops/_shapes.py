@@ -37,6 +37,13 @@ def like_input(input: Any, **_: Any) -> tuple[Shape, ...]:
     return (input.shape,)
 
 
+def _with(shape: Shape, dim: int, size: int) -> Shape:
+    """The shape with another size along ``dim``; IndexError if there is no such axis."""
+    sizes = list(shape)
+    sizes[dim] = size
+    return tuple(sizes)
+
+
 def along(input: Any, dim: int | None, **_: Any) -> tuple[Shape, ...] | None:
     """The shape of the first argument, if there is a ``dim``, without which the body warns."""
     return None if dim is None else (input.shape,)
@@ -161,18 +168,14 @@ def ordered(input: Any, dim: int = -1, **_: Any) -> tuple[Shape, ...] | None:
 
 def leading(input: Any, k: int, dim: int = -1, **_: Any) -> tuple[Shape, ...] | None:
     """The first ``k`` values along ``dim`` and their places."""
-    n = input.ndim
-    if not -n <= dim < n or not 0 <= k <= input.shape[dim]:
-        return None
-    dim %= n
-    return ((*input.shape[:dim], k, *input.shape[dim + 1 :]),) * 2
+    return (_with(input.shape, dim, k),) * 2 if 0 <= k <= input.shape[dim] else None
 
 
 def parted(input: Any, sizes: tuple[int, ...], dim: int) -> tuple[Shape, ...] | None:
     """One part after the other along ``dim``."""
     if input.shape[dim] != sum(sizes) or any(n < 0 for n in sizes):
         return None
-    return tuple([(*input.shape[:dim], n, *input.shape[dim:][1:]) for n in sizes])
+    return tuple([_with(input.shape, dim, n) for n in sizes])
 
 
 def picked(input: Any, dim: int, index: Any, **_: Any) -> tuple[Shape, ...] | None:
@@ -195,62 +198,13 @@ def _beside(input: Any, dim: int, index: Any) -> bool:
 
 def selected(input: Any, dim: int, index: Any) -> tuple[Shape, ...] | None:
     """As many slices along ``dim`` as the vector ``index`` names."""
-    n = input.ndim
-    if index.ndim != 1 or not -n <= dim < n:
-        return None
-    dim %= n
-    return ((*input.shape[:dim], index.shape[0], *input.shape[dim + 1 :]),)
+    return (_with(input.shape, dim, index.shape[0]),) if index.ndim == 1 else None
 
 
 def put_along(input: Any, dim: int, index: Any, source: Any, **_: Any) -> tuple[Shape, ...] | None:
     """The shape of the first argument; ``source`` has a slice along ``dim`` for each of the vector ``index``."""
     told = selected(input, dim, index)
     return (input.shape,) if told is not None and told[0] == source.shape else None
-
-
-def convolved(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> tuple[Shape, ...] | None:
-    """(N, C, *space), (O, C / groups, *kernel), (O,) -> (N, O, *space)."""
-    n = weight.ndim - 2
-    if input.ndim != n + 2 or input.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
-        return None
-    if isinstance(padding, str) or (bias is not None and bias.shape != weight.shape[:1]):
-        return None
-    space = _windows(n, input.shape[2:], weight.shape[2:], stride, padding, dilation)
-    return None if space is None else ((input.shape[0], weight.shape[0], *space),)
-
-
-def pooled(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-    return_indices: bool = False, axes: int = 2, **_: Any,
-) -> tuple[Shape, ...] | None:  # fmt: skip
-    """(N, C, *space) -> (N, C, *space), of windows that are rounded down."""
-    if input.ndim != axes + 2 or ceil_mode or return_indices:
-        return None
-    stride = kernel_size if stride is None or stride == () else stride
-    space = _windows(axes, input.shape[2:], _each(kernel_size, axes), stride, padding, dilation)
-    return None if space is None else ((*input.shape[:2], *space),)
-
-
-def _each(value: Any, n: int) -> tuple[int, ...]:
-    values = (value,) * n if type(value) is int else tuple(value)
-    if len(values) == 1:
-        values *= n
-    if len(values) != n or any(type(v) is not int for v in values):
-        raise ValueError(value)
-    return values
-
-
-def _windows(n: int, space: Shape, kernel: Shape, stride: Any, padding: Any, dilation: Any) -> Shape | None:
-    steps, pads, gaps = _each(stride, n), _each(padding, n), _each(dilation, n)
-    if min(steps) < 1 or min(pads) < 0 or min(gaps) < 1 or min(kernel) < 1:
-        return None
-    out = tuple([
-        (m + 2 * p - d * (k - 1) - 1) // s + 1
-        for m, k, s, p, d in zip(space, kernel, steps, pads, gaps, strict=True)
-    ])  # fmt: skip
-    return out if min(out) > 0 else None
 
 
 def recurrent(

@@ -7,6 +7,7 @@ loop, so on CPU the formulation is chosen by shape; elsewhere it is always the p
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax.numpy as jnp
 from jax import lax
@@ -25,7 +26,6 @@ from ._convolution import (
 )
 from ._depthwise import depthwise
 from ._product import by_rows
-from ._shapes import convolved
 from ._table import Array, formulated, op, platform
 
 
@@ -227,7 +227,8 @@ def _check_common(name, n, input, weight, stride, dilation, groups):
         )
 
 
-def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
+def _settings(name, n, input, weight, bias, stride, padding, dilation, groups):
+    """Stride, padding (before, after) and dilation of each axis; RuntimeError if they or the shapes do not fit."""
     stride = ntuple(stride, n, name, "stride")
     dilation = ntuple(dilation, n, name, "dilation")
     _check_common(name, n, input, weight, stride, dilation, groups)
@@ -247,8 +248,7 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
         if any(p < 0 for p in padding):
             raise RuntimeError(f"negative padding is not supported ({name}: padding={list(padding)})")
         pads = [(p, p) for p in padding]
-    batched = input.ndim == n + 2
-    channels = input.shape[1 if batched else 0]
+    channels = input.shape[-n - 1]
     if weight.shape[1] * groups != channels:
         raise RuntimeError(
             f"Given groups={groups}, weight of size {list(weight.shape)}, expected input{list(input.shape)} to have "
@@ -259,18 +259,36 @@ def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
             f"Given weight of size {list(weight.shape)}, expected bias to be 1-dimensional with "
             f"{weight.shape[0]} elements, but got bias of size {list(bias.shape)} instead"
         )
-    _check_dtypes(name, input, weight, bias)
-    x = input if batched else input[None]
-    padded = [m + lo + hi for m, (lo, hi) in zip(x.shape[2:], pads, strict=True)]
+    return stride, pads, dilation
+
+
+def _out_space(name, space, kernel, stride, pads, dilation) -> tuple[int, ...]:
+    """How often a kernel fits along each axis; RuntimeError if it does not."""
+    padded = [m + lo + hi for m, (lo, hi) in zip(space, pads, strict=True)]
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     if any(m < s or m == 0 for m, s in zip(padded, spans, strict=True)):
         raise RuntimeError(
             f"Calculated padded input size per channel: {_by(padded)}. Kernel size: {_by(spans)}. Kernel size can't be "
             f"greater than actual input size ({name})"
         )
-    out = tuple((m - k) // s + 1 for m, k, s in zip(padded, spans, stride, strict=True))
+    return tuple((m - k) // s + 1 for m, k, s in zip(padded, spans, stride, strict=True))
+
+
+def _conv(name, n, input, weight, bias, stride, padding, dilation, groups):
+    stride, pads, dilation = _settings(name, n, input, weight, bias, stride, padding, dilation, groups)
+    _check_dtypes(name, input, weight, bias)
+    batched = input.ndim == n + 2
+    x = input if batched else input[None]
+    out = _out_space(name, x.shape[2:], weight.shape[2:], stride, pads, dilation)
     y = _biased(_convolve(x, weight, stride, pads, dilation, groups, out), bias)
     return y if batched else y[0]
+
+
+def _convolved(n, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> tuple:
+    """The shape of the result, see ``_shapes``."""
+    stride, pads, dilation = _settings("", n, input, weight, bias, stride, padding, dilation, groups)
+    out = _out_space("", input.shape[-n:], weight.shape[2:], stride, pads, dilation)
+    return ((*input.shape[: -n - 1], weight.shape[0], *out),)
 
 
 def _biased(y, bias):
@@ -398,7 +416,7 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
 
 # ---- operators -------------------------------------------------------------------------------------------------------
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=convolved)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 1))
 def conv1d(
     input: Array,
     weight: Array,
@@ -417,7 +435,10 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts, shapes=convolved)
+@op(
+    namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts,
+    shapes=partial(_convolved, 2),
+)  # fmt: skip
 def conv2d(
     input: Array,
     weight: Array,
@@ -436,7 +457,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=convolved)
+@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 3))
 def conv3d(
     input: Array,
     weight: Array,

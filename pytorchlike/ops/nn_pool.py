@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,6 @@ from jax import lax
 
 from ..engine import check
 from ._random import uniform
-from ._shapes import pooled
 from ._table import Array, Key, op
 
 #: Windows longer than this along an axis are gathered instead of sliced, to bound the size of the program.
@@ -83,6 +83,15 @@ def _window(name: str, shape: Sequence[int], n: int, kernel, stride, padding, di
             f"({'x'.join(map(str, (channels, *(max(o, 0) for o in out))))}). Output size is too small ({name})"
         )
     return kernel, stride, padding, dilation, tuple(out)
+
+
+def _pooled(n: int, input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+            ceil_mode: bool = False, return_indices: bool = False, **_: Any) -> tuple | None:  # fmt: skip
+    """The shapes of what windows give, see ``_shapes``."""
+    if input.ndim not in (n + 1, n + 2):
+        return None
+    *_, out = _window("", input.shape, n, kernel_size, stride, padding, dilation, ceil_mode)
+    return ((*input.shape[:-n], *out),) * (2 if return_indices else 1)
 
 
 # ---- maximum ---------------------------------------------------------------------------------------------------------
@@ -181,7 +190,7 @@ def _max_pool(name, n, input, kernel, stride, padding, dilation, ceil_mode, retu
     return back(x), back(jnp.broadcast_to(index, x.shape)).astype(jnp.int64)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=1))
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(_pooled, 1))
 def max_pool1d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -197,7 +206,7 @@ def max_pool1d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, images=True, shapes=partial(pooled, axes=2))
+@op(namespace=("torch", "nn.functional"), method=False, out=False, images=True, shapes=partial(_pooled, 2))
 def max_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -219,7 +228,7 @@ def max_pool2d(
     )
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=3))
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(_pooled, 3))
 def max_pool3d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -292,7 +301,7 @@ def _avg_pool(name, n, input, kernel, stride, padding, ceil_mode, count_include_
     return back(_divide(x, counts[None, ..., None]))
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(pooled, axes=1))
+@op(namespace=("torch", "nn.functional"), method=False, out=False, shapes=partial(_pooled, 1))
 def avg_pool1d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -305,7 +314,7 @@ def avg_pool1d(
     return _avg_pool("avg_pool1d", 1, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
-@op(namespace="nn.functional", out=False, images=True, shapes=partial(pooled, axes=2))
+@op(namespace="nn.functional", out=False, images=True, shapes=partial(_pooled, 2))
 def avg_pool2d(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -325,7 +334,7 @@ def avg_pool2d(
     )
 
 
-@op(namespace="nn.functional", out=False, shapes=partial(pooled, axes=3))
+@op(namespace="nn.functional", out=False, shapes=partial(_pooled, 3))
 def avg_pool3d(
     input: Array,
     kernel_size: int | tuple[int, ...],

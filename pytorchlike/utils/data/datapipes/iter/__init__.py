@@ -442,6 +442,12 @@ class Demultiplexer(IterDataPipe):
         return tuple(_Branch(source, i) for i in range(num_instances))
 
 
+def _told_length(pipe: FileLister | FileOpener) -> int:
+    if pipe.length == -1:
+        raise TypeError(f"{type(pipe).__name__} instance doesn't have valid length")
+    return pipe.length
+
+
 class FileLister(IterDataPipe):
     """The paths of files below directories that match the masks (all, if none is given), in order."""
 
@@ -468,9 +474,7 @@ class FileLister(IterDataPipe):
                     break
 
     def __len__(self) -> int:
-        if self.length == -1:
-            raise TypeError(f"{type(self).__name__} instance doesn't have valid length")
-        return self.length
+        return _told_length(self)
 
 
 @functional_datapipe("open_files")
@@ -490,9 +494,7 @@ class FileOpener(_Of):
             yield path, open(path, self.mode, encoding=self.encoding)
 
     def __len__(self) -> int:
-        if self.length == -1:
-            raise TypeError(f"{type(self).__name__} instance doesn't have valid length")
-        return self.length
+        return _told_length(self)
 
 
 @functional_datapipe("read_from_stream")
