@@ -40,7 +40,9 @@ class OutOfMemoryError(RuntimeError):
 
 
 def translated(error: BaseException) -> BaseException:
-    """The error to show for one of XLA's."""
+    """The error to show for one of XLA's, or of JAX's."""
+    if isinstance(error.__cause__, KeyboardInterrupt):  # JAX took it for the fault of what it compared just then
+        return KeyboardInterrupt()
     if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and "RESOURCE_EXHAUSTED" in str(error):
         return OutOfMemoryError(f"out of memory: {str(error).partition(':')[2].strip() or error}")
     return error

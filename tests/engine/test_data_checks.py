@@ -39,3 +39,22 @@ def test_masked_writes_of_rows_and_of_one_row(tier, how):
             for k, w in enumerate(weights):
                 assert w.grad.tolist() == [[2.0 * (k + 1) * labels.count(k - 1)] * 4]
                 w.grad = None
+
+
+def test_ctrl_c_stays_ctrl_c_where_jax_takes_it_for_another_error(tier, monkeypatch):
+    """As when it comes while JAX compares two functions that it has traced."""
+    tier("fused")
+
+    def interrupted(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise ValueError("an exception raised while checking equality") from error
+
+    x = torch.ones(3)
+    y = x.exp().sum()
+    with monkeypatch.context() as during:
+        during.setattr("pytorchlike.engine.fused.build", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            y.item()
+    assert x.tolist() == [1, 1, 1] and x.exp().sum().item() == pytest.approx(3 * 2.7182817)
