@@ -144,7 +144,7 @@ def test_trainings_with_other_options_are_compiled_each(monkeypatch):
     # one after the other in a process: what is resumed goes through the same programs, and so to the same bits
     chosen = []
     choose = policy.choose
-    monkeypatch.setattr(policy, "choose", lambda state, reason: chosen.append(choose(state, reason)) or chosen[-1])
+    monkeypatch.setattr(policy, "choose", lambda state: chosen.append(choose(state)) or chosen[-1])
     x = torch.arange(12.0).view(4, 3)
 
     def train(weight, steps, options, state=None):

@@ -19,8 +19,8 @@ from .forms import bound, is_bound, is_symbolic, magnitude
 
 Rule = Callable[..., Any]
 _rules: dict[str, Rule] = {}
-#: For primitives with jaxprs of their own: ``maker(params) -> (function of the arrays, its cost)``.
-_makers: dict[str, Callable[[dict], tuple[Rule, float]]] = {}
+#: For primitives with jaxprs of their own: ``maker(params) -> (function of the arrays, its cost, products within)``.
+_makers: dict[str, Callable[[dict], tuple[Rule, float, float]]] = {}
 
 
 #: A bilinear map, with the jaxpr that computes it.
@@ -117,18 +117,19 @@ class Plan:
         self.steps: list[tuple] = []
         self.cost = self.products = 0.0
         for eqn, params, moves, run, ins, outs in draft.steps:
-            name, cost = eqn.primitive.name, 0.0
+            name = eqn.primitive.name
             filled = bound(params) if moves else params
             if name in _makers:
-                run, cost = _makers[name](filled)
+                run, cost, products = _makers[name](filled)
             elif name in ROUNDED and _building.exactly:
                 run = functools.partial(_by_xla, name)
             elif run is None:
                 run = functools.partial(_rules[name], filled)
             if known is None:
-                cost = cost if name in _makers else _cost(name, eqn)
+                if name not in _makers:
+                    cost, products = _price(name, eqn)
                 self.cost += cost
-                self.products += cost if name == "dot_general" else 0
+                self.products += products
             self.steps.append((run, ins, outs, eqn.primitive.multiple_results))
         if known is None:
             draft.costs[scale] = self.cost, self.products
@@ -180,18 +181,25 @@ def _by_xla(name: str, x: Any) -> np.ndarray:
 
 def _cost(name: str, eqn: Any) -> float:
     """Roughly the nanoseconds that a primitive takes."""
+    return _price(name, eqn)[0]
+
+
+def _price(name: str, eqn: Any) -> tuple[float, float]:
+    """Roughly the nanoseconds that a primitive takes, and those of them that are a matrix product's."""
     shapes = [bound(v.aval.shape) for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
     sizes = [math.prod(shape) for shape in shapes]
     if name == "dot_general":
         (left, _), _ = eqn.params["dimension_numbers"]
         taps = math.prod(shapes[0][d] for d in left)
-        return 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
+        cost = 3000 + 0.25 * taps * sizes[-1] * (1 if eqn.outvars[0].aval.dtype.kind == "f" else 8)
+        return cost, cost
     if name == "bcsr_dot_general":
-        return 3000 + 4 * sizes[0] * shapes[3][-1]  # elements, columns
+        return 3000 + 4 * sizes[0] * shapes[3][-1], 0.0  # elements, columns
     if name == "conv_general_dilated":
         channels = shapes[-1][eqn.params["dimension_numbers"].out_spec[1]]
-        return 20_000 + 2 * sizes[-1] * sizes[1] / max(channels, 1)
-    return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2)
+        products = 0.25 * sizes[-1] * sizes[1] / max(channels, 1)
+        return 20_000 + products * (1 + 8 / max(channels, 1)), products  # the image's windows are written out
+    return 1500 + max(sizes, default=0) * (30 if name in _SLOW else 2), 0.0
 
 
 _SLOW = {"sort", "top_k", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp", "pow"}
@@ -655,22 +663,23 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 
 
 @_maker(*CALLS - {BILINEAR})
-def _call(params: dict) -> tuple[Rule, float]:
+def _call(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
-    return (lambda *args: plan.run(args)), plan.cost
+    return (lambda *args: plan.run(args)), plan.cost, plan.products
 
 
 @_maker(BILINEAR)
-def _bilinear(params: dict) -> tuple[Rule, float]:
+def _bilinear(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(params["jaxpr"])
-    return (lambda *args: plan.run(args)[0]), plan.cost
+    return (lambda *args: plan.run(args)[0]), plan.cost, plan.products
 
 
 @_maker("cond")
-def _cond(params: dict) -> tuple[Rule, float]:
+def _cond(params: dict) -> tuple[Rule, float, float]:
     plans = [_plan_of(b) for b in params["branches"]]
     last = len(plans) - 1
-    return (lambda which, *args: plans[min(max(int(which), 0), last)].run(args)), max(p.cost for p in plans)
+    dearest = max(plans, key=lambda plan: plan.cost)
+    return (lambda which, *args: plans[min(max(int(which), 0), last)].run(args)), dearest.cost, dearest.products
 
 
 @_rule("platform_index")
@@ -680,7 +689,7 @@ def _platform_index(params: dict) -> Any:
 
 
 @_maker("while")
-def _while(params: dict) -> tuple[Rule, float]:
+def _while(params: dict) -> tuple[Rule, float, float]:
     nc, nb = params["cond_nconsts"], params["body_nconsts"]
     condition, body = _plan_of(params["cond_jaxpr"]), _plan_of(params["body_jaxpr"])
 
@@ -690,7 +699,7 @@ def _while(params: dict) -> tuple[Rule, float]:
             carry = body.run([*second, *carry])
         return carry
 
-    return run, 100 * (condition.cost + body.cost)  # how often is not known
+    return run, 100 * (condition.cost + body.cost), 0.0  # how often is not known
 
 
 def scanned(params: dict) -> tuple[int, int]:
@@ -702,7 +711,7 @@ def scanned(params: dict) -> tuple[int, int]:
 
 
 @_maker("scan")
-def _scan(params: dict) -> tuple[Rule, float]:
+def _scan(params: dict) -> tuple[Rule, float, float]:
     (nc, nk), n = scanned(params), params["length"]
     stacked, plan = [(bound(a.shape), a.dtype) for a in params["jaxpr"].out_avals[nk:]], _plan_of(params["jaxpr"])
     order = range(n - 1, -1, -1) if params["reverse"] else range(n)
@@ -717,4 +726,4 @@ def _scan(params: dict) -> tuple[Rule, float]:
                 y[i] = o
         return [*carry, *ys]
 
-    return run, n * plan.cost
+    return run, n * plan.cost, n * plan.products

@@ -31,10 +31,11 @@ def _sparse_product(params: dict, values: np.ndarray, cols: np.ndarray, starts: 
 
 
 @_maker("custom_linear_solve")
-def _linear_solve(params: dict) -> tuple[Rule, float]:
+def _linear_solve(params: dict) -> tuple[Rule, float, float]:
     lengths, plan = params["const_lengths"], _plan_of(params["jaxprs"].solve)
     start = lengths.matvec + lengths.vecmat
-    return (lambda *args: plan.run([*args[start : start + lengths.solve], *args[sum(lengths) :]])), plan.cost
+    solve = slice(start, start + lengths.solve)
+    return (lambda *args: plan.run([*args[solve], *args[sum(lengths) :]])), plan.cost, plan.products
 
 
 @_rule("lu")

@@ -186,6 +186,8 @@ class OpByOp(Evaluator):
     compiles = True
     #: Whether random numbers must be XLA's to the bit.
     exact = True
+    #: Whether NumPy may take as long as it likes.
+    patient = False
 
     def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
         """Whether a kernel that was not met so far is to be interpreted; ``sizes``: of its largest array."""
@@ -218,11 +220,15 @@ class OpByOp(Evaluator):
 
             key = (call.kernel, shapes, call.place)
             run = call.run = call.model.run = _cached(key, compile, interpreted, (call,), "")
-        return run(arrays)
+        return self.call(run, arrays)
+
+    def call(self, run: Any, *args: Any) -> Any:
+        """What a kernel gives."""
+        return run(*args)
 
     def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
         try:
-            return Interpreted(None, (), compile if self.compiles else None, traced(), exactly)
+            return Interpreted(None, (), compile if self.compiles else None, traced(), exactly, self.patient)
         except Missing:
             if not self.compiles:
                 raise
@@ -248,7 +254,7 @@ class OpByOp(Evaluator):
         if run is None:
             key = (call.kernel, _shapes(call.metas), call.place, call.wrt, present)
             run = pulls[present] = _cached(key, *self._vjp_makers(call, present), (call,), " backward")
-        return run(arrays, given)
+        return self.call(run, arrays, given)
 
     def _vjp_makers(self, call: Call, present: tuple) -> tuple:
         kernel, wrt = call.kernel, call.wrt
@@ -350,6 +356,45 @@ class OpByOp(Evaluator):
             np.array(trace.floats, np.float64),
             np.array(trace.complexes, np.complex128),
         )
+
+
+class TooDear(Exception):
+    """A step that was to be evaluated by NumPy once would take too long."""
+
+
+class AtFirst(OpByOp):
+    """NumPy for all that it has, as long as ``seconds`` last, for a trace that may never come again.
+
+    What decides is estimated, not measured, so that a program gives the same numbers each time it is run.
+    """
+
+    patient = True
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+        return getattr(place, "platform", None) == "cpu"
+
+    def whole(self, call: Call) -> bool:
+        return False
+
+    def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
+        found = super()._interpreted(compile, traced, exactly)
+        if found is None:  # XLA's then
+            self._pay(policy.KERNEL)
+        return found
+
+    def call(self, run: Any, *args: Any) -> Any:
+        if run.__class__ is not Interpreted or run.compiled is not None:
+            return run(*args)
+        self._pay(run.dear)
+        return run.once(*args)
+
+    def _pay(self, seconds: float) -> None:
+        self.left -= seconds
+        if self.left < 0:
+            raise TooDear
 
 
 def _shapes(metas: tuple) -> tuple:

@@ -18,7 +18,7 @@ from . import evaluators, mappings, policy, regions, segment
 from .config import config
 from .debug import AT_ONCE
 from .errors import late, translated
-from .evaluators import Inline, OpByOp
+from .evaluators import AtFirst, Inline, OpByOp, TooDear
 from .memory import Uncollected, aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
 from .schedule import Numbers, Schedule, evaluate
@@ -152,18 +152,20 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     try:
         with jax.enable_x64(True):
             program = None if local.evaluator is not None else _find(state, ending, trace, reason)
-            if program is None:  # op by op
+            if program is None or program is _FIRST:
                 begin = time.thread_time()  # no waiting: others on the machine are not to be counted
-                _run_op_by_op(trace, state, live)
-                seconds = time.thread_time() - begin
-                if state.sized is not None:
-                    from . import padded
+                how = AtFirst(policy.budget(state)) if program is _FIRST else None
+                if _run_op_by_op(trace, state, live, how):
+                    seconds = time.thread_time() - begin
+                    if state.sized is not None:
+                        from . import padded
 
-                    padded.ran(state, live, seconds)
-                if policy.ran(state, seconds):
-                    state.stamp = 0
-                    forget(state)
-                return
+                        padded.ran(state, live, seconds)
+                    if policy.ran(state, seconds):
+                        state.stamp = 0
+                        forget(state)
+                    return
+                program = _new(state, ending, reason)
             stats.fused_runs += 1
             _call_all(program, trace, values, results)
         _assign_program(trace, state, program, results)
@@ -290,13 +292,18 @@ def _input(value: Value) -> Any:
         return value.copy
 
 
+#: In place of a program: the trace is evaluated by NumPy this time.
+_FIRST = object()
+
+
 def _find(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
     """The program for these live slots and dead inputs: known, a superset, or new; None to go op by op."""
     if config.tier in ("ops", "interpret") or reason is AT_ONCE:
         return None
     program = ending.program
     if program is None or (program.sized is not None and program.sized.stale):
-        program = ending.program = _found(state, ending, trace, reason)
+        program = _found(state, ending, trace, reason)
+        ending.program = program if program is not _FIRST else None
         return program
     program.uses += 1
     if program.uses == 1:
@@ -333,16 +340,27 @@ def _found(state: State, ending: Ending, trace: Trace, reason: str) -> Any:
         if program is not None:
             programs[key] = program
             return program
-        if tier == "ops":
-            return None
+        if tier != "fused":
+            return None if tier == "ops" else _FIRST
+    return _new(state, ending, reason)
+
+
+def _new(state: State, ending: Ending, reason: str) -> Any:
+    """A program that is compiled for these live slots and dead inputs, and those of others of the state."""
     from . import fused
+
+    live, dead = key = (ending.live, ending.dead)
+    programs = state.programs
+    if programs is None:
+        programs = state.programs = {}
+    wanted = set(live)
 
     with _lock, Uncollected():
         why = reason if not programs else "other values are still in use than the last time"
         for p in dict.fromkeys(programs.values()):
             wanted.update(p.live)
         before = stats.compiles
-        program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(may_give)), why)
+        program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(dead)), why)
         programs[key] = program
         _remember(state, key, program)
         if stats.compiles > before:
@@ -360,7 +378,7 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
         program, group = padded.program_for(state, ending.live, ending.dead)
         if program is not None:
             return "fused", program
-        tier = policy.choose(state, reason)
+        tier = policy.choose(state)
         if group is not None and (tier == "fused" or policy.costly(state, group.spent)):
             with Uncollected():
                 program = padded.unite(group, trace, reason)
@@ -489,17 +507,22 @@ def _apart(state: State, trace: Trace, live: tuple[int, ...], how: Any) -> dict[
     return env
 
 
-def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
+def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...], how: AtFirst | None) -> bool:
+    """Whether that was possible: ``how`` may find out that it would take too long."""
     stats.op_runs += 1
     history = state.history
-    if history is None or history[0] != live:
+    if how is not None:
+        history = (live, Schedule(state.graph(), wanted_of(state, live)), None)
+    elif history is None or history[0] != live:
         schedule = Schedule(state.graph(), wanted_of(state, live))
         divided = len(schedule.steps) >= 16 and config.tier != "interpret"
         pieces = regions.divide(schedule, state.graph()) if divided else None
         history = state.history = (live, schedule, pieces)
     _, schedule, pieces = history
     values = trace.values
-    if local.evaluator is None:
+    if how is not None:
+        env = {s: _input(values[s]) for s in schedule.inputs}
+    elif local.evaluator is None:
         how = OpByOp() if not is_spread(state.place) else Inline()
         pieces = None if is_spread(state.place) else pieces
         env = {s: how.place(_input(values[s]), values[s].meta) for s in schedule.inputs}
@@ -508,7 +531,10 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
         env = {s: how.place(values[s].data, values[s].meta) for s in schedule.inputs}
     numbers = Numbers(trace.ints, trace.floats, trace.complexes)
     if pieces is None:
-        flags = evaluate(schedule, env, numbers, how, drop=True)
+        try:
+            flags = evaluate(schedule, env, numbers, how, drop=True)
+        except TooDear:
+            return False
     else:
         flags = regions.evaluate(pieces, schedule, env, numbers, how)
     failures = [(how.stack(f), [(c, call.location, call.op.name) for c in call.checks]) for f, call in flags]
@@ -519,6 +545,7 @@ def _run_op_by_op(trace: Trace, state: State, live: tuple[int, ...]) -> None:
     if local.evaluator is None:
         _to_device(env, schedule.wanted, state.graph())
     _assign(trace, state, live, env)
+    return True
 
 
 def _to_device(env: dict[int, Any], slots: tuple[int, ...], graph: Any) -> None:

@@ -62,19 +62,20 @@ class Interpreted:
     be the same for a seed).  Raises Missing if NumPy does not have it, or would take too long.
     """
 
-    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large")
+    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large", "dear")
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
-                 traced: Traced | None = None, exactly: bool = False) -> None:  # fmt: skip
+                 traced: Traced | None = None, exactly: bool = False, patient: bool = False) -> None:  # fmt: skip
         import jax
 
         exactly = exactly and config.tier != "interpret"
         closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts(exactly)
         cost = self.plan.cost - self.plan.products  # those take XLA as long
+        self.dear = cost * 1e-9
         self.large = float("-inf")  # seconds of compiling, where the kernel is far larger than others
         if compile is not None and config.tier != "interpret" and cost > policy.SLOW:
             self.large = policy.EQUATION * sum(1 for _ in _names(closed.jaxpr))
-            if cost > 1e9 * self.large:
+            if cost > 1e9 * self.large and not patient:
                 raise Missing(f"interpretation would take about {cost / 1e6:.0f} ms")
         if exactly and _rounds(closed):
             raise Missing("rounding is not XLA's")
@@ -102,6 +103,12 @@ class Interpreted:
             self.least = policy.least(nbytes) + 1e-9 * self.plan.products
         self.spent += max(time.thread_time() - begin - self.least, 0.0)
         return out
+
+    def once(self, *args: Any) -> Any:
+        """The same by NumPy, whatever it has cost so far."""
+        import jax
+
+        return jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))
 
     def _give_up(self, args: tuple) -> Any:
         self.compiled = self.compile()  # type: ignore[misc]

@@ -79,6 +79,7 @@ class Op:
     walk: evaluates it through an evaluator, for operations made of recorded calls.
     spliced: the recording that it is made of, where programs are to hold its calls one by one, see ``nested``.
     varies(static): whether another call where it is repeated will have other numbers, as slices of a data set do.
+    scales: so it is with numbers beside a single differentiable one, such as weights of losses and counts below them.
     shapes(static, args): the shapes of the results, with metas in the place of arrays, or None, see ``foreseen``.
     measures: whether whole numbers among the static arguments are sizes; ``shapes`` refuses those that the body does.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
@@ -86,7 +87,7 @@ class Op:
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies", "spliced", "shapes", "measures")  # fmt: skip
+                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures")  # fmt: skip
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Op:
         info: Any = None,
         walk: Any = None,
         varies: Callable[[Any], bool] | None = None,
+        scales: bool = False,
     ) -> None:
         self.name, self.fn = name, fn
         self.differentiable, self.saves, self.alias, self.leaf, self.inplace = (
@@ -115,7 +117,7 @@ class Op:
         self.heavy, self.joins = heavy, joins
         self.info = info
         self.walk = walk
-        self.varies = varies
+        self.varies, self.scales = varies, scales
         self.vjps: dict = {}
         self.moved: Moved | None = None
         self.spliced: Any = None

@@ -72,6 +72,14 @@ SHARED = 0.004
 #: How much of that must have been spent on those that the program would serve; of the first, on a single reverse pass.
 PART = 0.25
 
+#: Seconds for each call of a trace that NumPy may need beyond what XLA would, where others of its family were met and
+#: hardly one of them twice: a third of what XLA needs to compile it. It is given up beyond twice that.
+AT_FIRST = 0.012
+#: Seconds for an element of a result, forward and backward, and of what an update replaces.
+_ELEMENT, _UPDATED = 6e-9, 12e-9
+#: Seconds of compiling a kernel.
+KERNEL = 0.02
+
 _kernels: dict[Any, int] = {}
 
 
@@ -117,6 +125,11 @@ def varies(op: Any, place: Any) -> bool:
     return count > 2 * SHAPES
 
 
+def budget(state: State) -> float:
+    """Seconds that NumPy may need for a trace beyond what XLA would, when it is evaluated for the first time."""
+    return 2 * AT_FIRST * _profile(state).calls
+
+
 def whole(reverse: Any) -> bool:
     """Whether a reverse pass over an executed trace, which is part of one run operation by operation, is compiled.
 
@@ -132,8 +145,8 @@ def _worth(met: int, calls: int) -> bool:
     return met > HOT and met * calls > WORTH
 
 
-def choose(state: State, reason: str) -> str:
-    """'fused' or 'ops' for a trace without a program."""
+def choose(state: State) -> str:
+    """'fused', 'ops', or 'first' (by NumPy as long as that is quick) for a trace without a program."""
     if config.tier in ("fused", "ops"):
         return config.tier
     if config.tier == "interpret":
@@ -158,6 +171,8 @@ def choose(state: State, reason: str) -> str:
         varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
             divide(state)
+        if profile.light and met.seen <= HOT and (family.varied or (family.dynamic and profile.large)):
+            return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
         if profile.long and met.seen == 1:
@@ -313,6 +328,15 @@ class Family:
         return self.built >= VERSIONS or ever_other or (few and (self.built >= 2 or len(self.structures) >= 3))
 
     @property
+    def varied(self) -> bool:
+        """Whether these traces have come in several forms and hardly any of them twice.
+
+        What is compiled at first sight gives the same bits in a run that is resumed; so do steps that repeat, with a
+        smaller batch at the end of an epoch.
+        """
+        return len(self.met) >= FEW and len(self.met) > VERSIONS * self.used
+
+    @property
     def endless(self) -> bool:
         """Whether hardly any of these traces has come a second time, and they do not differ in sizes alone."""
         return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.graphs) >= VERSIONS
@@ -328,6 +352,7 @@ class Profile(NamedTuple):
     to compile one by one; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
     all different from the rest.
     pieces: what small arrays are cut into, where most calls do that, as a loop over the rows of a tensor does, or 0.
+    light, large: whether NumPy would be quick beside a compilation; whether it would be left to XLA otherwise.
     """
 
     calls: int
@@ -337,6 +362,8 @@ class Profile(NamedTuple):
     long: bool
     passing: bool
     pieces: int
+    light: bool
+    large: bool
     family: Family
     met: Met
 
@@ -355,7 +382,7 @@ def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
     kinds: set[tuple] = set()
-    largest, walked, reverse = 0, 0, False
+    largest, walked, reverse, compiled_by_user, work = 0, 0, False, False, 0.0
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
     structure, sizes, graph = [], [], []
     for e in state.entries():
@@ -363,6 +390,7 @@ def _look(state: State) -> Profile:
             reverse = True
         elif type(e) is Call:
             op = e.op
+            compiled_by_user = compiled_by_user or op.spliced is not None
             if op.walk is not None:  # the way back through an executed trace, which is as long as that
                 reverse = True
                 walked += len(op.info.plan)
@@ -380,9 +408,12 @@ def _look(state: State) -> Profile:
                 of = cut.setdefault((e.op, e.slots[0]), [0, 0, e.metas[0].size])
                 of[0] += len(e.outs)
                 of[1] += sum([m.size for m in e.outs])
+            elements = 0
             for m in e.outs:
+                elements += m.size
                 if m.size > largest:
                     largest = m.size
+            work += elements * (_UPDATED if op.__class__ is tuple else _ELEMENT)
     small = largest <= LARGE and getattr(state.place, "platform", None) == "cpu"
     calls = uses.total() + walked
     many = sum(n for op, n in uses.items() if len(shapes[op]) >= 2 * SHAPES)
@@ -405,7 +436,8 @@ def _look(state: State) -> Profile:
     pieces = sum([n for n, made, whole in cut.values() if n >= PIECES and made <= whole])
     if reverse or not small or largest > SMALL or 2 * pieces <= calls:
         pieces = 0
-    return Profile(calls, small, reverse, grows, long, passing, pieces, family, met)
+    light = not compiled_by_user and work < AT_FIRST * calls and getattr(state.place, "platform", None) == "cpu"
+    return Profile(calls, small, reverse, grows, long, passing, pieces, light, largest > SMALL, family, met)
 
 
 def _uses_of_weights(state: State) -> list[list]:

@@ -238,7 +238,7 @@ class Straight:
         """A primitive by its rule, see ``_primitives``."""
         self.elementwise = False
         if name in _makers:
-            rule, cost = _makers[name](params)
+            rule, cost, _ = _makers[name](params)
         elif name in _rules:
             rule, cost = functools.partial(_rules[name], params), _cost(name, eqn)
         else:

@@ -301,6 +301,8 @@ class Trace:
                 if op.varies is not None and not self.values[ins[0]].meta.grad and op.varies(static):
                     if not contexts.here().model:
                         wide = frozenset(numbers)
+                elif op.scales and self._single(ins):
+                    wide = frozenset(numbers)
                 known = following[general] = [exact, wide, [key, (op, static, exact, shape)]]
                 if not wide:
                     return (op, static, exact, shape), ins
@@ -321,6 +323,11 @@ class Trace:
                 kind, value = ins[k]
                 ins[k] = self.number(kind, value)
         return (op, static, rest, shape, wide, kinds), tuple(ins)
+
+    def _single(self, ins: tuple) -> bool:
+        """Whether a call takes one number that may be differentiated, and nothing else that is recorded."""
+        metas = [self.values[i].meta for i in ins if type(i) is int]
+        return len(metas) == 1 and not metas[0].shape and metas[0].grad == INTERIOR
 
     def push(self, state: State) -> Any:
         """Step to ``state`` and return the handle(s) of its results."""

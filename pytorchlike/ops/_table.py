@@ -128,6 +128,7 @@ class OpDef:
             "heavy": told["heavy"],
             "joins": any(p.kind is Arrays for p in self.params),
             "varies": told["varies"],
+            "scales": told["scales"],
         }
         #: the shapes of the results, see ``_shapes``
         self.shapes: Rule | None = told["shapes"] if self.view is None else shown(fn)
@@ -516,6 +517,7 @@ def op(
     idle: str | None = None,
     deprecated: tuple[str, str] | None = None,
     varies: Callable[[Any], bool] | None = None,
+    scales: bool = False,
     shapes: Rule | None = None,
     exact: bool = False,
 ) -> Any:
@@ -526,7 +528,7 @@ def op(
             fn, name=name, namespace=namespace, method=method, function=function, inplace=inplace, out=out,
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
-            deprecated=deprecated, varies=varies, shapes=shapes, exact=exact,
+            deprecated=deprecated, varies=varies, scales=scales, shapes=shapes, exact=exact,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

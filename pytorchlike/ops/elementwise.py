@@ -243,7 +243,7 @@ def _plus_scaled(name: str, a: jax.Array, b: jax.Array, alpha: Scalar, combine: 
     return combine(widened(a), _scaled(name, widened(b), alpha)).astype(a.dtype)
 
 
-@op(promote="common", inplace=True, aliases=("multiply",))
+@op(promote="common", inplace=True, aliases=("multiply",), scales=True)
 def mul(input: Array, other: Operand) -> jax.Array:
     """Product, broadcast; of booleans the logical and."""
     a, b = fit(input, other)
@@ -297,7 +297,7 @@ def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
     return lax.div(a, b)
 
 
-@op(promote="common", inplace=True, aliases=("divide",))
+@op(promote="common", inplace=True, aliases=("divide",), scales=True)
 def div(input: Array, other: Operand, *, rounding_mode: str | None = None) -> jax.Array:
     """Quotient, broadcast.
 

@@ -1,0 +1,109 @@
+"""Traces in several forms of which hardly one came twice: the next is evaluated by NumPy, if that is quick, once."""
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+from pytorchlike.engine import evaluators, policy
+from pytorchlike.engine.config import config
+from pytorchlike.engine.stats import stats
+
+
+@pytest.fixture(autouse=True)
+def _auto(monkeypatch):
+    monkeypatch.setattr(config, "tier", "auto")
+    policy.reset()
+    yield
+    policy.reset()
+
+
+def training(width=24):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(width, 4 * width), torch.nn.Tanh(), torch.nn.Linear(4 * width, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(n):
+        x = torch.from_numpy(np.random.default_rng(n).standard_normal((n, width), np.float32))
+        optimizer.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return model, step
+
+
+def test_other_sizes_are_not_compiled_one_by_one_and_the_numbers_are_the_same(monkeypatch):
+    sizes = (21, 34, 55, 43)
+    model, step = training()
+    compiled = []
+    for n in sizes:
+        before = stats.compiles
+        step(n)
+        compiled.append(stats.compiles > before)
+    assert compiled[:3] == [True, True, False]
+
+    monkeypatch.setattr(config, "tier", "fused")
+    again, step = training()
+    for n in sizes:
+        step(n)
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_what_takes_too_long_is_compiled_and_nothing_of_it_happens_twice(monkeypatch):
+    model, step = training(20)
+    for n in (23, 31):
+        step(n)
+    monkeypatch.setattr(policy, "budget", lambda state: 1e-4)
+    monkeypatch.setattr(evaluators.AtFirst, "_pay", too_dear := _Noted(evaluators.AtFirst._pay))
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    compiles = stats.compiles
+    step(52)
+    assert too_dear.raised and stats.compiles > compiles
+
+    monkeypatch.setattr(config, "tier", "fused")
+    other, again = training(20)
+    other.load_state_dict(before)
+    again(52)
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+
+
+class _Noted:
+    """A method that notes whether it raised."""
+
+    def __init__(self, method):
+        self.method, self.raised = method, False
+
+    def __get__(self, owner, kind=None):
+        return lambda *args: self(owner, *args)
+
+    def __call__(self, *args):
+        try:
+            return self.method(*args)
+        except evaluators.TooDear:
+            self.raised = True
+            raise
+
+
+def test_a_bad_index_changes_nothing_there_either():
+    model, _ = training(4)
+    table = torch.nn.Embedding(10, 4)
+    optimizer = torch.optim.Adam([*model.parameters(), *table.parameters()], lr=0.1)
+
+    def step(index):
+        optimizer.zero_grad()
+        model(table(index + 0)).square().mean().backward()
+        optimizer.step()
+
+    for n in (3, 5):
+        step(torch.tensor(list(range(n))))
+    before = [p.detach().numpy().copy() for p in (*model.parameters(), *table.parameters())]
+    runs = stats.op_runs
+    with pytest.raises(IndexError):
+        step(torch.tensor([4, 5, 6, 7, 8, 9, 10]))
+        model(table(torch.tensor([1]))).sum().item()
+    assert stats.op_runs > runs
+    for p, b in zip((*model.parameters(), *table.parameters()), before, strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), b)
