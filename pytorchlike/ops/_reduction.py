@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from ..engine.errors import warn
 
-__all__ = ["get_enum", "legacy_get_enum", "legacy_get_string"]
+__all__ = ["elementwise_mean", "get_enum", "legacy_get_enum", "legacy_get_string"]
+
+
+def elementwise_mean() -> str:
+    """The reduction that was called "elementwise_mean" once."""
+    warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
+    return "mean"
 
 
 def get_enum(reduction: str) -> int:
@@ -13,8 +19,7 @@ def get_enum(reduction: str) -> int:
     Raises:  ValueError for another name.
     """
     if reduction == "elementwise_mean":
-        warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
-        return 1
+        reduction = elementwise_mean()
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction; use 'none', 'mean' or 'sum'")
     return ("none", "mean", "sum").index(reduction)

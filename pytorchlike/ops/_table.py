@@ -108,7 +108,8 @@ class OpDef:
         self.host: Callable[..., Any] | None = told["host"]
         self.given: Callable[..., None] | None = told["given"]
         self.idle: str | None = told["idle"]
-        #: when arguments are deprecated, as Python on their names, and the warning; it is given where the call is made
+        #: when arguments are deprecated or hardly meant, as Python on their names, and the warning, which may name them
+        #: in braces; it is given where the call is made
         self.deprecated: tuple[str, str] | None = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(

@@ -33,6 +33,14 @@ def _list(x) -> str:
     return str(list(x.shape))
 
 
+#: The difference of a column and a row is a matrix, whose mean hardly anybody wants.
+_SIZES_DIFFER = (
+    "input.shape != target.shape",
+    "Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
+    "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
+)
+
+
 def _broadcast(name: str, *arrays):
     """Arrays of one shape, by broadcasting; RuntimeError naming the first sizes that disagree."""
     rank = max(a.ndim for a in arrays)
@@ -263,7 +271,7 @@ def _weigh(name, loss, weight, reduction: str):
     return loss.sum() / weight.sum() if reduction == "mean" else _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False, shapes=compared)
+@op(namespace="nn.functional", out=False, shapes=compared, deprecated=_SIZES_DIFFER)
 def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Squared differences.  Shapes: input and target broadcast.  weight: of their shape; "mean" divides by its sum."""
     _check_reduction(reduction)
@@ -271,7 +279,7 @@ def mse_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Ar
     return _weigh("mse_loss", jnp.square(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False, shapes=compared)
+@op(namespace="nn.functional", out=False, shapes=compared, deprecated=_SIZES_DIFFER)
 def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Array | None = None):
     """Absolute differences (gradient 0 at 0).  Shapes: input and target broadcast.  weight: as in mse_loss."""
     _check_reduction(reduction)
@@ -279,7 +287,7 @@ def l1_loss(input: Array, target: Array, *, reduction: str = "mean", weight: Arr
     return _weigh("l1_loss", jnp.abs(input - target), weight, reduction)
 
 
-@op(namespace="nn.functional", out=False, shapes=compared)
+@op(namespace="nn.functional", out=False, shapes=compared, deprecated=_SIZES_DIFFER)
 def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta: float = 1.0):
     """``d ** 2 / (2 * beta)`` where ``|d| < beta``, else ``|d| - beta / 2``, with d = input - target (they broadcast).
 
@@ -296,7 +304,7 @@ def smooth_l1_loss(input: Array, target: Array, *, reduction: str = "mean", beta
     return _reduce(jnp.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
 
 
-@op(namespace="nn.functional", out=False, shapes=compared)
+@op(namespace="nn.functional", out=False, shapes=compared, deprecated=_SIZES_DIFFER)
 def huber_loss(
     input: Array, target: Array, reduction: str = "mean", delta: float = 1.0, weight: Array | None = None
 ):
@@ -409,9 +417,12 @@ def _softplus_minus_jvp(primals, tangents):
 
 @op(namespace="nn.functional", out=False)
 def soft_margin_loss(input: Array, target: Array, *, reduction: str = "mean"):
-    """``log(1 + exp(-target * input))`` for targets of 1 or -1 (shapes broadcast)."""
+    """``log(1 + exp(-target * input))`` for targets of 1 or -1 (target is broadcast to input)."""
     _check_reduction(reduction)
+    given = input.shape
     input, target = _pair("soft_margin_loss", input, target)
+    if input.shape != given:
+        raise RuntimeError(f"output with shape {list(given)} doesn't match the broadcast shape {list(input.shape)}")
     return _reduce(_softplus_minus(input * target), reduction)
 
 
@@ -431,7 +442,17 @@ def multilabel_soft_margin_loss(
 # ---- distributions ---------------------------------------------------------------------------------------------------
 
 
-@op(namespace="nn.functional", out=False, shapes=compared)
+@op(
+    namespace="nn.functional",
+    out=False,
+    shapes=compared,
+    deprecated=(
+        "reduction == 'mean'",
+        "reduction: 'mean' divides the total loss by both the batch size and the support size. 'batchmean' divides "
+        "only by the batch size, and aligns with the KL div math definition. 'mean' will be changed to behave the same "
+        "as 'batchmean' in the next major release.",
+    ),
+)
 def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: bool = False):
     """``target * (log(target) - input)`` for log-probabilities input; log_target: target holds logarithms too.
 

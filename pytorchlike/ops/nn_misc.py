@@ -452,7 +452,14 @@ def _affine_line(m: int, align: bool, dtype) -> np.ndarray:
     return line if align else line * work.type(m - 1) / work.type(m)
 
 
-@op(namespace="nn.functional", out=False)
+_NO_ALIGNMENT = (
+    "align_corners is None",
+    "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please specify "
+    "align_corners=True if the old behavior is desired. See the documentation of grid_sample for details.",
+)
+
+
+@op(namespace="nn.functional", out=False, deprecated=_NO_ALIGNMENT)
 def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool | None = None):
     """Sampling positions of affine maps for grid_sample.
 
@@ -536,7 +543,7 @@ def _read(flat, places, sizes):
     return jnp.where(inside[:, None, :], values, 0)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, deprecated=_NO_ALIGNMENT)
 def grid_sample(
     input: Array,
     grid: Array,

@@ -23,7 +23,7 @@ import numpy as np
 from ..engine import Value, concrete, fixed, get_mode, in_sight, local, own, record, set_mode
 from ..engine.errors import warn
 from ..engine.op import Wide
-from ..ops._reduction import legacy_get_string
+from ..ops._reduction import elementwise_mean, legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
 from . import random
 from ._register import KINDS
@@ -100,6 +100,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         body += [
             "if size_average is not None or reduce is not None:",
             "    reduction = old_reduction(size_average, reduce)",
+            "elif reduction == 'elementwise_mean': reduction = old_mean()",
         ]
     if varargs is not None:
         body += [
@@ -117,7 +118,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
     if entry.deprecated is not None:
         when, message = entry.deprecated
-        body.append(f"if {when}: warn({message!r})")
+        body.append(f"if {when}: warn(f{message!r})")
     if entry.idle is not None:
         body += [f"if {entry.idle}:", f"    {params[0].name}._value", f"    return {params[0].name}"]
     if entry.factory:
@@ -330,7 +331,8 @@ def build(
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
-        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string, "warn": warn,
+        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
+        "old_mean": elementwise_mean, "warn": warn,
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
