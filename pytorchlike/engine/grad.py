@@ -141,11 +141,14 @@ outside: Any = None
 
 
 def _quick(trace: Trace, roots: tuple, seeds: list, retain: bool) -> list[tuple[Leaf, Value]]:
-    """The common case: everything on the tape is pending, nobody wants to look in between."""
+    """The common case: everything on the tape is pending, nobody wants to look in between.
+
+    Leaves come out in the order in which a walk from the end meets them, the last layer's first: so their hooks run.
+    """
     out = _record_reverse(trace, roots, [s if s is None else trace.slot_of(s) for s in seeds], None, 0, (), retain)
     values = trace.values
     result, rest = [], []
-    for slot, grad in out:
+    for slot, grad in reversed(out):
         node = values[slot].node
         if node.__class__ is Leaf:
             result.append((node, grad))
@@ -391,7 +394,7 @@ class _Pass:
             if first:
                 plan, outs = plan_reverse(graph, freed, tuple(sorted(first)), targets, stop, inner)
                 got = self.carry(where, graph, values, plan, outs, first, targets, stop, inner)
-                for s, c in got.items():
+                for s, c in reversed(got.items()):
                     if s in inner and s > stop:
                         self.wanted[(where, s)] = c
                     if not self._ends(where, graph, values, s, c) and s <= stop:
@@ -450,6 +453,9 @@ class _Pass:
                 onto.append(k)
                 before.append(old)
             targets.append((into, name))
+        for into, name in reversed(targets):
+            if into is self.leaves:
+                into.setdefault(name, None)  # the last first, as in ``_quick``
         reverse = self._reverse_of(graph, plan, roots, outs, tuple(onto))
         got = self._record_segment(where, reverse, cotangents, before)
         taken = set(onto)

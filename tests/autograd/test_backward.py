@@ -221,6 +221,16 @@ def test_hooks_on_leaves():
         torch.ones(1).register_hook(print)
 
 
+def test_hooks_of_the_last_layer_run_first(read):
+    layers, seen = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Tanh(), torch.nn.Linear(2, 2)), []
+    for name, p in layers.named_parameters():
+        p.register_hook(lambda g, name=name: seen.append(name))
+    first = layers[0].weight
+    first.register_post_accumulate_grad_hook(lambda p: seen.append([q.grad is None for q in layers.parameters()]))
+    read(layers(torch.ones(3, 2)).sum()).backward()
+    assert seen == ["2.bias", "2.weight", "0.bias", "0.weight", [False] * 4]
+
+
 def test_hooks_inside(read):
     x, seen = leaf(), []
     y = read(x * 2)

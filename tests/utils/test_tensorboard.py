@@ -54,6 +54,9 @@ def test_numbers_histograms_and_texts(tmp_path):
         writer.add_pr_curve("pr", torch.tensor([0, 1, 1]), torch.tensor([0.2, 0.7, 0.9]), 7)
         with pytest.raises(ValueError, match="2 elements"):
             writer.add_scalar("x", torch.ones(2), 1)
+        for value in ([1.0], None, {}):
+            with pytest.raises(NotImplementedError, match="torch tensor are expected"):
+                writer.add_scalar("x", value, 1)
         with pytest.raises(TypeError, match="complex64"):
             writer.add_tensor("c", torch.ones(1, dtype=torch.complex64))
     found = {v.tag.split("/")[0]: (step, v) for step, v in values(tmp_path)}

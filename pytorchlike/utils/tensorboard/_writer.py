@@ -95,9 +95,14 @@ class SummaryWriter(tensorboardX.SummaryWriter):
                    new_style: bool = False, double_precision: bool = False) -> None:  # fmt: skip
         """A number at a step. ``new_style`` writes it as a tensor, with ``double_precision`` in 64 bits.
 
-        ValueError for more than one element.
+        ValueError for more than one element; NotImplementedError, which loggers catch, for what is no number or array.
         """
-        value = np.asarray(_plain(scalar_value))
+        value = _plain(scalar_value)
+        if isinstance(value, (str, bytes)):
+            value = float(value)
+        elif not isinstance(value, (np.ndarray, np.generic, int, float, complex)):
+            raise NotImplementedError(f"Got {type(value)}, but numpy array or torch tensor are expected.")
+        value = np.asarray(value)
         if value.size != 1:
             raise ValueError(f"add_scalar: {tag!r} has {value.size} elements; a scalar must have one")
         if not new_style and not double_precision:
