@@ -170,6 +170,10 @@ class Optimizer:
         for name in _HOOKS:
             self.__dict__.setdefault(f"_optimizer_{name}_hooks", OrderedDict())
 
+    def _patch_step_function(self) -> None:
+        """From here on steps run hooks and end a training step: called by wrappers that do not call ``__init__``."""
+        self._make_hook_tables()
+
     # ---- copying ----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
