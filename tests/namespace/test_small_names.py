@@ -145,6 +145,7 @@ def test_rules_of_an_operator_for_a_mode():
     assert double(torch.ones(1)).tolist() == [2]
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides")
 def test_functions_with_the_arguments_of_their_operators():
     """``torch.dropout`` and its kin take other arguments than in ``torch.nn.functional``; reductions are numbers."""
     F, aten, C = nn.functional, torch.ops.aten, torch._C._nn

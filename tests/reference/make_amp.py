@@ -80,7 +80,8 @@ def cases(torch):
         "binary_cross_entropy": lambda: F.binary_cross_entropy(h.sigmoid(), x.sigmoid()),
         "mse_loss": lambda: F.mse_loss(h, h), "l1_loss": lambda: F.l1_loss(h, x),
         "huber_loss": lambda: F.huber_loss(h, h),
-        "gaussian_nll_loss": lambda: F.gaussian_nll_loss(h, h, h.abs() + 1), "kl_div": lambda: F.kl_div(h, h),
+        "gaussian_nll_loss": lambda: F.gaussian_nll_loss(h, h, h.abs() + 1),
+        "kl_div": lambda: F.kl_div(h, h, reduction="sum"),
         "triplet_margin_loss": lambda: F.triplet_margin_loss(h, h + 1, h - 1),
         "embedding": lambda: F.embedding(index, x), "dropout": lambda: F.dropout(h, 0.5),
     }  # fmt: skip
