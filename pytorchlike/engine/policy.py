@@ -171,7 +171,7 @@ def choose(state: State) -> str:
         varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
             divide(state)
-        if profile.light and met.seen <= HOT and (family.varied or (family.dynamic and profile.large)):
+        if profile.light and profile.large and met.seen <= HOT and (family.varied or family.dynamic):
             return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
@@ -352,7 +352,7 @@ class Profile(NamedTuple):
     to compile one by one; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
     all different from the rest.
     pieces: what small arrays are cut into, where most calls do that, as a loop over the rows of a tensor does, or 0.
-    light, large: whether NumPy would be quick beside a compilation; whether it would be left to XLA otherwise.
+    light, large: whether NumPy would be quick beside a compilation; whether some arrays would be left to XLA otherwise.
     """
 
     calls: int

@@ -12,6 +12,7 @@ from pytorchlike.engine.stats import stats
 @pytest.fixture(autouse=True)
 def _auto(monkeypatch):
     monkeypatch.setattr(config, "tier", "auto")
+    monkeypatch.setattr(policy, "SMALL", 10)
     policy.reset()
     yield
     policy.reset()
