@@ -242,8 +242,8 @@ def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
             of_node = getattr(hook, "of_node", None)
             if of_node is not None:
                 of_node((), (grad,))
-            elif owner is not None:
-                hook(owner)
+            elif owner is not None and hook(owner) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(

@@ -84,7 +84,7 @@ class Watcher:
                 kind = "impure"
             elif any(f"{os.sep}{name}{end}" in file for name in _TRUSTED for end in (os.sep, ".py")):
                 kind = "trusted"
-            elif file.startswith(("<frozen", "<string>")) or (file.startswith(_STDLIB) and "site-packages" not in file):
+            elif file.startswith("<frozen") or (file.startswith(_STDLIB) and "site-packages" not in file):
                 kind = "trusted"
             else:
                 kind = "user"

@@ -14,6 +14,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ..engine.op import Lifted
 from ._shapes import elementwise
 from ._table import Array, Operand, Scalar, op, result_type, to_float
 from .create import number_as
@@ -182,16 +183,13 @@ def _mask(condition: jax.Array, out: jax.Array) -> jax.Array:
 
 def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
     """``x * alpha`` in x's dtype, refusing an alpha that the dtype cannot hold."""
-    if isinstance(alpha, bool) and not is_boolean(x):
+    kind = np.dtype(jnp.result_type(alpha)).kind  # of an array, too: a number that varies
+    if kind == "b" and not is_boolean(x):
         raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results, got {scalar_name(x.dtype)}.")
-    if isinstance(alpha, (float, complex)) and (is_integral(x) or is_boolean(x)):
-        raise RuntimeError(
-            f"{name}: For integral input tensors, argument alpha must not be a floating point number, got {alpha}."
-        )
-    if isinstance(alpha, complex) and not is_complex(x):
-        raise RuntimeError(
-            f"{name}: For non-complex input tensors, argument alpha must not be a complex number, got {alpha}."
-        )
+    if kind in "fcV" and (is_integral(x) or is_boolean(x)):
+        raise RuntimeError(f"{name}: For integral input tensors, argument alpha must not be a floating point number.")
+    if kind == "c" and not is_complex(x):
+        raise RuntimeError(f"{name}: For non-complex input tensors, argument alpha must not be a complex number.")
     if isinstance(alpha, (bool, int, float, complex)) and alpha == 1:
         return x
     return x * jnp.asarray(alpha, x.dtype)
@@ -199,7 +197,10 @@ def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
 
 def _no_bool_difference(a: Any, b: Any) -> None:
     """Raise RuntimeError for booleans, as they are given: promoted, they are numbers."""
-    boolean = [x is True or x is False or getattr(x, "dtype", None) == np.bool_ for x in (a, b)]
+    boolean = [
+        x is True or x is False or getattr(x, "dtype", None) == np.bool_ or (type(x) is Lifted and x.type is bool)
+        for x in (a, b)
+    ]
     if all(boolean):
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. "
@@ -439,7 +440,13 @@ def _real_power(x: jax.Array, y: jax.Array) -> jax.Array:
     return lax.pow(x, y)
 
 
-@op(inplace=True)
+def _no_negative_exponent(input: Any, exponent: Any) -> None:
+    """Where the exponent of integers varies, its sign is looked at when there is one."""
+    if type(exponent) is Lifted and exponent.type is int and np.dtype(getattr(input, "dtype", float)).kind in "iub":
+        check(exponent.array >= 0, RuntimeError, "Integers to negative integer powers are not allowed.")
+
+
+@op(inplace=True, given=_no_negative_exponent)
 def pow(input: Operand, exponent: Operand) -> jax.Array:
     """``input`` to the power `exponent`, broadcast, in the promoted dtype.
 

@@ -134,11 +134,19 @@ class Readable(Cell):
             )
         return self.item()
 
+    def _real(self, kind: str) -> Any:
+        number = self._one()
+        if isinstance(number, complex):
+            if number.imag:
+                raise RuntimeError(f"value cannot be converted to type {kind} without overflow: {number}")
+            return number.real
+        return number
+
     def __int__(self) -> int:
-        return int(self._one())
+        return int(self._real("int64_t"))
 
     def __float__(self) -> float:
-        return float(self._one())
+        return float(self._real("double"))
 
     def __complex__(self) -> complex:
         return complex(self._one())

@@ -771,9 +771,10 @@ _OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "true_divide", "floor_divid
 
 def _stands_for_tensor(x: Any, entry: OpDef, bound: dict[str, Any]) -> bool:
     """Whether the number ``x``, the first argument, is to be a tensor without dimensions."""
-    if entry.name not in _OF_NUMBERS or not isinstance(x, (bool, int, float, complex)):
+    numbers = (bool, int, float, complex, np.generic)
+    if entry.name not in _OF_NUMBERS or not isinstance(x, numbers):
         return False
-    return entry.params[0].kind is Array or isinstance(bound[entry.params[1].name], (bool, int, float, complex))
+    return entry.params[0].kind is Array or isinstance(bound[entry.params[1].name], numbers)
 
 
 def _of_number(x: Any, other: Any) -> Value:
@@ -781,6 +782,8 @@ def _of_number(x: Any, other: Any) -> Value:
     from ._tensor import Tensor, tensor
     from .functions_extra import result_type
 
+    if isinstance(x, np.generic):
+        x = x.item()
     return tensor(x, dtype=result_type(other, x) if isinstance(other, Tensor) else None)._get()
 
 

@@ -333,6 +333,9 @@ def test_post_accumulate_hooks():
     assert seen == [(True, [2, 2, 2]), (True, [4, 4, 4])]
     with pytest.raises(RuntimeError, match="non-leaf"):
         (x * 2).register_post_accumulate_grad_hook(print)
+    x.register_post_accumulate_grad_hook(lambda p: p.grad)
+    with pytest.raises(RuntimeError, match="should return None"):
+        (x * 2).sum().backward()
 
 
 def test_retain_grad(read):

@@ -192,6 +192,17 @@ def test_a_hook_that_is_removed_runs_no_more():
     assert torch.equal(compiled(x), layer(x))
 
 
+def test_code_from_a_string_is_watched_as_any_other():
+    space = {"table": [2.0], "seen": []}
+    exec("def scaled(x):\n    return x * table[0]\n\ndef noted(x):\n    seen.append(1)\n    return x * 2", space)
+    scaled, noted = torch.compile(space["scaled"]), torch.compile(space["noted"])
+    x = torch.ones(1)
+    for k in (2.0, 2.0, 3.0, 2.0):
+        space["table"][0] = k
+        assert scaled(x).item() == k and noted(x).item() == 2.0
+    assert len(space["seen"]) == 4 and scaled.capture.replays == 2
+
+
 def test_attributes_of_a_class_that_the_function_does_not_name_do_not_matter():
     class Counter:
         calls, k = 0, 2.0
@@ -218,7 +229,7 @@ CHANGES = {
     "hook of the step": lambda net, opt, saved: opt.register_step_post_hook(lambda *a: net.weight.data.zero_()),
     "hook of a gradient": lambda net, opt, saved: net.weight.register_hook(lambda g: g * 0),
     "hook after a gradient": lambda net, opt, saved: net.weight.register_post_accumulate_grad_hook(
-        lambda p: p.grad.zero_()),
+        lambda p: setattr(p, "grad", p.grad * 0)),
 }  # fmt: skip
 
 

@@ -163,6 +163,38 @@ def test_lifted_number_keeps_its_kind():
         assert got.tolist() == [float(value), 1.0]
 
 
+@pytest.mark.parametrize("refused, call, numbers, bad", [
+    ("integral input", lambda x, n: torch.sub(x, 1, alpha=n), (0.25, 0.5), (1.5, 2.5)),
+    ("Boolean alpha", lambda x, n: torch.add(x, 1, alpha=n), (), (True, False, True)),
+    ("bool tensor", lambda x, n: x - n, (2, 3, 4, 5, 6, 7, 8), (True, False, True)),
+    ("negative integer powers", lambda x, n: x**n, (5, 3, 2), (-1, -2)),
+])
+def test_numbers_that_vary_are_refused_as_constants_are(refused, call, numbers, bad):
+    x = torch.tensor([1, 2])
+    for n in numbers:
+        try:
+            call(x, n).tolist()
+        except RuntimeError as error:
+            assert refused in str(error)
+    for n in bad:
+        with pytest.raises(RuntimeError, match=refused):
+            call(x, n).tolist()
+    y = torch.tensor([2.0]) ** 3  # the same operator, where it may
+    assert [(y**n).item() for n in (-1, -2, 2)] == [1 / 8, 1 / 64, 64.0]
+
+
+def test_numpy_numbers_stand_for_tensors_where_python_numbers_do():
+    assert torch.mul(np.int64(2), torch.ones(2)).tolist() == [2.0, 2.0]
+    assert torch.sub(np.float32(2), torch.ones(2, dtype=torch.float16)).dtype == torch.float16
+
+
+def test_real_numbers_of_complex_tensors():
+    assert float(torch.tensor(2 + 0j)) == 2.0 and int(torch.tensor(2 + 0j)) == 2
+    for convert in (float, int):
+        with pytest.raises(RuntimeError, match="without overflow"):
+            convert(torch.tensor(1 + 2j))
+
+
 @pytest.mark.parametrize("kind, dtype", [
     (torch.LongTensor, torch.int64), ("torch.DoubleTensor", torch.float64), (torch.Tensor, torch.float32),
     (torch.float16, torch.float16), (torch.BoolTensor, torch.bool),
