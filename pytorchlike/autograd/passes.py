@@ -226,6 +226,8 @@ def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
     if old is None:
         leaf.grad = grad
     elif create_graph:
+        if local.trace.nested:
+            local.trace.replaced(leaf)
         leaf.grad = old + grad
     elif is_wrapped(old) or is_wrapped(grad):
         with no_grad():

@@ -14,7 +14,7 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..tensor import Tensor
 from ..tensor.storage import Storage
-from .guards import Unguarded, fingerprint
+from .guards import made_alike
 
 
 class Role(NamedTuple):
@@ -102,6 +102,9 @@ class Found:
         self.trace, self.arguments = trace, arguments
         self.tensors = tensors_of(fn)
         self.reverse = any(type(e) is Reverse for e in trace.state.graph().entries)
+        written = {id(owner) for owner, _ in trace.journal}
+        if any(id(grad) in written for _, grad in trace.given_up.values()):
+            self.reasons.append("a gradient of before the call is written to, and given up")
         if trace.watched:
             self.reasons.append("a hook, or a custom autograd.Function, is called in the backward pass")
         self._leaves_of_tape = [v.node for v in trace.slots if type(v.node) is Leaf]
@@ -188,10 +191,8 @@ class Found:
         out: list[Any] = []
         for x in leaves:
             if not isinstance(x, Tensor):
-                try:
-                    fingerprint(x)
-                except Unguarded as error:
-                    self.reasons.append(f"it returns an {error}")
+                if not made_alike(x):
+                    self.reasons.append(f"it returns an object of type {type(x).__name__}")
                 out.append(x)
                 continue
             at = position.get(id(x._value))
@@ -263,6 +264,7 @@ class Found:
             if isinstance(h, Tensor):
                 holders.setdefault(id(h._value), h)
         grads = {id(leaf.grad): leaf for leaf in self._leaves_of_tape if isinstance(leaf.grad, Tensor)}
+        grads.update((id(grad), leaf) for leaf, grad in self.trace.given_up.values() if grad is not None)
         for v in missing:
             owner = before[id(v)] if id(v) in before else holders.get(id(v))
             if isinstance(owner, Tensor) and (owner._alias is None or id(v) not in before):
@@ -278,7 +280,9 @@ class Found:
             for role in row:
                 if role.kind == "grad":
                     after[id(role.leaf)] = (role.leaf, k)
-                    before = "any" if role.leaf in cleared else "some" if id(role.holder) in taken else "none"
+                    _, old = self.trace.given_up.get(id(role.leaf), (None, None))
+                    had = old is not None or id(role.holder) in taken
+                    before = "any" if role.leaf in cleared else "some" if had else "none"
                     out.append((role.leaf, before, k))
         for leaf in dict.fromkeys(cleared):
             if id(leaf) not in after and leaf.grad is None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import builtins
 import dis
+import importlib.util
 import operator
-from collections.abc import Callable
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from enum import Enum
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,13 +25,14 @@ from ..tensor import Tensor
 from ..tensor.device import device
 from ..tensor.dtype import dtype
 from ..tensor.random import Generator
-from .watching import Watcher
+from .watching import Watcher, names_of
 
 _PLAIN = (
     type(None), type(NotImplemented), type(Ellipsis), bool, int, float, complex, str, bytes, dtype, device,
     range, slice,
 )  # fmt: skip
 _SAME = (Mode, ModuleType, FunctionType, BuiltinFunctionType, type, Generator, Tensor)
+_METHOD_OF_OBJECT = type([].__len__)
 _ABSENT = object()
 _DRAWING = "generator of NumPy's random numbers; use torch.rand and its like"
 #: Objects of more parts than this are too expensive to look at before each call.
@@ -37,22 +43,26 @@ class Unguarded(Exception):
     """Something that a function refers to cannot be compared with what it was."""
 
 
-def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
+def fingerprint(x: Any, held: list[Any] | None = None, seen: dict[int, int] | None = None) -> Any:
     """What is equal if and only if ``x`` would make a function go the same way (modules apart: these by identity).
 
+    held: gets what is compared by identity, which has to live as long as the result is compared: another object could
+    else have its address.
     Raises Unguarded for objects that are too large, or that tell nothing about themselves.
     """
     if isinstance(x, _PLAIN):
         return (type(x), repr(x)) if isinstance(x, (float, complex, slice)) else (type(x), x)
+    if held is not None:
+        held.append(x)
     if isinstance(x, (*_SAME, Module)) or getattr(type(x), "_one_of_its_kind", False):
         return id(x)
     if isinstance(x, MethodType):
-        return id(x.__func__), fingerprint(x.__self__, seen)
+        return id(x.__func__), fingerprint(x.__self__, held, seen)
     if isinstance(x, Optimizer) and all(x._replayable(g) for g in x.param_groups):
         # the numbers are asked for anew at each replay, and what chooses the program is compared there
         return id(x), tuple([(id(g), len(g["params"])) for g in x.param_groups])
     if isinstance(x, partial):
-        return id(x), fingerprint(x.func, seen), fingerprint(x.args, seen), fingerprint(x.keywords, seen)
+        return id(x), *[fingerprint(part, held, seen) for part in (x.func, x.args, x.keywords)]
     seen = {} if seen is None else seen
     if id(x) in seen:
         return "again", seen[id(x)]
@@ -62,16 +72,22 @@ def fingerprint(x: Any, seen: dict[int, int] | None = None) -> Any:
     if isinstance(x, (list, tuple, set, frozenset)):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
-        return type(x), tuple([fingerprint(v, seen) for v in x])
+        return type(x), tuple([fingerprint(v, held, seen) for v in x])
     if isinstance(x, dict):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
-        return type(x), tuple([(fingerprint(k, seen), fingerprint(v, seen)) for k, v in x.items()])
+        return type(x), tuple([(fingerprint(k, held, seen), fingerprint(v, held, seen)) for k, v in x.items()])
+    if isinstance(x, _METHOD_OF_OBJECT):
+        return x.__name__, fingerprint(x.__self__, held, seen)
+    if isinstance(x, ContextVar):
+        return id(x), fingerprint(x.get(None), held, seen)
+    if isinstance(x, weakref.ref):
+        return id(x), fingerprint(x(), held, seen)
     if _draws(x):
         raise Unguarded(_DRAWING)
     state = getattr(x, "__dict__", None)
     if state is not None and type(x).__module__ != "builtins":
-        return id(x), type(x), fingerprint(state, seen)
+        return id(x), type(x), fingerprint(state, held, seen)
     if type(x).__module__.partition(".")[0] in ("numpy", "jax", "jaxlib"):
         if hasattr(x, "shape"):
             raise Unguarded(f"{type(x).__name__} array; use a tensor")
@@ -108,7 +124,13 @@ class Guards:
         used = watcher.names
         if not used.isdisjoint(("environ", "getenv")):
             raise Unguarded("environment variable, which may change")
+        if not used.isdisjoint(("initial_seed", "get_rng_state")):
+            raise Unguarded("generator's state")
+        if "import_module" in used:
+            raise Unguarded("module that is imported by name")
         for code, space in watcher.frames.items():
+            for module in _imported(code, space):
+                self._inside(module, code, watcher)
             for name in _global_names(code):
                 where = space if name in space else vars(builtins)
                 if name in where:
@@ -127,12 +149,27 @@ class Guards:
             for root, _ in self._modules.values():
                 for p in root.parameters():
                     self._read.append((partial(getattr, p, "requires_grad"), fingerprint(p.requires_grad)))
+        self._attributes(used)
+
+    def gradients(self, conditions: Iterable[tuple[Any, bool]]) -> None:
+        """Guard the presence of gradients: (leaf, whether it has none)."""
+        for leaf, none in conditions:
+            self._read.append((partial(_has_no_gradient, leaf), fingerprint(none)))
+
+    def _attributes(self, used: set[str]) -> None:
+        """Guard what the user has stored in tensors under names that the code knows."""
+        tensors = [t for root, _ in self._modules.values() for t in (*root.parameters(), *root.buffers())]
+        tensors += [x for x in self.keep if isinstance(x, Tensor)]
+        named = "getattr" in used or "hasattr" in used
+        for t in {id(t): t for t in tensors}.values():
+            if named or not used.isdisjoint(vars(t)):
+                self._read.append((partial(own_attributes, t, used), own_attributes(t, used, self.keep)))
 
     def function(self, fn: Any, watcher: Watcher) -> None:
         """Guard what was captured: of an object that is called, or whose method it is, what the code names."""
         self.value(fn, None)
         while isinstance(fn, partial):
-            self._read.append((partial(lambda f: (f.args, f.keywords), fn), fingerprint((fn.args, fn.keywords))))
+            self._guard(partial(lambda f: (f.args, f.keywords), fn), (fn.args, fn.keywords))
             fn = fn.func
         owner = getattr(fn, "__self__", fn)
         state = getattr(owner, "__dict__", None)
@@ -140,6 +177,10 @@ class Guards:
             return
         for name in watcher.names & state.keys():
             self._name(state, name)
+
+    def _guard(self, read: Callable[[], Any], value: Any) -> None:
+        """What ``read`` gives is to have the fingerprint of ``value``."""
+        self._read.append((read, fingerprint(value, self.keep)))
 
     def _inside(self, value: Any, code: CodeType, watcher: Watcher) -> None:
         """Guard what ``code`` may take out of a module or a class, which are themselves compared by identity."""
@@ -149,7 +190,10 @@ class Guards:
         if isinstance(value, ModuleType):
             space = vars(value)
             mine = watcher.is_user(value)
-            for name in code.co_names:
+            used = names_of(code)
+            if (mine and "__dict__" in used) or (value is sys and "modules" in used):
+                raise Unguarded(f"dictionary of module {value.__name__}" if mine else "sys.modules")
+            for name in used:
                 if name not in space:
                     continue
                 if mine:
@@ -158,9 +202,9 @@ class Guards:
                     self._names.setdefault((id(space), name), (space, name, space[name]))
                 self._inside(space[name], code, watcher)
         elif isinstance(value, type):
-            self._class(value, set(code.co_names), watcher)
+            self._class(value, names_of(code), watcher)
         elif isinstance(value, FunctionType) and watcher.is_user(value):
-            self._functions[value] = _of_function(value)
+            self._functions[value] = _of_function(value, self.keep)
 
     def _class(self, kind: type, used: set[str], watcher: Watcher) -> None:
         for k in kind.__mro__:
@@ -191,26 +235,28 @@ class Guards:
             except ValueError:
                 return _ABSENT
 
-        self._read.append((read, fingerprint(value)))
+        self._guard(read, value)
         self.value(value, None)
 
     def value(self, value: Any, read: Callable[[], Any] | None) -> None:
         """Guard an object: a module by its whole tree, others by their fingerprint."""
         self.keep.append(value)
+        if isinstance(value, FunctionType):
+            self._functions[value] = _of_function(value, self.keep)
         for m in _modules_in(value):
             self.module(m)
         if read is not None and not isinstance(value, (*_PLAIN, *_SAME, Module)):
-            self._read.append((read, fingerprint(value)))
+            self._guard(read, value)
 
     def module(self, root: Module) -> None:
         if id(root) in self._modules:
             return
-        self._modules[id(root)] = (root, module_fingerprint(root))
+        self._modules[id(root)] = (root, module_fingerprint(root, self.keep))
         for m in root.modules():
             for name, value in m.__dict__.items():
                 # what can change without an attribute being set
-                if name not in _MACHINERY and not isinstance(value, (*_PLAIN, *_SAME, Module)) and not _is_plain(value):
-                    self._read.append((partial(m.__dict__.get, name, _ABSENT), fingerprint(value)))
+                if changes_silently(name, value):
+                    self._guard(partial(m.__dict__.get, name, _ABSENT), value)
 
     def hold(self) -> bool:
         """Whether everything is as it was."""
@@ -239,6 +285,55 @@ class Guards:
         return True
 
 
+class State:
+    """What is in the objects that the code of a call refers to, as it was when that code was entered first.
+
+    What changes them need not be seen by a profiler: ``+=`` on another name, functions written in C.
+    """
+
+    def __init__(self, arguments: Iterable[Any]) -> None:
+        self._found: dict[int, tuple[str, Any, Any, list[Any]]] = {}
+        for each in arguments:
+            self._note("an argument", each)
+
+    def _note(self, what: str, value: Any) -> None:
+        if holds_state(value) and id(value) not in self._found:
+            held: list[Any] = []
+            try:
+                self._found[id(value)] = what, value, fingerprint(value, held), held
+            except Unguarded:
+                pass  # which rules a replay out by itself
+
+    def enter(self, frame: FrameType) -> None:
+        """Look at what the code that begins to run refers to."""
+        code, space = frame.f_code, frame.f_globals
+        for name in _global_names(code):
+            if name in space:
+                self._note(f"{name!r}", space[name])
+        inside = frame.f_locals
+        for name in code.co_freevars:
+            self._note(f"{name!r}", inside.get(name))
+        me = inside.get(code.co_varnames[0]) if code.co_argcount else None
+        if isinstance(me, Module):
+            for name, value in vars(me).items():
+                if changes_silently(name, value):
+                    self._note(f"{name!r} of a {type(me).__name__}", value)
+
+    def known(self, containers: Iterable[Any]) -> bool:
+        """Whether one of the containers is among what the code referred to when it was entered."""
+        return any(id(x) in self._found for x in containers)
+
+    def changes(self) -> Iterator[str]:
+        """What is not as it was."""
+        for what, value, before, _ in self._found.values():
+            try:
+                same = fingerprint(value) == before
+            except Unguarded:
+                same = False
+            if not same:
+                yield what
+
+
 class _Class:
     """What a class holds.  used: the attributes that the code names."""
 
@@ -263,14 +358,46 @@ class _Class:
         return True
 
 
-def _of_function(f: FunctionType) -> tuple:
-    held = tuple(f.__dict__.items())
-    return (id(f.__code__), _shallow(f.__defaults__), _shallow(tuple((f.__kwdefaults__ or {}).items())), _shallow(held))
+def _of_function(f: FunctionType, held: list[Any] | None = None) -> tuple:
+    parts = (f.__defaults__, tuple((f.__kwdefaults__ or {}).items()), tuple(f.__dict__.items()))
+    return id(f.__code__), *[_parts_of_function(part, held) for part in parts]
 
 
-def _shallow(values: tuple | None) -> tuple:
-    return tuple([_shallow(v) if type(v) is tuple else (type(v), v) if isinstance(v, _PLAIN) else id(v)
-                  for v in values or ()])
+def _parts_of_function(values: tuple | None, held: list[Any] | None) -> tuple:
+    out: list[Any] = []
+    for v in values or ():
+        try:
+            out.append(_parts_of_function(v, held) if type(v) is tuple else fingerprint(v, held))
+        except Unguarded:
+            out.append(id(v))
+    return tuple(out)
+
+
+def made_alike(x: Any) -> bool:
+    """Whether a replay may give ``x``, which a call has returned and which is no tensor, for what the next would."""
+    if isinstance(x, FunctionType):
+        return not x.__closure__ and not x.__defaults__ and not x.__kwdefaults__
+    return not holds_state(x) or isinstance(x, (Enum, np.generic))
+
+
+def _has_no_gradient(leaf: Any) -> bool:
+    return leaf.grad is None
+
+
+def own_attributes(t: Tensor, used: set[str], held: list[Any] | None = None) -> Any:
+    """What the user has stored in a tensor under one of the names ``used``."""
+    own = vars(t)
+    return tuple([(n, fingerprint(own[n], held)) for n in own if n in used]) if own else ()
+
+
+def changes_silently(name: str, value: Any) -> bool:
+    """Whether what a module has under that name can change without an attribute being set."""
+    return name not in _MACHINERY and not isinstance(value, (*_PLAIN, *_SAME, Module)) and not _is_plain(value)
+
+
+def holds_state(value: Any) -> bool:
+    """Whether a value is neither plain nor compared by identity, but by what is in it."""
+    return not isinstance(value, (*_PLAIN, *_SAME, Module)) and not _is_plain(value)
 
 
 def _is_container(value: Any) -> bool:
@@ -308,12 +435,12 @@ def _modules_in(value: Any, depth: int = 3) -> list[Module]:
     return []
 
 
-def module_fingerprint(root: Module) -> Any:
-    """Everything about a tree of modules but the values of its tensors.  Raises Unguarded."""
+def module_fingerprint(root: Module, held: list[Any] | None = None) -> Any:
+    """Everything about a tree of modules but the values of its tensors; see :func:`fingerprint`.  Raises Unguarded."""
     out = []
     for m in root.modules():
         seen: dict[int, int] = {}
-        parts = [(k, fingerprint(v, seen)) for k, v in m.__dict__.items() if k not in _DERIVED]
+        parts = [(k, fingerprint(v, held, seen)) for k, v in m.__dict__.items() if k not in _DERIVED]
         out.append((id(m), type(m), tuple(parts)))
     return tuple(out)
 
@@ -328,6 +455,19 @@ def _is_plain(value: Any) -> bool:
 
 
 _globals_of: dict[CodeType, tuple[str, ...]] = {}
+
+
+def _imported(code: CodeType, space: dict[str, Any]) -> Iterator[ModuleType]:
+    """The modules that the code itself imports."""
+    before: list[Any] = [None, None]
+    for i in dis.get_instructions(code):
+        if i.opname == "IMPORT_NAME":
+            level = before[0] if isinstance(before[0], int) else 0
+            name = importlib.util.resolve_name("." * level + i.argval, space.get("__package__")) if level else i.argval
+            for each in dict.fromkeys((name, name.partition(".")[0])):
+                if each in sys.modules:
+                    yield sys.modules[each]
+        before = [before[1], i.argval]
 
 
 def _global_names(code: CodeType) -> tuple[str, ...]:

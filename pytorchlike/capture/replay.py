@@ -19,7 +19,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from ..engine import Value, flush, get_mode, local
+from ..engine import Leaf, Value, flush, get_mode, local
 from ..engine import grad as reverse
 from ..engine.debug import debug
 from ..engine.errors import describe, user_location
@@ -38,7 +38,7 @@ from ..tensor.composed import Composed
 from ..tensor.random import default_generator
 from ..utils._pytree import tree_flatten, tree_unflatten
 from .found import Found, Returned, Role
-from .guards import Guards, Unguarded, fingerprint
+from .guards import Guards, State, Unguarded, fingerprint, own_attributes
 from .watching import Watcher
 
 #: Captures in a row that no later call could use, after which a function is only recorded; and for one kind of call.
@@ -46,6 +46,10 @@ PATIENCE, PATIENCE_EACH = 32, 4
 #: Sizes of the same arguments that are captured, by what ``dynamic`` is; a call with further ones is recorded as any
 #: loop is, where one program serves all sizes.
 SIZES = {None: 4, True: 1, False: 256}
+
+
+#: What in code may depend on how its arguments lie in memory.
+_ASKS_FOR_STRIDES = frozenset(("stride", "is_contiguous", "view", "as_strided", "is_non_overlapping_and_dense"))
 
 
 class GraphBreak(RuntimeError):
@@ -56,12 +60,14 @@ class Capture(Nested):
     """The recording of a captured function; values may be read, which rules out a replay.
 
     breaks: why there can be none.   cleared: leaves whose gradient was set to None.
+    given_up: (leaf, its gradient before the call) of leaves that were given another one, or None.
+    conditions: (leaf, whether it had none) of leaves whose gradient was asked for, and was that of before the call.
     hyper: (position among the floats, optimizer, group) of the numbers of recorded updates.
     fixed: tensors made inside of the numbers in the code.
     faulty: what is recorded could not be computed, as with an index out of range.
     """
 
-    __slots__ = ("breaks", "cleared", "faulty", "fixed", "fullgraph", "hyper")
+    __slots__ = ("breaks", "cleared", "conditions", "faulty", "fixed", "fullgraph", "given_up", "hyper")
 
     replayed = True
 
@@ -72,6 +78,8 @@ class Capture(Nested):
         self.fullgraph = fullgraph
         self.faulty = False
         self.cleared: list[Any] = []
+        self.given_up: dict[int, tuple[Any, Any]] = {}
+        self.conditions: dict[int, tuple[Any, bool]] = {}
         self.hyper: list[tuple[int, Any, dict]] = []
 
     def read(self, value: Value) -> Any:
@@ -97,7 +105,18 @@ class Capture(Nested):
         self.breaks.append(f"the value of a tensor is read ({where})")
 
     def clear(self, leaf: Any) -> None:
+        self.replaced(leaf)
         self.cleared.append(leaf)
+
+    def replaced(self, leaf: Any) -> None:
+        self.given_up.setdefault(id(leaf), (leaf, leaf.grad))
+
+    def asked(self, leaf: Any) -> None:
+        grad = leaf.grad if type(leaf) is Leaf else self
+        if grad is self or id(leaf) in self.conditions or id(leaf) in self.given_up:
+            return
+        if grad is None or grad._value.trace is not self:
+            self.conditions[id(leaf)] = leaf, grad is None
 
     def numbered(self, at: int, source: tuple[Any, dict] | None) -> None:
         if source is None:
@@ -116,10 +135,12 @@ class Entry:
     roles, plain: what becomes of each result; whether it has no history.   grads: see ``Found``.
     spec, leaves: the value returned; ``Returned`` for a tensor.   boundary: an optimizer step is part of it.
     shortcut: its program, where nothing need be recorded to call it.
+    names: what the code names;  own: attributes of arguments among that;  strides: of arguments, if it asks for them.
     """
 
     __slots__ = ("op", "inputs", "metas", "ints", "floats", "complexes", "seeds", "hyper", "roles", "plain", "grads",
-                 "spec", "leaves", "guards", "boundary", "shortcut", "optimizers")  # fmt: skip
+                 "spec", "leaves", "guards", "boundary", "shortcut", "optimizers", "names", "own",
+                 "strides")  # fmt: skip
 
 
 class Captured:
@@ -134,6 +155,7 @@ class Captured:
         self.entries: OrderedDict[Any, list[Entry]] = OrderedDict()
         self.refused: dict[Any, list[str]] = {}
         self.unused: dict[Any, int] = {}
+        self.once: set[Any] = set()  # calls that changed what they refer to, when they were captured
         self.captures = self.replays = self.in_a_row = 0
 
     def reset(self) -> None:
@@ -142,6 +164,7 @@ class Captured:
         self.refused.clear()
         self.unused.clear()
         self.sizes.clear()
+        self.once.clear()
         self.in_a_row = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -177,13 +200,16 @@ class Captured:
 
     def _capture(self, key: Any, tensors: list[Tensor], args: tuple, kwargs: dict) -> Any:
         imported = len(sys.modules)
-        entry, result, reasons = _run(self.fn, self.fullgraph, tensors, args, kwargs)
+        entry, result, reasons, altered = _run(self.fn, self.fullgraph, tensors, args, kwargs)
         self.captures += 1
         if entry is None:
             name = getattr(self.fn, "__qualname__", type(self.fn).__name__)
             logging.getLogger("torch.graph_breaks").info("%s is not replayed:\n  %s", name, "\n  ".join(reasons))
-            if len(sys.modules) == imported:  # else code ran that a second call will not run
+            # else code ran that a second call will not run, or may not: it made what it keeps
+            if len(sys.modules) == imported and (not altered or key in self.once):
                 self.refused[key] = reasons
+            elif altered:
+                self.once.add(key)
             while len(self.refused) > 256:
                 self.refused.pop(next(iter(self.refused)))
         else:
@@ -199,15 +225,16 @@ class Captured:
 
 
 def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: tuple,
-         kwargs: dict) -> tuple[Entry | None, Any, list[str]]:  # fmt: skip
-    """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed).
+         kwargs: dict) -> tuple[Entry | None, Any, list[str], bool]:  # fmt: skip
+    """Call the function in a nested recording: (how to replay it, its result, why it cannot be replayed, whether only
+    because it changed what it refers to).
 
     If it raises, what it had done until then is kept, and the error goes on.
     """
     offset, seed = default_generator._offset, default_generator._seed
     changed: list[Any] = []
     observers.append(changed)
-    watcher = Watcher()
+    watcher = Watcher(State(list(_containers([args, kwargs]))))
     trace = Capture(fullgraph)
     result, failure = None, None
     with trace:
@@ -258,8 +285,14 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
     boundary = found.boundary and not found.loses
     if None in entry.inputs:
         reasons.append("a tensor is made of data that Python computed, or of one that nothing refers to any more")
-    watcher.finish({id(x) for x in _containers(result)})
+    returned = list(_containers(result))
+    if watcher.state.known(x for x in returned if not isinstance(x, tuple)):
+        reasons.append("it returns a list or dict of before the call")
+    watcher.finish(set(map(id, returned)))
+    altered = watcher.altered and not reasons
     reasons += watcher.reasons
+    entry.names = frozenset(watcher.names)
+    entry.strides = [t.stride() for t in tensors] if not _ASKS_FOR_STRIDES.isdisjoint(entry.names) else None
     entry.guards = Guards()
     try:
         entry.hyper = [(at, o, g, _chosen(o, g)) for at, o, g in trace.hyper]
@@ -267,12 +300,14 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
         entry.guards.function(fn, watcher)
         entry.guards.value([args, kwargs], None)
         entry.guards.watch(watcher)
+        entry.guards.gradients(trace.conditions.values())
+        entry.own = [own_attributes(t, entry.names, entry.guards.keep) for t in tensors]
     except Unguarded as error:
         reasons.append(f"it refers to an {error}")
     del found, captured, results, trace, body
     if boundary:
         flush("a compiled step ended")
-    return (None if reasons else entry), result, reasons
+    return (None if reasons else entry), result, reasons, altered
 
 
 def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
@@ -285,7 +320,8 @@ def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
             if isinstance(x, Composed):
                 raise Unguarded(f"tensor of layout {x.layout}")  # its structure may be data
             value = x._get()
-            parts.append((type(x), value.meta, first.setdefault(id(value), len(tensors))))
+            shared = None if x._alias is None else first.setdefault(id(x._alias.storage), len(tensors))
+            parts.append((type(x), value.meta, first.setdefault(id(value), len(tensors)), shared))
             tensors.append(x)
         else:
             parts.append(fingerprint(x))
@@ -295,7 +331,7 @@ def _key(flat: list[Any], spec: Any) -> tuple[Any, list[Tensor]]:
 def _without_sizes(key: tuple) -> tuple:
     """What keys have in common that differ in the sizes of tensors only."""
     return tuple([
-        (p[0], p[1].ndim, p[1].dtype, p[1].place, p[1].grad, p[2]) if type(p) is tuple and len(p) == 3 and
+        (p[0], p[1].ndim, p[1].dtype, p[1].place, p[1].grad, *p[2:]) if type(p) is tuple and len(p) == 4 and
         type(p[1]) is Meta else p for p in key
     ])  # fmt: skip
 
@@ -331,10 +367,17 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
             values.append(what)
             continue
         t = what if kind == "tensor" else tensors[what] if kind == "arg" else what.grad
+        if t is None:
+            return None
         value = t._value if t._alias is None else t._fresh()
         if value.meta is not meta:
             return None
         values.append(value)
+    for t, own in zip(tensors, entry.own, strict=True):
+        if (own or vars(t)) and own_attributes(t, entry.names) != own:
+            return None
+    if entry.strides is not None and [t.stride() for t in tensors] != entry.strides:
+        return None
     return values
 
 

@@ -17,6 +17,10 @@ from collections import OrderedDict, deque
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
+from ..engine import local
+from ..tensor import Tensor
+
+_GRADIENT = Tensor.grad.fget.__code__  # type: ignore[attr-defined]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 
@@ -24,10 +28,18 @@ _STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 _TRUSTED = ("jax", "jaxlib", "numpy", "optax", "ml_dtypes", "opt_einsum", "etils", "typing_extensions")
 #: Modules of the standard library whose results differ from call to call, or that do something outside the process.
 _IMPURE_FILES = frozenset(
-    os.path.join(_STDLIB, name) for name in ("random.py", "uuid.py", "secrets.py", "subprocess.py", "tempfile.py")
-) | {os.path.join(_STDLIB, "logging", "__init__.py")}
-_IMPURE_MODULES = frozenset(("time", "random", "_random", "posix", "_datetime", "_io", "_socket", "_uuid"))
-_IMPURE_CALLS = frozenset(("print", "input", "open", "setattr", "delattr", "exec", "eval", "breakpoint"))
+    os.path.join(_STDLIB, name) for name in (
+        "random.py", "uuid.py", "secrets.py", "subprocess.py", "tempfile.py", "os.py", "pathlib.py", "shutil.py",
+        "glob.py", "socket.py",
+    )
+) | {os.path.join(_STDLIB, "logging", "__init__.py"), "<frozen os>"}
+_IMPURE_MODULES = frozenset(("time", "random", "_random", "posix", "_datetime", "_io", "_socket", "_uuid",
+                             "datetime"))  # fmt: skip
+_IMPURE_CALLS = frozenset((
+    "print", "input", "open", "setattr", "delattr", "exec", "eval", "breakpoint", "globals", "vars",
+))  # fmt: skip
+#: Names in code whose strings may be names of attributes, too.
+_BY_NAME = frozenset(("getattr", "hasattr", "attrgetter"))
 _CHANGING = frozenset((
     "append", "extend", "insert", "pop", "popleft", "popitem", "appendleft", "extendleft", "update", "add",
     "setdefault", "clear", "remove", "discard", "sort", "reverse", "rotate", "move_to_end", "__setitem__",
@@ -48,9 +60,12 @@ class Watcher:
 
     reasons: why a replay could lose something, as ``what (file, line)``.
     frames:  (code object, its globals) of the user's functions that ran, each once.
+    state: what the state of an object is, see ``guards.State``.   altered: whether the call has changed one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self.altered = False
         self.reasons: list[str] = []
         self.frames: dict[CodeType, dict[str, Any]] = {}
         self.changed: list[tuple[Any, str]] = []
@@ -103,7 +118,9 @@ class Watcher:
                 return
             kind = self._kind(code.co_filename)
             if kind == "user":
-                self.frames.setdefault(code, frame.f_globals)
+                if code not in self.frames:
+                    self.frames[code] = frame.f_globals
+                    self.state.enter(frame)
                 if code.co_freevars:
                     held = frame.f_locals
                     self._cells.setdefault(code, set()).add(tuple([id(held.get(n)) for n in code.co_freevars]))
@@ -116,7 +133,9 @@ class Watcher:
                 caller = frame.f_back
                 if caller is None:
                     return
-                if code.co_name == "__setitem__":
+                if code is _GRADIENT and self._kind(caller.f_code.co_filename) == "user":
+                    local.trace.asked(frame.f_locals["self"]._value.node)
+                elif code.co_name == "__setitem__":
                     self._tensor_stores.add((caller.f_code, caller.f_lasti))
                 elif (code.co_filename.startswith(_STATEFUL) and "<locals>" not in code.co_qualname
                       and self._kind(caller.f_code.co_filename) == "user"):
@@ -129,6 +148,7 @@ class Watcher:
                 self.changed.append((owner, f"a container that outlives the call is changed by .{name}() "
                                             f"({code.co_filename}:{frame.f_lineno})"))
             elif (getattr(arg, "__module__", None) in _IMPURE_MODULES or type(owner).__module__ in _IMPURE_MODULES
+                  or (isinstance(owner, type) and owner.__module__ in _IMPURE_MODULES)
                   or name in _IMPURE_CALLS):
                 self.refuse(f"{name}() is called", code, frame.f_lineno)
             elif name == "next" and not self._own_generator(frame):
@@ -141,12 +161,16 @@ class Watcher:
     @property
     def names(self) -> set[str]:
         """The names of globals and attributes in the code that ran."""
-        return {name for code in self.frames for name in code.co_names}
+        return {name for code in self.frames for name in names_of(code)}
 
     # ---- afterwards ---------------------------------------------------------------------------------------------
 
     def finish(self, result_parts: set[int]) -> None:
         """Look at the code that ran; ``result_parts``: ids of the containers that the call returns."""
+        if not self.reasons:
+            for what in self.state.changes():
+                self.altered = True
+                self.refuse(f"{what} is changed")
         own = {id(self.changed)}
         for k, (owner, what) in enumerate(self.changed):
             if id(owner) in result_parts:
@@ -192,6 +216,17 @@ def _content(cell: Any) -> int:
         return id(None)
 
 
+def names_of(code: CodeType) -> set[str]:
+    """The globals and attributes that code names, by strings as well."""
+    found = _names.get(code)
+    if found is None:
+        found = _names[code] = set(code.co_names)
+        if not found.isdisjoint(_BY_NAME):
+            found.update([part for c in code.co_consts if type(c) is str for part in c.split(".")])
+    return found
+
+
+_names: dict[CodeType, set[str]] = {}
 _stores: dict[CodeType, list[tuple[str, int | None, int | None]]] = {}
 
 

@@ -70,7 +70,13 @@ class Nested(Trace):
             self.undo()
 
     def clear(self, leaf: Any) -> None:
-        """The gradient of a leaf was set to None: for recordings that are used again to take note of."""
+        """The gradient of a leaf will be set to None: for recordings that are used again to take note of."""
+
+    def replaced(self, leaf: Any) -> None:
+        """The gradient of a leaf will be replaced by another tensor."""
+
+    def asked(self, leaf: Any) -> None:
+        """It matters whether a leaf has a gradient."""
 
     def numbered(self, at: int, source: Any) -> None:
         """The floats from position ``at`` on belong to ``source``, an optimizer and its group, or to nobody known."""

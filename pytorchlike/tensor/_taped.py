@@ -138,9 +138,9 @@ class Taped(Cell):
                 )
         node = self._get().node
         if type(node) is Leaf:
+            if local.trace.nested:
+                (local.trace.clear if grad is None else local.trace.replaced)(node)
             node.grad = grad
-            if grad is None and local.trace.nested:
-                local.trace.clear(node)
         else:
             self._own_grad = grad
 

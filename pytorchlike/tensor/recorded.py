@@ -185,6 +185,9 @@ def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that have a gradient, and the gradients."""
     nodes = [(t._value if t._alias is None else value_of(t)).node for t in tensors]
     grads = [n.grad if n.__class__ is Leaf else t.grad for n, t in zip(nodes, tensors, strict=True)]
+    if local.trace.nested:
+        for n in nodes:
+            local.trace.asked(n)
     if all(map(operator.is_not, grads, itertools.repeat(None))):
         return list(tensors), grads
     having = [k for k, g in enumerate(grads) if g is not None]
@@ -239,9 +242,9 @@ def drop_grads(tensors: Sequence[Tensor]) -> None:
     for t in tensors:
         node = (t._value if t._alias is None else value_of(t)).node
         if node.__class__ is Leaf:
-            node.grad = None
             if trace.nested:
                 trace.clear(node)
+            node.grad = None
         else:
             t.grad = None
 

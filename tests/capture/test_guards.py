@@ -1,11 +1,16 @@
 """``torch.compile``: what a function refers to may change between calls, and is seen."""
 
 import collections
+import contextvars
 import copy
 import dataclasses
 import functools
+import heapq
+import operator
 import os
+import sys
 import types
+import weakref
 
 import pytest
 
@@ -13,7 +18,9 @@ import pytorchlike as torch
 from pytorchlike import nn
 from pytorchlike.nn import functional as F
 
-settings = types.ModuleType("settings")
+settings = types.ModuleType("settings_of_a_test")
+sys.modules["settings_of_a_test"] = settings
+context = contextvars.ContextVar("context", default=2.0)
 
 
 @dataclasses.dataclass
@@ -72,6 +79,22 @@ def of_itself(x):
     return x * of_itself.k
 
 
+def with_import(x):
+    import settings_of_a_test as found
+    from settings_of_a_test import k
+
+    return x * found.table["k"] * k
+
+
+def with_table(x, table=[2.0]):  # noqa: B006
+    return x * table[0]
+
+
+class Method:
+    def times(self, x, table=[2.0]):  # noqa: B006
+        return x * table[0]
+
+
 def counted():
     numbers = [2.0]
 
@@ -92,7 +115,9 @@ class World:
         self.slotted = Slotted()
         self.slotted.k = 2.0
         self.inner, self.numbers = counted()
-        self.layer = nn.Linear(2, 2)
+        self.layer, self.method = nn.Linear(2, 2), Method()
+        self.layer.weight.tag = 2.0
+        self.weak = weakref.ref(self.options)
         self.named = collections.namedtuple("Named", "k")(2.0)
         self.registry = {"f": helper}
 
@@ -137,6 +162,27 @@ CASES = {
         lambda x: w.layer(x), lambda v, p: setattr(w.layer, "weight", nn.Parameter(torch.full((2, 2), v)))),
     "frozen weights": (
         lambda x: x * (3.0 if w.layer.weight.requires_grad else 2.0), lambda v, p: w.layer.requires_grad_(v != 5)),
+    "module imported inside": (with_import, lambda v, p: p.setattr(settings, "k", v)),
+    "table of a module imported inside": (with_import, lambda v, p: p.setitem(settings.table, "k", v)),
+    "name in a string": (lambda x: x * getattr(settings, "k"), lambda v, p: p.setattr(settings, "k", v)),  # noqa: B009
+    "name in a string, of a class": (lambda x: x * getattr(Base, "k"), set_class("k")),  # noqa: B009
+    "globals()": (lambda x: x * globals()["settings"].k, lambda v, p: p.setattr(settings, "k", v)),
+    "sys.modules": (
+        lambda x: x * sys.modules["settings_of_a_test"].k, lambda v, p: p.setattr(settings, "k", v)),
+    "dictionary of a module": (
+        lambda x: x * settings.__dict__["k"], lambda v, p: p.setattr(settings, "k", v)),
+    "variable of a context": (lambda x: x * context.get(), lambda v, p: context.set(v)),
+    "weak reference": (lambda x: x * w.weak().k, lambda v, p: p.setattr(w.options, "k", v)),
+    "default that is a list": (
+        lambda x: with_table(x), lambda v, p: p.setattr(with_table, "__defaults__", ([v],))),
+    "default of a method": (
+        lambda x: w.method.times(x), lambda v, p: p.setattr(Method.times, "__defaults__", ([v],))),
+    "attribute of a tensor": (lambda x: x * w.layer.weight.tag, lambda v, p: setattr(w.layer.weight, "tag", v)),
+    "new attribute of a tensor": (
+        lambda x: x * getattr(w.layer.weight, "other", 2.0), lambda v, p: setattr(w.layer.weight, "other", v)),
+    "presence of a gradient": (
+        lambda x: x * (2.0 if w.layer.weight.grad is None else 3.0),
+        lambda v, p: setattr(w.layer.weight, "grad", None if v == 7 else torch.ones(2, 2))),
     "environment": (
         lambda x: x * float(os.environ.get("PYTORCHLIKE_TEST_K", "2")),
         lambda v, p: p.setenv("PYTORCHLIKE_TEST_K", str(v))),
@@ -201,6 +247,153 @@ def test_code_from_a_string_is_watched_as_any_other():
         space["table"][0] = k
         assert scaled(x).item() == k and noted(x).item() == 2.0
     assert len(space["seen"]) == 4 and scaled.capture.replays == 2
+
+
+def test_functions_of_the_same_address_are_told_apart():
+    """A closure that is replaced is gone, and the next one is where it was."""
+    table = [None]
+    compiled = torch.compile(lambda x: table[0](x))
+
+    def times(k):
+        return lambda x: x * k
+
+    for k in range(8):
+        table[0] = times(k)
+        assert compiled(torch.ones(1)).item() == k
+
+
+noted = []
+
+
+def by_another_name(x):
+    mine = noted
+    mine += [1]
+    return x * 2
+
+
+def in_c(x):
+    heapq.heappush(noted, 1)
+    return x * 2
+
+
+def by_operator(x):
+    operator.iadd(noted, [1])
+    return x * 2
+
+
+def by_map(x):
+    list(map(noted.append, [1]))
+    return x * 2
+
+
+@pytest.mark.parametrize("fn", [by_another_name, in_c, by_operator, by_map])
+def test_what_changes_a_list_unseen_is_done_at_each_call(fn):
+    noted.clear()
+    compiled = torch.compile(fn)
+    for _ in range(5):
+        compiled(torch.ones(1))
+    assert len(noted) == 5
+
+
+def test_what_the_first_call_alone_makes_does_not_matter():
+    made = {}
+
+    def fn(x):
+        table = made
+        table |= {"mask": 2.0} if not table else {}
+        return x * made["mask"]
+
+    compiled = torch.compile(fn)
+    for _ in range(4):
+        assert compiled(torch.ones(1)).item() == 2.0
+    assert compiled.capture.replays == 2
+
+
+def test_what_is_asked_of_arguments_is_seen():
+    square, wide = torch.ones(2, 2), torch.ones(4, 2)[::2]
+    compiled = torch.compile(lambda x: x * x.stride(0))
+    assert [compiled(x)[0, 0].item() for x in (square, square, wide, square.t(), wide)] == [2, 2, 4, 1, 4]
+    compiled = torch.compile(lambda x: x * getattr(x, "k", 1.0))
+    for k in (None, None, 2.0, 3.0, None):
+        x = torch.ones(1)
+        if k is not None:
+            x.k = k
+        assert compiled(x).item() == (k or 1.0)
+
+
+def test_arguments_that_share_memory_are_told_apart():
+    def fn(x, y):
+        x.add_(1)
+        return y * 1
+
+    compiled = torch.compile(fn)
+    for shared in (False, True, False, True):
+        x = torch.zeros(2, 2)
+        assert compiled(x, x[1] if shared else torch.zeros(2)).tolist() == [float(shared)] * 2
+
+
+def test_objects_that_are_returned_are_made_anew():
+    known = [1]
+    for fn, read in (
+        (lambda x: Options(x * 2), lambda r: r.k.item()),
+        (lambda x: lambda: x * 2, lambda r: r().item()),
+        (lambda x: [x * 2, {"k": Options(x * 2)}], lambda r: r[1]["k"].k.item()),
+    ):
+        compiled = torch.compile(fn)
+        assert [read(r) for r in [compiled(torch.full((1,), float(i))) for i in range(4)]] == [0.0, 2.0, 4.0, 6.0]
+    compiled = torch.compile(lambda x: {1})
+    for _ in range(4):
+        result = compiled(torch.ones(1))
+        assert result == {1}
+        result.add(2)
+    compiled = torch.compile(lambda x: known)
+    assert all(compiled(torch.ones(1)) is known for _ in range(4))
+
+
+@pytest.mark.parametrize("clears", [False, True])
+def test_a_compiled_step_sees_which_gradients_there_are(clears):
+    net = nn.Linear(1, 1)
+    with torch.no_grad():
+        net.weight.zero_(), net.bias.zero_()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+
+    @torch.compile
+    def step():
+        optimizer.step()
+        if clears:
+            optimizer.zero_grad()
+
+    expected = [0.0, 0.0]
+    for grads in ((1, 2), (1, 2), (0, 3), (0, 0), (4, 0), (5, 6), (7, 0), (0, 0), (8, 9)):
+        for k, (p, g) in enumerate(zip(net.parameters(), grads, strict=True)):
+            p.grad = torch.full(p.shape, float(g)) if g else None
+            expected[k] -= g
+        step()
+        assert [net.weight.item(), net.bias.item()] == expected
+
+
+def test_a_compiled_step_takes_the_gradients_that_were_accumulated():
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+
+    @torch.compile
+    def step(x, last):
+        (weight * x).sum().backward()
+        if last:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    total = 0.0
+    for k in range(12):
+        step(torch.full((1,), float(k + 1)), k % 3 == 2)
+        total += k + 1
+        if k % 3 == 2:
+            assert weight.item() == -total and weight.grad is None
+    halve = torch.compile(lambda: setattr(weight, "grad", weight.grad * 0.5))
+    for g in (2.0, 4.0, 6.0, 8.0):
+        weight.grad = torch.full((1,), g)
+        halve()
+        assert weight.grad.item() == g / 2
 
 
 def test_attributes_of_a_class_that_the_function_does_not_name_do_not_matter():
