@@ -10,7 +10,7 @@ from . import causes
 from .config import config
 from .meta import LEAF, is_spread
 from .op import without_numbers
-from .trie import Call, Reverse, State
+from .trie import Call, Input, Reverse, State
 
 #: Fused programs of more than a few calls that were compiled, and how many of them were used again.
 _built = _reused = 0
@@ -293,7 +293,7 @@ class Family:
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
-    their calls without sizes, a few.
+    their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
     spent: seconds in which they were executed operation by operation.
     """
 
@@ -304,14 +304,16 @@ class Family:
         self.spent = 0.0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
-        self.graphs: set[int] = set()
+        self.graphs: dict[int, set[int]] = {}
 
-    def meet(self, structure: int, shapes: int, graph: int) -> Met:
-        """The trace of that structure and those shapes."""
+    def meet(self, structure: int, shapes: int, graph: int, lengths: int = 0) -> Met:
+        """The trace of that structure and those shapes, and of inputs of those ``lengths``."""
         if len(self.structures) < VERSIONS:
             self.structures.add(structure)
-        if len(self.graphs) < VERSIONS:
-            self.graphs.add(graph)
+        if len(self.graphs) < VERSIONS or graph in self.graphs:
+            met = self.graphs.setdefault(graph, set())
+            if len(met) < 2:
+                met.add(lengths)
         found = self.met.get(shapes)
         if found is None:
             found = self.met[shapes] = Met()
@@ -329,12 +331,13 @@ class Family:
 
     @property
     def varied(self) -> bool:
-        """Whether these traces have come in several forms and hardly any of them twice.
+        """Whether these traces have come in several forms and hardly any of them twice; or in two, of other lengths.
 
         What is compiled at first sight gives the same bits in a run that is resumed; so do steps that repeat, with a
-        smaller batch at the end of an epoch.
+        smaller batch at the end of an epoch, which differs in the first dim of what it takes.
         """
-        return len(self.met) >= FEW and len(self.met) > VERSIONS * self.used
+        other_lengths = not self.used and any(len(met) > 1 for met in self.graphs.values())
+        return other_lengths or (len(self.met) >= FEW and len(self.met) > VERSIONS * self.used)
 
     @property
     def endless(self) -> bool:
@@ -384,10 +387,12 @@ def _look(state: State) -> Profile:
     kinds: set[tuple] = set()
     largest, walked, reverse, compiled_by_user, work = 0, 0, False, False, 0.0
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
-    structure, sizes, graph = [], [], []
+    structure, sizes, graph, lengths = [], [], [], []
     for e in state.entries():
         if type(e) is Reverse:
             reverse = True
+        elif type(e) is Input:
+            lengths.append(e.meta.shape[1:])
         elif type(e) is Call:
             op = e.op
             compiled_by_user = compiled_by_user or op.spliced is not None
@@ -425,7 +430,7 @@ def _look(state: State) -> Profile:
         while len(_families) > config.max_kernels:
             _families.popitem(last=False)
     made_of = hash(tuple(structure))
-    met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)))
+    met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)), hash(tuple(lengths)))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
     if reverse and small and calls >= UNEVENLY and not long:
         uses = _uses_of_weights(state)

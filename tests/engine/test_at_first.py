@@ -52,6 +52,22 @@ def test_other_sizes_are_not_compiled_one_by_one_and_the_numbers_are_the_same(mo
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
+def test_texts_of_other_lengths_are_not_compiled_from_the_second_on_but_smaller_batches_are(monkeypatch):
+    model = torch.nn.GRU(6, 12, batch_first=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def compiles(*shape):
+        before = stats.compiles
+        optimizer.zero_grad()
+        model(torch.from_numpy(np.ones(shape, np.float32)))[0].square().mean().backward()
+        optimizer.step()
+        return stats.compiles > before
+
+    assert compiles(4, 5, 6) and compiles(3, 5, 6)
+    policy.reset()
+    assert compiles(5, 7, 6) and not compiles(5, 9, 6)
+
+
 def test_what_takes_too_long_is_compiled_and_nothing_of_it_happens_twice(monkeypatch):
     model, step = training(20)
     for n in (23, 31):

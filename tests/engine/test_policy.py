@@ -54,6 +54,18 @@ def test_a_training_step_is_compiled_at_first_sight():
     assert policy.choose(many) == "fused"
 
 
+def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not():
+    state = looked_at(light=True)
+    family = state.profile.family
+    state.profile = state.profile._replace(met=family.meet(1, 1, -1, lengths=0))
+    assert policy.choose(state) == "fused"
+    state.profile = state.profile._replace(met=family.meet(2, 2, -1, lengths=1))
+    assert policy.choose(state) == "first"
+    family.used = 1
+    state.profile = state.profile._replace(met=family.meet(3, 3, -1, lengths=1))
+    assert policy.choose(state) == "fused"
+
+
 def test_steps_that_never_come_twice_are_left_to_numpy_as_far_as_it_is_quick():
     state = looked_at(light=True, others=policy.FEW - 1)
     assert [policy.choose(state) for _ in range(policy.HOT)] == ["first"] * policy.HOT
