@@ -8,11 +8,12 @@ import importlib.util
 import operator
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from enum import Enum
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -69,11 +70,11 @@ def fingerprint(x: Any, held: list[Any] | None = None, seen: dict[int, int] | No
     seen[id(x)] = len(seen)
     if len(seen) > _LIMIT:
         raise Unguarded(f"{type(x).__name__} of more than {_LIMIT} parts")
-    if isinstance(x, (list, tuple, set, frozenset)):
+    if isinstance(x, (list, tuple, set, frozenset, deque)):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
         return type(x), tuple([fingerprint(v, held, seen) for v in x])
-    if isinstance(x, dict):
+    if isinstance(x, (dict, MappingProxyType)):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
         return type(x), tuple([(fingerprint(k, held, seen), fingerprint(v, held, seen)) for k, v in x.items()])
@@ -85,16 +86,24 @@ def fingerprint(x: Any, held: list[Any] | None = None, seen: dict[int, int] | No
         return id(x), fingerprint(x(), held, seen)
     if _draws(x):
         raise Unguarded(_DRAWING)
-    state = getattr(x, "__dict__", None)
+    state = _state_of(x)
     if state is not None and type(x).__module__ != "builtins":
         return id(x), type(x), fingerprint(state, held, seen)
     if type(x).__module__.partition(".")[0] in ("numpy", "jax", "jaxlib"):
         if hasattr(x, "shape"):
             raise Unguarded(f"{type(x).__name__} array; use a tensor")
         return id(x)
-    if not hasattr(x, "__dict__") and type(x).__hash__ is not object.__hash__:
+    if state is None and type(x).__hash__ not in (object.__hash__, None):  # what has no hash may change
         return type(x), x
     raise Unguarded(f"object of type {type(x).__name__}")
+
+
+def _state_of(x: Any) -> dict[str, Any] | None:
+    """The attributes that an object holds, whatever its class says of other names."""
+    try:
+        return object.__getattribute__(x, "__dict__")
+    except AttributeError:
+        return None
 
 
 def _draws(x: Any) -> bool:
@@ -102,7 +111,7 @@ def _draws(x: Any) -> bool:
     kind = type(x)
     if isinstance(x, ModuleType):
         return x.__name__.startswith("numpy.random")
-    owner = type(getattr(x, "__self__", None))
+    owner = type(x.__self__) if isinstance(x, (BuiltinFunctionType, MethodType)) else None
     return any(str(getattr(t, "__module__", "")).startswith("numpy.random") for t in (kind, owner))
 
 
@@ -124,8 +133,8 @@ class Guards:
         used = watcher.names
         if not used.isdisjoint(("environ", "getenv")):
             raise Unguarded("environment variable, which may change")
-        if not used.isdisjoint(("initial_seed", "get_rng_state")):
-            raise Unguarded("generator's state")
+        if not used.isdisjoint(("initial_seed", "get_rng_state", "are_deterministic_algorithms_enabled")):
+            raise Unguarded("setting or state of the library")
         if "import_module" in used:
             raise Unguarded("module that is imported by name")
         for code, space in watcher.frames.items():
@@ -143,6 +152,11 @@ class Guards:
                     for cell in f.__closure__:
                         self._cell(cell)
                         self._inside(getattr(cell, "cell_contents", None), code, watcher)
+        for value in list(self.keep):  # objects at any depth
+            if isinstance(value, Module):
+                self.module(value)
+            elif isinstance(value, type):
+                self._class(value, used, watcher)
         for kind in list(dict.fromkeys(k for value in self.keep for k in _kinds_in(value))):
             self._class(kind, used, watcher)
         if "requires_grad" in used:
@@ -172,7 +186,7 @@ class Guards:
             self._guard(partial(lambda f: (f.args, f.keywords), fn), (fn.args, fn.keywords))
             fn = fn.func
         owner = getattr(fn, "__self__", fn)
-        state = getattr(owner, "__dict__", None)
+        state = _state_of(owner)
         if state is None or isinstance(owner, (*_SAME, Module)):
             return
         for name in watcher.names & state.keys():
@@ -207,7 +221,7 @@ class Guards:
             self._functions[value] = _of_function(value, self.keep)
 
     def _class(self, kind: type, used: set[str], watcher: Watcher) -> None:
-        for k in kind.__mro__:
+        for k in (*kind.__mro__, *type(kind).__mro__):
             if watcher.is_user(k):
                 found = self._classes.setdefault(k, _Class(k))
                 for name in used & vars(k).keys():
@@ -415,7 +429,7 @@ def _kinds_in(value: Any, depth: int = 3) -> list[type]:
     if isinstance(value, (list, tuple, dict)):
         parts = value.values() if isinstance(value, dict) else value
         return [k for v in parts for k in _kinds_in(v, depth - 1)] if depth and len(value) <= _LIMIT else []
-    state = getattr(value, "__dict__", None)
+    state = _state_of(value)
     inner = _kinds_in(state, depth - 1) if depth and isinstance(state, dict) and not isinstance(value, _SAME) else []
     return [type(value), *inner]
 
@@ -429,7 +443,7 @@ def _modules_in(value: Any, depth: int = 3) -> list[Module]:
         return [m for v in value for m in _modules_in(v, depth - 1)]
     if depth and isinstance(value, dict) and len(value) <= _LIMIT:
         return [m for v in value.values() for m in _modules_in(v, depth - 1)]
-    state = getattr(value, "__dict__", None)
+    state = _state_of(value)
     if depth and isinstance(state, dict) and not isinstance(value, (*_SAME,)) and type(value).__module__ != "builtins":
         return _modules_in(state, depth - 1)
     return []

@@ -41,6 +41,25 @@ class Derived(Base):
     pass
 
 
+class Kind(type):
+    k = 2.0
+
+
+class OfKind(metaclass=Kind):
+    pass
+
+
+class Knows:
+    k = 2.0
+
+    @classmethod
+    def times(cls, x):
+        return x * cls.k
+
+    def __getattr__(self, name):
+        return {"n": 2.0}[name]  # KeyError for others
+
+
 class Slotted:
     __slots__ = ("k",)
 
@@ -117,9 +136,15 @@ class World:
         self.inner, self.numbers = counted()
         self.layer, self.method = nn.Linear(2, 2), Method()
         self.layer.weight.tag = 2.0
+        self.deep = Nested()
+        self.deep.inner.a = Nested()
+        self.deep.inner.a.inner.b = Nested()
+        self.deep.inner.a.inner.b.inner.net = self.net
+        self.queue, self.bytes, self.knows = collections.deque([2.0], maxlen=1), bytearray([2]), Knows()
         self.weak = weakref.ref(self.options)
         self.named = collections.namedtuple("Named", "k")(2.0)
         self.registry = {"f": helper}
+        self.proxy = types.MappingProxyType(self.registry)
 
 
 w = World()
@@ -162,6 +187,14 @@ CASES = {
         lambda x: w.layer(x), lambda v, p: setattr(w.layer, "weight", nn.Parameter(torch.full((2, 2), v)))),
     "frozen weights": (
         lambda x: x * (3.0 if w.layer.weight.requires_grad else 2.0), lambda v, p: w.layer.requires_grad_(v != 5)),
+    "metaclass": (lambda x: x * OfKind.k, lambda v, p: p.setattr(Kind, "k", v)),
+    "class method": (lambda x: Knows.times(x), lambda v, p: p.setattr(Knows, "k", v)),
+    "any attribute": (lambda x: x * w.knows.n * w.knows.k, lambda v, p: p.setattr(Knows, "k", v)),
+    "network deep in objects": (
+        lambda x: w.deep.inner.a.inner.b.inner.net(x), lambda v, p: p.setitem(w.net.options, "k", v)),
+    "queue": (lambda x: x * w.queue[0], lambda v, p: w.queue.append(v)),
+    "bytes": (lambda x: x * w.bytes[0], lambda v, p: w.bytes.__setitem__(0, int(v))),
+    "proxy of a table": (lambda x: x * w.proxy["f"](x), lambda v, p: p.setitem(w.registry, "f", lambda x: x * v)),
     "module imported inside": (with_import, lambda v, p: p.setattr(settings, "k", v)),
     "table of a module imported inside": (with_import, lambda v, p: p.setitem(settings.table, "k", v)),
     "name in a string": (lambda x: x * getattr(settings, "k"), lambda v, p: p.setattr(settings, "k", v)),  # noqa: B009
