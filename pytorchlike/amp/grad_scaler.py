@@ -165,8 +165,10 @@ class GradScaler:
         if state["stage"] is OptState.STEPPED:
             raise RuntimeError("step() has already been called since the last update().")
 
-        recorded = getattr(optimizer, "_step_supports_amp_scaling", False) and not _has_hooks(optimizer)
-        if recorded and type(optimizer).step is not Optimizer.step and _wants_scaler(optimizer):
+        plain = getattr(type(optimizer), "step", None) is Optimizer.step
+        holds = "_takes_found_inf" if plain else "_step_supports_amp_scaling"
+        recorded = getattr(optimizer, holds, False) and not _has_hooks(optimizer)
+        if recorded and not plain and _wants_scaler(optimizer):
             out = optimizer.step(*args, **{**kwargs, "grad_scaler": self})
             state["stage"] = OptState.STEPPED
             return out

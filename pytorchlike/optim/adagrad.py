@@ -52,7 +52,7 @@ class Adagrad(Optimizer):
         super().__init__(params, {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
                                   "initial_accumulator_value": initial_accumulator_value, "foreach": foreach,
                                   "maximize": maximize, "differentiable": differentiable, "fused": fused})
-        check_fused(fused, foreach, differentiable)
+        check_fused(self, fused, foreach, differentiable)
         for group in self.param_groups:
             self._start(group["params"], group)
 

@@ -100,7 +100,7 @@ class Adam(Optimizer):
                                   "amsgrad": amsgrad, "maximize": maximize, "foreach": foreach,
                                   "capturable": capturable, "differentiable": differentiable, "fused": fused,
                                   "decoupled_weight_decay": decoupled_weight_decay})
-        check_fused(fused, foreach, differentiable)
+        check_fused(self, fused, foreach, differentiable)
 
     def _options(self, group: dict[str, Any]) -> _Options:
         return _Options(group["amsgrad"], not is_zero(group["weight_decay"]), group["decoupled_weight_decay"],

@@ -62,7 +62,7 @@ class _FromOptax(Optimizer):
 
     counted = False
     elementwise = False  # the transformation may do anything
-    _step_supports_amp_scaling = True
+    _takes_found_inf = True
 
     def __init__(self, params: ParamsT, tx: optax.GradientTransformation, defaults: dict[str, Any]) -> None:
         self._tx = tx

@@ -135,8 +135,8 @@ class Optimizer:
     hyper_names: ClassVar[tuple[str, ...]] = ("lr",)
     counted: ClassVar[bool] = True  # a "step" tensor is kept per parameter
     elementwise: ClassVar[bool] = True  # no element's update looks at others, which may lie in another process
-    #: Whether the step itself divides by the tensor ``grad_scale`` and does nothing where ``found_inf`` is set.
-    _step_supports_amp_scaling: bool = False
+    #: Whether the recorded step does nothing where the tensor ``found_inf`` is set.
+    _takes_found_inf: bool = False
     _in_step = True  # until it is initialised: wrappers that only pass steps on to another optimizer have no hooks
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -144,8 +144,8 @@ class Optimizer:
         own = cls.__dict__.get("step")
         if own is not None and not getattr(own, "hooked", False):
             cls.step = _with_hooks(own)
-        if "_step_supports_amp_scaling" not in cls.__dict__ and (own is not None or "rule" in cls.__dict__):
-            cls._step_supports_amp_scaling = own is None  # a step of its own may do what no flag holds back
+        if "_takes_found_inf" not in cls.__dict__ and (own is not None or "rule" in cls.__dict__):
+            cls._takes_found_inf = own is None  # a step of its own may do what no flag holds back
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -557,8 +557,10 @@ def check_betas(betas: tuple[Any, Any]) -> None:
             raise ValueError(f"Invalid beta parameter at index {i}: {betas[i]}")
 
 
-def check_fused(fused: Any, foreach: Any, differentiable: bool) -> None:
-    """`fused` excludes the two others."""
+def check_fused(optimizer: Optimizer, fused: Any, foreach: Any, differentiable: bool) -> None:
+    """`fused` excludes the two others, and says that the step takes scaled gradients, at which libraries look."""
+    if fused:
+        optimizer._step_supports_amp_scaling = True
     if fused and differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")
     if fused and foreach:

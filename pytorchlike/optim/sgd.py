@@ -61,7 +61,7 @@ class SGD(Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "dampening": dampening,
                                   "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize,
                                   "foreach": foreach, "differentiable": differentiable, "fused": fused})
-        check_fused(fused, foreach, differentiable)
+        check_fused(self, fused, foreach, differentiable)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -80,7 +80,7 @@ class SGD(Optimizer):
         pass  # sparse gradients are added like dense ones
 
     @property
-    def _step_supports_amp_scaling(self) -> bool:
+    def _takes_found_inf(self) -> bool:
         # whether a step was a buffer's first one, which dampening skips, is known without reading only if none is held
         return all(is_zero(group["momentum"]) or is_zero(group["dampening"]) for group in self.param_groups)
 

@@ -251,3 +251,12 @@ def test_state(scaler, trained):
     scaler.set_backoff_factor(0.1)
     scaler.set_growth_interval(7)
     assert scaler.state_dict() == {**state, "growth_factor": 5.0, "backoff_factor": 0.1, "growth_interval": 7}
+
+
+def test_only_fused_optimizers_say_that_they_unscale():
+    """Libraries refuse to clip the gradients of those that do."""
+    p = torch.nn.Parameter(torch.ones(2))
+    for kind in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad):
+        assert not getattr(kind([p], lr=0.1), "_step_supports_amp_scaling", False)
+        assert kind([p], lr=0.1, fused=True)._step_supports_amp_scaling
+    assert not getattr(torch.optim.RMSprop([p]), "_step_supports_amp_scaling", False)
