@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from .meta import LEAF, Meta
 from .op import Wide, _apply_vjp, differentiated, kernel_for
@@ -24,6 +24,95 @@ LONGEST = 256
 #: What rounds take from outside, each for itself, is stacked if it is not more times as large as what a round makes:
 #: the weights of equal layers, where they are frozen, would be copied in each pass.
 LARGEST = 16
+#: From this many on, arrays that come from outside are joined as they are and given their shape afterwards: with an axis
+#: of its own for each, XLA compiles them in a time that grows with their square (480: seven seconds, so 0.2).
+MANY = 64
+
+
+class Rows(NamedTuple):
+    """How the same result of all rounds lies in one array, side by side along an axis, or along a new one.
+
+    Rounds are taken out and put together as their user joins them: slices of neighbours that are joined along the axis
+    that they lie along are one slice to XLA, where it would compile hundreds (20 ms each).
+    """
+
+    axis: int
+    new: bool
+
+    @classmethod
+    def of(cls, row: tuple[int, ...], joined: tuple[int, ...], n: int) -> Rows | None:
+        """How ``n`` arrays of one shape have been joined; None if they have not been."""
+        for axis in range(len(row) + 1):
+            if joined == (*row[:axis], n, *row[axis:]):
+                return cls(axis, True)
+            if axis < len(row) and joined == (*row[:axis], n * row[axis], *row[axis + 1 :]):
+                return cls(axis, False)
+        return None
+
+    def whole(self, stack: Any) -> Any:
+        """What has rounds along its first axis, so that they lie side by side."""
+        import jax.numpy as jnp
+
+        found = jnp.moveaxis(stack, 0, self.axis)
+        if self.new:
+            return found
+        shape = found.shape
+        return found.reshape(*shape[: self.axis], shape[self.axis] * shape[self.axis + 1], *shape[self.axis + 2 :])
+
+    def row(self, whole: Any, r: int, shape: tuple[int, ...]) -> Any:
+        """What a round has made."""
+        from jax import lax
+
+        size = 1 if self.new else shape[self.axis]
+        return lax.slice_in_dim(whole, r * size, (r + 1) * size, axis=self.axis).reshape(shape)
+
+    def stack(self, found: dict[int, Any], rounds: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Arrays by round, zero where there is none, along a new first axis."""
+        import jax.numpy as jnp
+        from jax import lax
+
+        size = 1 if self.new else shape[self.axis]
+        pieces, r = [], 0
+        while r < rounds:
+            if r in found:
+                r += 1
+                row = found[r - 1]
+                pieces.append(lax.expand_dims(row, (self.axis,)) if self.new else row)
+                continue
+            begin = r
+            while r < rounds and r not in found:
+                r += 1
+            rest = shape[self.axis + (not self.new) :]
+            pieces.append(jnp.zeros((*shape[: self.axis], (r - begin) * size, *rest), dtype))
+        whole = lax.concatenate(pieces, self.axis) if len(pieces) > 1 else pieces[0]
+        if not self.new:
+            whole = whole.reshape(*shape[: self.axis], rounds, *shape[self.axis :])
+        return jnp.moveaxis(whole, self.axis, 0)
+
+
+#: Where nobody joins them.
+APART = Rows(0, True)
+
+
+def _joined(call: Any, made: dict[int, tuple[int, int]], forms: dict[int, Rows]) -> None:
+    """Note how a call joins what rounds have made."""
+    if type(call) is not Call or not call.op.joins or len(call.slots) < HEAVY_ROUNDS or len(call.outs) != 1:
+        return
+    positions = {made[s][1] for s in call.slots if s in made}
+    if len(positions) == 1 and len({m.shape for m in call.metas}) == 1:
+        found = Rows.of(call.metas[0].shape, call.outs[0].shape, len(call.slots))
+        if found is not None:
+            forms.setdefault(positions.pop(), found)
+
+
+def _stack(arrays: Sequence[Any]) -> Any:
+    """Arrays of one shape that come from outside, along a new first axis."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    if len(arrays) < MANY or not arrays[0].ndim:
+        return jnp.stack(arrays)
+    return lax.concatenate([jnp.asarray(a) for a in arrays], 0).reshape(len(arrays), *arrays[0].shape)
 
 
 class Loop:
@@ -33,10 +122,12 @@ class Loop:
     fixed: slots that all rounds take.   carry: (slot taken by the first round, position of the result that the next one
     takes).   each: for each array that rounds take for themselves, its slots.   numbers: the same for numbers.
     outs: slots of results that are needed outside, each (position among the round's results, round).
+    forms: how results lie in one array, by position.   outside: for each of ``each``, whether it comes from outside.
     """
 
     __slots__ = ("calls", "rounds", "fixed", "carry", "each", "numbers", "outs", "out_slots", "out_metas", "wrt_slots",
-                 "wrt", "results", "metas", "all_calls", "op", "slots", "kernel", "place", "location")  # fmt: skip
+                 "wrt", "results", "metas", "all_calls", "op", "slots", "kernel", "place", "location", "forms",
+                 "outside")  # fmt: skip
 
 
 class _Opaque:
@@ -80,15 +171,50 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
             uses.setdefault(s, []).append(k)
     out: list[Any] = []
     at = 0
-    for start, period, rounds in _repeats(kinds, [type(e) is Call and e.op.heavy for e in steps]):
-        loop = _loop(steps, start, period, rounds, uses, set(wanted), interior, taped)
+    wanted = set(wanted)
+    made = {s for e in steps for s in e.out_slots}
+    heavy = [type(e) is Call and e.op.heavy for e in steps]
+
+    def enter(start: int, period: int, rounds: int) -> bool:
+        nonlocal at
+        loop = _loop(steps, start, period, rounds, uses, wanted, interior, taped)
         if loop is None:
-            continue
+            return False
+        loop.outside = tuple([made.isdisjoint(column) for column in loop.each])
         out.extend(steps[at:start])
         out.append(loop)
         at = start + period * rounds
+        return True
+
+    for start, period, rounds in _repeats(kinds, heavy):
+        if enter(start, period, rounds):
+            continue
+        least = HEAVY_ROUNDS if any(heavy[start : start + period]) else ROUNDS
+        for first, n in _alike(steps, start, period, rounds):
+            if least <= n < rounds:
+                enter(start + first * period, period, n)
     out.extend(steps[at:])
     return tuple(out)
+
+
+def _alike(steps: Sequence[Any], start: int, period: int, rounds: int) -> list[tuple[int, int]]:
+    """(first, number) of rounds that take their arrays from the same places: a loop that goes on with what it has made
+    itself, where it had data before, is two loops."""
+    made: dict[int, tuple[int, int]] = {}
+    taken: list[list[Any]] = []
+    for r in range(rounds):
+        row = steps[start + r * period : start + (r + 1) * period]
+        for q, call in enumerate(row):
+            made.update((s, (r, q, k)) for k, s in enumerate(call.out_slots))
+        places = [made.get(i) if type(i) is int else None for call in row for i in call.ins]
+        taken.append([None if m is None else (r - m[0], *m[1:]) for m in places])
+    found, first = [], 0
+    for r in range(1, rounds + 1):
+        # the first round of a loop may take from outside what the others take of the one before
+        if r == rounds or (r > first + 1 and taken[r] != taken[r - 1]):
+            found.append((first, r - first))
+            first = r
+    return found
 
 
 def _repeats(kinds: list[int], heavy: list[bool]) -> list[tuple[int, int, int]]:
@@ -203,6 +329,9 @@ def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict
     loop.op = _Opaque
     loop.place, loop.location = second[0].place, second[0].location
     needed = [s for s in made if s in wanted or any(k < start or k >= end for k in uses.get(s, ()))]
+    loop.forms = {}
+    for k in {k for s in needed for k in uses.get(s, ()) if k >= end}:
+        _joined(steps[k], {s: made[s] for s in needed}, loop.forms)
     loop.outs = tuple([made[s][::-1] for s in needed])
     loop.out_slots = tuple(needed)
     producers = {s: m for row in grid for c in row for s, m in zip(c.out_slots, c.outs, strict=True)}
@@ -253,9 +382,10 @@ class Back:
     ways: per call, where the cotangents of its arguments go: ('inside', position), ('carry', key), ('fixed', slot),
     ('each', slots by round); a carry's key is (slot that the first round takes, or None, position).
     made: slot -> (round, position).   metas: of the round's results.   sources: of slots outside that get cotangents.
+    forms: how later calls join what rounds made, by position.
     """
 
-    __slots__ = ("bases", "calls", "made", "metas", "rounds", "sources", "taken", "ways")
+    __slots__ = ("bases", "calls", "forms", "made", "metas", "rounds", "sources", "taken", "ways")
 
     def pull(self, env: dict[int, Any], numbers: dict, cotangents: dict[int, Any], how: Any) -> None:
         """Carry the cotangents of what the rounds made to what they took."""
@@ -275,13 +405,13 @@ class Back:
         if not outer:
             return
         given = {
-            p: jnp.stack([found[r] if r in found else zeros(self.metas[p]) for r in range(self.rounds)])
+            p: self.forms.get(p, APART).stack(found, self.rounds, self.metas[p].shape, self.metas[p].dtype)
             for p, found in outer.items()
         }
         stacks: dict[Any, Any] = {}
         for what, column in (t for taken in self.taken for t in taken):
             if what == "array" and len(set(column)) > 1 and column not in stacks:
-                stacks[column] = jnp.stack([env[s] for s in column])
+                stacks[column] = _stack([env[s] for s in column])
             elif what == "number" and column not in stacks:
                 stacks[column] = _stacked_numbers(column, numbers)
         ways = list(dict.fromkeys(w for one in self.ways for w in one if w[0] != "inside"))
@@ -347,6 +477,9 @@ def roll_back(plan: tuple[Call, ...], outs: Iterable[int], needed: Any) -> tuple
         grid = [steps[start + r * period : start + (r + 1) * period] for r in range(rounds)]
         back = _back(grid, set(outs), needed)
         if back is not None:
+            back.forms = {}
+            for c in steps[start + period * rounds :]:
+                _joined(c, back.made, back.forms)
             found.extend(steps[at:start])
             found.append(back)
             at = start + period * rounds
@@ -453,18 +586,19 @@ def _stacked_numbers(column: tuple, numbers: dict) -> Any:
 def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple, list, Any]:
     """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``)."""
     taken = [env[s] for s in loop.slots]
+    pull = None
     if not loop.wrt:
-        outs, flags = _scan(loop, taken, numbers, how)
-        return outs, _by_call(loop, flags), None
+        arrays, flags = _scan(loop, taken, numbers, how)
+    else:
 
-    def closed(*moving: Any) -> tuple:
-        full = list(taken)
-        for k, x in zip(loop.wrt, moving, strict=True):
-            full[k] = x
-        return _scan(loop, full, numbers, how)
+        def closed(*moving: Any) -> tuple:
+            full = list(taken)
+            for k, x in zip(loop.wrt, moving, strict=True):
+                full[k] = x
+            return _scan(loop, full, numbers, how)
 
-    outs, pull, flags = differentiated(closed, [taken[k] for k in loop.wrt])
-    return outs, _by_call(loop, flags), pull
+        arrays, pull, flags = differentiated(closed, [taken[k] for k in loop.wrt])
+    return _results(loop, arrays), _by_call(loop, flags), pull
 
 
 def _by_call(loop: Loop, flags: list) -> list:
@@ -473,10 +607,43 @@ def _by_call(loop: Loop, flags: list) -> list:
     return [(f, c) for f, c in found if f]
 
 
+def _several(loop: Loop) -> tuple[list[int], list[int]]:
+    """Positions of the results that are needed of several rounds, and of those that are needed of the last one only."""
+    several = sorted({p for p, r in loop.outs if r != loop.rounds - 1})
+    return several, sorted({p for p, _ in loop.outs}.difference(several))
+
+
+def _results(loop: Loop, arrays: tuple) -> tuple:
+    """What is needed outside, of what :func:`_scan` gives."""
+    several, last = _several(loop)
+    arrays = dict(zip([*several, *last], arrays, strict=True))
+    for p in several:
+        arrays[p] = loop.forms.get(p, APART).whole(arrays[p])
+    return tuple([
+        arrays[p] if p in last else loop.forms.get(p, APART).row(arrays[p], r, loop.results[p].shape)
+        for p, r in loop.outs
+    ])  # fmt: skip
+
+
 def pull_back(loop: Loop, pull: Any, cotangents: tuple) -> tuple:
     """Gradients by the loop's differentiable arguments, in PyTorch's complex convention."""
-    layout = (tuple((m.shape, m.dtype) for m in loop.out_metas), tuple(c is not None for c in cotangents))
-    return _apply_vjp(pull, tuple(c for c in cotangents if c is not None), layout)
+    several, last = _several(loop)
+    found: dict[int, dict[int, Any]] = {}
+    for (p, r), c in zip(loop.outs, cotangents, strict=True):
+        if c is not None:
+            found.setdefault(p, {})[r] = c
+    given, shapes = [], []
+    for p in [*several, *last]:
+        m = loop.results[p]
+        shapes.append(((loop.rounds, *m.shape) if p in several else m.shape, m.dtype))
+        if p not in found:
+            given.append(None)
+        elif p in several:
+            given.append(loop.forms.get(p, APART).stack(found[p], loop.rounds, m.shape, m.dtype))
+        else:
+            given.append(found[p][loop.rounds - 1])
+    layout = (tuple(shapes), tuple([c is not None for c in given]))
+    return _apply_vjp(pull, tuple([c for c in given if c is not None]), layout)
 
 
 def plan_of(plan: tuple[Call, ...], loops: dict[Call, Loop]) -> tuple:
@@ -487,6 +654,7 @@ def plan_of(plan: tuple[Call, ...], loops: dict[Call, Loop]) -> tuple:
 
 
 def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, list]:
+    """What several rounds are needed of, along a first axis, and what the last one is needed of; data checks."""
     import jax.numpy as jnp
     from jax import lax
 
@@ -494,12 +662,15 @@ def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, 
     fixed = taken[:n_fixed]
     first = taken[n_fixed : n_fixed + n_carry]
     columns = taken[n_fixed + n_carry :]
-    each = [jnp.stack(columns[k * loop.rounds : (k + 1) * loop.rounds]) for k in range(n_each)]
+    each = []
+    for k in range(n_each):
+        column = columns[k * loop.rounds : (k + 1) * loop.rounds]
+        each.append(_stack(column) if loop.outside[k] else jnp.stack(column))
     given = [_numbers(column, numbers) for column in loop.numbers]
     # results that are needed of the last round only are carried along, the others are stacked
-    stacked = sorted({p for p, r in loop.outs if r != loop.rounds - 1})
+    stacked, ends = _several(loop)
     carried = [p for _, p in loop.carry]
-    last = sorted({p for p, r in loop.outs if r == loop.rounds - 1} - set(stacked) - set(carried))
+    last = [p for p in ends if p not in carried]
     blank = [jnp.zeros(loop.results[p].shape, loop.results[p].dtype) for p in last]
 
     def body(state: Any, xs: Any) -> Any:
@@ -522,16 +693,9 @@ def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, 
         results = [env[begin + k] for k in range(len(loop.results))]
         return ([results[p] for p in carried], [results[p] for p in last]), ([results[p] for p in stacked], ok)
 
-    (held, ends), (ys, ok) = lax.scan(body, (first, blank), (each, given), length=loop.rounds)
-    outs = []
-    for p, r in loop.outs:
-        if p in stacked:
-            outs.append(ys[stacked.index(p)][r])
-        elif p in carried:
-            outs.append(held[carried.index(p)])
-        else:
-            outs.append(ends[last.index(p)])
-    return tuple(outs), [jnp.all(f) for f in ok]
+    (held, rest), (ys, ok) = lax.scan(body, (first, blank), (each, given), length=loop.rounds)
+    by_position = {**dict(zip(last, rest, strict=True)), **dict(zip(carried, held, strict=True))}
+    return (*ys, *(by_position[p] for p in ends)), [jnp.all(f) for f in ok]
 
 
 def _numbers(column: list[Any], numbers: Any) -> Any:
