@@ -21,6 +21,7 @@ from .errors import late, translated
 from .evaluators import AtFirst, Inline, OpByOp, TooDear
 from .memory import Uncollected, aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
+from .rolled import Row
 from .schedule import Numbers, Schedule, evaluate
 from .segment import FREED, Segment, is_freed, saved_slots
 from .stats import stats
@@ -424,10 +425,34 @@ def _assign_program(trace: Trace, state: State, program: Any, results: list) -> 
             v.slot = 0
             if arrays is not None:
                 arrays[s] = v.data
+        if part.rows:
+            _assign_rows(values, program.live, part.rows, outs[len(part.outs) :], arrays)
     if arrays is not None:
         _link(trace, state, program.tracked, arrays)
     trace.values = [None]
     trace.slots = {}
+
+
+def _assign_rows(values: list, live: frozenset, rows: tuple, wholes: list, arrays: dict[int, Any] | None) -> None:
+    """Take apart what loops have made: now what somebody refers to, later what reverse passes need."""
+    import jax
+
+    large: list = []
+    for whole, (form, members) in zip(wholes, rows, strict=False):
+        for s, r in members:
+            v = values[s]
+            row = Row(whole, form, r, v.meta.shape)
+            if s in live:
+                a = row.array()
+                v.data, v.trace, v.slot = a.copy(), None, 0
+                if a.nbytes > _SMALL:
+                    large.append(v)
+            elif arrays is not None:
+                arrays[s] = row
+    for v, a in zip(large, jax.device_put([v.data for v in large], [v.meta.place for v in large]), strict=True):
+        v.data = a
+    if arrays is not None:
+        arrays.update((s, values[s].data) for _, members in rows for s, _ in members if s in live)
 
 
 def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) -> None:

@@ -175,7 +175,7 @@ class _Forward:
         if slot not in where.saved:
             m = call.metas[k]
             return concrete(np.zeros(m.shape, m.dtype), m.place)
-        return make_value(meta, where.saved[slot], (where, slot) if meta.grad == INTERIOR else where.leaves.get(slot))
+        return make_value(meta, where.array(slot), (where, slot) if meta.grad == INTERIOR else where.leaves.get(slot))
 
 
 def _jvp_op(kernel: Any, wrt: tuple[int, ...], present: tuple[bool, ...], info: Any) -> Op:

@@ -21,7 +21,7 @@ from .evaluators import Whole, _sharding, compile_at
 from .kept import Kept
 from .meta import is_spread
 from .op import Wide
-from .rolled import Loop, roll
+from .rolled import ROUNDS, Loop, roll
 from .schedule import Numbers, Schedule, evaluate
 from .stats import Event, stats
 from .stored import LARGE, Stored
@@ -32,9 +32,12 @@ SMALL = 12
 
 
 class Piece:
-    """A compiled part, in its own numbering of slots: order of inputs passed, given for good, and results."""
+    """A compiled part, in its own numbering of slots: order of inputs passed, given for good, and results.
 
-    __slots__ = ("run", "kept", "given", "outs", "copies", "checked")
+    rows: of the arrays that come out after ``outs``: how rounds of a loop lie in them, and (slot, round).
+    """
+
+    __slots__ = ("run", "kept", "given", "outs", "copies", "rows", "checked")
 
 
 class Part:
@@ -45,8 +48,8 @@ class Part:
     arrays get into it and out of it, see ``padded``.
     """
 
-    __slots__ = ("run", "kept", "given", "outs", "copies", "checks", "ints", "floats", "complexes", "several", "takes",
-                 "sized")  # fmt: skip
+    __slots__ = ("run", "kept", "given", "outs", "copies", "rows", "checks", "ints", "floats", "complexes", "several",
+                 "takes", "sized")  # fmt: skip
 
 
 class Program:
@@ -82,7 +85,8 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     groups, taken = _split(schedule, free)
     free |= taken.difference(wanted)
     needed = frozenset(taken.union(wanted))
-    program.parts = [_part(graph, schedule, steps, needed, free, state.place, why) for steps in groups]
+    last = frozenset(wanted).difference(taken)
+    program.parts = [_part(graph, schedule, steps, needed, free, state.place, why, last, live) for steps in groups]
     for part in program.parts:
         part.takes = not taken.isdisjoint((*part.kept, *part.given))
     _inputs_wanted(graph, wanted, program)
@@ -93,6 +97,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
 def _inputs_wanted(graph: Any, wanted: tuple[int, ...], program: Program) -> None:
     """Aliases of inputs that no part computes do not occur: an alias is a step."""
     made = {s for p in program.parts for s in (*p.outs, *(c for c, _ in p.copies))}
+    made.update(s for p in program.parts for _, rows in p.rows for s, _ in rows)
     missing = [s for s in wanted if s not in made and type(graph.producer[s]) is not Input]
     if missing:
         raise AssertionError(f"no part of the program computes slots {missing}")
@@ -197,14 +202,15 @@ class Laid:
 
     inputs: slots that it takes;  kept, given: those passed, and those given for good;  wanted: results, in order.
     steps: with loops rolled up, told as ``evaluate`` needs them;  number: slots in the part's own numbering.
+    loose: those of ``wanted`` that may come out as parts of larger arrays;  live: those that somebody refers to.
     ints, floats, complexes: which of the trace's numbers it takes;  index: where these are;  key: the structure.
     """
 
-    __slots__ = ("graph", "steps", "inputs", "kept", "given", "wanted", "number", "ints", "floats", "complexes",
-                 "index", "key", "place")  # fmt: skip
+    __slots__ = ("graph", "steps", "inputs", "kept", "given", "wanted", "loose", "live", "number", "ints", "floats",
+                 "complexes", "index", "key", "place")  # fmt: skip
 
     def __init__(self, graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int],
-                 place: Any) -> None:  # fmt: skip
+                 place: Any, loose: frozenset = frozenset(), live: tuple[int, ...] = ()) -> None:  # fmt: skip
         number: dict[int, int] = {}
         inputs: list[int] = []
         position: dict[Any, int] = {}
@@ -260,9 +266,14 @@ class Laid:
         self.inputs, self.given = inputs, given
         self.kept = [s for s in inputs if s not in set(given)]
         self.wanted = [*first, *(s for s in mine if s not in set(first))]
+        on_cpu = not is_spread(place) and getattr(place, "platform", None) == "cpu"
+        loops = any(type(e) is Loop for e in self.steps.steps)
+        self.loose = loose.intersection(mine) if loops and on_cpu else frozenset()
+        self.live = self.loose.intersection(live)
         self.key = (
             tuple(key), tuple([graph.metas[s] for s in inputs]), tuple([number[s] for s in given]),
             tuple([number[s] for s in self.wanted]), place,
+            *(tuple(sorted([number[s] for s in some])) for some in (self.loose, self.live)),
         )  # fmt: skip
 
     def numbers(self) -> tuple:
@@ -288,8 +299,9 @@ class Laid:
             causes.noted(cause, seconds)
 
 
-def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str) -> Part:
-    laid = Laid(graph, schedule, steps, wanted, free, place)
+def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: set[int], place: Any, why: str,
+          loose: frozenset, live: tuple[int, ...]) -> Part:  # fmt: skip
+    laid = Laid(graph, schedule, steps, wanted, free, place, loose, live)
     piece = _pieces.get(laid.key)
     if piece is None:
         begin = time.perf_counter()
@@ -307,6 +319,7 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
     part.given = tuple([back[n] for n in piece.given])
     part.outs = tuple([back[n] for n in piece.outs])
     part.copies = tuple([(back[a], back[b]) for a, b in piece.copies])
+    part.rows = tuple([(form, tuple([(back[n], r) for n, r in members])) for form, members in piece.rows])
     part.checks = laid.checks()
     part.ints, part.floats, part.complexes = laid.ints, laid.floats, laid.complexes
     return part
@@ -314,7 +327,8 @@ def _part(graph: Any, schedule: Schedule, steps: list, wanted: frozenset, free: 
 
 def function_of(laid: Laid, alike: bool = False) -> tuple:
     """A part as a function for JAX; what it takes; and where it tells, once traced, of its results: slots in ``outs``,
-    and in ``copies`` those that are other slots' arrays.
+    in ``copies`` those that are other slots' arrays, and in ``rows`` those that are parts of the arrays after ``outs``:
+    the rounds of a loop are not taken apart by the program, which would take 20 ms for each to compile.
 
     alike: the jaxpr is to be the same for other sizes, so these do not decide what is stored.
     """
@@ -336,17 +350,26 @@ def function_of(laid: Laid, alike: bool = False) -> tuple:
     def program(keep: list, give: list, ints: Any, floats: Any, complexes: Any) -> list:
         env = dict(zip(kept, keep, strict=True))
         env.update(zip(given, give, strict=True))
+        rows: dict[int, tuple] = {}
         source = {id(a): s for s, a in env.items()}
         unchanged = Kept(laid.steps.recorded, {new: env[old] for new, old in guards.items()})
         numbers = _Renumbered(ints, floats, complexes, laid.index)
-        checks = evaluate(laid.steps, env, numbers, how, drop=False, kept=unchanged)  # type: ignore[arg-type]
+        checks = evaluate(laid.steps, env, numbers, how, drop=False, kept=unchanged, rows=rows)  # type: ignore[arg-type]
         unchanged.finish(how, env, guards, checks)
         env.update((s, how.plain(env[s])) for s in wanted)
         if checks:
             bad = jnp.stack([jnp.logical_not(ok) for flags, _ in checks for ok in flags])
         outs, copies, results = [], [], []
+        rows = {s: found for s, found in rows.items() if s in laid.loose and s not in guards}
+        seen = Counter([id(whole) for s, (whole, _, _) in rows.items() if s in laid.live])
+        wholes: dict[int, tuple[Any, Any, list]] = {}
         for s in wanted:
             a = env[s]
+            if s in rows:
+                whole, form, r = rows[s]
+                if s not in laid.live or seen[id(whole)] >= ROUNDS:  # to take out a few, one need not wait
+                    wholes.setdefault(id(whole), (whole, form, []))[2].append((s, r))
+                    continue
             if id(a) in source and source[id(a)] not in gone:
                 copies.append((s, source[id(a)]))
             else:
@@ -354,6 +377,8 @@ def function_of(laid: Laid, alike: bool = False) -> tuple:
                 outs.append(s)
                 results.append(jax.lax.with_sharding_constraint(a, where(s)) if several else a)
         told["outs"], told["copies"] = tuple(outs), tuple(copies)
+        told["rows"] = tuple([(form, tuple(members)) for _, form, members in wholes.values()])
+        results.extend([whole for whole, _, _ in wholes.values()])
         if checks:
             results.append(bad)
         return results
@@ -374,6 +399,7 @@ def _compile(laid: Laid) -> Piece:
     piece.kept, piece.given = tuple(number[s] for s in laid.kept), tuple(number[s] for s in laid.given)
     piece.outs = tuple([number[s] for s in told["outs"]])
     piece.copies = tuple([(number[s], number[source]) for s, source in told["copies"]])
+    piece.rows = tuple([(form, tuple([(number[s], r) for s, r in members])) for form, members in told["rows"]])
     return piece
 
 

@@ -678,7 +678,7 @@ class _Pass:
         if found is not None:
             return found
         meta = where.graph.metas[slot]
-        return make_value(meta, where.saved[slot], (where, slot) if meta.grad == INTERIOR else where.leaves.get(slot))
+        return make_value(meta, where.array(slot), (where, slot) if meta.grad == INTERIOR else where.leaves.get(slot))
 
     def _give_up(self, where: Any, values: list | None, plan: tuple) -> None:
         """Free calls that recorded steps went through."""

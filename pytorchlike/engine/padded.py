@@ -543,7 +543,7 @@ class Form:
         part = fused.Part()
         part.several, part.takes = False, False
         part.kept, part.given = tuple(laid.kept), tuple(laid.given)
-        part.outs, part.copies = self.told["outs"], self.told["copies"]
+        part.outs, part.copies, part.rows = self.told["outs"], self.told["copies"], ()
         part.ints, part.floats, part.complexes = laid.ints, laid.floats, laid.complexes
         room = Room(found, found)
         part.checks = [

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .meta import LEAF, Meta
 from .op import Wide, _apply_vjp, differentiated, kernel_for
 from .trie import Call, Reverse
@@ -24,8 +26,8 @@ LONGEST = 256
 #: What rounds take from outside, each for itself, is stacked if it is not more times as large as what a round makes:
 #: the weights of equal layers, where they are frozen, would be copied in each pass.
 LARGEST = 16
-#: From this many on, arrays that come from outside are joined as they are and given their shape afterwards: with an axis
-#: of its own for each, XLA compiles them in a time that grows with their square (480: seven seconds, so 0.2).
+#: From this many on, arrays that come from outside are joined as they are and given their shape afterwards: with an
+#: axis of its own for each, XLA compiles them in a time that grows with their square (480: seven seconds, so 0.2).
 MANY = 64
 
 
@@ -92,6 +94,22 @@ class Rows(NamedTuple):
 
 #: Where nobody joins them.
 APART = Rows(0, True)
+
+
+class Row:
+    """What a round has made, as a part of the array of all rounds: taken out when somebody wants it."""
+
+    __slots__ = ("form", "r", "shape", "whole")
+
+    def __init__(self, whole: Any, form: Rows, r: int, shape: tuple[int, ...]) -> None:
+        self.whole, self.form, self.r, self.shape = whole, form, r, shape
+
+    def array(self) -> np.ndarray:
+        """In the memory of the whole, which nobody writes to."""
+        form = self.form
+        size = 1 if form.new else self.shape[form.axis]
+        part = (*(slice(None),) * form.axis, slice(self.r * size, (self.r + 1) * size))
+        return np.asarray(self.whole)[part].reshape(self.shape)
 
 
 def _joined(call: Any, made: dict[int, tuple[int, int]], forms: dict[int, Rows]) -> None:
@@ -583,8 +601,11 @@ def _stacked_numbers(column: tuple, numbers: dict) -> Any:
     return jnp.stack([jnp.asarray(numbers[c.type, c.index] if type(c) is Wide else c[1], dtype) for c in column])
 
 
-def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple, list, Any]:
-    """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``)."""
+def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any, rows: dict | None = None) -> tuple[tuple, list, Any]:
+    """(results, data checks, what takes cotangents of the results to gradients of ``loop.wrt_slots``).
+
+    rows: where to note of which arrays results are parts: slot -> (array, form, round).
+    """
     taken = [env[s] for s in loop.slots]
     pull = None
     if not loop.wrt:
@@ -598,7 +619,7 @@ def run(loop: Loop, env: dict[int, Any], numbers: Any, how: Any) -> tuple[tuple,
             return _scan(loop, full, numbers, how)
 
         arrays, pull, flags = differentiated(closed, [taken[k] for k in loop.wrt])
-    return _results(loop, arrays), _by_call(loop, flags), pull
+    return _results(loop, arrays, rows), _by_call(loop, flags), pull
 
 
 def _by_call(loop: Loop, flags: list) -> list:
@@ -613,12 +634,16 @@ def _several(loop: Loop) -> tuple[list[int], list[int]]:
     return several, sorted({p for p, _ in loop.outs}.difference(several))
 
 
-def _results(loop: Loop, arrays: tuple) -> tuple:
+def _results(loop: Loop, arrays: tuple, rows: dict | None) -> tuple:
     """What is needed outside, of what :func:`_scan` gives."""
     several, last = _several(loop)
     arrays = dict(zip([*several, *last], arrays, strict=True))
     for p in several:
         arrays[p] = loop.forms.get(p, APART).whole(arrays[p])
+    if rows is not None:
+        for s, (p, r) in zip(loop.out_slots, loop.outs, strict=True):
+            if p in several:
+                rows[s] = arrays[p], loop.forms.get(p, APART), r
     return tuple([
         arrays[p] if p in last else loop.forms.get(p, APART).row(arrays[p], r, loop.results[p].shape)
         for p, r in loop.outs

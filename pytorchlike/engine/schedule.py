@@ -174,11 +174,12 @@ def pull_of(tapes: dict[Any, Any], how: Evaluator, last: Callable[[Any], bool]) 
 
 def evaluate(
     schedule: Schedule, env: dict[int, Any], numbers: Numbers, how: Evaluator, drop: bool,
-    tapes: dict[Any, Any] | None = None, kept: Kept | None = None,
+    tapes: dict[Any, Any] | None = None, kept: Kept | None = None, rows: dict | None = None,
 ) -> list:  # fmt: skip
     """Evaluate the steps over ``env`` (slot -> array, inputs filled in).  Returns the data checks: (flags, call).
 
     tapes: where to keep those of the ``taped`` calls that no step asks for.  kept: what a failed check leaves.
+    rows: where to note which results are parts of loops' arrays, see ``rolled.run``.
     """
     tapes = {} if tapes is None else tapes
     checks: list = []
@@ -204,7 +205,7 @@ def evaluate(
                 if flags:
                     checks.append((flags, e))
         elif type(e) is Loop:
-            outs, flags, tapes[e] = run(e, {s: how.plain(env[s]) for s in e.slots}, numbers, how.inside)
+            outs, flags, tapes[e] = run(e, {s: how.plain(env[s]) for s in e.slots}, numbers, how.inside, rows)
             env.update(zip(e.out_slots, outs, strict=True))
             checks.extend(flags)
         else:

@@ -12,7 +12,7 @@ from . import policy
 from .config import config
 from .meta import LEAF
 from .op import Lifted, Op, Wide
-from .rolled import Back, roll_back
+from .rolled import Back, Row, roll_back
 from .schedule import Numbers, walk
 from .trie import Call, Graph, Input
 
@@ -27,8 +27,8 @@ _ops: OrderedDict[tuple, Op] = OrderedDict()
 class Segment:
     """What is kept of an executed trace for reverse passes: its calls, and the arrays that their gradients need.
 
-    saved: slot -> array of results;  inputs: slot -> Value that had entered;  leaves: slot -> Leaf created within.
-    number: later segments may rest on earlier ones only.
+    saved: slot -> array of results, or Row;  inputs: slot -> Value that had entered;  leaves: slot -> Leaf created
+    within.  number: later segments may rest on earlier ones only.
     """
 
     __slots__ = ("graph", "plan", "saved", "inputs", "leaves", "numbers", "watched", "freed", "number")
@@ -48,6 +48,13 @@ class Segment:
         self.watched = dict(watched)
         self.freed: set[Call] = set(graph.freed)
         self.number = next(_sequence)
+
+    def array(self, slot: int) -> Any:
+        """What is saved of a slot."""
+        found = self.saved[slot]
+        if type(found) is Row:
+            found = self.saved[slot] = found.array()
+        return found
 
     def free(self, calls: Any) -> None:
         """Give up what only these calls needed."""

@@ -35,6 +35,8 @@ from .trie import Call, Input, Reverse, State
 _roots: dict[Any, State] = {}
 _n_states = 0
 _WIDE = object()
+#: Calls of a round, at most, for which more may be pending without gradients.
+SHORT = 16
 #: How many times ``max_pending`` entries may be pending where they are rounds of loops.
 _MOST = 8
 _VECTORS = {bool: "ints", int: "ints", float: "floats", complex: "complexes"}
@@ -219,16 +221,16 @@ class Trace:
         return self, state
 
     def _recurs(self) -> bool:
-        """Whether there is room for more, since most of what is pending is rounds of loops that will be differentiated.
+        """Whether there is room for more, since most of what is pending is rounds of loops.
 
         A loop is compiled once, however many rounds it has. Were it executed here, what each call of each round has
-        made would be a result of the program, for the reverse pass to come.
+        made would be a result of the program, for the reverse pass to come; without gradients, what is kept of rounds.
         """
         calls = [e for e in self.state.entries() if e.__class__ is Call]
         taped = {c for c in calls if c.tracked}
-        if 2 * len(taped) < len(calls):
-            return False
         loops = [e for e in roll(calls, (), taped) if e.__class__ is Loop]
+        if 2 * len(taped) < len(calls):  # rounds of many calls, as those of samplers, are long enough by themselves
+            loops = [e for e in loops if len(e.calls) <= SHORT and any(c.op.heavy for c in e.calls)]
         if 4 * sum(len(e.all_calls) for e in loops) < 3 * len(calls):
             return False
         while self.room < _MOST and self.room * config.max_pending <= self.state.depth:
