@@ -189,9 +189,9 @@ class OpByOp(Evaluator):
     #: Whether NumPy may take as long as it likes.
     patient = False
 
-    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int, results: int) -> bool:
         """Whether a kernel that was not met so far is to be interpreted; ``sizes``: of its largest array."""
-        return policy.interprets((op, kind), place, sizes)
+        return policy.interprets((op, kind), place, sizes, results)
 
     def whole(self, call: Call) -> bool:
         """Whether a reverse pass over an executed trace is to be one kernel."""
@@ -212,7 +212,7 @@ class OpByOp(Evaluator):
 
             def interpreted() -> Any:
                 if call.op.walk is None and self.interprets(
-                    call.op, "forward", call.place, _largest(call.metas, call.outs)
+                    call.op, "forward", call.place, _largest(call.metas, call.outs), len(call.outs)
                 ):
                     return self._interpreted(compile, lambda: traced_of(call.kernel, shapes),
                                              exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
@@ -274,7 +274,7 @@ class OpByOp(Evaluator):
             return compile_at(vjp_of(kernel, _shapes(call.outs)), call.place, specs())
 
         def interpreted() -> Any:
-            if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs)):
+            if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs), len(wrt)):
                 shapes = _shapes(call.metas)
                 return self._interpreted(
                     compile, lambda: traced_kernel(kernel, ("backward", wrt, present), shapes, traced)

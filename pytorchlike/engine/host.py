@@ -33,7 +33,7 @@ class Host(OpByOp):
 
     exact = False
 
-    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int, results: int) -> bool:
         return not op.heavy and trace.platform_of(place) == "cpu"
 
     def add(self, a: Any, b: Any) -> Any:
@@ -48,7 +48,7 @@ class _Strict(Host):
 
     compiles = False
 
-    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int, results: int) -> bool:
         platform = trace.platform_of(place)
         if platform != "cpu":
             raise RuntimeError(

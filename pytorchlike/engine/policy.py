@@ -49,6 +49,8 @@ WORTH = 1500
 SHAPES = 4
 #: Elements of the largest array up to which NumPy is tried first.
 SMALL = 40_000
+#: Results of a kernel up to which it is compiled: each takes XLA 20 ms (the gradient of joining 480 columns: 9 s).
+MANY = 64
 #: Elements of an array above which graphs whose shapes vary are not executed piece by piece.
 LARGE = 2_000_000
 #: Nanoseconds that one interpretation may take, by an estimate that is two or three times too high for large arrays;
@@ -102,10 +104,11 @@ def moves(op: Any, arguments: Iterable[int], where: Any) -> None:
     moving.update((op, k, where) for k in arguments)
 
 
-def interprets(kind: Any, place: Any, size: int) -> bool:
+def interprets(kind: Any, place: Any, size: int, results: int = 1) -> bool:
     """Whether a kernel met for the first time is left to NumPy.
 
-    kind: what it is a kernel of, shapes and static arguments aside;  size: elements of its largest array.
+    kind: what it is a kernel of, shapes and static arguments aside;  size: elements of its largest array;  results: how
+    many arrays it gives.
     """
     if config.tier == "interpret":
         return getattr(place, "platform", None) == "cpu"
@@ -114,7 +117,7 @@ def interprets(kind: Any, place: Any, size: int) -> bool:
     if len(_kernels) > 50_000:
         _kernels.clear()
     count = _kernels[kind] = _kernels.get(kind, 0) + 1
-    return count > SHAPES or size <= SMALL
+    return count > SHAPES or size <= SMALL or results > MANY
 
 
 def varies(op: Any, place: Any) -> bool:

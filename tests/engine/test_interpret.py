@@ -399,6 +399,7 @@ def test_ever_new_shapes_are_interpreted_however_large_the_arrays_are(monkeypatc
     monkeypatch.setattr(policy, "_kernels", {})
     place = jax.devices("cpu")[0]
     assert [policy.interprets("kind", place, 4_000_000) for _ in range(6)] == [False] * policy.SHAPES + [True, True]
+    assert policy.interprets("splits", place, 4_000_000, policy.MANY + 1)  # each result takes XLA its time
 
 
 def test_rows_of_a_tensor_are_cut_out_by_numpy():

@@ -109,9 +109,29 @@ def only_later_inputs_require_grad(cell, x):
     return total
 
 
+def columns(cell, x):
+    h, outs = torch.zeros(N, D), []
+    for row in x.unbind(0):
+        h, _ = cell(row, (h, h))
+        outs.append(h)
+    wide = torch.cat(outs, dim=1)
+    return (wide[:, 1:] * wide[:, :-1]).sum() + torch.stack(outs, 1)[:, 3].sum()
+
+
+def goes_on_with_its_own_outputs(cell, x):
+    h, c, outs = torch.zeros(N, D), torch.zeros(N, D), []
+    for t in range(T):
+        h, c = cell(x[t], (h, c))
+        outs.append(h)
+    for _ in range(T):
+        h, c = cell(h, (h, c))
+        outs.append(h)
+    return torch.cat(outs, dim=1).pow(2).mean()
+
+
 CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, detached_halfway, dropout_inside,
          two_cells, looking_back_two_rounds, generates, added_up_in_place, written_row_by_row,
-         only_later_inputs_require_grad]  # fmt: skip
+         only_later_inputs_require_grad, columns, goes_on_with_its_own_outputs]  # fmt: skip
 
 
 def outcome(case, tier, monkeypatch, read=False):
@@ -290,3 +310,113 @@ def test_a_loop_that_will_be_differentiated_may_be_long(monkeypatch):
         if function is recurrence:
             np.testing.assert_allclose(values, expected(w.detach().numpy().astype(float)), rtol=1e-5)
     assert executed[0] == 1 and executed[1] > 2, executed
+
+
+def compiled_texts(monkeypatch):
+    texts, plain = [], jax.stages.Lowered.compile
+
+    def compile(self, *args, **kwargs):
+        done = plain(self, *args, **kwargs)
+        texts.append(done.as_text())
+        return done
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile)
+    return texts
+
+
+@pytest.mark.parametrize("join", [
+    lambda outs: torch.cat(outs, dim=1), lambda outs: torch.cat(outs), lambda outs: torch.stack(outs),
+    lambda outs: torch.stack(outs, dim=-1),
+], ids=["columns", "rows", "stack", "stack last"])  # fmt: skip
+@pytest.mark.parametrize("read", [False, True])
+def test_rounds_that_are_joined_are_not_taken_apart(join, read, monkeypatch):
+    # each slice of a program, and each array joined with others, is code of its own to XLA
+    monkeypatch.setattr(config, "tier", "fused")
+    n = 96
+    x, w = torch.linspace(0, 1, n * 2).reshape(n, 2, 1), torch.tensor([[0.5]], requires_grad=True)
+    rows = [r + 0 for r in x]
+    texts = compiled_texts(monkeypatch)
+    flush()
+    h, outs = torch.zeros(2, 1), []
+    for row in rows:
+        h = torch.tanh(h @ w + row)
+        outs.append(h)
+    loss = (join(outs) ** 2).sum()
+    del outs
+    if read:
+        loss.item()
+    loss.backward()
+    grad = w.grad.item()
+    assert max(t.count(" slice(") for t in texts) < 12, [t.count(" slice(") for t in texts]
+    v, dv, slope = np.zeros((2, 1)), np.zeros((2, 1)), 0.0
+    for row in x.numpy().astype(float):
+        new = np.tanh(0.5 * v + row)
+        dv = (1 - new**2) * (v + 0.5 * dv)
+        v = new
+        slope += (2 * v * dv).sum()
+    np.testing.assert_allclose(grad, slope, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [2, 1200])
+def test_rounds_that_somebody_keeps_come_out_as_one_array(width, monkeypatch):
+    monkeypatch.setattr(config, "tier", "fused")
+    texts = compiled_texts(monkeypatch)
+    w = torch.tensor(0.5, requires_grad=True)
+    begun = torch.linspace(0, 1, width) + 0
+    opt = torch.optim.SGD([w], 0.0)
+    flush()
+    texts.clear()
+    h, outs = begun, []
+    for _ in range(40):
+        h = torch.tanh(h * w + 0.25)
+        outs.append(h)
+    loss = torch.stack(outs).sum()
+    loss.backward()
+    opt.step()
+    flush()
+    v, values = begun.numpy(), []
+    for _ in range(40):
+        v = np.tanh(v * np.float32(0.5) + np.float32(0.25))
+        values.append(v)
+    for a, b in zip(outs, values, strict=True):
+        assert a.requires_grad and not a.is_leaf
+        np.testing.assert_allclose(a.detach().numpy(), b, rtol=1e-5)
+    assert max(t.count(" slice(") for t in texts) < 12
+    with torch.no_grad():
+        outs[3].add_(1.0)  # has memory of its own
+    np.testing.assert_allclose(outs[3].detach().numpy(), values[3] + 1, rtol=1e-5)
+    np.testing.assert_allclose(outs[4].detach().numpy(), values[4], rtol=1e-5)
+    w.grad = None
+    h = outs[6].detach() * w
+    h.sum().backward(inputs=[w])
+    np.testing.assert_allclose(w.grad.item(), values[6].sum(), rtol=1e-5)
+    with torch.no_grad():
+        h, outs = begun, []
+        for _ in range(40):
+            h = torch.tanh(h * w + 0.25)
+            outs.append(h)
+        assert h.isfinite().all().item()
+    outs[5].numpy()[:] = 7
+    assert outs[5].tolist() == [7.0] * width
+    np.testing.assert_allclose(outs[4].numpy(), values[4], rtol=1e-5)
+
+
+def test_a_loop_of_products_may_be_long_without_gradients(monkeypatch):
+    monkeypatch.setattr(config, "max_pending", 40)
+    w = torch.full((1, 1), 0.5)
+    flush()
+    executed = []
+    for _ in range(3):
+        with torch.compiler.report() as report, torch.no_grad():
+            h, outs = torch.ones(2, 1), []
+            for _ in range(60):
+                h = torch.tanh(h @ w + 0.25)
+                outs.append(h)
+            found = torch.cat(outs, 1).tolist()
+        executed.append(sum(report.executions.values()))
+    assert executed[-1] == 1, executed
+    v, values = 1.0, []
+    for _ in range(60):
+        v = np.tanh(v * 0.5 + 0.25)
+        values.append(v)
+    np.testing.assert_allclose(found, [values] * 2, rtol=1e-5)
