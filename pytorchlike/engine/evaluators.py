@@ -373,7 +373,7 @@ class AtFirst(OpByOp):
     def __init__(self, seconds: float) -> None:
         self.left = seconds
 
-    def interprets(self, op: Any, kind: Any, place: Any, sizes: int) -> bool:
+    def interprets(self, op: Any, kind: Any, place: Any, sizes: int, results: int) -> bool:
         return getattr(place, "platform", None) == "cpu"
 
     def whole(self, call: Call) -> bool:
