@@ -55,8 +55,8 @@ LEAST = 2
 GIVEN = 1 << 14
 #: How often the order of joined dimensions is looked for.
 ATTEMPTS = 16
-#: Seconds that NumPy may take to check a program, by an estimate.
-PATIENCE = 1.0
+#: Seconds that NumPy may take to check a program, by an estimate; else what it is checked by is compiled.
+PATIENCE = 2.0
 #: Seconds of a run from which it is measured once.
 BRIEF = 0.01
 #: How much of the results may differ: where a gradient is nothing but rounding, an optimizer makes much of it.
@@ -639,18 +639,19 @@ class Form:
 def _plain(closed: Any, arrays: list, laid: Any) -> list:
     """The results of a jaxpr as it was traced."""
     import jax
+    from jax.extend.core import jaxpr_as_fun
 
     from ._primitives import Plan
 
     try:
         plan = Plan(closed.jaxpr, closed.consts)
-        if plan.cost < PATIENCE * 1e9:
+        if plan.cost - 0.75 * plan.products < PATIENCE * 1e9:
             with np.errstate(all="ignore"):
                 return plan.run([np.asarray(a) for a in arrays])
     except Missing:
         pass
     specs = tuple([jax.ShapeDtypeStruct(np.shape(a), a.dtype) for a in arrays])
-    run = compile_at(jax.core.jaxpr_as_fun(closed), laid.place, specs)
+    run = compile_at(jaxpr_as_fun(closed), laid.place, specs)
     return [np.asarray(x) for x in run(*arrays)]
 
 

@@ -216,6 +216,12 @@ def test_a_program_that_would_be_wrong_is_not_used(monkeypatch):
     np.testing.assert_allclose(losses, train(small, rows, classified)[0], rtol=2e-4)
 
 
+def test_what_numpy_would_take_long_for_is_checked_by_a_compiled_program(monkeypatch):
+    monkeypatch.setattr(padded, "PATIENCE", 0)
+    train(small, rows, classified)
+    assert len(forms()) == 1
+
+
 def test_what_has_no_rule_is_evaluated_as_ever(monkeypatch):
     def step(n):
         x = torch.arange(n * 3.0).reshape(n, 3)
