@@ -69,8 +69,11 @@ def ones(size: Sizes, *, dtype: np.dtype | None = None):
 
 
 @op(method=False, saves=False, shapes=sized)
-def empty(size: Sizes, *, dtype: np.dtype | None = None):
-    """A tensor of that size whose elements mean nothing (they are 0, since XLA has no uninitialised memory)."""
+def empty(size: Sizes, *, dtype: np.dtype | None = None, memory_format: object = None):
+    """A tensor of that size whose elements mean nothing (they are 0, since XLA has no uninitialised memory).
+
+    ``memory_format`` is accepted: XLA chooses the layout.
+    """
     return jnp.zeros(sizes_checked("empty", size), default_float() if dtype is None else dtype)
 
 

@@ -73,6 +73,8 @@ class Placed(Cell):
         """Whether the elements lie in memory in the order of the indices."""
         if memory_format is not None and "channels_last" in repr(memory_format):
             shape, strides = self._value.meta.shape, self.stride()
+            if len(shape) != (5 if "3d" in repr(memory_format) else 4):
+                return False
             order = (1, *range(len(shape) - 1, 1, -1), 0)
             expect = 1
             for d in order:

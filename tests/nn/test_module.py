@@ -289,6 +289,50 @@ def _doubled(module, args, output):
     return output * 2
 
 
+@pytest.fixture
+def swapping():
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    yield
+    torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+def test_loading_may_swap_tensors(swapping):
+    m = nn.BatchNorm1d(3)
+    weight, mean = m.weight, m.running_mean
+    opt = torch.optim.SGD(m.parameters(), 1.0)
+    state = {k: v + 1 for k, v in m.state_dict().items()}
+    assert str(m.load_state_dict(state)) == "<All keys matched successfully>"
+    assert m.weight is weight and weight.tolist() == [2.0] * 3 and weight.requires_grad
+    assert m.running_mean is mean and mean.tolist() == [1.0] * 3
+    m.load_state_dict({k: v.double() if v.is_floating_point() else v for k, v in state.items()}, assign=True)
+    assert m.weight is weight and weight.dtype == torch.float64
+    assert opt.param_groups[0]["params"][0].dtype == torch.float64
+    with torch.device("meta"):
+        lazy = nn.Linear(2, 2)
+    weight = lazy.weight
+    lazy.load_state_dict({"weight": torch.ones(2, 2), "bias": torch.zeros(2)}, assign=True)
+    assert lazy.weight is weight and weight.tolist() == [[1.0] * 2] * 2 and isinstance(weight, nn.Parameter)
+
+
+class _Scaled(torch.Tensor):
+    """Says itself what loading makes of it."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.module_load:
+            return args[1] if args[1].sum() < 0 else args[1].mul(10).as_subclass(cls)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_a_parameter_says_what_loading_makes_of_it(swapping):
+    m = nn.Linear(2, 1, bias=False)
+    weight = m.weight = nn.Parameter(torch.ones(1, 2).as_subclass(_Scaled))
+    m.load_state_dict({"weight": torch.tensor([[1.0, 2.0]])})
+    assert m.weight is weight and weight.tolist() == [[10.0, 20.0]] and isinstance(weight, _Scaled)
+    with pytest.raises(RuntimeError, match=r'(?s)While swapping the parameter named "weight".*one of self or other'):
+        m.load_state_dict({"weight": torch.tensor([[-1.0, -2.0]])})
+
+
 def test_save_and_load_state():
     m, file = Pair(2.0), io.BytesIO()
     torch.save(m.state_dict(), file)

@@ -107,6 +107,23 @@ def test_contiguity():
     assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.parametrize(("shape", "images", "volumes"), [
+    ((), False, False), ((3,), False, False), ((2, 3), False, False), ((2, 3, 4), False, False),
+    ((2, 3, 4, 5), False, False), ((2, 1, 4, 5), True, False), ((2, 3, 1, 1), True, False),
+    ((2, 1, 4, 5, 6), False, True),
+])  # fmt: skip
+def test_channels_lie_last_in_images_and_volumes_only(shape, images, volumes):
+    x = torch.zeros(shape)
+    assert x.is_contiguous(memory_format=torch.channels_last) is images
+    assert x.is_contiguous(memory_format=torch.channels_last_3d) is volumes
+    assert x.is_contiguous(memory_format=torch.contiguous_format)
+
+
+def test_empty_takes_a_memory_format():
+    x = torch.empty(2, 3, 4, 5, memory_format=torch.channels_last)
+    assert x.shape == (2, 3, 4, 5) and torch.empty((2,), memory_format=torch.contiguous_format).shape == (2,)
+
+
 def test_view_refuses_what_needs_a_copy():
     x = torch.arange(6.0).view(2, 3)
     with pytest.raises(RuntimeError, match=r"view size is not compatible.*\(size \[3, 2\], stride \[1, 3\]"):

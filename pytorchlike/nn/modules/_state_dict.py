@@ -11,6 +11,7 @@ from ...autograd.mode import no_grad
 from ...tensor import Tensor
 from .._hooks import RemovableHandle
 from ..parameter import Parameter, is_lazy
+from ._conversions import conversion
 from ._registry import owner_of
 
 if TYPE_CHECKING:
@@ -209,6 +210,9 @@ class StateDict:
                           "place?)", stacklevel=6)
         try:
             with no_grad():
+                if conversion.swap:
+                    self._swap_tensor(param, value, assign)
+                    return
                 if not assign:
                     param.copy_(value)
                     return
@@ -219,9 +223,26 @@ class StateDict:
                         value = Parameter(value, requires_grad=param.requires_grad)
                 setattr(self, name, value)
         except Exception as error:
-            error_msgs.append(f'While copying the parameter named "{key}", whose dimensions in the model are '
+            action = "swapping" if conversion.swap else "copying"
+            error_msgs.append(f'While {action} the parameter named "{key}", whose dimensions in the model are '
                               f"{param.size()} and whose dimensions in the checkpoint are {value.size()}, an exception "
                               f"occurred : {error.args}.")
+
+    @staticmethod
+    def _swap_tensor(param: Tensor, value: Tensor, assign: bool) -> None:
+        """Let the parameter or buffer say what it becomes, and become that: who refers to it sees it."""
+        new = param.module_load(value, assign=assign)
+        if new is param or new is value:
+            raise RuntimeError("module_load returned one of self or other, please .detach() the result if returning "
+                               "one of the inputs in module_load")
+        if isinstance(param, Parameter):
+            if isinstance(new, Parameter):
+                new.requires_grad_(param.requires_grad)
+            else:
+                new = Parameter(new, requires_grad=param.requires_grad)
+        from ...utils import swap_tensors
+
+        swap_tensors(param, new)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True,
                         assign: bool = False) -> _IncompatibleKeys:
