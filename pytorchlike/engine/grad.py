@@ -271,6 +271,21 @@ def current_pass() -> Any:
     return getattr(_running, "now", None)
 
 
+def _left_behind(v: Value) -> tuple:
+    """Where a value is on the tape whose graph another thread has recorded, and not executed."""
+    trace = v.trace
+    if trace.thread.is_alive() or trace.failed is not None:
+        raise RuntimeError(
+            "the graph behind a tensor that requires grad was recorded by another thread, where it is pending. Call "
+            "backward() in that thread, or let it read a value of the graph, as loss.item() does, before it hands the "
+            "tensor over; when the thread has ended, neither is necessary."
+        )
+    from . import execute
+
+    execute.run(trace, "a graph that a thread has left behind")
+    return v.node if type(v.node) is tuple else (v, 0)
+
+
 class _Pass:
     """A reverse pass in general: region after region (the pending trace, then segments), stage after stage."""
 
@@ -305,6 +320,8 @@ class _Pass:
             return node
         if node is FREED:
             raise RuntimeError(_AGAIN)
+        if at is not None and at is not self.trace and not at.nested and v.meta.grad == INTERIOR:
+            return _left_behind(v)
         return (v, 0)
 
     def give(self, v: Value, cotangent: Value) -> None:

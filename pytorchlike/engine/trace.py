@@ -57,7 +57,7 @@ class Trace:
     """
 
     __slots__ = ("state", "values", "slots", "ints", "floats", "complexes", "mode", "journal", "watched", "failed",
-                 "running", "derived", "after", "room", "__weakref__")  # fmt: skip
+                 "running", "derived", "after", "room", "thread", "__weakref__")  # fmt: skip
 
     #: whether this is the recording of a function that becomes one operation of another trace, see ``nested``
     nested = False
@@ -68,6 +68,7 @@ class Trace:
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
+        self.thread = threading.current_thread()
         self.state = _root(mode, self.nested)
         self.values: list[Any] = [None] if watched_values is None or self.nested else watched_values(self)
         self.slots: dict[Value, int] = {}

@@ -1,5 +1,8 @@
 """backward and grad: what accumulates, what is kept, what is refused; modes and hooks."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import pytorchlike as torch
@@ -490,3 +493,28 @@ def test_numbers_of_a_call_that_begins_anew_keep_their_kind():
     for make, bounds in ((torch.sinh, (0.5, None)), (torch.cosh, (None, 0.5)), (torch.tanh, (0.25, 0.5))):
         leaf = make(x).requires_grad_()
         assert torch.equal(leaf.clamp(*bounds).detach(), leaf.detach().clamp(*bounds))
+
+
+def test_a_graph_that_another_thread_has_recorded():
+    w = leaf()
+    made = {}
+
+    def record(k):
+        made[k] = (w * k).sum()
+
+    threads = [threading.Thread(target=record, args=(k,)) for k in (2, 3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    (made[2] + made[3]).backward()
+    with pytest.raises(RuntimeError, match=AGAIN):
+        made[3].square().backward()
+    assert w.grad.tolist() == [5, 5, 5]
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(lambda: (w * 2).sum()).result()
+        with pytest.raises(RuntimeError, match="recorded by another thread"):
+            pending.backward()
+        pool.submit(pending.item).result()
+        pending.backward()
+    assert w.grad.tolist() == [7, 7, 7]
