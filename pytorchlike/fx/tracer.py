@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import sys
@@ -78,6 +79,9 @@ class Tracer(TracerBase):
         self._auto = {id(v) for m in autowrap_modules for n, v in vars(m).items()
                       if callable(v) and not n.startswith("_")}  # fmt: skip
         self._auto |= {id(f) for f in autowrap_functions}
+        # under these names tracers with a ``trace`` of their own look for them
+        self._autowrap_function_ids = self._auto
+        self._autowrap_search = list(autowrap_modules)
         self._auto_modules = autowrap_modules
         self.param_shapes_constant = param_shapes_constant
         self.root: Module = Module()
@@ -149,27 +153,26 @@ class Tracer(TracerBase):
         """
         if isinstance(root, Module):
             self.root, fn = root, type(root).forward
-            first: tuple = (root,)
         else:
-            self.root, fn, first = Module(), root, ()
-        self._paths = {id(m): n for n, m in self.root.named_modules()}
-        self._parameters = {id(p): n for n, p in self.root.named_parameters(remove_duplicate=True)}
-        self._buffers = {id(b): n for n, b in self.root.named_buffers()}
-        for owner, m in self.root.named_modules():
-            for name, value in vars(m).items():
-                if isinstance(value, Tensor):
-                    self._buffers[id(value)] = f"{owner}.{name}".lstrip(".")
+            self.root, fn = Module(), root
         self.graph = Graph(tracer_cls=type(self))
-        self._constants, self._proxies = {}, {}
-        args, kwargs = self.create_args_for_root(fn, isinstance(root, Module), concrete_args or {})
-        with self._watching(inspect.unwrap(fn)):
-            result = fn(*first, *args, **kwargs)
+        self._proxies = {}
+        watched = inspect.unwrap(fn)
+        fn, args = self.create_args_for_root(fn, isinstance(root, Module), concrete_args)
+        with self._watching(watched):
+            result = fn(*args)
             self.create_node("output", "output", (self.create_arg(result),), {})
         return self.graph
 
-    def create_args_for_root(self, root_fn: Callable[..., Any], is_module: bool,
-                             concrete_args: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:  # fmt: skip
-        """Placeholders for the parameters of a function: positional arguments and those by name."""
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: dict[str, Any] | None = None
+    ) -> tuple[Callable[..., Any], list[Any]]:
+        """What to call, and with which arguments: the root, if it is a module, and placeholders.
+
+        A ``trace`` of one's own calls it once ``root`` and ``graph`` are set.
+        """
+        concrete_args = concrete_args or {}
+        self._look_at_root()
         parameters = list(inspect.signature(root_fn).parameters.values())[1 if is_module else 0 :]
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
@@ -189,7 +192,26 @@ class Tracer(TracerBase):
                 kwargs[p.name] = value
             else:
                 args.append(value)
-        return [x for a in args for x in (a.parts() if isinstance(a, _Rest) else (a,))], kwargs
+        args = [x for a in args for x in (a.parts() if isinstance(a, _Rest) else (a,))]
+        fn = root_fn
+        if kwargs:
+
+            @functools.wraps(root_fn)
+            def fn(*args: Any) -> Any:
+                return root_fn(*args, **kwargs)
+
+        return fn, [self.root, *args] if is_module else args
+
+    def _look_at_root(self) -> None:
+        """Names of everything in the root, by identity."""
+        self._constants = {}
+        self._paths = {id(m): n for n, m in self.root.named_modules()}
+        self._parameters = {id(p): n for n, p in self.root.named_parameters(remove_duplicate=True)}
+        self._buffers = {id(b): n for n, b in self.root.named_buffers()}
+        for owner, m in self.root.named_modules():
+            for name, value in vars(m).items():
+                if isinstance(value, Tensor):
+                    self._buffers[id(value)] = f"{owner}.{name}".lstrip(".")
 
     def _check_concrete(self, proxy: Proxy, value: Any) -> None:
         import operator
@@ -224,12 +246,7 @@ class Tracer(TracerBase):
         _tracing.depth = getattr(_tracing, "depth", 0) + 1
         try:
             self._wrap_globals(fn, undo)
-            for (_, name), place in _wrapped.items():
-                original = place.get(name, getattr(sys.modules["builtins"], name, None))
-                if original is None:
-                    raise RuntimeError(f"torch.fx.wrap: there is no function '{name}' in {place.get('__name__')}")
-                undo.append((place, name, place.get(name, _MISSING)))
-                place[name] = _not_looked_into(original)
+            wrap_marked(undo)
             yield
         finally:
             _tracing.depth -= 1
@@ -238,11 +255,7 @@ class Tracer(TracerBase):
                 del Module.__getattribute__
             else:
                 Module.__getattribute__ = reads  # type: ignore[method-assign]
-            for place, name, original in reversed(undo):
-                if original is _MISSING:
-                    del place[name]
-                else:
-                    place[name] = original
+            put_back(undo)
 
     def _has_proxy(self, args: tuple, kwargs: dict[str, Any]) -> bool:
         found: list[Any] = []
@@ -251,9 +264,10 @@ class Tracer(TracerBase):
 
     def _wrap_globals(self, fn: Any, undo: list) -> None:
         """The functions of ``autowrap_modules`` that a function of the program knows by name."""
-        if not isinstance(fn, FunctionType):
-            return
-        place = fn.__globals__
+        if isinstance(fn, FunctionType):
+            self._wrap_names(fn.__globals__, undo)
+
+    def _wrap_names(self, place: dict[str, Any], undo: list) -> None:
         if any(place is done for done, *_ in undo) or place.get("__name__", "").startswith(f"{_PACKAGE}."):
             return
         for name, value in list(place.items()):
@@ -263,6 +277,25 @@ class Tracer(TracerBase):
             elif isinstance(value, ModuleType) and value in self._auto_modules:
                 undo.append((place, name, value))
                 place[name] = _Marked(value, self._auto)
+
+
+def wrap_marked(undo: list) -> None:
+    """Functions that were given to :func:`wrap` are not looked into until :func:`put_back`."""
+    for (_, name), place in _wrapped.items():
+        original = place.get(name, getattr(sys.modules["builtins"], name, None))
+        if original is None:
+            raise RuntimeError(f"torch.fx.wrap: there is no function '{name}' in {place.get('__name__')}")
+        undo.append((place, name, place.get(name, _MISSING)))
+        place[name] = _not_looked_into(original)
+
+
+def put_back(undo: list) -> None:
+    """Names as they were before."""
+    for place, name, original in reversed(undo):
+        if original is _MISSING:
+            del place[name]
+        else:
+            place[name] = original
 
 
 class _Marked:

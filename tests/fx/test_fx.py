@@ -172,3 +172,45 @@ def test_a_forward_given_to_the_class_gives_way_to_a_new_graph():
     assert traced(torch.ones(1)).item() == 2
     traced.recompile()
     assert traced(torch.ones(1)).item() == 1 and pickle.loads(pickle.dumps(traced))(-torch.ones(1)).item() == 0
+
+
+def test_a_tracer_that_writes_trace_anew():
+    """As torch_geometric's, which makes graphs of several kinds of nodes."""
+    from pytorchlike.fx import _symbolic_trace as st
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.scale = nn.Linear(2, 2), nn.Parameter(torch.ones(2))
+
+        def forward(self, x, *, k=2):
+            return self.inner(x).relu() * self.scale + math.floor(k)
+
+    class Own(torch.fx.Tracer):
+        def is_leaf_module(self, module, *args):
+            return True
+
+        @st.compatibility(is_backward_compatible=True)
+        def trace(self, root, concrete_args=None):
+            self.root = root
+            self.graph = torch.fx.Graph(tracer_cls=type(self))
+            fn, args = self.create_args_for_root(type(root).forward, True, concrete_args)
+            assert args[0] is root and isinstance(fn, st.FunctionType)
+
+            def on_call(module, *args, **kwargs):
+                return self.call_module(module, lambda *a: st._orig_module_call(module, *a), args, kwargs)
+
+            with st._Patcher() as patcher:
+                patcher.patch_method(nn.Module, "__call__", on_call, deduplicate=False)
+                st._patch_wrapped_functions(patcher)
+                st._autowrap_check(patcher, fn.__globals__, self._autowrap_function_ids)
+                self.create_node("output", "output", (self.create_arg(fn(*args)),), {}, type_expr=None)
+            return self.graph
+
+    call = nn.Module.__call__
+    block = Block()
+    made = torch.fx.GraphModule(block, Own().trace(block, {"k": 3}))
+    assert nn.Module.__call__ is call
+    assert [n.op for n in made.graph.nodes if n.op in ("call_module", "get_attr")] == ["call_module", "get_attr"]
+    x = torch.ones(1, 2)
+    torch.testing.assert_close(made(x, k=3), block(x, k=3))
