@@ -456,3 +456,24 @@ def test_functions_of_torch_as_attributes_of_a_class_are_no_methods():
     x = torch.ones(1, 1, 2, 2)
     assert net.conv(x, weight=x).item() == 4 and net.act(torch.zeros(1)).item() == 0 and net.twice(3) == 6
     assert net.pick(torch.tensor(1), 3).tolist() == [0, 1, 0] and net.reset.__self__ is net
+
+
+def test_a_handle_that_is_copied_with_its_module_removes_the_copys_hook():
+    class Once(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.handle = 0, self.register_forward_pre_hook(self.first)
+
+        def first(self, module, args):
+            assert module is self
+            self.calls += 1
+            self.handle.remove()
+
+        def forward(self, x):
+            return x
+
+    block = nn.Sequential(Once())
+    twin = copy.deepcopy(block)
+    for made in (copy.deepcopy(twin), twin, block):
+        assert [made(k) for k in range(3)] == [0, 1, 2]
+        assert made[0].calls == 1 and not made[0]._forward_pre_hooks

@@ -8,6 +8,7 @@ with a ``__getattr__`` of its own is asked at each access, as in PyTorch: there 
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -195,6 +196,13 @@ class HookDict(OrderedDict):
 
     def __copy__(self) -> OrderedDict:
         return OrderedDict(self)
+
+    def __deepcopy__(self, memo: dict) -> HookDict:
+        # Of this kind at once, for a module to adopt: handles that are copied with it refer to this dictionary.
+        memo[id(self)] = made = HookDict.none(_nobody)
+        for key, hook in self.items():
+            OrderedDict.__setitem__(made, key, copy.deepcopy(hook, memo))
+        return made
 
     def __reduce_ex__(self, proto: int) -> tuple:
         return OrderedDict, (), None, None, iter(self.items())

@@ -646,7 +646,11 @@ class Module(StateDict, Conversions):
         for name in MEMBERS:
             state[name] = Members(owner, state.get(name, ()))
         for name in _HOOKS:
-            state[name] = HookDict(owner, state.get(name, {}).items())
+            hooks = state.get(name, {})
+            if type(hooks) is HookDict and hooks._owner() is None:  # a copy, which handles may refer to
+                hooks._owner = owner
+            else:
+                state[name] = HookDict(owner, hooks.items())
         state["_hooked"] = any(state[name] for name in _CALL_HOOKS)
         state.setdefault("_non_persistent_buffers_set", set())
         state.setdefault("_is_full_backward_hook", None)
