@@ -9,7 +9,7 @@ import operator
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from enum import Enum
 from functools import partial
@@ -174,10 +174,14 @@ class Guards:
         """Guard what the user has stored in tensors under names that the code knows."""
         tensors = [t for root, _ in self._modules.values() for t in (*root.parameters(), *root.buffers())]
         tensors += [x for x in self.keep if isinstance(x, Tensor)]
-        named = "getattr" in used or "hasattr" in used
+        plain = []
         for t in {id(t): t for t in tensors}.values():
-            if named or not used.isdisjoint(vars(t)):
-                self._read.append((partial(own_attributes, t, used), own_attributes(t, used, self.keep)))
+            if used.isdisjoint(vars(t)):
+                plain.append(t)
+            else:
+                self._guard(partial(own_attributes, t, used), own_attributes(t, used))
+        if not used.isdisjoint(("getattr", "hasattr")):  # else what is missing would be an error
+            self._guard(partial(_with_attributes, plain, used), [])
 
     def function(self, fn: Any, watcher: Watcher) -> None:
         """Guard what was captured: of an object that is called, or whose method it is, what the code names."""
@@ -398,10 +402,14 @@ def _has_no_gradient(leaf: Any) -> bool:
     return leaf.grad is None
 
 
-def own_attributes(t: Tensor, used: set[str], held: list[Any] | None = None) -> Any:
+def own_attributes(t: Tensor, used: Collection[str]) -> Any:
     """What the user has stored in a tensor under one of the names ``used``."""
     own = vars(t)
-    return tuple([(n, fingerprint(own[n], held)) for n in own if n in used]) if own else ()
+    return tuple([(n, own[n]) for n in own if n in used]) if own else ()
+
+
+def _with_attributes(tensors: list[Tensor], used: set[str]) -> list[int]:
+    return [k for k, t in enumerate(tensors) if t.__dict__ and not used.isdisjoint(t.__dict__)]
 
 
 def changes_silently(name: str, value: Any) -> bool:

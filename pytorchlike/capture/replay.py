@@ -52,6 +52,9 @@ SIZES = {None: 4, True: 1, False: 256}
 _ASKS_FOR_STRIDES = frozenset(("stride", "is_contiguous", "view", "as_strided", "is_non_overlapping_and_dense"))
 
 
+_NOTHING = fingerprint(())
+
+
 class GraphBreak(RuntimeError):
     """With ``fullgraph=True``: the function wants to know a value, or cannot be captured whole."""
 
@@ -301,7 +304,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
         entry.guards.value([args, kwargs], None)
         entry.guards.watch(watcher)
         entry.guards.gradients(trace.conditions.values())
-        entry.own = [own_attributes(t, entry.names, entry.guards.keep) for t in tensors]
+        entry.own = [fingerprint(own_attributes(t, entry.names), entry.guards.keep) for t in tensors]
     except Unguarded as error:
         reasons.append(f"it refers to an {error}")
     del found, captured, results, trace, body
@@ -374,8 +377,12 @@ def _present(entry: Entry, tensors: list[Tensor]) -> list[Value] | None:
             return None
         values.append(value)
     for t, own in zip(tensors, entry.own, strict=True):
-        if (own or vars(t)) and own_attributes(t, entry.names) != own:
-            return None
+        if vars(t) or own != _NOTHING:
+            try:
+                if fingerprint(own_attributes(t, entry.names)) != own:
+                    return None
+            except Unguarded:
+                return None
     if entry.strides is not None and [t.stride() for t in tensors] != entry.strides:
         return None
     return values

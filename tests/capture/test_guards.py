@@ -12,6 +12,7 @@ import sys
 import types
 import weakref
 
+import numpy as np
 import pytest
 
 import pytorchlike as torch
@@ -347,11 +348,17 @@ def test_what_is_asked_of_arguments_is_seen():
     compiled = torch.compile(lambda x: x * x.stride(0))
     assert [compiled(x)[0, 0].item() for x in (square, square, wide, square.t(), wide)] == [2, 2, 4, 1, 4]
     compiled = torch.compile(lambda x: x * getattr(x, "k", 1.0))
-    for k in (None, None, 2.0, 3.0, None):
+    for k in (None, None, 2.0, 3.0, None, np.ones(1, np.float32), None):
         x = torch.ones(1)
         if k is not None:
-            x.k = k
+            x.k = k if isinstance(k, float) else torch.from_numpy(k)
+            x.other = k
         assert compiled(x).item() == (k or 1.0)
+    other = torch.compile(lambda x: x * float(np.sum(x.other)))
+    for k in (2.0, 2.0, np.full(1, 3.0), 2.0):
+        x = torch.ones(1)
+        x.other = k
+        assert other(x).item() == float(np.sum(k))
 
 
 def test_arguments_that_share_memory_are_told_apart():
