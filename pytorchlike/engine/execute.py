@@ -360,12 +360,13 @@ def _new(state: State, ending: Ending, reason: str) -> Any:
         why = reason if not programs else "other values are still in use than the last time"
         for p in dict.fromkeys(programs.values()):
             wanted.update(p.live)
-        before = stats.compiles
+        before, begin = stats.compiles, time.perf_counter()
         program = fused.build(state, tuple(sorted(wanted)), tuple(sorted(dead)), why)
         programs[key] = program
         _remember(state, key, program)
         if stats.compiles > before:
             policy.compiled(state, program)
+            policy.paid(state, time.perf_counter() - begin)
         else:
             policy.used_again(program)
     return program
@@ -381,8 +382,10 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
             return "fused", program
         tier = policy.choose(state)
         if group is not None and (tier == "fused" or policy.costly(state, group.spent)):
+            begin = time.perf_counter()
             with Uncollected():
                 program = padded.unite(group, trace, reason)
+            policy.paid(state, time.perf_counter() - begin)
         return tier, program
 
 

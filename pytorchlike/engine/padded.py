@@ -20,7 +20,7 @@ import numpy as np
 
 from . import _padding_indexing as _padding_indexing  # registers its rules
 from . import _padding_sums as _padding_sums  # registers its rules
-from . import fused
+from . import fused, policy
 from .config import config
 from .errors import DataError, let_go
 from .evaluators import compile_at
@@ -294,8 +294,15 @@ def program_for(state: State, live: tuple[int, ...], dead: tuple[int, ...]) -> t
     for form in [f for f in group.forms if not f.laid.given or set(f.laid.given).issubset(dead)]:
         found = form.numbers(numbers)
         if found is not None:
+            more = not form.holds(found)
+            if more and policy.waits(state):
+                form.note(found)
+                return None, None
             try:
-                return form.program(state, live, found, "sizes that had no room"), group
+                program = form.program(state, live, found, "sizes that had no room")
+                if more:
+                    policy.paid(state, form.programs[-1].made)
+                return program, group
             except Exception as error:  # no program for so large sizes, say: there is the plain way
                 stats.unlike.append(f"{type(error).__name__}: {error}")
                 let_go(error)
@@ -409,6 +416,7 @@ class Form:
         self.programs: list[Compiled] = []
         highest = self.numbers(top) or self.numbers(last.numbers) or ()
         self.highest = [max(*s, n) for s, n in itertools.zip_longest(self.sizes.symbols, highest, fillvalue=0)]
+        self.refused: list[tuple[int, ...]] = []
         self.wasted = self.due = 0.0
         self.counts: Counter[tuple[int, ...]] = Counter()
         self.met: set[tuple] = set()
@@ -560,18 +568,27 @@ class Form:
         program.family, program.sized = None, sized
         return program
 
+    def holds(self, found: tuple[int, ...]) -> bool:
+        """Whether some executable has enough room."""
+        return any(c.holds(found) for c in self.programs)
+
     def compiled(self, found: tuple[int, ...], why: str) -> Compiled:
         """The quickest executable with enough room; sometimes that is the time for one with less."""
-        if not any(c.holds(found) for c in self.programs):
+        if not self.holds(found):
             self._add(self._next(found), why)
         elif self.wasted > self.due and self.rising < RISING:  # while they rise the sizes that were do not come again
             self._refine(why)
         return min([c for c in self.programs if c.holds(found)], key=lambda c: c.seconds)
 
+    def note(self, found: tuple[int, ...]) -> None:
+        """Sizes were met for which there is no room yet: the next executable is to have enough."""
+        self.refused.append(found)
+
     def _next(self, found: tuple[int, ...]) -> tuple[int, ...]:
         """Room for these sizes, and all that were met; for twice as large ones if they will soon be met and it pays."""
         higher = [b > a for a, b in zip(self.highest, found, strict=True)]
-        self.highest = [max(a, b) for a, b in zip(self.highest, found, strict=True)]
+        self.highest = [max(a) for a in zip(self.highest, found, *self.refused, strict=True)]
+        self.refused.clear()
         enough = tuple(map(_rounded, self.highest))
         if self.rising < RISING or not self.programs:
             return enough

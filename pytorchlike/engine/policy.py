@@ -81,6 +81,9 @@ AT_FIRST = 0.012
 _ELEMENT, _UPDATED = 6e-9, 12e-9
 #: Seconds of compiling a kernel.
 KERNEL = 0.02
+#: What forms that never come twice must have cost by NumPy before the next is compiled, of what the last compilation
+#: took; and seconds of that for each call, if there was none.
+RENTED, LIKELY = 0.3, 0.02
 
 _kernels: dict[Any, int] = {}
 
@@ -126,6 +129,19 @@ def varies(op: Any, place: Any) -> bool:
         return False
     count = _kernels[op] = _kernels.get(op, 0) + 1
     return count > 2 * SHAPES
+
+
+def _waits(profile: Profile) -> bool:
+    """Whether a compilation would not have paid yet: other forms come all the time, and NumPy has not cost much."""
+    family = profile.family
+    if not profile.light or not (family.varied or (family.dynamic and profile.large)):
+        return False
+    return family.rent < RENTED * (family.price or LIKELY * profile.calls)
+
+
+def waits(state: State) -> bool:
+    """The same of the trace that ends at ``state``."""
+    return _waits(_profile(state))
 
 
 def budget(state: State) -> float:
@@ -174,7 +190,7 @@ def choose(state: State) -> str:
         varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
             divide(state)
-        if profile.light and profile.large and met.seen <= HOT and (family.varied or family.dynamic):
+        if _waits(profile):
             return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
@@ -261,6 +277,7 @@ def ran(state: State, seconds: float) -> bool:
     if profile is None:
         return False
     profile.family.spent += seconds
+    profile.family.rent += seconds
     met = profile.met
     if met.seen > 1:  # the first time much is prepared
         met.spent += seconds
@@ -274,7 +291,7 @@ def costly(state: State, spent: float) -> bool:
     """
     profile = _profile(state)
     price = SHARED * profile.calls
-    return profile.family.spent > price and spent > PART * price
+    return profile.family.spent > price and spent > PART * price and not _waits(profile)
 
 
 class Met:
@@ -297,14 +314,15 @@ class Family:
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
     their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
-    spent: seconds in which they were executed operation by operation.
+    spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
+    price: seconds that one took.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent")
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price")
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
-        self.spent = 0.0
+        self.spent = self.rent = self.price = 0.0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
         self.graphs: dict[int, set[int]] = {}
@@ -487,6 +505,12 @@ def compiled(state: State, program: Any) -> None:
     program.family.built += 1
     if not program.brief:
         _built += 1
+
+
+def paid(state: State, seconds: float) -> None:
+    """Take note of what a compilation has cost."""
+    family = _profile(state).family
+    family.price, family.rent = max(family.price, seconds), 0.0
 
 
 def used_again(program: Any) -> None:

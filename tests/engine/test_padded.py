@@ -17,6 +17,7 @@ LENGTHS = (9, 12, 7, 20, 16, 5, 31, 12, 2, 18)
 def _anew(monkeypatch):
     """Nothing was compiled or seen before, and programs for all sizes are made as soon as can be."""
     monkeypatch.setattr(policy, "SHARED", -1)
+    monkeypatch.setattr(policy, "RENTED", 0)
     flush("a test begins")
     execute.forget_compiled()
     policy.reset()

@@ -66,10 +66,14 @@ def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not():
     assert policy.choose(state) == "fused"
 
 
-def test_steps_that_never_come_twice_are_left_to_numpy_as_far_as_it_is_quick():
+def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_share():
     state = looked_at(light=True, others=policy.FEW - 1)
-    assert [policy.choose(state) for _ in range(policy.HOT)] == ["first"] * policy.HOT
+    family = state.profile.family
+    assert {policy.choose(state) for _ in range(20)} == {"first"}
+    family.rent = 1.1 * policy.RENTED * policy.LIKELY * state.profile.calls
     assert policy.choose(state) != "first"
+    family.price = 2 * policy.LIKELY * state.profile.calls  # the last one took longer than that
+    assert policy.choose(state) == "first"
     assert policy.choose(looked_at(others=policy.FEW - 1)) != "first"
 
 
