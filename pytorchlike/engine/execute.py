@@ -153,20 +153,14 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     try:
         with jax.enable_x64(True):
             program = None if local.evaluator is not None else _find(state, ending, trace, reason)
-            if program is None or program is _FIRST:
-                begin = time.thread_time()  # no waiting: others on the machine are not to be counted
-                how = AtFirst(policy.budget(state)) if program is _FIRST else None
-                if _run_op_by_op(trace, state, live, how):
-                    seconds = time.thread_time() - begin
-                    if state.sized is not None:
-                        from . import padded
-
-                        padded.ran(state, live, seconds)
-                    if policy.ran(state, seconds):
-                        state.stamp = 0
-                        forget(state)
+            if program is _FIRST:
+                if _evaluated(trace, state, live, AtFirst(policy.budget(state))):
                     return
-                program = _new(state, ending, reason)
+                policy.too_dear(state)
+                program = _find(state, ending, trace, reason)
+            if program is None:
+                _evaluated(trace, state, live, None)
+                return
             stats.fused_runs += 1
             _call_all(program, trace, values, results)
         _assign_program(trace, state, program, results)
@@ -182,6 +176,22 @@ def _run(trace: Trace, state: State, ending: Ending, reason: str) -> None:
     for part, outs in zip(program.parts, results, strict=True):
         if part.checks:
             local.checks.append((outs[-1], part.checks))
+
+
+def _evaluated(trace: Trace, state: State, live: tuple[int, ...], how: AtFirst | None) -> bool:
+    """Execute a trace operation by operation, and take note of it; False if ``how`` would take too long."""
+    begin = time.thread_time()  # no waiting: others on the machine are not to be counted
+    if not _run_op_by_op(trace, state, live, how):
+        return False
+    seconds = time.thread_time() - begin
+    if state.sized is not None:
+        from . import padded
+
+        padded.ran(state, live, seconds)
+    if policy.ran(state, seconds):
+        state.stamp = 0
+        forget(state)
+    return True
 
 
 def _call_all(program: Any, trace: Trace, values: list, results: list) -> None:

@@ -108,7 +108,12 @@ class Interpreted:
         """The same by NumPy, whatever it has cost so far."""
         import jax
 
-        return jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))
+        try:
+            return jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))
+        except Missing:
+            if self.compile is None:
+                raise
+            return self._give_up(args)
 
     def _give_up(self, args: tuple) -> Any:
         self.compiled = self.compile()  # type: ignore[misc]

@@ -134,7 +134,7 @@ def varies(op: Any, place: Any) -> bool:
 def _waits(profile: Profile) -> bool:
     """Whether a compilation would not have paid yet: other forms come all the time, and NumPy has not cost much."""
     family = profile.family
-    if not profile.light or not (family.varied or (family.dynamic and profile.large)):
+    if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
     return family.rent < RENTED * (family.price or LIKELY * profile.calls)
 
@@ -315,14 +315,16 @@ class Family:
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
     their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
-    price: seconds that one took.
+    price: seconds that one took.  dear: whether NumPy was found to take too long.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price")
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price",
+                 "dear")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
+        self.dear = False
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
         self.graphs: dict[int, set[int]] = {}
@@ -505,6 +507,11 @@ def compiled(state: State, program: Any) -> None:
     program.family.built += 1
     if not program.brief:
         _built += 1
+
+
+def too_dear(state: State) -> None:
+    """Take note that NumPy takes too long for traces of these operations."""
+    _profile(state).family.dear = True
 
 
 def paid(state: State, seconds: float) -> None:
