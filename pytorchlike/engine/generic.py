@@ -203,6 +203,43 @@ class Generic:
                  outs: tuple) -> None:  # fmt: skip
         self.given, self.shapes, self.constants, self.steps, self.outs = given, shapes, constants, steps, outs
 
+    def limits(self) -> list[tuple[Any, Any]]:
+        """Pairs of numbers of which the first must not be more than the second, for sizes that this holds for.
+
+        Bodies formulate operators otherwise from some size on: the first 64 rows, and the n - 64 after them.
+        """
+        found: dict[tuple, tuple[Any, Any]] = {}
+
+        def note(low: Any, high: Any) -> None:
+            if type(low) is Size or type(high) is Size:
+                found.setdefault((id(low) if type(low) is Size else low, id(high) if type(high) is Size else high),
+                                 (low, high))  # fmt: skip
+
+        shapes = dict(zip(self.given, self.shapes, strict=True))
+        shapes.update((name, np.shape(c) if type(c) is not Series else c.shape) for name, c in self.constants.items())
+        for shape in shapes.values():
+            for n in shape:
+                note(1, n)
+        for e in self.steps:
+            shapes.update(zip(e.outs, e.shapes, strict=False))
+            taken = shapes.get(e.ins[0], ()) if e.ins and type(e.ins[0]) is int else ()
+            for n in itertools.chain.from_iterable(e.shapes):
+                if type(n) is Size and n.kind != "unknown" and min(n.seen) > 0:
+                    note(1, n)
+            if e.primitive.name == "slice":
+                for start, limit, n in zip(e.params["start_indices"], e.params["limit_indices"], taken, strict=False):
+                    note(start, limit)
+                    note(limit, n)
+            elif e.primitive.name in ("dynamic_slice", "gather"):
+                for some, n in zip(e.params["slice_sizes"], taken, strict=False):
+                    note(some, n)
+            for inner in e.params.values():
+                for one in inner if isinstance(inner, (tuple, list)) else (inner,):
+                    if type(one) is Generic:
+                        for pair in one.limits():
+                            note(*pair)
+        return list(found.values())
+
 
 class _Flat:
     """A jaxpr without inner calls: (equation, ins, outs) by numbered names; literals stay as they are."""

@@ -337,13 +337,16 @@ def unite(group: Group, trace: Any, why: str) -> Any:
     try:
         for m in members:  # many operators are formulated otherwise from some size on
             kinds.setdefault(m.trace(same).names, []).append(m)
-        most = max(kinds.values(), key=len)
-        if len(most) < MEMBERS:
+        enough = [alike for alike in kinds.values() if len(alike) >= MEMBERS]
+        if not enough:
             if len(members) < KEPT:
                 return None
             raise Unlike("other operations for other sizes")
+        largest = max(enough, key=lambda alike: max(m.numbers.sum() for m in alike))  # the room is for the largest
+        if last not in largest:  # whose values it is checked by
+            return None
         try:
-            made = _form(most, same, last, group.top, trace, why)
+            made = _form(largest, same, last, group.top, trace, why)
         except Few:
             if len(members) < KEPT:
                 return None
@@ -410,6 +413,8 @@ class Form:
         self.moving = [(size, np.array(places)) for size, places in by.items()]
         self.symbols = [next(places[0] for size, places in self.moving if size.seen == s) for s in self.sizes.symbols]
         self.generic = generic_of([t.closed for t in traced], self.sizes)
+        self.limits = self.generic.limits()
+        self.fits: dict[tuple[int, ...], bool] = {}
         self.checks = _checks([p.checks() for p in laid], self.sizes)
         self.axes = self._axes()
         self.out_axes: list[tuple] = []
@@ -458,7 +463,12 @@ class Form:
                 return None
         if any(found[k] != size.at(found) for k, size in self.sizes.tied.items()):
             return None
-        return found
+        fits = self.fits.get(found)
+        if fits is None:
+            if len(self.fits) >= 8 * MANY:
+                self.fits.clear()
+            fits = self.fits[found] = all(_number(a, found) <= _number(b, found) for a, b in self.limits)
+        return found if fits else None
 
     def _axes(self) -> list[tuple]:
         """Where the elements of the inputs are: a dimension may be one that was joined, of texts and words say."""
@@ -651,6 +661,10 @@ class Form:
         self.scale = compiled.seconds / max(compiled.work, 1e-9)
         n = len(self.told["outs"])
         _compare([np.asarray(x) for x in sized.leave(mine[:n])] + [np.asarray(x) for x in mine[n:]], theirs)
+
+
+def _number(n: Any, found: tuple[int, ...]) -> int:
+    return n.at(found) if type(n) is Size else n
 
 
 def _plain(closed: Any, arrays: list, laid: Any) -> list:

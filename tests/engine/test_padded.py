@@ -217,6 +217,27 @@ def test_a_program_that_would_be_wrong_is_not_used(monkeypatch):
     np.testing.assert_allclose(losses, train(small, rows, classified)[0], rtol=2e-4)
 
 
+class Causal(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.qkv, self.tags = nn.Embedding(50, 8), nn.Linear(8, 24), nn.Linear(8, 3)
+
+    def forward(self, x):
+        q, k, v = (z.unflatten(-1, (2, 4)).transpose(1, 2) for z in self.qkv(self.words(x)).chunk(3, -1))
+        return self.tags(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+
+
+def test_what_long_texts_have_in_common_is_not_used_for_short_ones(monkeypatch):
+    """From 65 words on causal attention goes by blocks of 64: there is no second block of 19 - 64."""
+    lengths = (69, 73, 101, 123, 19, 32, 108, 44, 20)
+    found = train(Causal, texts, tagged, lengths=lengths)
+    assert len(forms()) == 2
+    monkeypatch.setattr(config, "tier", "interpret")
+    expected = train(Causal, texts, tagged, lengths=lengths)
+    for mine, theirs in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-6)
+
+
 def test_what_numpy_would_take_long_for_is_checked_by_a_compiled_program(monkeypatch):
     monkeypatch.setattr(padded, "PATIENCE", 0)
     train(small, rows, classified)
