@@ -215,17 +215,18 @@ class Generic:
                 found.setdefault((id(low) if type(low) is Size else low, id(high) if type(high) is Size else high),
                                  (low, high))  # fmt: skip
 
+        series = [c.shape for c in self.constants.values() if type(c) is Series]
+        for size in itertools.chain(iterate(self), iterate(series)):
+            if size.seen and size.kind != "unknown":  # a number that changes sign means something else
+                if min(size.seen) >= 0:
+                    note(min(1, *size.seen), size)
+                elif max(size.seen) <= 0:
+                    note(size, 0)
         shapes = dict(zip(self.given, self.shapes, strict=True))
-        shapes.update((name, np.shape(c) if type(c) is not Series else c.shape) for name, c in self.constants.items())
-        for shape in shapes.values():
-            for n in shape:
-                note(1, n)
+        shapes.update((name, c.shape if type(c) is Series else np.shape(c)) for name, c in self.constants.items())
         for e in self.steps:
             shapes.update(zip(e.outs, e.shapes, strict=False))
             taken = shapes.get(e.ins[0], ()) if e.ins and type(e.ins[0]) is int else ()
-            for n in itertools.chain.from_iterable(e.shapes):
-                if type(n) is Size and n.kind != "unknown" and min(n.seen) > 0:
-                    note(1, n)
             if e.primitive.name == "slice":
                 for start, limit, n in zip(e.params["start_indices"], e.params["limit_indices"], taken, strict=False):
                     note(start, limit)
