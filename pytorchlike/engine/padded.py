@@ -346,7 +346,8 @@ def unite(group: Group, trace: Any, why: str) -> Any:
         if last not in largest:  # whose values it is checked by
             return None
         try:
-            made = _form(largest, same, last, group.top, trace, why)
+            # what a form of larger traces does not hold for needs no room for these
+            made = _form(largest, same, last, last.numbers if group.forms else group.top, trace, why)
         except Few:
             if len(members) < KEPT:
                 return None
@@ -359,7 +360,8 @@ def unite(group: Group, trace: Any, why: str) -> Any:
         return None
     members.clear()
     group.failures += 1  # few groups have several forms
-    group.forms.insert(0, made)
+    group.forms.append(made)
+    group.forms.sort(key=lambda form: -sum(map(max, form.sizes.symbols)))
     found = made.numbers(last.numbers)
     assert found is not None
     return made.program(last.state, last.live, found, why)
