@@ -365,7 +365,7 @@ class TooDear(Exception):
 class AtFirst(OpByOp):
     """NumPy for all that it has, as long as ``seconds`` last, for a trace that may never come again.
 
-    What decides is estimated, not measured, so that a program gives the same numbers each time it is run.
+    Whether they do is estimated, not measured: it does not depend on what else the machine has to do.
     """
 
     patient = True

@@ -92,12 +92,9 @@ class Interpreted:
         begin = time.thread_time()  # waiting for a busy machine is nothing that a compilation would save
         if self.compile is not None and self.spent > max(policy.RENT, self.large) and config.tier != "interpret":
             return self._give_up(args)
-        try:
-            out = jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))
-        except Missing:
-            if self.compile is None:
-                raise
-            return self._give_up(args)
+        out = self.once(*args)
+        if self.compiled is not None:
+            return out
         if self.least is None:
             nbytes = sum([getattr(x, "nbytes", 8) for x in jax.tree.leaves((args, out))])
             self.least = policy.least(nbytes) + 1e-9 * self.plan.products

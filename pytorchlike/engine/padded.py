@@ -423,7 +423,7 @@ class Form:
         self.programs: list[Compiled] = []
         highest = self.numbers(top) or self.numbers(last.numbers) or ()
         self.highest = [max(*s, n) for s, n in itertools.zip_longest(self.sizes.symbols, highest, fillvalue=0)]
-        self.refused: list[tuple[int, ...]] = []
+        self.refused = [0] * len(self.highest)
         self.wasted = self.due = 0.0
         self.counts: Counter[tuple[int, ...]] = Counter()
         self.met: set[tuple] = set()
@@ -594,13 +594,12 @@ class Form:
 
     def note(self, found: tuple[int, ...]) -> None:
         """Sizes were met for which there is no room yet: the next executable is to have enough."""
-        self.refused.append(found)
+        self.refused = list(map(max, self.refused, found))
 
     def _next(self, found: tuple[int, ...]) -> tuple[int, ...]:
         """Room for these sizes, and all that were met; for twice as large ones if they will soon be met and it pays."""
         higher = [b > a for a, b in zip(self.highest, found, strict=True)]
-        self.highest = [max(a) for a in zip(self.highest, found, *self.refused, strict=True)]
-        self.refused.clear()
+        self.highest = list(map(max, self.highest, found, self.refused))
         enough = tuple(map(_rounded, self.highest))
         if self.rising < RISING or not self.programs:
             return enough

@@ -131,17 +131,13 @@ def varies(op: Any, place: Any) -> bool:
     return count > 2 * SHAPES
 
 
-def _waits(profile: Profile) -> bool:
+def waits(state: State) -> bool:
     """Whether a compilation would not have paid yet: other forms come all the time, and NumPy has not cost much."""
+    profile = _profile(state)
     family = profile.family
     if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
     return family.rent < RENTED * (family.price or LIKELY * profile.calls)
-
-
-def waits(state: State) -> bool:
-    """The same of the trace that ends at ``state``."""
-    return _waits(_profile(state))
 
 
 def budget(state: State) -> float:
@@ -190,7 +186,7 @@ def choose(state: State) -> str:
         varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
             divide(state)
-        if _waits(profile):
+        if waits(state):
             return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
@@ -291,7 +287,7 @@ def costly(state: State, spent: float) -> bool:
     """
     profile = _profile(state)
     price = SHARED * profile.calls
-    return profile.family.spent > price and spent > PART * price and not _waits(profile)
+    return profile.family.spent > price and spent > PART * price and not waits(state)
 
 
 class Met:
