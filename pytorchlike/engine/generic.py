@@ -40,6 +40,11 @@ class Size:
             return False
         return all(t.rises for t in self.terms)
 
+    @property
+    def rounds(self) -> bool:
+        """Whether something is divided and rounded."""
+        return self.kind == "quotient" or any(t.rounds for t in self.terms)
+
     def at(self, numbers: Sequence[Any]) -> Any:
         if self.kind == "symbol":
             return numbers[self.a]
@@ -126,13 +131,36 @@ class Sizes:
                 rests = {x - y - a * z for x, y, z in zip(seen, one.seen, two.seen, strict=True)}
                 if len(rests) == 1:
                     return Size(seen, "sum", (one, two), a, rests.pop())
-        for symbol in symbols:
+        return next(self.quotients(seen), None)
+
+    def quotients(self, seen: tuple) -> Iterator[Size]:
+        """Sizes divided by a number, and rounded down, that were these.
+
+        Of those that differ by what is added before only the extremes, and the one nearest to nothing first.
+        """
+        for symbol in [self.known[s] for s in self.symbols]:
             for a in range(2, 33):
                 low = max(x * a - s for x, s in zip(seen, symbol.seen, strict=True))
                 high = min(x * a - s + a - 1 for x, s in zip(seen, symbol.seen, strict=True))
                 if low <= high:
-                    return Size(seen, "quotient", (symbol,), a, min(range(low, high + 1), key=abs))
-        return None
+                    for b in dict.fromkeys((min(max(low, 0), high), low, high)):
+                        yield Size(seen, "quotient", (symbol,), a, b)
+
+    def doubts(self, sizes: Iterable[Size], told: Collection[tuple]) -> list[tuple[Size, Size]]:
+        """Pairs that must be the same, of a rounded number among ``sizes`` and a quotient that was the same so far.
+
+        Of even sizes nobody can say whether a body rounds their halves up or down.  told: numbers that each trace
+        tells by itself, which need not be guessed.
+        """
+        found: dict[tuple, Size] = {}
+        left = [*sizes]
+        while left:
+            size = left.pop()
+            if size.seen not in told and size.seen not in found and size.rounds:
+                found[size.seen] = size
+                left.extend(size.terms)
+        return [pair for size in found.values() for other in self.quotients(size.seen)
+                for pair in ((size, other), (other, size))]  # fmt: skip
 
     def ratio(self, values: Sequence[float]) -> tuple[float, Any, Any]:
         """Factor, and sizes to multiply by and to divide by (or None), that give these numbers."""
@@ -203,6 +231,10 @@ class Generic:
                  outs: tuple) -> None:  # fmt: skip
         self.given, self.shapes, self.constants, self.steps, self.outs = given, shapes, constants, steps, outs
 
+    def sizes(self) -> Iterator[Size]:
+        """All that follow from the sizes that vary."""
+        return itertools.chain(iterate(self), iterate([c.shape for c in self.constants.values() if type(c) is Series]))
+
     def limits(self) -> list[tuple[Any, Any]]:
         """Pairs of numbers of which the first must not be more than the second, for sizes that this holds for.
 
@@ -215,8 +247,7 @@ class Generic:
                 found.setdefault((id(low) if type(low) is Size else low, id(high) if type(high) is Size else high),
                                  (low, high))  # fmt: skip
 
-        series = [c.shape for c in self.constants.values() if type(c) is Series]
-        for size in itertools.chain(iterate(self), iterate(series)):
+        for size in self.sizes():
             if size.seen and size.kind != "unknown":  # a number that changes sign means something else
                 if min(size.seen) >= 0:
                     note(min(1, *size.seen), size)

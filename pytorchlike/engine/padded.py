@@ -415,7 +415,7 @@ class Form:
         self.moving = [(size, np.array(places)) for size, places in by.items()]
         self.symbols = [next(places[0] for size, places in self.moving if size.seen == s) for s in self.sizes.symbols]
         self.generic = generic_of([t.closed for t in traced], self.sizes)
-        self.limits = self.generic.limits()
+        self.limits = [*self.generic.limits(), *self.sizes.doubts(self.generic.sizes(), set(others))]
         self.fits: dict[tuple[int, ...], bool] = {}
         self.checks = _checks([p.checks() for p in laid], self.sizes)
         self.axes = self._axes()

@@ -86,7 +86,8 @@ def randperm(n: int, *, key: Key, dtype: np.dtype | None = None):
     # Random bits above, the number below, in one word: sorting single words is three times as quick as sorting pairs.
     # That two numbers have the same random bits (44 of them for a million) is too rare to favour the lower one.
     width = max((n - 1).bit_length(), 1)
-    words = (_random.bits(key, (n,), np.uint64) << np.uint64(width)) | lax.iota(np.uint64, n)
+    numbers = lax.iota(np.uint64, 1 << width)[:n]  # which tells what serves any n that there is no room for more
+    words = (_random.bits(key, (n,), np.uint64) << np.uint64(width)) | numbers
     return (lax.sort(words, is_stable=False) & np.uint64((1 << width) - 1)).astype(dtype)
 
 

@@ -84,11 +84,13 @@ def _insertion(edges: jax.Array, x: jax.Array, right: bool) -> jax.Array:
     n = edges.shape[-1]
     if n <= _FEW:
         return jnp.sum(before(edges[..., None, :], x[..., :, None]), -1, dtype=np.int32)
-    # Branch-free binary search: halve the step as many times as n has bits.
+    # Branch-free binary search: halve the step as many times as n has bits. The padding says so to what serves any n.
+    bits = n.bit_length()
+    edges = jnp.pad(edges, [(0, 0)] * (edges.ndim - 1) + [(0, (1 << bits) - 1 - n)])
     low = jnp.zeros(x.shape, np.int32)
-    for bit in reversed(range(n.bit_length())):
+    for bit in reversed(range(bits)):
         step = low + (1 << bit)
-        at = jnp.minimum(step, n) - 1
+        at = step - 1
         edge = jnp.take(edges, at, mode="clip") if edges.ndim == 1 else jnp.take_along_axis(edges, at, -1, mode="clip")
         low = jnp.where((step <= n) & before(edge, x), step, low)
     return low

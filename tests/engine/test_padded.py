@@ -336,3 +336,31 @@ def test_sizes_that_go_together_are_one_form_only_while_they_do(monkeypatch):
         return model(a).square().mean() + model(b).square().mean()
 
     compare(make, loss, [(40, n) for n in (30, 20, 10, 25, 5, 18)] + [(50, n) for n in (30, 20, 10, 25)], monkeypatch)
+
+
+def searched(model, x):
+    """Which of the sorted first column the others come after, as weights."""
+    places = torch.searchsorted(x[:, 0].sort()[0].detach().contiguous(), x[:, 1:].detach().contiguous())
+    return (model(x)[:, 1:] * places).mean()
+
+
+def shuffled(model, x):
+    """Each row by the place at which a permutation of all has it, so that it matters whether it is one."""
+    order = torch.randperm(len(x))
+    return (model(x) * torch.zeros(len(x)).index_add(0, order, torch.ones(len(x)))[:, None]).square().mean()
+
+
+EVEN, ODD, BEYOND = (20, 32, 26, 44, 38), (27, 33, 41, 19), (70, 100, 126, 90, 81)
+
+
+@pytest.mark.parametrize("loss, lengths", [
+    (lambda model, x: model(x).median() + model(x).median(0)[0].sum(), EVEN + ODD),
+    (lambda model, x: model(x).median(0)[0].sum(), ODD + EVEN),
+    (lambda model, x: (torch.fft.ifftshift(model(x), 0) * torch.arange(len(x))[:, None]).mean(), EVEN + ODD),
+    (lambda model, x: (torch.fft.fftshift(model(x), 0) * torch.arange(len(x))[:, None]).mean(), ODD + EVEN),
+    (searched, (*BEYOND, 150, 600, 40)),
+    (shuffled, (*BEYOND, 128, 200, 129, 30)),
+], ids=["median", "median of odd", "shift of even", "shift of odd", "search", "permutation"])  # fmt: skip
+def test_a_number_inside_of_a_body_may_follow_from_a_size_in_other_ways(loss, lengths, monkeypatch):
+    """Of even sizes the halves are the same rounded up and rounded down; up to 127 seven halvings find a place."""
+    compare(lambda rng, n: (torch.tensor(rng.normal(size=(n, 6)).astype(np.float32)),), loss, lengths, monkeypatch)
