@@ -408,11 +408,13 @@ class Form:
             raise Unlike("sizes that mean something of their own")
         self._tell(columns)
         self.fixed = np.flatnonzero(~moving)
-        self.values = columns[0][self.fixed]
+        self.first = columns[0]
+        self.values = self.first[self.fixed]
         by: dict[Any, list[int]] = {}
         for k in np.flatnonzero(moving):
             by.setdefault(self.sizes.of(tuple(map(int, columns[:, k]))), []).append(int(k))
         self.moving = [(size, np.array(places)) for size, places in by.items()]
+        self.together = _together(columns, moving)
         self.symbols = [next(places[0] for size, places in self.moving if size.seen == s) for s in self.sizes.symbols]
         self.generic = generic_of([t.closed for t in traced], self.sizes)
         self.limits = [*self.generic.limits(), *self.sizes.doubts(self.generic.sizes(), set(others))]
@@ -464,6 +466,9 @@ class Form:
             if (numbers[places] != size.at(found)).any():
                 return None
         if any(found[k] != size.at(found) for k, size in self.sizes.tied.items()):
+            return None
+        far = numbers - self.first
+        if (far[self.together[0]] * self.together[1] != far[self.together[2]] * self.together[3]).any():
             return None
         fits = self.fits.get(found)
         if fits is None:
@@ -662,6 +667,22 @@ class Form:
         self.scale = compiled.seconds / max(compiled.work, 1e-9)
         n = len(self.told["outs"])
         _compare([np.asarray(x) for x in sized.leave(mine[:n])] + [np.asarray(x) for x in mine[n:]], theirs)
+
+
+def _together(columns: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """Numbers that have moved in proportion: places, what to multiply by, and the places and factors of their partners.
+
+    Of rows that were even, half of them may be what a mean was of or all: no equation tells, so they have to go on so.
+    """
+    leads: dict[tuple, tuple[int, int]] = {}
+    pairs: dict[tuple, tuple[int, int, int, int]] = {}
+    for k in np.flatnonzero(moving):
+        far = [int(n) for n in columns[:, k] - columns[0, k]]
+        by = math.gcd(*far) * (1 if next(n for n in far if n) > 0 else -1)
+        place, factor = leads.setdefault(tuple([n // by for n in far]), (int(k), by))
+        if place != k:
+            pairs.setdefault((place, *columns[:, k]), (int(k), factor, place, by))
+    return np.array([*pairs.values()], np.int64).reshape(-1, 4).T
 
 
 def _number(n: Any, found: tuple[int, ...]) -> int:

@@ -364,3 +364,16 @@ EVEN, ODD, BEYOND = (20, 32, 26, 44, 38), (27, 33, 41, 19), (70, 100, 126, 90, 8
 def test_a_number_inside_of_a_body_may_follow_from_a_size_in_other_ways(loss, lengths, monkeypatch):
     """Of even sizes the halves are the same rounded up and rounded down; up to 127 seven halvings find a place."""
     compare(lambda rng, n: (torch.tensor(rng.normal(size=(n, 6)).astype(np.float32)),), loss, lengths, monkeypatch)
+
+
+@pytest.mark.parametrize("lengths", [ODD + EVEN, EVEN + ODD], ids=["odd", "even"])
+def test_sizes_that_were_in_proportion_are_one_form_only_while_they_are(lengths, monkeypatch):
+    """A mean of pairs of 27, 33 and 41 rows could be one of all rows but one, halved."""
+
+    def make(rng, n):
+        return (torch.tensor(rng.normal(size=(1, n, 6))),)
+
+    def loss(model, x):
+        return F.avg_pool1d(model(x).transpose(1, 2), 2).log_softmax(2).square().mean()
+
+    compare(make, loss, lengths, monkeypatch)
