@@ -14,7 +14,6 @@ from typing import Any
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor
 from .tensor import as_tensor as as_tensor
-from .tensor import asarray as asarray
 from .tensor import dtype as _dtype
 from .tensor import from_jax as from_jax
 from .tensor import from_numpy as from_numpy

@@ -240,20 +240,26 @@ def substitute_in_graph(original_fn: Callable[..., Any], *, can_constant_fold_th
     return lambda traceable_fn: traceable_fn
 
 
+_default_backend: str = "inductor"
+
+
 def get_default_backend() -> str:
-    """'inductor', which means XLA."""
-    return "inductor"
+    """The name that was set, or 'inductor'; all of them mean XLA."""
+    return _default_backend
 
 
 def set_default_backend(backend: str | Callable[..., Any] | None) -> None:
-    """Accept the names that PyTorch knows, which all mean XLA. NotImplementedError for a function."""
-    if backend is None:
-        return
+    """Take one of the names that PyTorch knows, which all mean XLA, or None for the first one.
+
+    Raises NotImplementedError for a function, and RuntimeError for other names.
+    """
+    global _default_backend
     if callable(backend):
         raise NotImplementedError("torch.compiler.set_default_backend: a backend would be given an FX graph, and there "
                                   "is none here")  # fmt: skip
-    if backend not in _BACKENDS:
+    if backend is not None and backend not in _BACKENDS:
         raise RuntimeError(f"Invalid backend: {backend!r}, should be one of: {', '.join(_BACKENDS)}")
+    _default_backend = backend or "inductor"
 
 
 def save_cache_artifacts() -> None:

@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -34,8 +35,15 @@ __all__ = [
 _disabled_torch_function_impl = _asking.disabled
 
 
+#: skip: the next :func:`has_torch_function` is that of a function which is called without asking
+_once = threading.local()
+
+
 def has_torch_function(relevant_args: Iterable[Any]) -> bool:
     """Whether a mode is active, or the class of an argument wants to be asked (see the module's text)."""
+    if getattr(_once, "skip", False):
+        _once.skip = False
+        return False
     if _asking.state.modes:
         return True
     return not _asking.state.disabled and any(_asking.wants(x.__class__) for x in relevant_args)
@@ -168,7 +176,13 @@ def _functions_of(place: Any) -> list[Callable]:
 
 def redispatch_function(func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
     """Call the function without asking about this call; what it calls itself is asked about."""
-    return (func._fn if isinstance(func, _Asked) else func)(*args, **(kwargs or {}))
+    if isinstance(func, _Asked):
+        return func._fn(*args, **(kwargs or {}))
+    outer, _once.skip = getattr(_once, "skip", False), True
+    try:
+        return func(*args, **(kwargs or {}))
+    finally:
+        _once.skip = outer
 
 
 def get_default_nowrap_functions() -> set[Callable]:

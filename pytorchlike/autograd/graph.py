@@ -8,6 +8,7 @@ from typing import Any
 
 from ..engine import Leaf
 from ..engine import grad as reverse
+from ..engine.grad import leading_to
 from ..engine.segment import Segment
 from ..engine.trie import Input
 from ..tensor import Tensor
@@ -115,7 +116,7 @@ def _will_arrive(task: Any, tensors: Sequence[Tensor]) -> set[int]:
 
 
 def _reached(roots: list) -> set:
-    """Places of the tape that lie behind some values."""
+    """Places of the tape that the running pass comes to: all behind its roots, or what leads to its targets."""
     run = reverse.current_pass()
     todo: dict[Any, set[int]] = {}
     out: set = set()
@@ -123,7 +124,8 @@ def _reached(roots: list) -> set:
     def visit(v: Any) -> None:
         where, slot = run.point(v)
         if type(where) is Leaf:
-            out.add(("leaf", where))
+            if run.targets is None or (where, 0) in run.wanted:
+                out.add(("leaf", where))
         elif hasattr(where, "watched"):
             todo.setdefault(where, set()).add(slot)
 
@@ -134,7 +136,12 @@ def _reached(roots: list) -> set:
         slots = todo.pop(where)
         pending = type(where) is not Segment
         graph = where.state.graph() if pending else where.graph
-        for s in run._reach(graph, dict.fromkeys(slots)):
+        reach = run._reach(graph, dict.fromkeys(slots))
+        ends = run._targets_within(where, graph, where.values if pending else None,
+                                   tuple(s for w, s in run.wanted if w is where))  # fmt: skip
+        if ends is not None:
+            reach &= leading_to(graph, ends)
+        for s in reach:
             out.add((where, s))
             if type(graph.producer[s]) is Input or graph.metas[s].grad == 1:
                 v = where.values[s] if pending else run._value(where, None, s)

@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from ..tensor._register import KINDS
 from ..tensor.composed import Composed, carriers, gradients, like
 from ..tensor.wrapped import carried, carry, is_wrapped, tensor_of, value_of
-from .mode import no_grad
+from .mode import no_grad, set_grad_enabled
 from .nodes import GradientEdge
 
 __all__ = ["accumulate", "backward", "current_task", "grad", "queue_callback"]
@@ -196,14 +196,24 @@ def backward(
                 x._own_grad = new if x._own_grad is None else x._own_grad + new
 
 
-def hooked(leaf: Leaf, grad: Tensor) -> Tensor:
+def _in_pass(create_graph: bool) -> set_grad_enabled:
+    """The mode of a reverse pass, in which hooks run as well."""
+    return set_grad_enabled(create_graph or (local.trace.nested and local.trace.mode.grad))
+
+
+def _check_returned(new: Any) -> None:
+    if not isinstance(new, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+
+
+def hooked(leaf: Leaf, grad: Tensor, create_graph: bool) -> Tensor:
     """A leaf's gradient after the hooks of the leaf."""
     for hook in list(leaf.hooks.values()):
-        new = hook(grad)
+        with _in_pass(create_graph):
+            new = hook(grad)
         if new is None:
             continue
-        if not isinstance(new, Tensor):
-            raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+        _check_returned(new)
         if new.shape != grad.shape:
             raise RuntimeError(
                 f"hook '{getattr(hook, '__name__', hook)}' has changed the size of value: {list(grad.shape)} became "
@@ -221,7 +231,7 @@ def accumulate(leaf: Leaf, value: Value, create_graph: bool) -> None:
 def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
     """As :func:`accumulate`, of a tensor, which may be sparse."""
     if leaf.hooks:
-        grad = hooked(leaf, grad)
+        grad = hooked(leaf, grad, create_graph)
     old = leaf.grad
     if old is None:
         leaf.grad = grad
@@ -242,10 +252,12 @@ def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
         owner = leaf.owner() if leaf.owner is not None else None
         for hook in list(leaf.post_hooks.values()):
             of_node = getattr(hook, "of_node", None)
-            if of_node is not None:
-                of_node((), (grad,))
-            elif owner is not None and hook(owner) is not None:
-                raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+            with _in_pass(create_graph):
+                if of_node is not None:
+                    of_node((), (grad,))
+                elif owner is not None and (returned := hook(owner)) is not None:
+                    _check_returned(returned)
+                    raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(
@@ -289,12 +301,13 @@ def grad(
         _, found = engine.backward(roots, seeds, targets, retain, create_graph, batch)
         task.leaves = {v.node for v, g in zip(targets, found, strict=True) if type(v.node) is Leaf and g is not None}
         return tuple(
-            like(x, _result(i, x, v, g, allow_unused, materialize_grads, batch))
+            like(x, _result(i, x, v, g, allow_unused, materialize_grads, batch, create_graph))
             for i, (x, v, g) in enumerate(zip(inputs, targets, found, strict=True))
         )
 
 
-def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: int | None) -> Tensor | None:
+def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: int | None,
+            create_graph: bool) -> Tensor | None:  # fmt: skip
     if g is None:
         if zeros:
             from ..tensor import functions as T
@@ -309,5 +322,5 @@ def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: 
         return None
     out = tensor_of(g)
     if type(v.node) is Leaf and v.node.hooks:
-        out = hooked(v.node, out)
+        out = hooked(v.node, out, create_graph)
     return out

@@ -31,3 +31,4 @@ from .trace import peek as peek
 from .trace import read as read
 from .trace import record as record
 from .trace import set_mode as set_mode
+from .trace import tell_once as tell_once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,20 @@ import numpy as np
 from ._primitives import Missing, Rule, _maker, _plan_of, _rule
 
 
+def _each(decompose: Callable[[np.ndarray], tuple], x: np.ndarray) -> tuple:
+    """The parts of all matrices of a stack; of one that cannot be decomposed NaN, as XLA has it, for checks to find."""
+    try:
+        return decompose(x)
+    except np.linalg.LinAlgError:
+        if x.ndim == 2:
+            return tuple([np.full_like(part, np.nan) for part in decompose(np.eye(*x.shape, dtype=x.dtype))])
+        parts = zip(*[_each(decompose, m) for m in x.reshape(-1, *x.shape[-2:])], strict=True)
+        return tuple([np.reshape(p, (*x.shape[:-2], *p[0].shape)) for p in parts])
+
+
 @_rule("cholesky")
 def _cholesky(params: dict, x: np.ndarray) -> Any:
-    try:
-        return np.linalg.cholesky(x)
-    except np.linalg.LinAlgError:  # as XLA has it; the operation's own check looks for nan
-        return np.full_like(x, np.nan)
+    return _each(lambda m: (np.linalg.cholesky(m),), x)[0]
 
 
 @_rule("bcsr_dot_general")
@@ -40,14 +49,15 @@ def _linear_solve(params: dict) -> tuple[Rule, float, float]:
 
 @_rule("lu")
 def _lu(params: dict, x: np.ndarray) -> Any:
-    import scipy.linalg
+    from scipy.linalg.lapack import get_lapack_funcs
 
     if not x.size:
         pivots = np.zeros((*x.shape[:-2], min(x.shape[-2:])), np.int32)
         return [x, pivots, _permutation({"permutation_size": x.shape[-2]}, pivots)]
-    parts = [scipy.linalg.lu_factor(m, check_finite=False) for m in x.reshape(-1, *x.shape[-2:])]
-    pivots = np.reshape([p for _, p in parts], (*x.shape[:-2], -1))
-    whole = np.reshape([m for m, _ in parts], x.shape)
+    (getrf,) = get_lapack_funcs(("getrf",), (x,))  # says nothing of singular ones, as XLA
+    parts = [getrf(m) for m in x.reshape(-1, *x.shape[-2:])]
+    pivots = np.reshape([p for _, p, _ in parts], (*x.shape[:-2], -1))
+    whole = np.reshape([m for m, _, _ in parts], x.shape)
     return [whole, pivots, _permutation({"permutation_size": x.shape[-2]}, pivots)]
 
 
@@ -68,15 +78,15 @@ def _permutation(params: dict, pivots: np.ndarray) -> Any:
 def _eigh(params: dict, x: np.ndarray) -> Any:
     if params["subset_by_index"] not in (None, (0, x.shape[-1])):
         raise Missing("some eigenvalues alone cannot be computed in a forked process")
-    values, vectors = np.linalg.eigh(x, "L" if params["lower"] else "U")
+    values, vectors = _each(lambda m: np.linalg.eigh(m, "L" if params["lower"] else "U"), x)
     return [vectors, values]
 
 
 @_rule("svd")
 def _svd(params: dict, x: np.ndarray) -> Any:
     if not params["compute_uv"]:
-        return [np.linalg.svd(x, compute_uv=False)]
-    u, s, v = np.linalg.svd(x, full_matrices=params["full_matrices"])
+        return list(_each(lambda m: (np.linalg.svd(m, compute_uv=False),), x))
+    u, s, v = _each(lambda m: np.linalg.svd(m, full_matrices=params["full_matrices"]), x)
     return [s, u, v]
 
 
@@ -89,7 +99,7 @@ def _qr(params: dict, x: np.ndarray) -> Any:
 
 @_rule("triangular_solve")
 def _triangular_solve(params: dict, a: np.ndarray, b: np.ndarray) -> Any:
-    import scipy.linalg
+    from scipy.linalg.blas import get_blas_funcs
 
     if not b.size:
         return b
@@ -98,9 +108,10 @@ def _triangular_solve(params: dict, a: np.ndarray, b: np.ndarray) -> Any:
         a = a.conj()
     if not params["left_side"]:  # x a = b is a^T x^T = b^T
         b, turned = b.swapaxes(-1, -2), not turned
-    options = {"trans": int(turned), "lower": params["lower"], "unit_diagonal": params["unit_diagonal"]}
+    (trsm,) = get_blas_funcs(("trsm",), (a, b))  # divides by zeros, as XLA
+    options = {"trans_a": int(turned), "lower": int(params["lower"]), "diag": int(params["unit_diagonal"])}
     flat = zip(a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:]), strict=True)
-    out = np.reshape([scipy.linalg.solve_triangular(m, r, check_finite=False, **options) for m, r in flat], b.shape)
+    out = np.reshape([trsm(1, m, r, **options) for m, r in flat], b.shape)
     return out if params["left_side"] else out.swapaxes(-1, -2)
 
 

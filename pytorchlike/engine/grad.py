@@ -11,6 +11,7 @@ from . import errors
 from .debug import AT_ONCE, debug
 from .meta import INTERIOR, LEAF, NO_GRAD, Meta, Value, make_value
 from .op import Op, Wide
+from .reach import looked_at
 from .scope import settle
 from .segment import FREED, Segment, SegmentReverse
 from .trace import _VECTORS, Trace, _grow, concrete, flush, local, record, set_mode
@@ -556,9 +557,15 @@ class _Pass:
         return out
 
     def through(self, where: Any, values: list | None, call: Call, given: dict[int, Value],
-                held: Any = None) -> dict[int, Value]:  # fmt: skip
-        """Cotangents of a call's arguments, the step recorded; ``held``: Values to use in place of the arguments."""
+                held: Any = None, leads: set[int] | None = None) -> dict[int, Value]:  # fmt: skip
+        """Cotangents of a call's arguments, the step recorded.
+
+        held: Values to use in place of the arguments;  leads: slots of arguments that are asked for, if not all are.
+        """
         cotangents = [given.get(s) for s in call.out_slots]
+        wrt, slots = call.wrt, call.wrt_slots
+        if leads is not None and inspector is None and outside is None and not call.op.alias:
+            wrt, slots = zip(*[(k, s) for k, s in zip(wrt, slots, strict=True) if s in leads], strict=True)
         if call.op.alias:
             grads: Any = cotangents
         else:
@@ -567,7 +574,7 @@ class _Pass:
             here = where is local.trace
 
             def plain(args: list, cotangents: list) -> tuple:
-                return pulled(call, args, cotangents, source, here, self.batch is not None)
+                return pulled(call, wrt, args, cotangents, source, here, self.batch is not None)
 
             grads = None
             if outside is not None and self.batch is None:
@@ -576,7 +583,7 @@ class _Pass:
             if grads is None:
                 grads = plain(args, cotangents)
         out: dict[int, Value] = {}
-        for s, g in zip(call.wrt_slots, grads, strict=True):
+        for s, g in zip(slots, grads, strict=True):
             self._join(out, s, g)
         if inspector is not None:
             inspector(call, tuple(k for k, m in enumerate(call.metas) if m.grad), grads)
@@ -675,7 +682,8 @@ class _Pass:
         steps = self.create or self.batch is not None or inspector is not None or _stepwise()
         steps = steps or outside is not None and outside.watches(first.values())
         if steps or (values is not None and where is not self.trace):
-            got = self._recorded(where, values, plan, outs, dict(first))
+            leads = None if targets is None else leading_to(graph, targets)
+            got = self._recorded(where, values, plan, outs, dict(first), leads)
             if not self.retain:
                 self._give_up(where, values, plan)
             return got
@@ -711,7 +719,8 @@ class _Pass:
             state = _grow(at, key, entry, (), at.n, 0, at.place)
         trace.push(state)
 
-    def _recorded(self, where: Any, values: list | None, plan: tuple, outs: tuple, cotangents: dict) -> dict:
+    def _recorded(self, where: Any, values: list | None, plan: tuple, outs: tuple, cotangents: dict,
+                  leads: set[int] | None) -> dict:  # fmt: skip
         """The same, each step recorded as an operation of its own, which is differentiable again with create_graph."""
         for call in plan:
             given = {s: cotangents[s] for s in call.out_slots if s in cotangents}
@@ -720,24 +729,34 @@ class _Pass:
                     cotangents.pop(s, None)
             if not given:
                 continue
-            for s, g in self.through(where, values, call, given).items():
+            for s, g in self.through(where, values, call, given, leads=leads).items():
                 self._join(cotangents, s, g)
         return {s: cotangents[s] for s in outs if s in cotangents}
 
 
-def pulled(call: Call, args: list[Value], cotangents: list[Value | None], source: Any, here: bool,
+def pulled(call: Call, wrt: tuple[int, ...], args: list[Value], cotangents: list[Value | None], source: Any, here: bool,
            batched: bool = False) -> tuple:  # fmt: skip
-    """Gradients of a call at ``args``, recorded as one operation; ``source`` has the run-time numbers.
+    """Gradients of a call by the arguments ``wrt``, at ``args``, recorded as one operation.
 
-    here: the call is one of the trace that records; batched: ``cotangents`` have a leading dimension more.
+    source: has the run-time numbers;  here: the call is one of the trace that records;  batched: ``cotangents`` have a
+    leading dimension more.
     """
     numbers = tuple(
         _plain(i.type, getattr(source, _VECTORS[i.type])[i.index]) for i in call.ins if type(i) is Wide
     )  # fmt: skip
-    if not call.op.saves:  # the result does not depend on these, so no second derivative goes through them
-        args = [record(DETACH, (), (v,)) if v.meta.grad else v for v in args]
-    op = _vjp_op(call.kernel, call.wrt, tuple(g is not None for g in cotangents), step_info(call, here), batched)
-    grads = record(op, (), (*args, *[g for g in cotangents if g is not None]), numbers)
+    present = tuple([g is not None for g in cotangents])
+    given = [g for g in cotangents if g is not None]
+    op = _vjp_op(call.kernel, wrt, present, step_info(call, here), batched)
+    if not call.op.saves:
+        looks: tuple = (False,) * len(args)
+    elif local.trace.mode.grad:
+        metas = tuple([v.meta for v in (*args, *given)])
+        looks = looked_at(call.kernel, op, (wrt, present, batched), metas, len(args), numbers)
+    else:
+        looks = (True,) * len(args)
+    # no second derivative goes through what the result does not depend on
+    args = [v if look or not v.meta.grad else record(DETACH, (), (v,)) for v, look in zip(args, looks, strict=True)]
+    grads = record(op, (), (*args, *given), numbers)
     return grads if type(grads) is tuple else (grads,)
 
 

@@ -135,13 +135,15 @@ class Kernel:
     """
 
     __slots__ = ("op", "static", "pattern", "mode", "platform", "checks", "found", "forward", "forward_vjp",
-                 "apply_vjp", "key")  # fmt: skip
+                 "apply_vjp", "key", "reads")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, pattern: tuple, mode: Mode, platform: str) -> None:
         self.op, self.static, self.pattern, self.mode, self.platform = op, static, pattern, mode, platform
         #: the data checks of the last evaluation, and those by the arrays' shapes: an empty index has none
         self.checks: tuple[errors.DataError, ...] = ()
         self.found: dict[tuple, tuple[errors.DataError, ...]] = {}
+        #: which arguments its reverse looks at, see ``reach``
+        self.reads: dict[tuple, tuple[bool, ...]] = {}
 
     def __getattr__(self, name: str) -> Any:
         """The jitted functions, made at their first use: most kernels of ever other sizes are never traced."""

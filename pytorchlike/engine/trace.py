@@ -802,6 +802,15 @@ def peek(value: Value) -> Any:
     return value.data
 
 
+def tell_once(value: Value) -> None:
+    """Raise what is wrong with the data of a pending value for good: what is read later does not raise it again."""
+    if value.trace is local.trace and not local.trace.nested:
+        from . import execute
+
+        flush("what is wrong with the data of a value was told when it was shown")
+        execute.raise_failed_checks()
+
+
 def own(value: Value) -> Value:
     """Tell a nested recording that a concrete value was made within it: who writes to it changes nothing outside."""
     trace = local.trace

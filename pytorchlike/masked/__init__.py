@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from .maskedtensor import masked_tensor as masked_tensor
 
 
 def __getattr__(name: str) -> Any:
+    if name == "_ops":  # where PyTorch has them, too
+        return importlib.import_module(__name__)
     found = None if name.startswith("__") else find("masked", name)
     if found is None:
         raise AttributeError(f"module 'torch.masked' has no attribute '{name}' (see docs/differences.md)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from ..tensor._names import find, names
@@ -35,6 +36,8 @@ def __getattr__(name: str) -> Any:
         from .. import overrides
 
         found = getattr(overrides, name)
+    if found is None and name == "grad":
+        found = importlib.import_module(".grad", __package__)
     if found is None and name.startswith("_"):
         found = find("", name)
     if found is None:

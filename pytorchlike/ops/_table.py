@@ -494,6 +494,11 @@ METHODS: dict[str, OpDef] = {}
 TABLE: dict[tuple[str, str], OpDef] = {}
 
 
+def superseded(old: str, new: str) -> tuple[str, str]:
+    """``deprecated=`` of an operator whose place another one has taken."""
+    return "True", f"{old} is deprecated in favor of {new} and will be removed in a future PyTorch release"
+
+
 def op(
     fn: Callable[..., Any] | None = None,
     *,

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._table import Array, Arrays, Operand, op, to_float, view_rule
+from ._table import Array, Arrays, Operand, op, superseded, to_float, view_rule
 from .matmul import _parse_operands, cross_product, multi_dot_body, product
 from .reduce import (
     Dims,
@@ -487,7 +487,8 @@ def linalg_solve_triangular(A: Array, B: Array, *, upper: bool, left: bool = Tru
     return _triangular(a, b, upper=upper, left=left, unit=unitriangular)
 
 
-@op(returns=("solution", "cloned_coefficient"), out=False)
+@op(returns=("solution", "cloned_coefficient"), out=False,
+    deprecated=superseded("torch.triangular_solve", "torch.linalg.solve_triangular"))
 def triangular_solve(input: Array, A: Array, upper: bool = True, transpose: bool = False, unitriangular: bool = False):
     """Older form of ``linalg.solve_triangular`` with the right-hand side first -> (solution, A)."""
     _square("triangular_solve", A)
@@ -528,8 +529,8 @@ def linalg_lstsq(A: Array, B: Array, rcond: float | None = None, *, driver: str 
     m, n = a.shape[-2:]
     real = real_dtype(a.dtype)
     rcond = float(np.finfo(real).eps * max(m, n)) if rcond is None else rcond
-    s = lax.stop_gradient(jnp.linalg.svd(a, compute_uv=False)) if a.size else jnp.zeros((*a.shape[:-2], 0), real)
-    x = jnp.matmul(_pinv(name, a, None, 0.0 if driver == "gels" else rcond, False), b)
+    s = lax.stop_gradient(jnp.linalg.svd(A, compute_uv=False)) if A.size else jnp.zeros((*A.shape[:-2], 0), real)
+    x = jnp.matmul(_pinv(name, A, None, 0.0 if driver == "gels" else rcond, False), b)
     empty = jnp.zeros(0, real)
     rank = jnp.zeros(0, np.int64)
     if driver != "gels":
@@ -568,7 +569,7 @@ def linalg_cholesky(A: Array, *, upper: bool = False):
     return out
 
 
-@op()
+@op(deprecated=superseded("torch.cholesky", "torch.linalg.cholesky"))
 def cholesky(input: Array, upper: bool = False):
     """Older form of ``linalg.cholesky``."""
     out, info = _cholesky_factor("cholesky", input, upper)
@@ -650,7 +651,7 @@ def linalg_qr(A: Array, mode: str = "reduced"):
     return _qr("linalg.qr", A, mode)
 
 
-@op(returns=("Q", "R"))
+@op(returns=("Q", "R"), deprecated=superseded("torch.qr", "torch.linalg.qr"))
 def qr(input: Array, some: bool = True):
     """Older form of ``linalg.qr``: reduced if ``some``, else complete."""
     return _qr("qr", input, "reduced" if some else "complete")
@@ -800,7 +801,7 @@ def linalg_lu_factor_ex(A: Array, *, pivot: bool = True, check_errors: bool = Fa
     return lu, pivots, info
 
 
-@op(name="lu", out=False)
+@op(name="lu", out=False, deprecated=superseded("torch.lu", "torch.linalg.lu_factor or lu_factor_ex"))
 def old_lu(A: Array, pivot: bool = True, get_infos: bool = False):
     """Compact LU factorisation -> (LU, pivots), with ``get_infos`` also info."""
     lu, pivots, info = _lu_factor("lu", A, pivot)
@@ -877,7 +878,7 @@ def linalg_lu_solve(LU: Array, pivots: Array, B: Array, *, left: bool = True, ad
     return _lu_solve("linalg.lu_solve", LU, pivots, B, left, adjoint)
 
 
-@op()
+@op(deprecated=superseded("torch.lu_solve", "torch.linalg.lu_solve, which takes B last,"))
 def lu_solve(b: Array, LU_data: Array, LU_pivots: Array):
     """Older form of ``linalg.lu_solve`` with the right-hand side first."""
     return _lu_solve("lu_solve", LU_data, LU_pivots, b, True, False)

@@ -12,7 +12,7 @@ from jax import lax
 from ..engine.forms import holds
 from ._product import by_columns
 from ._shapes import by_letters, multiplied
-from ._table import Array, Arrays, Scalar, op, result_type
+from ._table import Array, Arrays, Scalar, op, result_type, superseded
 from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
 
 _C_NAMES = {
@@ -468,7 +468,8 @@ def _parse_operands(*args, **kwargs):
     return None, (tuple(args),), kwargs
 
 
-@op(method=False, parse=_parse_operands)
+@op(method=False, parse=_parse_operands,
+    deprecated=superseded("torch.chain_matmul", "torch.linalg.multi_dot, which takes a list of matrices,"))
 def chain_matmul(matrices: Arrays):
     """Product of several matrices in the cheapest order; a single matrix is returned as it is."""
     return matrices[0] if len(matrices) == 1 else multi_dot_body(matrices)
@@ -535,7 +536,9 @@ def cross_product(name: str, a: jax.Array, b: jax.Array, dim: int) -> jax.Array:
     return jnp.concatenate([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis)
 
 
-@op(promote="common")
+@op(promote="common",
+    deprecated=("dim is None", "Using torch.cross without specifying the dim arg is deprecated: the default is the "
+                "first dimension of size 3, that of torch.linalg.cross the last one. Pass dim"))  # fmt: skip
 def cross(input: Array, other: Array, dim: int | None = None):
     """Vector product along ``dim`` of length 3 (the first such axis if None).  Raises RuntimeError if there is none."""
     if dim is None:

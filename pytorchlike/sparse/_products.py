@@ -179,7 +179,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
 def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Tensor:
     """Product of matrices of which any may be sparse; dense unless both are.
 
-    reduce:  how the products of a row of a CSR ``mat1`` with a column are combined: "sum", "mean", "amax", "amin".
+    reduce:  how the products of a row of a CSR ``mat1`` with a column are combined: "sum", "mean", "amax" or "max",
+             "amin" or "min".
     Raises:  RuntimeError for shapes that do not fit.
     """
     if reduce is not None:
@@ -194,6 +195,7 @@ def sparse_mm(mat1: Any, mat2: Any, reduce: str | None = None) -> Tensor:
 
 
 def _reduced(a: Any, b: Any, reduce: str) -> Tensor:
+    reduce = {"max": "amax", "min": "amin"}.get(reduce, reduce)
     if reduce not in _REDUCTIONS:
         raise RuntimeError(f"sparse.mm: reduce must be one of {', '.join(_REDUCTIONS)}, got {reduce!r}")
     if not isinstance(a, SparseTensor) or a._form is not d.sparse_csr or isinstance(b, SparseTensor):

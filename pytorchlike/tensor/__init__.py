@@ -7,7 +7,6 @@ from typing import Any
 from ..engine import Value as _Value
 from ._tensor import Tensor as Tensor
 from ._tensor import as_tensor as as_tensor
-from ._tensor import as_tensor as asarray  # noqa: F401
 from ._tensor import from_jax as from_jax
 from ._tensor import from_numpy as from_numpy
 from ._tensor import host_tensor as host_tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode
+from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode, tell_once
 from ..engine.grad import DETACH
 from ..engine.meta import LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown
@@ -124,6 +124,9 @@ def _peek_host(value: Value, edges: tuple | None = None) -> np.ndarray | None:
         data = peek(value) if value.data is None else value.data
     except Unknown:
         return f"not known here, size={value.meta.shape}"  # type: ignore[return-value]
+    except Exception:
+        tell_once(value)
+        raise
     import jax
 
     if isinstance(data, jax.core.Tracer):

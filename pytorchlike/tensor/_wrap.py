@@ -366,22 +366,29 @@ def _returns(entry: OpDef) -> Any:
     found = _return_types.get(entry)
     if found is None:
         name = f"linalg_{entry.name}" if "linalg" in entry.namespaces else entry.name
-        found = _return_types[entry] = namedtuple(name, entry.returns)  # type: ignore[misc]
-        found.__module__ = "pytorchlike.return_types"
-        made = found.__new__
+        found = _return_types[entry] = returned(name, entry.returns)
+    return found
 
-        def new(cls: type, *values: Any, **named: Any) -> Any:
-            """Of its parts, one by one or as one sequence."""
-            return made(cls, *(values[0] if len(values) == 1 and not named else values), **named)
 
-        def shown(self: Any) -> str:
-            parts = ",\n".join([f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True)])
-            return f"torch.return_types.{name}(\n{parts})"
+@functools.cache
+def returned(name: str, fields: tuple[str, ...]) -> Any:
+    """The class of ``torch.return_types`` of that name."""
+    found: Any = namedtuple(name, fields)  # type: ignore[misc]
+    found.__module__ = "pytorchlike.return_types"
+    made = found.__new__
 
-        found.__new__ = new
-        found.__repr__ = shown
-        found.n_fields = found.n_sequence_fields = len(entry.returns)
-        found.n_unnamed_fields = 0
+    def new(cls: type, *values: Any, **named: Any) -> Any:
+        """Of its parts, one by one or as one sequence."""
+        return made(cls, *(values[0] if len(values) == 1 and not named else values), **named)
+
+    def shown(self: Any) -> str:
+        parts = ",\n".join([f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True)])
+        return f"torch.return_types.{name}(\n{parts})"
+
+    found.__new__ = new
+    found.__repr__ = shown
+    found.n_fields = found.n_sequence_fields = len(fields)
+    found.n_unnamed_fields = 0
     return found
 
 

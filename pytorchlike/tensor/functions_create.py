@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.errors import warn
 from ._register import function
 from ._tensor import Tensor, host_tensor
 from .dtype import as_dtype, bool_, get_default_dtype, int64
@@ -223,6 +224,8 @@ def logspace(
 @function(name="range")
 def range_(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **place: Any) -> Tensor:
     """As ``arange`` with the end included and a float dtype; PyTorch deprecated it."""
+    warn("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+         "Python's range builtin. Instead, use torch.arange, which produces values in [start, end)")  # fmt: skip
     if end is None:
         raise TypeError('range() missing 1 required positional arguments: "end"')
     kind = get_default_dtype() if dtype is None else as_dtype(dtype)

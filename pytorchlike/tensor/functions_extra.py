@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -182,6 +182,8 @@ def histogramdd(
         ok = (at >= 0) & (at < m)
         cell = at if cell is None else cell * m + at
         inside = ok if inside is None else inside & ok
+    from ._wrap import returned
+
     total = math.prod(size)
     worth = points.new_ones(len(points)) if weight is None else weight.reshape(-1).to(dtype=input.dtype)
     hist = points.new_zeros(total + 1).index_add(0, cell.where(inside, cell.new_full((), total)), worth)
@@ -190,14 +192,7 @@ def histogramdd(
         hist = hist / hist.sum()
         for k, edge in enumerate(edges):
             hist = hist / edge.diff().reshape((-1,) + (1,) * (n - k - 1))
-    return HistogramDD(hist, tuple(edges))
-
-
-class HistogramDD(NamedTuple):
-    """What ``histogramdd`` returns."""
-
-    hist: Tensor
-    bin_edges: tuple[Tensor, ...]
+    return returned("histogramdd", ("hist", "bin_edges"))(hist, tuple(edges))
 
 
 @function

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import get_mode, set_mode
+from ..engine.errors import warn
 from . import dtype as d
 from ._register import FUNCTIONS, function
-from ._tensor import Tensor, from_jax, from_numpy, made_of_old
+from ._tensor import Tensor, as_tensor, from_jax, from_numpy, made_of_old, tensor
 from .device import as_device
 
 # ------------------------------------------------------------------------------------------------------- settings
@@ -162,6 +163,8 @@ def set_flush_denormal(mode: bool) -> bool:
 @function
 def set_default_tensor_type(t: Any) -> None:
     """Set the default float dtype by a type (``torch.DoubleTensor``) or its name."""
+    warn("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+         "torch.set_default_device() as alternatives")  # fmt: skip
     name = t if isinstance(t, str) else t.__name__
     kind = _TYPES.get(name.rsplit(".", 1)[-1])
     if kind is None or not kind.is_floating_point:
@@ -199,11 +202,7 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     array = np.frombuffer(buffer, np.uint8)[offset:]
     array = array[: (len(array) if count < 0 else count * kind.itemsize)].view(kind)
     if not array.flags.writeable:
-        warnings.warn(
-            "The given buffer is not writable, and PyTorch does not support non-writable tensors: a copy is taken",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn("The given buffer is not writable, and PyTorch does not support non-writable tensors: a copy is taken")
         array = array.copy()
     made = from_numpy(array)
     return made.requires_grad_(True) if requires_grad else made
@@ -235,9 +234,73 @@ def from_file(
     return made.requires_grad_(True) if requires_grad else made
 
 
+class _Capsule:
+    """What a bare DLPack capsule belongs to: JAX asks an object for it, and for its device."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **asked: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Kind and number of the device, which stand behind the address of the data."""
+        import ctypes
+
+        class Head(ctypes.Structure):
+            _fields_ = [("data", ctypes.c_void_p), ("kind", ctypes.c_int32), ("number", ctypes.c_int32)]
+
+        of = ctypes.pythonapi.PyCapsule_GetPointer
+        of.restype, of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        try:
+            head = Head.from_address(of(self.capsule, b"dltensor"))
+        except ValueError:
+            raise RuntimeError("from_dlpack: a capsule named 'dltensor' expected; each can be taken once") from None
+        return head.kind, head.number
+
+
+@function
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
+            requires_grad: bool | None = None) -> Tensor:  # fmt: skip
+    """``obj`` as a tensor: itself, over its memory (arrays, buffers, what has ``__dlpack__``), or of its numbers.
+
+    copy:           True: of memory of its own; False: never.
+    requires_grad:  whether the result requires gradients; False detaches. None: as ``obj``.
+    Raises ValueError if ``copy=False`` and the numbers must be copied, as those of a list.
+    """
+    kind = None if dtype is None else d.as_dtype(dtype)
+    if isinstance(obj, Tensor):
+        made = obj
+    elif isinstance(obj, (np.ndarray, np.generic)):
+        made = as_tensor(obj)
+    elif hasattr(obj, "__dlpack__"):
+        made = from_dlpack(obj)
+    elif isinstance(obj, (bytes, bytearray, memoryview)) or (hasattr(obj, "__buffer__") and hasattr(obj, "typecode")):
+        made = frombuffer(obj, dtype=kind or d.get_default_dtype())
+    else:
+        if copy is False:
+            raise ValueError("can't alias arbitrary sequence into a tensor.")
+        made = tensor(obj, dtype=kind, device=device)
+        copy = None
+    if copy is False:
+        if kind not in (None, made.dtype):
+            raise ValueError(f"can't alias tensor with dtype '{made.dtype}' into dtype '{kind}'.")
+        if device is not None and as_device(device) != made.device:
+            raise ValueError(f"can't alias tensor on device '{made.device}' into device '{device}'.")
+    if requires_grad is False and made.requires_grad:
+        made = made.detach()
+    before, made = made, made.to(device=device, dtype=kind)
+    if copy and made is before:
+        made = made.clone()
+    return made.requires_grad_() if requires_grad and not made.requires_grad else made
+
+
 @function
 def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """A tensor over the memory of an object with ``__dlpack__``, as JAX's and NumPy's arrays have."""
+    """A tensor over the memory of an object with ``__dlpack__``, as JAX's and NumPy's arrays have, or of a capsule.
+
+    Raises RuntimeError for a capsule that has been taken before.
+    """
     if isinstance(ext_tensor, Tensor):
         made = ext_tensor.detach()
     elif isinstance(ext_tensor, np.ndarray):
@@ -245,6 +308,8 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     else:
         import jax
 
+        if type(ext_tensor).__name__ == "PyCapsule":
+            ext_tensor = _Capsule(ext_tensor)
         with jax.enable_x64(True):
             made = from_jax(jax.dlpack.from_dlpack(ext_tensor))
     if device is not None:

@@ -287,13 +287,14 @@ def describe(tensor: Any, array: np.ndarray | None) -> str:
     """``repr`` of a Tensor whose elements are at hand."""
     if array is not None and not isinstance(array, np.ndarray):
         return f"tensor(<{array}>, dtype={tensor.dtype})"
-    fn = tensor.grad_fn
+    fn, kind = tensor.grad_fn, type(tensor)
     return format_tensor(
         array,
         tensor.dtype,
         tensor.device,
         tensor.requires_grad,
         None if fn is None else fn.name(),
-        is_parameter=type(tensor).__name__ == "Parameter",
+        is_parameter=kind.__name__ == "Parameter",
         size=tensor.shape,
+        name="tensor" if kind.__name__ in ("Tensor", "Parameter") else kind.__name__,
     )

@@ -130,12 +130,13 @@ class Generator:
         """The state as a CPU tensor of uint8, to be given to ``set_state``."""
         return _byte_tensor(self._state_array())
 
-    def set_state(self, new_state: Tensor) -> None:
-        """Continue from a state that ``get_state`` returned.
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Continue from a state that ``get_state`` returned; the generator itself is returned.
 
         Raises TypeError if it is not a tensor of uint8, RuntimeError if it is of another size.
         """
         self._set_state_array(_bytes_of(new_state))
+        return self
 
     def clone_state(self) -> Generator:
         """A new generator on the same device, in the same state."""

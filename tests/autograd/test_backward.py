@@ -518,3 +518,57 @@ def test_a_graph_that_another_thread_has_recorded():
         pool.submit(pending.item).result()
         pending.backward()
     assert w.grad.tolist() == [7, 7, 7]
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_what_a_gradient_does_not_rest_on_gets_none(read):
+    """A penalty on a gradient leaves the last bias alone: Adam would move it, were its gradient zeros."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LeakyReLU(0.2), torch.nn.LayerNorm(4),
+                              torch.nn.Linear(4, 1))  # fmt: skip
+    x = torch.randn(5, 3, requires_grad=True)
+    y = net(x).sum()
+    if read:
+        y.item()
+    (slope,) = torch.autograd.grad(y, x, create_graph=True)
+    slope.pow(2).sum().backward()
+    got = {name: p.grad is not None for name, p in net.named_parameters()}
+    assert got == {"0.weight": True, "0.bias": True, "2.weight": True, "2.bias": False, "3.weight": True,
+                   "3.bias": False}  # fmt: skip
+
+
+def test_gradients_of_what_is_linear_need_none():
+    a, b = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    for made, ga, gb in ((a + b, False, False), (a * b, True, True), (a * 2 + b, False, False), (a**2 - b, True, False),
+                         (torch.cat([a, b]), False, False), (a[[0, 2]], False, None)):  # fmt: skip
+        grads = torch.autograd.grad(made.sum(), (a, b), create_graph=True, allow_unused=True)
+        assert [None if g is None else g.requires_grad for g in grads] == [ga, gb]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_hooks_of_leaves_run_in_the_mode_of_the_pass(create_graph):
+    x = torch.ones(2, requires_grad=True)
+    modes = []
+    x.register_hook(lambda g: modes.append(torch.is_grad_enabled()))
+    x.register_post_accumulate_grad_hook(lambda p: modes.append(torch.is_grad_enabled()))
+    (x * x).sum().backward(create_graph=create_graph)
+    torch.autograd.grad((x * x).sum(), x, create_graph=create_graph)
+    assert modes == [create_graph] * 3 and torch.is_grad_enabled()
+
+
+def test_a_hook_after_accumulation_may_step():
+    x = torch.zeros(3, requires_grad=True)
+    x.register_post_accumulate_grad_hook(lambda p: p.add_(p.grad, alpha=-0.1) and None)
+    with pytest.raises(RuntimeError, match="should return None"):
+        y = torch.zeros(3, requires_grad=True)
+        y.register_post_accumulate_grad_hook(lambda p: p.add_(p.grad))
+        y.backward(torch.ones(3))
+    x.register_post_accumulate_grad_hook(lambda p: None)
+    handle = x._get().node.post_hooks
+    handle.pop(next(iter(handle)))
+    x.register_post_accumulate_grad_hook(_stepping)
+    x.backward(torch.tensor([1.0, 2.0, 3.0]))
+    assert torch.allclose(x, torch.tensor([-0.1, -0.2, -0.3])) and x.is_leaf
+
+
+def _stepping(p):
+    p.add_(p.grad, alpha=-0.1)

@@ -286,3 +286,16 @@ def test_nodes_tell_what_their_gradients_rest_on(read):
     y.sum().backward()
     with pytest.raises(RuntimeError, match="already been freed"):
         y.grad_fn._saved_self  # noqa: B018
+
+
+def test_multi_grad_hooks_where_a_pass_has_targets():
+    """They wait for what the pass comes to on its way to the targets, and for no other gradient."""
+    a, b = leaf(), leaf()
+    c = a * b
+    d, e = c * a, b * 2
+    seen = []
+    graph.register_multi_grad_hook((a, b, c, d, e), lambda grads: seen.append([g is not None for g in grads]))
+    for target in (b, a, c):
+        (d.sum() + e.sum()).backward(inputs=(target,), retain_graph=True)
+    assert seen == [[False, True, True, True, True], [True, False, True, True, False],
+                    [False, False, True, True, False]]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -413,3 +415,29 @@ def test_rows_of_a_tensor_are_cut_out_by_numpy():
             found = [bool(label > 1.5) for _, label in zip(y[:, :4], y[:, -1], strict=True)]
             assert found == (expected[:, -1] * (k + 1) + 1 > 1.5).tolist()
     assert all(e.operations < 4 for e in report.compilations), report
+
+
+@pytest.mark.filterwarnings("error")
+def test_decompositions_of_singular_matrices_are_as_xlas(tier):
+    """NumPy and SciPy raise and warn where XLA gives NaN and infinities, which the operations look for."""
+    stack = torch.eye(3).repeat(3, 1, 1)
+    stack[1, 2, 2] = -1
+    nan = stack.clone()
+    nan[1, 2, 2] = math.nan
+    for how in ("interpret", "ops"):
+        tier(how)
+        factor, info = torch.linalg.cholesky_ex(stack.clone())
+        assert factor.isnan().any(-1).any(-1).tolist() == [False, True, False] and (info > 0).tolist()[1]
+        with pytest.raises(torch.linalg.LinAlgError, match=r"linalg\.inv: "):
+            torch.linalg.inv(torch.diag(torch.tensor([1.0, 0.0]))).sum().item()
+        with pytest.raises(torch.linalg.LinAlgError, match="failed to converge"):
+            torch.linalg.svdvals(nan.clone()).sum().item()
+        low = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+        solved = torch.linalg.solve_triangular(low, torch.ones(2, 1), upper=False)
+        assert solved[0].item() == 1 and not solved[1].isfinite().item()
+        a, b = torch.randn(2, 3, 3), torch.randn(2, 3, 2)
+        for upper in (True, False):
+            t = (a.triu() if upper else a.tril()) + 4 * torch.eye(3)
+            assert torch.allclose(t @ torch.linalg.solve_triangular(t, b, upper=upper), b, atol=1e-4)
+            x = torch.linalg.solve_triangular(t, b.mT, upper=upper, left=False)
+            assert torch.allclose(x @ t, b.mT, atol=1e-4)

@@ -1,5 +1,6 @@
 """Names that ask for little: hints that are kept, and what there is without a device of a kind."""
 
+import numpy as np
 import pytest
 
 import pytorchlike as torch
@@ -207,3 +208,73 @@ def test_names_that_programs_import(monkeypatch):
     assert not torch.cuda._is_in_bad_fork() and torch._C._LinAlgError is torch.linalg.LinAlgError
     assert torch._C._get_cudnn_enabled() is torch.backends.cudnn.enabled
     assert tree_is_leaf(1) and not tree_is_leaf([1]) and tree_is_leaf([1], is_leaf=lambda x: True)
+
+
+def test_asarray():
+    """Shares memory, copies, detaches or takes part in the graph, as it is told."""
+    a = torch.ones(3, requires_grad=True)
+    b = a + 1
+    assert torch.asarray(a) is a and torch.asarray(b) is b
+    assert torch.asarray(b, requires_grad=False).is_leaf and torch.asarray(b, requires_grad=True) is b
+    copy = torch.asarray(b, copy=True)
+    assert copy is not b and copy.grad_fn.name() == "CloneBackward0"
+    array = np.ones(2)
+    shared, own = torch.asarray(array), torch.asarray(array, copy=True, dtype=torch.float32)
+    array[0] = 7
+    assert shared.tolist() == [7, 1] and own.tolist() == [1, 1] and own.dtype == torch.float32
+    assert torch.asarray(bytearray(b"\x01\x00\x02\x00"), dtype=torch.int16).tolist() == [1, 2]
+    assert torch.asarray([1, 2.5], requires_grad=True).requires_grad and torch.asarray(np.float64(0.5)).item() == 0.5
+    for other in ([1, 2], 3):
+        with pytest.raises(ValueError, match="can't alias arbitrary sequence"):
+            torch.asarray(other, copy=False)
+    with pytest.raises(ValueError, match="can't alias tensor with dtype"):
+        torch.asarray(a, dtype=torch.float64, copy=False)
+
+
+def test_capsules():
+    x = torch.arange(3.0)
+    capsule = torch.utils.dlpack.to_dlpack(x)
+    assert torch.from_dlpack(capsule).tolist() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="can be taken once"):
+        torch.from_dlpack(capsule)
+
+
+def test_what_linalg_has_replaced_says_so():
+    eye, ones = torch.eye(3), torch.ones(3)
+    lu, pivots = torch.linalg.lu_factor(eye)
+    for name, call in {
+        "qr": lambda: torch.qr(eye), "cholesky": lambda: eye.cholesky(), "lu": lambda: torch.lu(eye),
+        "lu_solve": lambda: torch.lu_solve(eye, lu, pivots), "chain_matmul": lambda: torch.chain_matmul(eye, eye),
+        "triangular_solve": lambda: torch.triangular_solve(eye, eye), "cross": lambda: torch.cross(ones, ones),
+        "range": lambda: torch.range(1, 4), "set_default_tensor_type":
+            lambda: torch.set_default_tensor_type(torch.FloatTensor),
+    }.items():  # fmt: skip
+        with pytest.warns(UserWarning, match=rf"torch\.{name}\b.* deprecated"):
+            call()
+
+
+def test_names_of_results_and_of_subclasses():
+    class Mine(torch.Tensor):
+        pass
+
+    made = torch.ones(2).as_subclass(Mine)
+    assert repr(made) == "Mine([1., 1.])" and repr(made + 1) == "Mine([2., 2.])"
+    assert repr(torch.nn.Parameter(torch.ones(1))) == "Parameter containing:\ntensor([1.], requires_grad=True)"
+    found = torch.histogramdd(torch.tensor([[0.0, 1.0]]), bins=[1, 1])
+    assert repr(found).startswith("torch.return_types.histogramdd(\nhist=")
+    assert torch.nn.functional.grad is torch.nn.grad and torch.masked._ops.sum is torch.masked.sum
+    source = torch.Generator()
+    assert source.set_state(source.get_state()) is source
+    torch.compiler.set_default_backend("eager")
+    assert torch.compiler.get_default_backend() == "eager"
+    torch.compiler.set_default_backend(None)
+    assert torch.compiler.get_default_backend() == "inductor"
+    found = torch.linalg.lstsq(torch.eye(4, 3)[None], torch.ones(2, 4, 2), driver="gelsd")
+    assert [tuple(part.shape) for part in found] == [(2, 3, 2), (2, 2), (1,), (1, 3)]
+
+
+def test_extremes_by_either_name_in_sparse_products():
+    a = torch.tensor([[1.0, 2.0], [0.0, 3.0]]).to_sparse_csr()
+    b = torch.tensor([[1.0, -1.0], [2.0, 1.0]])
+    for short, long in (("max", "amax"), ("min", "amin")):
+        assert torch.equal(torch.sparse.mm(a, b, short), torch.sparse.mm(a, b, long))

@@ -125,3 +125,22 @@ def test_operators_are_offered_as_the_methods_that_compute_them():
     assert squares.tolist() == [4, 9] and fives.tolist() == [10, 15]
     with pytest.raises(TypeError, match="unsupported operand"), Swap():
         x + "a"
+
+
+def test_redispatch_does_not_ask_again():
+    """A function that asks for itself is called without asking, and what it calls is asked about."""
+    calls = []
+
+    class Logging(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args, kwargs=None):
+            calls.append(func.__name__)
+            return torch.overrides.redispatch_function(func, types, args, kwargs)
+
+    def scaled(a, b):
+        if torch.overrides.has_torch_function((a, b)):
+            return torch.overrides.handle_torch_function(scaled, (a, b), a, b)
+        return a * b + 1
+
+    out = scaled(torch.tensor([3.0]).as_subclass(Logging), torch.tensor([4.0]))
+    assert calls == ["scaled", "mul"] and out.item() == 13
