@@ -306,13 +306,32 @@ def _pinv(name: str, a: jax.Array, atol, rtol, hermitian: bool) -> jax.Array:
     _matrix(name, a)
     if hermitian:
         _square(name, a)
-        a = _hermitian(a)
     if a.size == 0:
         return jnp.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
-    s = lax.stop_gradient(_spectrum(a, hermitian))
-    top = jnp.max(s, -1)
-    relative = _tolerance(s, a.shape, atol, rtol) / jnp.where(top == 0, 1, top)
-    return jnp.linalg.pinv(a, rtol=relative, hermitian=hermitian)
+    return _pseudo_inverse(a, atol, rtol, hermitian)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _pseudo_inverse(a: jax.Array, atol, rtol, hermitian: bool) -> jax.Array:
+    """By singular values, or eigenvalues; JAX's own cannot be mapped where the tolerance is computed."""
+    if hermitian:
+        s, v = jnp.linalg.eigh(_hermitian(a), symmetrize_input=False)
+        u = v
+    else:
+        u, s, vh = jnp.linalg.svd(a, full_matrices=False)
+        v = _mH(vh)
+    size = jnp.abs(s)
+    s = jnp.where(size > _tolerance(size, a.shape, atol, rtol)[..., None], s, jnp.inf)
+    return product(v / s[..., None, :].astype(a.dtype), _mH(u))
+
+
+@_pseudo_inverse.defjvp
+def _(hermitian: bool, primals: tuple, tangents: tuple):
+    """Golub and Pereyra: -P dA P + P P^H dA^H (1 - A P) + (1 - P A) dA^H P^H P, for both, as in PyTorch."""
+    a, da = primals[0], tangents[0]
+    p = _pseudo_inverse(*primals, hermitian)
+    s, t = product(product(p, _mH(p)), _mH(da)), product(_mH(da), product(_mH(p), p))
+    return p, s - product(product(p, da) + product(s, a), p) + t - product(p, product(a, t))
 
 
 def _parse_rcond(*args, **kwargs):

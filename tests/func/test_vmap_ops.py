@@ -1,5 +1,7 @@
 """Operators under vmap: a batch at once is the same as one after the other, values and gradients."""
 
+import numpy as np
+
 import pytorchlike as torch
 from pytorchlike.func import grad, vmap
 
@@ -116,3 +118,21 @@ def test_gradients():
         want = g(*(x[k] for x in inputs))
         for t, w in zip(got, want, strict=True):
             assert torch.allclose(t[k], w, rtol=2e-3, atol=2e-3, equal_nan=True), (t[k] - w).abs().max()
+
+
+def test_pseudo_inverse_of_mapped_matrices_has_gradients():
+    """Its tolerance is computed from each matrix."""
+    x = torch.tensor(np.random.RandomState(0).randn(4, 3, 2), dtype=torch.float64, requires_grad=True)
+    (got,) = torch.autograd.grad(vmap(torch.linalg.pinv)(x).sin().sum(), x)
+    (want,) = torch.autograd.grad(torch.stack([torch.linalg.pinv(m) for m in x]).sin().sum(), x)
+    assert torch.allclose(got, want)
+    (plain,) = torch.autograd.grad((torch.linalg.solve(x.mT @ x, x.mT)).sin().sum(), x)  # of full rank
+    assert torch.allclose(got, plain)
+
+
+def test_gradient_of_a_hermitian_pseudo_inverse_is_that_of_its_formula():
+    """As in PyTorch, it is not made symmetric."""
+    a = torch.tensor([[2.0, 1.0], [1.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    (g,) = torch.autograd.grad(torch.linalg.pinv(a, hermitian=True)[0, 1], a)
+    p = torch.linalg.inv(a.detach())
+    assert torch.allclose(g, -torch.outer(p[0], p[:, 1]))
