@@ -84,10 +84,11 @@ class Op:
     measures: whether whole numbers among the static arguments are sizes; ``shapes`` refuses those that the body does.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
+    alike(static, meta): (op, static) that gives the same of one argument, where all are that one, or None.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures")  # fmt: skip
+                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures", "alike")  # fmt: skip
 
     def __init__(
         self,
@@ -123,6 +124,7 @@ class Op:
         self.spliced: Any = None
         self.shapes: Callable[[Any, tuple], tuple | None] | None = None
         self.measures = False
+        self.alike: Callable[[Any, Any], tuple[Op, Any] | None] | None = None
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -180,6 +180,10 @@ class Trace:
             return _restart(self, op, static, given, "too many pending operations")
         values = self.values
         taken = [i for i in ins if type(i) is int]
+        if op.alike is not None and len(ins) > 2 and ins.count(ins[0]) == len(ins) == len(taken):
+            once = op.alike(static, values[ins[0]].meta)
+            if once is not None:  # its reverse is one sum, where each argument would add a gradient to the others'
+                (op, static), taken, ins = once, taken[:1], ins[:1]
         metas = tuple([values[i].meta for i in taken])
         if not op.inplace and not op.alias and not self.nested:
             made = [i for i, m in zip(taken, metas, strict=True) if m.grad == LEAF and values[i].trace is self]

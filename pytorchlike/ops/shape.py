@@ -811,6 +811,17 @@ def repeat(input: Array, repeats: Sizes):
     return _tile(input, repeats)
 
 
+def _joined_with_itself(static: tuple, meta):
+    """``cat([x] * n, dim)`` of many is ``x`` repeated: XLA would add n gradients up wherever their sum is used."""
+    (n, dim), rank = static, len(meta.shape)
+    if n < 8 or type(dim) is not int or not -rank <= dim < rank or meta.shape == (0,):
+        return None
+    return repeat.op, (tuple([n if d == dim % rank else 1 for d in range(rank)]),)
+
+
+cat.op.alike = _joined_with_itself
+
+
 @op(out=False, saves=False)
 def tile(input: Array, dims: Sizes):
     """As ``repeat``, but missing repeats in front count as 1."""

@@ -303,3 +303,19 @@ def test_predicates_of_what_is_no_tensor():
     for predicate in (torch.is_floating_point, torch.is_complex):
         with pytest.raises(TypeError, match="must be Tensor, not int"):
             predicate(1)
+
+
+def test_joining_a_tensor_many_times_with_itself_is_one_sum_in_reverse():
+    x = torch.arange(6.0).reshape(2, 3).requires_grad_()
+    for dim in (0, 1, -1):
+        y = torch.cat([x] * 12, dim)
+        assert torch.equal(y, torch.cat([x * 1 for _ in range(12)], dim))
+        w = torch.arange(72.0).reshape(y.shape)
+        (g,) = torch.autograd.grad((y * w).sum(), x)
+        assert torch.equal(g, sum(w.chunk(12, dim)))
+        assert y.grad_fn.name() == "RepeatBackward0"
+    with pytest.raises(IndexError):
+        torch.cat([x] * 12, 2)
+    with pytest.raises(RuntimeError, match="zero-dimensional"):
+        torch.cat([x.sum()] * 12)
+    assert torch.cat([torch.empty(0)] * 12).shape == (0,)
