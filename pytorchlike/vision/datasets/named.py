@@ -15,12 +15,13 @@ import numpy as np
 import pytorchlike as torch
 
 from .._host import pillow
-from .folder import default_loader, make_dataset
+from .folder import ImageFolder, default_loader, make_dataset
 from .utils import check_integrity, download_and_extract_archive, download_url, extract_archive, verify_str_arg
 from .vision import VisionDataset
 
 __all__ = [
-    "DTD", "GTSRB", "USPS", "Caltech101", "Caltech256", "CelebA", "Flowers102", "Food101", "Omniglot", "OxfordIIITPet",
+    "DTD", "GTSRB", "SUN397", "USPS", "Caltech101", "Caltech256", "CelebA", "Country211", "EuroSAT", "FGVCAircraft",
+    "Flowers102", "Food101", "Omniglot", "OxfordIIITPet", "RenderedSST2", "StanfordCars",
 ]  # fmt: skip
 
 
@@ -83,6 +84,152 @@ class Food101(_Listed):
     def _download(self) -> None:
         url = "http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz"
         download_and_extract_archive(url, self.root, md5="85eeb15f3717b99a5da872d97d918f87")  # type: ignore[arg-type]
+
+    def extra_repr(self) -> str:
+        return f"split={self._split}"
+
+
+class SUN397(_Listed):
+    """Places of 397 kinds (Xiao et al. 2010)."""
+
+    def __init__(
+        self, root: str | os.PathLike, transform: Callable | None = None, target_transform: Callable | None = None,
+        download: bool = False, loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.loader = loader
+        base = self._prepared(download, "SUN397")
+        with open(os.path.join(base, "ClassName.txt")) as file:
+            self._classes([line[3:].strip() for line in file])  # "/a/abbey"
+        found = [
+            (os.path.join(folder, name), os.path.relpath(folder, base).replace(os.sep, "/").partition("/")[2])
+            for folder, _, names in os.walk(base) for name in names if name.startswith("sun_") and name.endswith(".jpg")
+        ]  # fmt: skip
+        self._image_files = [path for path, _ in found]
+        self._labels = [self.class_to_idx[kind] for _, kind in found]
+
+    def _download(self) -> None:
+        url = "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz"
+        download_and_extract_archive(url, self.root, md5="8ca2778205c41d23104230ba66911c7a")  # type: ignore[arg-type]
+
+
+class FGVCAircraft(_Listed):
+    """Aircraft (Maji et al. 2013); split: "train", "val", "trainval" or "test".
+
+    annotation_level: "variant" (100 kinds), "family" (70) or "manufacturer" (41).
+    """
+
+    _lists = {"variant": "variants.txt", "family": "families.txt", "manufacturer": "manufacturers.txt"}
+
+    def __init__(
+        self, root: str | os.PathLike, split: str = "trainval", annotation_level: str = "variant",
+        transform: Callable | None = None, target_transform: Callable | None = None, download: bool = False,
+        loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self._split, self.loader = verify_str_arg(split, "split", ("train", "val", "trainval", "test")), loader
+        self._annotation_level = verify_str_arg(annotation_level, "annotation_level", tuple(self._lists))
+        data = os.path.join(self._prepared(download, "fgvc-aircraft-2013b"), "data")
+        with open(os.path.join(data, self._lists[annotation_level])) as file:
+            self._classes([line.strip() for line in file])
+        with open(os.path.join(data, f"images_{annotation_level}_{split}.txt")) as file:
+            rows = [line.strip().split(" ", 1) for line in file]
+        self._image_files = [os.path.join(data, "images", f"{name}.jpg") for name, _ in rows]
+        self._labels = [self.class_to_idx[kind] for _, kind in rows]
+
+    def _download(self) -> None:
+        url = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
+        download_and_extract_archive(url, self.root)  # type: ignore[arg-type]
+
+
+class StanfordCars(_Listed):
+    """Cars of 196 models (Krause et al. 2013); split: "train" or "test". Needs SciPy; its archives are not online."""
+
+    def __init__(
+        self, root: str | os.PathLike, split: str = "train", transform: Callable | None = None,
+        target_transform: Callable | None = None, download: bool = False, loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self._split, self.loader = verify_str_arg(split, "split", ("train", "test")), loader
+        if download:
+            raise ValueError("The original URL is broken so the StanfordCars dataset cannot be downloaded anymore.")
+        base = os.path.join(self.root, "stanford_cars")  # type: ignore[arg-type]
+        lists = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
+        listed, folder = os.path.join(base, *lists[split].split("/")), os.path.join(base, f"cars_{split}")
+        if not (os.path.isdir(os.path.join(base, "devkit")) and os.path.exists(listed) and os.path.isdir(folder)):
+            raise RuntimeError("Dataset not found.")
+        try:
+            from scipy.io import loadmat
+        except ImportError as error:
+            raise ImportError("StanfordCars' lists are MATLAB's files: pip install scipy") from error
+        rows = np.atleast_1d(loadmat(listed, squeeze_me=True)["annotations"])
+        self._image_files = [os.path.join(folder, str(row["fname"])) for row in rows]
+        self._labels = [int(row["class"]) - 1 for row in rows]
+        names = loadmat(os.path.join(base, "devkit", "cars_meta.mat"), squeeze_me=True)["class_names"]
+        self._classes([str(name) for name in np.atleast_1d(names)])
+
+
+class _Folders(ImageFolder, _Listed):
+    """A directory for each class, in one below ``root``."""
+
+    _place, _url, _md5 = "", "", ""
+
+    def _found(
+        self, root: str | os.PathLike, download: bool, transform: Callable | None, target_transform: Callable | None,
+        loader: Callable, *below: str,
+    ) -> None:  # fmt: skip
+        self.root = base = os.path.expanduser(os.fspath(root))
+        folder = os.path.join(self._prepared(download, self._place), *below)
+        ImageFolder.__init__(self, folder, transform, target_transform, loader)
+        self.root = base
+
+    def _download(self) -> None:
+        base = os.path.dirname(os.path.join(self.root, self._place))  # type: ignore[arg-type]
+        os.makedirs(base, exist_ok=True)
+        download_and_extract_archive(self._url, base, md5=self._md5)
+
+
+class EuroSAT(_Folders):
+    """Land seen by satellites, of 10 kinds (Helber et al. 2019)."""
+
+    _place = os.path.join("eurosat", "2750")
+    _url = ("https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/"
+            "EuroSAT.zip")  # fmt: skip
+    _md5 = "c8fa014336c82ac7804f0398fcb19387"
+
+    def __init__(
+        self, root: str | os.PathLike, transform: Callable | None = None, target_transform: Callable | None = None,
+        download: bool = False, loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        self._found(root, download, transform, target_transform, loader)
+
+
+class Country211(_Folders):
+    """Photographs of 211 countries (Radford et al. 2021); split: "train", "valid" or "test"."""
+
+    _place, _md5 = "country211", "84988d7644798601126c29e9877aab6a"
+    _url = "https://openaipublic.azureedge.net/clip/data/country211.tgz"
+
+    def __init__(
+        self, root: str | os.PathLike, split: str = "train", transform: Callable | None = None,
+        target_transform: Callable | None = None, download: bool = False, loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        self._split = verify_str_arg(split, "split", ("train", "valid", "test"))
+        self._found(root, download, transform, target_transform, loader, split)
+
+
+class RenderedSST2(_Folders):
+    """Pictures of sentences, "negative" or "positive" (Radford et al. 2021); split: "train", "val" or "test"."""
+
+    _place, _md5 = "rendered-sst2", "2384d08e9dcfa4bd55b324e610496ee5"
+    _url = "https://openaipublic.azureedge.net/clip/data/rendered-sst2.tgz"
+
+    def __init__(
+        self, root: str | os.PathLike, split: str = "train", transform: Callable | None = None,
+        target_transform: Callable | None = None, download: bool = False, loader: Callable = default_loader,
+    ) -> None:  # fmt: skip
+        self._split = verify_str_arg(split, "split", ("train", "val", "test"))
+        self._found(root, download, transform, target_transform, loader, "valid" if split == "val" else split)
 
     def extra_repr(self) -> str:
         return f"split={self._split}"
