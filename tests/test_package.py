@@ -68,6 +68,10 @@ def _run(code: str) -> str:
     return done.stdout + done.stderr
 
 
+def test_a_program_may_begin_with_any_method():
+    _run("import pytorchlike as torch; assert len(torch.tensor([1.0, 2.0]).split(1)) == 2")
+
+
 def test_importing_is_quiet_and_starts_no_backend():
     code = (
         "import time; import numpy, jax; t = time.perf_counter(); import pytorchlike; t = time.perf_counter() - t\n"

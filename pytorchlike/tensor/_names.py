@@ -10,6 +10,11 @@ from ..ops import TABLE
 from ._register import FUNCTIONS, LATE, METHODS
 
 
+def _composites() -> None:
+    """Import the composite functions: a program may begin with a method, ``torch.tensor([1, 2]).split(1)``."""
+    importlib.import_module(f"{__package__}.functions")
+
+
 def _bring(name: str) -> None:
     """Import the package that a name comes from, if it is one of those that come late."""
     home = LATE.get(name)
@@ -40,6 +45,7 @@ def find(space: str, name: str) -> Any:
 
 def find_method(name: str) -> Any:
     """The method ``name`` of Tensor, or None."""
+    _composites()
     _bring(name)
     found = METHODS.get(name)
     if found is not None:
@@ -71,6 +77,7 @@ def names(space: str) -> list[str]:
 
 def method_names() -> list[str]:
     """All names of Tensor's methods that come from the table or the composites."""
+    _composites()
     out = set(METHODS) | set(OP_METHODS) | (set(LATE) - _FUNCTIONS_ONLY)
     out |= {n + "_" for n, e in OP_METHODS.items() if e.inplace}
     return sorted(n for n in out if not n.startswith("_"))
