@@ -273,6 +273,31 @@ def test_extra_state():
     assert other.n == 5
 
 
+class Raw(nn.Module):
+    """Its state is its own dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+        self.last = nn.Linear(2, 1)
+
+    def __getstate__(self):
+        return self.__dict__
+
+
+def test_copies_of_a_module_whose_state_is_its_dictionary():
+    """While it is copied, nothing is added to it or taken from it; what was kept of its tree is not the copy's."""
+    m = Raw()
+    before = list(m.parameters())
+    for twin in (copy.deepcopy(m), pickle.loads(pickle.dumps(m))):
+        twin.last = nn.Linear(2, 5)
+        assert [tuple(p.shape) for p in twin.parameters()] == [(2, 2), (2,), (5, 2), (5,)]
+        assert all(p is not q for p in twin.parameters() for q in before)
+    assert all(p is q for p, q in zip(m.parameters(), before, strict=True))
+    m.last = nn.Identity()
+    assert len(list(m.parameters())) == 2
+
+
 def test_deepcopy_and_pickle():
     m = Pair()
     m.register_forward_hook(_doubled)

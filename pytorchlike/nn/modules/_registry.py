@@ -14,10 +14,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MEMBERS", "HookDict", "Members", "changed", "find_member", "observers", "owner_of", "remember",
+__all__ = ["MEMBERS", "WALKS", "HookDict", "Members", "changed", "find_member", "observers", "owner_of", "remember",
            "structure_epoch"]  # fmt: skip
 
 MEMBERS = ("_parameters", "_buffers", "_modules")
+#: What is kept of a walk through a module's tree, see ``remember``.
+WALKS = ("_leaf_cache", "_tree")
 
 _ABSENT = object()
 
@@ -32,7 +34,7 @@ _caching: list[Callable[[], Any]] = []
 
 def remember(module: Any, name: str, value: Any) -> None:
     """Keep ``value``, derived from the members of ``module``'s tree, until the members of some module change."""
-    if name not in module.__dict__:
+    if module.__dict__.get(name) is None:
         _caching.append(owner_of(module))
     module.__dict__[name] = value
 
@@ -50,9 +52,10 @@ def _changed(owner: Callable[[], Any]) -> None:
     if _caching:
         for ref in _caching:
             module = ref()
-            if module is not None:
-                module.__dict__.pop("_leaf_cache", None)
-                module.__dict__.pop("_tree", None)
+            if module is not None:  # the entries stay: somebody may be going through the module's dictionary (a copy)
+                for name in WALKS:
+                    if name in module.__dict__:
+                        module.__dict__[name] = None
         _caching.clear()
 
 

@@ -18,7 +18,7 @@ from ..parameter import Buffer, Parameter
 from ._conversions import Conversions
 from ._conversions import _parse_to as _parse_to
 from ._conversions import conversion as conversion
-from ._registry import MEMBERS, HookDict, Members, changed, find_member, owner_of, remember, structure_epoch
+from ._registry import MEMBERS, WALKS, HookDict, Members, changed, find_member, owner_of, remember, structure_epoch
 from ._state_dict import _EXTRA_STATE_KEY_SUFFIX as _EXTRA_STATE_KEY_SUFFIX
 from ._state_dict import StateDict
 from ._state_dict import _IncompatibleKeys as _IncompatibleKeys
@@ -624,7 +624,7 @@ class Module(StateDict, Conversions):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         # Hooks keep their ids, so that handles pickled with them go on working; the rest can be derived.
-        for name in ("_compiled_call_impl", "_hooked", "_leaf_cache", "_tree"):
+        for name in ("_compiled_call_impl", "_hooked", *WALKS):
             state.pop(name, None)
         for kind in MEMBERS:
             members = state.get(kind)
@@ -642,6 +642,8 @@ class Module(StateDict, Conversions):
     def _adopt(self) -> None:
         """Make this object the owner of its dictionaries, adding those that are absent (a restored old module)."""
         owner, state = owner_of(self), self.__dict__
+        for name in WALKS:  # of another module, where a ``__getstate__`` gave its whole dictionary
+            state.pop(name, None)
         state["_hooked"] = False
         for name in MEMBERS:
             state[name] = Members(owner, state.get(name, ()))
