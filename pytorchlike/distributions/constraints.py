@@ -575,7 +575,7 @@ def known_on_host(constraint: Constraint) -> bool:
 
 @functools.cache
 def _ours(check: Any) -> bool:
-    return getattr(check, "__module__", None) == __name__
+    return getattr(check, "__globals__", None) is globals()  # its ``__module__`` is copied by who replaces it
 
 
 def takes_arrays(constraint: Constraint) -> bool:

@@ -1,6 +1,7 @@
 """Checks of arguments without reads, shapes, expansion, copies, constraints, transforms, the table of divergences."""
 
 import copy
+import functools
 import pickle
 import warnings
 
@@ -107,6 +108,23 @@ def test_constraints_of_users():
     with pytest.raises(ValueError, match="support"):
         d.log_prob(torch.tensor([1.0, 2.0]) * 1).sum().item()
     assert float(pending.sum()) == 6
+
+
+def test_a_check_that_was_replaced_is_given_tensors(monkeypatch):
+    """By a function that calls itself what the old one did, as pyro's."""
+    given, old = [], type(constraints.corr_cholesky).check
+
+    @functools.wraps(old)
+    def check(self, value):
+        given.append(type(value))
+        return constraints.lower_cholesky.check(value.detach()) & (value[..., 0, 0] < 2)
+
+    monkeypatch.setattr(type(constraints.corr_cholesky), "check", check)
+    lkj = torch.distributions.LKJCholesky(2)
+    lkj.log_prob(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    with pytest.raises(ValueError, match="support"):
+        lkj.log_prob(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
+    assert given == [torch.Tensor] * 2
 
 
 def test_distributions_that_tell_nothing():
