@@ -157,8 +157,9 @@ class Sizes:
         while left:
             size = left.pop()
             if size.seen not in told and size.seen not in found and size.rounds:
-                found[size.seen] = size
                 left.extend(size.terms)
+                if size.seen:  # a divisor that need not be whole is seen by its terms alone
+                    found[size.seen] = size
         return [pair for size in found.values() for other in self.quotients(size.seen)
                 for pair in ((size, other), (other, size))]  # fmt: skip
 

@@ -6,6 +6,7 @@ import pytest
 import pytorchlike as torch
 from pytorchlike.engine import execute, flush, padded, padding, policy
 from pytorchlike.engine.config import config
+from pytorchlike.engine.generic import Size, Sizes
 from pytorchlike.engine.stats import stats
 
 nn, F = torch.nn, torch.nn.functional
@@ -377,3 +378,13 @@ def test_sizes_that_were_in_proportion_are_one_form_only_while_they_are(lengths,
         return F.avg_pool1d(model(x).transpose(1, 2), 2).log_softmax(2).square().mean()
 
     compare(make, loss, lengths, monkeypatch)
+
+
+def test_halves_are_doubted_inside_of_what_need_not_be_whole():
+    """Where only 8, 12 and 20 were halved, 9 may give 4 or 5; unless each trace tells."""
+    sizes = Sizes([(8, 12, 20)])
+    half = sizes.of((4, 6, 10))
+    divisor = Size((), "scaled", (half,), 1, 0)
+    agree = {n: all(a.at([n]) <= b.at([n]) for a, b in sizes.doubts([divisor], ())) for n in range(8, 14)}
+    assert agree == {8: True, 9: False, 10: True, 11: False, 12: True, 13: False}
+    assert not sizes.doubts([divisor], {half.seen})
