@@ -70,10 +70,12 @@ def fingerprint(x: Any, held: list[Any] | None = None, seen: dict[int, int] | No
     seen[id(x)] = len(seen)
     if len(seen) > _LIMIT:
         raise Unguarded(f"{type(x).__name__} of more than {_LIMIT} parts")
-    if isinstance(x, (list, tuple, set, frozenset, deque)):
-        if len(x) > _LIMIT:
-            raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
-        return type(x), tuple([fingerprint(v, held, seen) for v in x])
+    kind = next((c for c in (list, tuple, set, frozenset, deque) if isinstance(x, c)), None)
+    if kind is not None:
+        n = kind.__len__(x)  # a class may have a length of its own, or refuse to tell it
+        if n > _LIMIT:
+            raise Unguarded(f"{type(x).__name__} of {n} entries")
+        return type(x), tuple([fingerprint(v, held, seen) for v in kind.__iter__(x)])
     if isinstance(x, (dict, MappingProxyType)):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")

@@ -493,3 +493,19 @@ def test_a_change_of_optimizer_or_weights_is_seen_by_a_compiled_step(name):
         return out
 
     assert losses(True) == pytest.approx(losses(False), rel=1e-5)
+
+
+class Pair(collections.namedtuple("Pair", "a b")):
+    """Refuses to tell a length, as e3nn's representations do."""
+
+    def __len__(self):
+        raise NotImplementedError
+
+
+def test_a_tuple_without_a_length():
+    settings.pair = Pair(2.0, 3.0)
+    compiled = torch.compile(lambda x: x * settings.pair.a + settings.pair.b)
+    x = torch.ones(2)
+    assert [compiled(x).tolist() for _ in range(3)] == [[5.0, 5.0]] * 3
+    settings.pair = Pair(2.0, 4.0)
+    assert compiled(x).tolist() == [6.0, 6.0]
