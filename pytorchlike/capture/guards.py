@@ -40,6 +40,15 @@ _DRAWING = "generator of NumPy's random numbers; use torch.rand and its like"
 _LIMIT = 256
 
 
+_GROUPS = (list, tuple, set, frozenset, deque)
+
+
+def _entries(group: Any) -> tuple[int, Iterable[Any]]:
+    """How many entries, and which, as the builtin class tells: one derived from it may refuse to."""
+    kind = next(c for c in _GROUPS if isinstance(group, c))
+    return kind.__len__(group), kind.__iter__(group)
+
+
 class Unguarded(Exception):
     """Something that a function refers to cannot be compared with what it was."""
 
@@ -70,12 +79,11 @@ def fingerprint(x: Any, held: list[Any] | None = None, seen: dict[int, int] | No
     seen[id(x)] = len(seen)
     if len(seen) > _LIMIT:
         raise Unguarded(f"{type(x).__name__} of more than {_LIMIT} parts")
-    kind = next((c for c in (list, tuple, set, frozenset, deque) if isinstance(x, c)), None)
-    if kind is not None:
-        n = kind.__len__(x)  # a class may have a length of its own, or refuse to tell it
+    if isinstance(x, _GROUPS):
+        n, entries = _entries(x)
         if n > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {n} entries")
-        return type(x), tuple([fingerprint(v, held, seen) for v in kind.__iter__(x)])
+        return type(x), tuple([fingerprint(v, held, seen) for v in entries])
     if isinstance(x, (dict, MappingProxyType)):
         if len(x) > _LIMIT:
             raise Unguarded(f"{type(x).__name__} of {len(x)} entries")
@@ -437,8 +445,8 @@ def _kinds_in(value: Any, depth: int = 3) -> list[type]:
     if isinstance(value, MethodType):
         return _kinds_in(value.__self__, depth)
     if isinstance(value, (list, tuple, dict)):
-        parts = value.values() if isinstance(value, dict) else value
-        return [k for v in parts for k in _kinds_in(v, depth - 1)] if depth and len(value) <= _LIMIT else []
+        n, parts = (len(value), value.values()) if isinstance(value, dict) else _entries(value)
+        return [k for v in parts for k in _kinds_in(v, depth - 1)] if depth and n <= _LIMIT else []
     state = _state_of(value)
     inner = _kinds_in(state, depth - 1) if depth and isinstance(state, dict) and not isinstance(value, _SAME) else []
     return [type(value), *inner]
@@ -449,8 +457,10 @@ def _modules_in(value: Any, depth: int = 3) -> list[Module]:
         return [value]
     if isinstance(value, MethodType):
         return _modules_in(value.__self__, depth)
-    if depth and isinstance(value, (list, tuple)) and len(value) <= _LIMIT:
-        return [m for v in value for m in _modules_in(v, depth - 1)]
+    if depth and isinstance(value, (list, tuple)):
+        n, parts = _entries(value)
+        if n <= _LIMIT:
+            return [m for v in parts for m in _modules_in(v, depth - 1)]
     if depth and isinstance(value, dict) and len(value) <= _LIMIT:
         return [m for v in value.values() for m in _modules_in(v, depth - 1)]
     state = _state_of(value)
