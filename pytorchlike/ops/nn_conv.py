@@ -99,8 +99,11 @@ _FEW = 64
 
 
 def _starts(input, weight, *rest) -> bool:
-    """Whether an image is worth moving its channels to the end for a convolution: not for :func:`_im2col`."""
-    return weight.size > _FEW * weight.shape[0]
+    """Whether an image is worth moving its channels to the end for a convolution: not for one product of patches.
+
+    The product of a convolution of single places leaves them there anyway.
+    """
+    return weight.size > _FEW * weight.shape[0] or all(k == 1 for k in weight.shape[2:])
 
 
 def _tap_reads_data(tap, size, padding, stride, dilation, out) -> bool:
