@@ -30,9 +30,8 @@ class Role(NamedTuple):
     argument: int | None = None
 
 
-def tensors_of(fn: Any) -> list[Tensor]:
-    """Tensors that a function is likely to use: of its modules and optimizers, and in its closure."""
-    out: list[Tensor] = []
+def parts_of(fn: Any) -> list[Any]:
+    """What a function is seen to refer to: itself, its owner, and what is in its closure and its globals."""
     inner = getattr(fn, "__wrapped__", fn)
     parts = [fn, getattr(fn, "__self__", None)]
     for cell in getattr(inner, "__closure__", None) or ():
@@ -42,7 +41,13 @@ def tensors_of(fn: Any) -> list[Tensor]:
             continue
     space = getattr(inner, "__globals__", {})
     parts += [space[name] for name in getattr(getattr(inner, "__code__", None), "co_names", ()) if name in space]
-    for x in parts:
+    return parts
+
+
+def tensors_of(fn: Any) -> list[Tensor]:
+    """Tensors that a function is likely to use: of its modules and optimizers, and in its closure."""
+    out: list[Tensor] = []
+    for x in parts_of(fn):
         if isinstance(x, Tensor):
             out.append(x)
         elif isinstance(x, Module):

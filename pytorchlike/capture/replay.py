@@ -37,7 +37,7 @@ from ..tensor._wrap import next_key
 from ..tensor.composed import Composed
 from ..tensor.random import default_generator
 from ..utils._pytree import tree_flatten, tree_unflatten
-from .found import Found, Returned, Role
+from .found import Found, Returned, Role, parts_of
 from .guards import Guards, State, Unguarded, fingerprint, own_attributes
 from .watching import Watcher
 
@@ -198,6 +198,8 @@ class Captured:
         sizes = self.sizes.setdefault(_without_sizes(key), set())
         if key not in sizes and len(sizes) >= SIZES[self.dynamic]:
             return self.fn(*args, **kwargs)
+        if any(m._backward_hooks or m._backward_pre_hooks for m in _modules(self.fn, args, kwargs)):
+            return self.fn(*args, **kwargs)  # the backward pass of one operation runs no Python
         sizes.add(key)
         return self._capture(key, tensors, args, kwargs)
 
@@ -225,6 +227,14 @@ class Captured:
                 gone, _ = self.entries.popitem(last=False)
                 self.unused.pop(gone, None)
         return result
+
+
+def _modules(fn: Any, args: tuple, kwargs: dict) -> Iterator[Any]:
+    """The network modules that a call is seen to refer to; those of an object whose method it is, too."""
+    owner = getattr(fn, "__self__", None)
+    for x in chain(parts_of(fn), getattr(owner, "__dict__", {}).values(), args, kwargs.values()):
+        if isinstance(x, _hooks.Module):
+            yield from x.modules()
 
 
 def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: tuple,

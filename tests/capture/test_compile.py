@@ -2,6 +2,7 @@
 
 import copy
 import random
+import types
 
 import numpy as np
 import pytest
@@ -469,3 +470,27 @@ def test_arguments_that_are_nested_are_left_to_python():
     ragged = torch.nested.nested_tensor([torch.ones(2, 2), torch.ones(1, 2)], layout=torch.jagged)
     got = torch.compile(layer)(ragged)
     assert got.is_nested and torch.equal(got.values(), layer(torch.ones(3, 2)))
+
+
+def test_what_has_backward_hooks_runs_as_ever():
+    """The reverse pass of what was captured is one operation, in which no Python runs."""
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    holder = types.SimpleNamespace(net=net)
+
+    def loss(x):
+        return net(x).square().mean()
+
+    ways = [net, lambda x: net(x), torch.compile(net), torch.compile(lambda x: net(x))]
+    x, found = torch.ones(2, 3), []
+    for hooked in (False, True):
+        if hooked:
+            net[2].register_full_backward_hook(lambda module, given, _: (3 * given[0],))
+        for way in ways:
+            net.zero_grad()
+            way(x).square().mean().backward()
+            found.append(net[0].weight.grad.sum().item())
+    assert found[:4] == pytest.approx([found[0]] * 4)
+    assert found[4:] == pytest.approx([3 * found[0]] * 4)
+    assert torch.compile(loss)(x).requires_grad
+    with pytest.raises(RuntimeError, match="full backward hooks"):
+        torch.compile(lambda x: holder.net(x))(x)

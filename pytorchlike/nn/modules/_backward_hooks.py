@@ -8,6 +8,7 @@ from typing import Any
 
 from ...autograd.function import Function
 from ...autograd.mode import is_grad_enabled
+from ...engine import local
 from ...tensor import Tensor
 
 __all__ = ["BackwardHook", "BackwardHooks"]
@@ -33,6 +34,9 @@ def _through(items: Sequence[Any], rewrite: Callable[[tuple], tuple]) -> tuple[t
     places = [i for i, item in enumerate(items) if isinstance(item, Tensor)]
     if not is_grad_enabled() or not any(items[i].requires_grad for i in places):
         return tuple(items), None
+    if local.trace.nested:
+        raise RuntimeError("full backward hooks of modules are not run inside of function transformations, nor of "
+                           "compiled functions that are not seen to refer to the module")
     result = list(items)
     for place, new in zip(places, _Identity.apply(rewrite, *[items[i] for i in places]), strict=True):
         result[place] = new
