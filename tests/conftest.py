@@ -17,10 +17,11 @@ import pytest
 def _as_in_a_new_process():
     """Which executor serves a trace must not depend on the tests that ran before; nor may a slip of ours be taken for
     sizes that have nothing in common."""
-    from pytorchlike.engine import policy
+    from pytorchlike.engine import errors, policy
     from pytorchlike.engine.stats import stats
 
     policy.reset()
+    errors._given.clear()
     stats.unlike.clear()
     yield
     assert not [why for why in stats.unlike if why.startswith(("AttributeError", "NameError", "ImportError"))]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..engine import Leaf, Value, make_value
 from ..engine.grad import Watch
 from ..engine.op import Wide
-from ..engine.segment import FREED, Segment
+from ..engine.segment import Freed, Segment
 from ..engine.trie import Call, Graph, Input
 from ._node_names import CUSTOM, arguments, edges_of, name_of
 
@@ -306,13 +306,21 @@ def _node(anchor: Any, where: Any, graph: Graph, slot: int) -> Node:
     key = _key(where, call.first)
     found = _nodes.get(key)
     if found is None or _stale(found, where):
-        custom = getattr(call.op, "info", None) is CUSTOM
-        name = name_of(call) if not custom else call.op.name.removesuffix("Backward0") + "Backward"
-        name += "0" if custom and call.op.name.endswith("Backward0") else ""
-        found = _nodes[key] = Node(name, anchor)
+        found = _nodes[key] = Node(_name(call), anchor)
         if type(where) is not Segment:
             _pending.add(found)
     return found
+
+
+def _name(call: Call) -> str:
+    if getattr(call.op, "info", None) is not CUSTOM:
+        return name_of(call)
+    return call.op.name.removesuffix("Backward0") + ("Backward0" if call.op.name.endswith("Backward0") else "Backward")
+
+
+def _freed(value: Value) -> Node:
+    call = value.node.call if type(value.node) is Freed else None
+    return Node(_name(call) if type(call) is Call else "CompiledFunctionBackward")
 
 
 def _stale(node: Node, where: Any) -> bool:
@@ -338,7 +346,7 @@ def edge_of_value(value: Value) -> tuple:
         return found, 0
     spot = _spot(value)
     if spot is None:
-        return Node("FreedBackward0"), 0
+        return _freed(value), 0
     where, slot = spot
     graph = where.graph if type(where) is Segment else where.state.graph()
     source = graph.producer[slot]
@@ -353,8 +361,8 @@ def edge_of_value(value: Value) -> tuple:
 def node_of(tensor: Any) -> Node:
     """The node of a tensor that is not a leaf."""
     value: Value = tensor._get()
-    if value.trace is None and value.node is FREED:
-        return Node("FreedBackward0")
+    if value.trace is None and type(value.node) is Freed:
+        return _freed(value)
     return edge_of_value(value)[0]
 
 

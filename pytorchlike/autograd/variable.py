@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine.errors import warn
 from ..tensor import Tensor
 from .passes import queue_callback
 
@@ -29,5 +30,7 @@ class Variable(metaclass=VariableMeta):
     _execution_engine = _Engine()
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool | None = None) -> Any:
+        if volatile is not None:
+            warn("volatile was removed and now has no effect. Use `with torch.no_grad():` instead.")
         made = Tensor._make_subclass(Tensor, data, requires_grad) if data is not None else Tensor()
         return made

@@ -1,4 +1,4 @@
-"""``torch.backends.mha``: whether ``nn.TransformerEncoder`` may take its fast path; XLA compiles both alike."""
+"""``torch.backends.mha``: whether ``nn.TransformerEncoder`` may take its fast path: what is padded is zero then."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def get_fastpath_enabled() -> bool:
 
 
 def set_fastpath_enabled(value: bool) -> None:
-    """A hint, which is kept: the results are the same."""
+    """Whether rows of padded batches may be left out (see ``nn.TransformerEncoder``)."""
     _state["enabled"] = bool(value)

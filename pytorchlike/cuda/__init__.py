@@ -7,6 +7,7 @@ device by itself: streams are accepted, and ``Event``s measure wall time.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -246,6 +247,12 @@ def _in_bad_fork() -> bool:
     return False
 
 
+def _lazy_call(callable: Callable[[], Any], **kwargs: Any) -> None:
+    """Call what is to be done once there is a GPU: now, or never without one, as in PyTorch."""
+    if is_available():
+        callable()
+
+
 def __getattr__(name: str) -> Any:
     if name == "default_generators":
         return tuple(default_generator(i) for i in range(_device_count("cuda")))
@@ -253,6 +260,8 @@ def __getattr__(name: str) -> Any:
         return is_initialized()
     if name == "_lazy_init":
         return init
+    if name == "_lazy_call":
+        return _lazy_call
     if name == "_is_in_bad_fork":
         return _in_bad_fork
     if name in ("amp", "graphs"):

@@ -69,3 +69,8 @@ from ._world import new_subgroups_by_enumeration as new_subgroups_by_enumeration
 from ._world import split_group as split_group
 from ._world import supports_complex as supports_complex
 from .constants import default_pg_timeout as default_pg_timeout
+
+
+def _get_global_rank(group: ProcessGroup, rank: int) -> int:
+    """:func:`get_global_rank` by its old name, which fairscale imports."""
+    return get_global_rank(group, rank)

@@ -110,6 +110,23 @@ def warn(message: str, category: type[Warning] = UserWarning, location: tuple[st
     warnings.warn_explicit(message, category, *_location(frame), registry=registry)
 
 
+#: What was given of the warnings that a process is given once; whether all are given each time (``set_warn_always``).
+_given: set[str] = set()
+always = False
+
+
+def warn_once(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's program that is running, the first time in this process."""
+    if always or message not in _given:
+        _given.add(message)
+        warn(message, category)
+
+
+def called_by_user() -> bool:
+    """Whether the function that asks was called from outside this package."""
+    return not _is_ours(sys._getframe(2))
+
+
 def user_location() -> tuple[str, int]:
     """File and line of the innermost frame outside this package."""
     return _location(_user_frame())
@@ -119,11 +136,15 @@ def _location(frame: FrameType | None) -> tuple[str, int]:
     return ("<unknown>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
+def _is_ours(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return name.startswith((_PACKAGE, "<pytorchlike"))
+
+
 def _user_frame() -> FrameType | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and not name.startswith("<pytorchlike"):
+        if not _is_ours(frame):
             return frame
         frame = frame.f_back
     return None

@@ -23,7 +23,7 @@ from .memory import Uncollected, aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
 from .rolled import Row
 from .schedule import Numbers, Schedule, evaluate
-from .segment import FREED, Segment, is_freed, saved_slots
+from .segment import Freed, Segment, is_freed, saved_slots
 from .stats import stats
 from .trace import Places, Trace, forget, forget_all, local
 from .trie import Input, State
@@ -472,8 +472,8 @@ def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) ->
     """Give live differentiable results their way back."""
     alive, freed, plan, saved = tracked
     values = trace.values
-    for s in freed:
-        values[s].node = FREED
+    for s, node in freed:
+        values[s].node = node
     if not alive:
         return
     graph = state.graph()
@@ -492,16 +492,16 @@ def _link(trace: Trace, state: State, tracked: tuple, arrays: dict[int, Any]) ->
 def tracked_of(state: State, live: tuple[int, ...]) -> tuple | None:
     """What later reverse passes need of live differentiable results; None when there are none.
 
-    (results with a way back, results whose way back was given up, calls on the way, slots to save)
+    (results with a way back, results whose way back was given up with their nodes, calls on the way, slots to save)
     """
     graph = state.graph()
     slots = tuple(s for s in live if graph.metas[s].grad == INTERIOR)
     if not slots:
         return None
-    freed = tuple(s for s in slots if is_freed(graph, s)) if graph.freed else ()
+    freed = {s for s in slots if is_freed(graph, s)} if graph.freed else ()
     alive = tuple(s for s in slots if s not in freed)
     plan, saved = saved_slots(graph, alive)
-    return alive, freed, plan, saved
+    return alive, tuple((s, Freed(graph.producer[s])) for s in slots if s in freed), plan, saved
 
 
 def _assign(trace: Trace, state: State, live: tuple[int, ...], env: dict[int, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from .grad import Leaf, Watch, _plain, add, step_info
 from .meta import INTERIOR, Value, make_value
 from .op import ARRAY, Lifted, Op, Wide
-from .segment import FREED, Segment
+from .segment import Freed, Segment
 from .trace import _VECTORS, Trace, concrete, local, record
 from .trie import Call, Input
 
@@ -47,7 +47,7 @@ class _Forward:
             return at, v.slot
         if type(node) is tuple:
             return node
-        if node is FREED:
+        if type(node) is Freed:
             raise RuntimeError(
                 "the graph between the inputs and outputs of a forward-mode derivative was given up by a backward "
                 "pass; use retain_graph=True there"

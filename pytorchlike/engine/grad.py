@@ -13,7 +13,7 @@ from .meta import INTERIOR, LEAF, NO_GRAD, Meta, Value, make_value
 from .op import Op, Wide
 from .reach import looked_at
 from .scope import settle
-from .segment import FREED, Segment, SegmentReverse
+from .segment import Freed, Segment, SegmentReverse
 from .trace import _VECTORS, Trace, _grow, concrete, flush, local, record, set_mode
 from .trie import Call, Graph, Input, Reverse, State
 
@@ -319,7 +319,7 @@ class _Pass:
             return (node, 0)
         if type(node) is tuple:
             return node
-        if node is FREED:
+        if type(node) is Freed:
             raise RuntimeError(_AGAIN)
         if at is not None and at is not self.trace and not at.nested and v.meta.grad == INTERIOR:
             return _left_behind(v)

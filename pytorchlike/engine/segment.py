@@ -16,12 +16,21 @@ from .rolled import Back, Row, roll_back
 from .schedule import Numbers, walk
 from .trie import Call, Graph, Input
 
-#: `Value.node` of results whose way back was given up by an earlier reverse pass.
-FREED = "freed"
-
 _sequence = itertools.count(1)
 #: Reverse passes as operations, by their structure.
 _ops: OrderedDict[tuple, Op] = OrderedDict()
+
+
+class Freed:
+    """`Value.node` of results whose way back was given up by an earlier reverse pass.
+
+    call: what made the result; None if a compiled function did.
+    """
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
 
 
 class Segment:

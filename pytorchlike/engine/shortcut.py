@@ -13,7 +13,7 @@ from .config import config
 from .errors import translated
 from .execute import _GIVEN, _counts, _input, early_checks, run_into, vectors
 from .meta import Value, make_value
-from .segment import FREED
+from .segment import Freed
 from .stats import stats
 from .trace import local
 from .trie import State
@@ -111,7 +111,7 @@ class Shortcut:
             of = values[source] if source < len(values) else results[source - len(values)]
             results[k] = make_value(metas[k], of.data)
         for k in self.freed:
-            results[k].node = FREED
+            results[k].node = Freed(None)
         return results
 
     def _run(self, found: list, kept: list[Value], given: list, numbers: tuple[list, list, list]) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from .._refused import Refused
+from ..engine.errors import warn
 from ..futures import Future as Future
 from ..nn.modules.module import Module
 
@@ -50,6 +51,15 @@ class Attribute(NamedTuple):
     type: Any
 
 
+_SWITCH = "Please switch to `torch.compile` or `torch.export`."
+_COMPILE = "Please use `torch.compile` instead."
+_EXPORT = "Please switch to `torch.export`."
+
+
+def _deprecated(name: str, instead: str) -> None:
+    warn(f"`torch.jit.{name}` is deprecated. {instead}", DeprecationWarning)
+
+
 def script(
     obj: T, optimize: None = None, _frames_up: int = 0, _rcb: None = None,
     example_inputs: list[tuple] | dict[Callable, list[tuple]] | None = None,
@@ -57,6 +67,7 @@ def script(
     """The module, function or class itself. ``example_inputs`` would tell types to TorchScript, which needs none
     here.
     """
+    _deprecated("script", _SWITCH)
     return _with_save(obj)
 
 
@@ -76,6 +87,11 @@ def trace(
 
     It is called once with the example, so that errors arise here and its program is compiled.
     """
+    _deprecated("trace", _SWITCH)
+    return _traced(func, example_inputs, example_kwarg_inputs)
+
+
+def _traced(func: T, example_inputs: Any, example_kwarg_inputs: dict[str, Any] | None = None) -> T:
     from ..autograd.mode import no_grad
 
     args: tuple = ()
@@ -91,13 +107,15 @@ def trace(
 
 def trace_module(mod: T, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> T:
     """The module itself; its methods named in ``inputs`` are called once with the examples."""
+    _deprecated("trace_module", _SWITCH)
     for name, example in inputs.items():
-        trace(getattr(mod, name), example)
+        _traced(getattr(mod, name), example)
     return mod
 
 
 def freeze(mod: T, preserved_attrs: list[str] | None = None, optimize_numerics: bool = True) -> T:
     """The module itself, which must be in eval mode as in PyTorch."""
+    _deprecated("freeze", _COMPILE)
     if getattr(mod, "training", False):
         raise RuntimeError(
             "Freezing is currently only implemented for modules in eval mode. Please call .eval() on "
@@ -109,6 +127,7 @@ def freeze(mod: T, preserved_attrs: list[str] | None = None, optimize_numerics: 
 
 def optimize_for_inference(mod: T, other_methods: list[str] | None = None) -> T:
     """The module itself."""
+    _deprecated("optimize_for_inference", _COMPILE)
     return mod
 
 
@@ -124,6 +143,7 @@ def export(fn: T) -> T:
 
 def interface(obj: T) -> T:
     """The class itself: marks an interface of TorchScript's."""
+    _deprecated("interface", _COMPILE)
     return obj
 
 
@@ -185,6 +205,7 @@ def is_tracing() -> bool:
 
 def fork(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
     """A future of ``func(*args, **kwargs)``, which is called at once, as in PyTorch outside of TorchScript."""
+    _deprecated("fork", _COMPILE)
     out = Future()
     try:
         value = func(*args, **kwargs)
@@ -197,6 +218,7 @@ def fork(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Future:
 
 def wait(future: Future) -> Any:
     """``future.wait()``."""
+    _deprecated("wait", _COMPILE)
     return future.wait()
 
 
@@ -206,6 +228,7 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
     The file is :func:`torch.export.save`'s. NotImplementedError for modules that were not traced (``script`` has no
     example inputs), and for functions.
     """
+    _deprecated("save", _EXPORT)
     from .. import export
 
     found = _examples.get(m) if _isinstance(m, Module) else None
@@ -217,6 +240,7 @@ def save(m: Any, f: Any, _extra_files: dict[str, Any] | None = None) -> None:
 def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None = None, _restore_shapes: bool = False,
          ) -> Module:  # fmt: skip
     """A module of what :func:`save` (or ``torch.export.save``) wrote. RuntimeError for PyTorch's TorchScript files."""
+    _deprecated("load", _EXPORT)
     from .. import export
 
     loaded = export.load(f, extra_files=_extra_files).module()
@@ -225,6 +249,7 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
 
 def set_fusion_strategy(strategy: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Hints about fusion, which XLA does by itself; returns what was set before."""
+    _deprecated("set_fusion_strategy", _COMPILE)
     before = list(_state["fusion"])
     _state["fusion"] = list(strategy)
     return before
@@ -296,6 +321,7 @@ class CompilationUnit(_Scripted):
 
 def script_method(fn: T) -> T:
     """The function itself: marks a method for TorchScript."""
+    _deprecated("script_method", _SWITCH)
     return fn
 
 

@@ -108,9 +108,9 @@ class OpDef:
         self.host: Callable[..., Any] | None = told["host"]
         self.given: Callable[..., None] | None = told["given"]
         self.idle: str | None = told["idle"]
-        #: when arguments are deprecated or hardly meant, as Python on their names, and the warning, which may name them
-        #: in braces; it is given where the call is made
-        self.deprecated: tuple[str, str] | None = told["deprecated"]
+        #: when arguments are deprecated or hardly meant, as Python on their names or a function of some of them, and
+        #: the warning, which may name them in braces; given where the call is made, with ``ONCE`` once in a process
+        self.deprecated: Any = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
             Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
@@ -487,6 +487,9 @@ def _type_name(dtype: Any) -> str:
     return _NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
 
 
+#: Of warnings that PyTorch gives once in a process, see ``OpDef.deprecated``.
+ONCE = "once"
+
 #: method name -> entry.
 METHODS: dict[str, OpDef] = {}
 
@@ -494,9 +497,9 @@ METHODS: dict[str, OpDef] = {}
 TABLE: dict[tuple[str, str], OpDef] = {}
 
 
-def superseded(old: str, new: str) -> tuple[str, str]:
+def superseded(old: str, new: str) -> tuple[str, str, str]:
     """``deprecated=`` of an operator whose place another one has taken."""
-    return "True", f"{old} is deprecated in favor of {new} and will be removed in a future PyTorch release"
+    return "True", f"{old} is deprecated in favor of {new} and will be removed in a future PyTorch release", ONCE
 
 
 def op(
@@ -521,7 +524,7 @@ def op(
     images: bool | Callable[..., bool] = False,
     given: Callable[..., None] | None = None,
     idle: str | None = None,
-    deprecated: tuple[str, str] | None = None,
+    deprecated: tuple[str | Callable[..., bool], str] | tuple[str | Callable[..., bool], str, str] | None = None,
     varies: Callable[[Any], bool] | None = None,
     scales: bool = False,
     shapes: Rule | None = None,

@@ -48,7 +48,8 @@ def number_as(name: str, value, dtype):
             raise RuntimeError(f"{name}: value cannot be converted to type {dtype.name} without overflow: {value}")
         value = int(value) % (limits.max + 1) if not limits.min else int(value)
     with np.errstate(over="ignore"):  # 1e6 is inf in float16
-        return jnp.asarray(value).astype(dtype)
+        value = jnp.asarray(value)
+        return (value.real if value.dtype.kind == "c" and dtype.kind not in "cb" else value).astype(dtype)
 
 
 @op(method=False, saves=False, shapes=sized)

@@ -16,7 +16,7 @@ from jax import lax
 from ..engine import check
 from ..engine.op import Lifted
 from ._shapes import elementwise
-from ._table import Array, Operand, Scalar, op, result_type, to_float
+from ._table import ONCE, Array, Operand, Scalar, op, result_type, to_float
 from .create import number_as
 
 # --- dtype questions and refusals ------------------------------------------------
@@ -662,7 +662,15 @@ def bitwise_right_shift(input: Operand, other: Operand) -> jax.Array:
 # --- selection and bounds ------------------------------------------------
 
 
-@op(method=False)
+@op(
+    method=False,
+    deprecated=(
+        "condition._value.meta.dtype.kind == 'u'",
+        "where received a uint8 condition tensor. This behavior is deprecated and will be removed in a future version "
+        "of PyTorch. Use a boolean condition instead.",
+        ONCE,
+    ),
+)
 def where(condition: Array, input: Operand, other: Operand) -> jax.Array:
     """`input` where `condition` holds, else `other`; all three broadcast, the two values promoted.
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..engine import check
-from ._table import Array, default_float, op, to_float
+from ._table import ONCE, Array, default_float, op, to_float
 from .reduce import is_complex, is_inexact, many_axes, one_axis, real_dtype, type_name
 
 _SWAPPED = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
@@ -334,7 +334,15 @@ def _stft_lengths(name: str, n_fft: int, hop_length: int | None, win_length: int
     return hop, win
 
 
-@op(out=False)
+@op(
+    out=False,
+    deprecated=(
+        "window is None",
+        "A window was not provided. A rectangular window will be applied, which is known to cause spectral leakage: "
+        "torch.hann_window and its like give others, torch.ones(n_fft) says that it is meant.",
+        ONCE,
+    ),
+)
 def stft(
     input: Array,
     n_fft: int,
@@ -402,7 +410,14 @@ def stft(
     return out if return_complex else jnp.stack([out.real, out.imag], -1)
 
 
-@op(out=False)
+@op(
+    out=False,
+    deprecated=(
+        "window is None",
+        "A window was not provided. A rectangular window will be applied: give the window that stft had.",
+        ONCE,
+    ),
+)
 def istft(
     input: Array,
     n_fft: int,

@@ -26,7 +26,7 @@ from ._convolution import (
 )
 from ._depthwise import depthwise
 from ._product import by_rows
-from ._table import Array, formulated, op, platform
+from ._table import ONCE, Array, formulated, op, platform
 
 
 def ntuple(value, n: int, name: str, what: str) -> tuple[int, ...]:
@@ -419,7 +419,27 @@ def _conv_transpose(name, n, input, weight, bias, stride, padding, output_paddin
 
 # ---- operators -------------------------------------------------------------------------------------------------------
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 1))
+def _unequal_ends(weight, padding, dilation):
+    """Whether "same" needs more zeros at the end than at the beginning."""
+    if padding != "same":
+        return False
+    sizes = weight.shape[2:]
+    steps = (dilation,) * len(sizes) if isinstance(dilation, int) else dilation
+    return any(d * (k - 1) % 2 for d, k in zip(steps, sizes, strict=False))
+
+
+_UNEQUAL = (
+    _unequal_ends,
+    "Using padding='same' with even kernel lengths and odd dilation may require a zero-padded copy of the input be "
+    "created",
+    ONCE,
+)
+
+
+@op(
+    namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 1),
+    deprecated=_UNEQUAL,
+)  # fmt: skip
 def conv1d(
     input: Array,
     weight: Array,
@@ -440,7 +460,7 @@ def conv1d(
 
 @op(
     namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, images=_starts,
-    shapes=partial(_convolved, 2),
+    shapes=partial(_convolved, 2), deprecated=_UNEQUAL,
 )  # fmt: skip
 def conv2d(
     input: Array,
@@ -460,7 +480,10 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@op(namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 3))
+@op(
+    namespace=("torch", "nn.functional"), method=False, out=False, heavy=True, shapes=partial(_convolved, 3),
+    deprecated=_UNEQUAL,
+)  # fmt: skip
 def conv3d(
     input: Array,
     weight: Array,

@@ -75,7 +75,15 @@ def _feature_shape(name: str, input) -> tuple[int, ...]:
     return (*input.shape[:2], *(1,) * (input.ndim - 2))
 
 
-@op(namespace="nn.functional", inplace=True, out=False)
+def _channels_of(name: str, batched: int) -> tuple[str, str]:
+    usual = (batched,) if name == "dropout2d" else (batched - 1, batched)  # of images alone, dropout2d takes rows
+    return f"input.ndim not in {usual}", (
+        f"{name}: Received a {{input.ndim}}-D input, whose channels are not where {name} has them: what is dropped "
+        "is told by dims 0 and 1. This is deprecated; see dropout1d, dropout2d and dropout3d."
+    )
+
+
+@op(namespace="nn.functional", inplace=True, out=False, deprecated=_channels_of("dropout2d", 4))
 def dropout2d(input: Array, p: float = 0.5, training: bool = True, *, key: Key):
     """Whole channels of (N, C, H, W) zero with probability p, the others divided by 1 - p.
 
@@ -85,7 +93,7 @@ def dropout2d(input: Array, p: float = 0.5, training: bool = True, *, key: Key):
     return _drop("dropout2d", input, p, training, key, _feature_shape("dropout2d", input))
 
 
-@op(namespace="nn.functional", inplace=True, out=False)
+@op(namespace="nn.functional", inplace=True, out=False, deprecated=_channels_of("dropout3d", 5))
 def dropout3d(input: Array, p: float = 0.5, training: bool = True, *, key: Key):
     """Whole channels of (N, C, D, H, W) or (C, D, H, W) zero with probability p, the others divided by 1 - p."""
     _check_probability(p, "dropout3d")
@@ -406,7 +414,11 @@ def interpolate(
     return x.astype(input.dtype)
 
 
-@op(namespace="nn.functional", out=False)
+def _interpolates(name: str) -> tuple[str, str]:
+    return "True", f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead."
+
+
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample"))
 def upsample(
     input: Array,
     size: int | tuple[int, ...] | None = None,
@@ -418,7 +430,7 @@ def upsample(
     return interpolate.fn(input, size, scale_factor, mode, align_corners)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_nearest"))
 def upsample_nearest(
     input: Array,
     size: int | tuple[int, ...] | None = None,
@@ -428,7 +440,7 @@ def upsample_nearest(
     return interpolate.fn(input, size, scale_factor, "nearest")
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_bilinear"))
 def upsample_bilinear(
     input: Array,
     size: int | tuple[int, ...] | None = None,

@@ -7,6 +7,7 @@ scattering: XLA fuses it.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -499,7 +500,26 @@ def _parse_unbiased(*args, **kwargs):
     return None, args, kwargs
 
 
-@op(parse=_parse_unbiased, shapes=reduced)
+def _too_few(input, dim, unbiased, correction):
+    shape = input.shape
+    if dim is None or dim == ():
+        n = math.prod(shape)
+    elif dim.__class__ is int:
+        n = shape[dim] if -len(shape) <= dim < len(shape) else 2
+    else:
+        n = math.prod([shape[d] for d in dim if -len(shape) <= d < len(shape)])
+    return n <= (unbiased if correction is None else correction)
+
+
+def _few(name: str) -> tuple[Any, str]:
+    """What ``var`` and its like say of too few elements for an estimate."""
+    return _too_few, (
+        f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor: the "
+        "number of elements behind each result."
+    )
+
+
+@op(parse=_parse_unbiased, shapes=reduced, deprecated=_few("var"))
 def var(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -512,7 +532,7 @@ def var(
     return _moments(input, dim, unbiased, keepdim, correction, False)
 
 
-@op(parse=_parse_unbiased, shapes=reduced)
+@op(parse=_parse_unbiased, shapes=reduced, deprecated=_few("std"))
 def std(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -524,7 +544,7 @@ def _mean_of(input: jax.Array, dim: Dims, keepdim: bool) -> jax.Array:
     return jnp.mean(input, many_axes(dim, input.ndim), keepdims=keepdim)
 
 
-@op(parse=_parse_unbiased, method=False)
+@op(parse=_parse_unbiased, method=False, deprecated=_few("var_mean"))
 def var_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -532,7 +552,7 @@ def var_mean(
     return _moments(input, dim, unbiased, keepdim, correction, False), _mean_of(input, dim, keepdim)
 
 
-@op(parse=_parse_unbiased, method=False)
+@op(parse=_parse_unbiased, method=False, deprecated=_few("std_mean"))
 def std_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
@@ -588,7 +608,10 @@ def _covariance(input, correction, fweights, aweights):
     return jnp.squeeze(jnp.matmul(d if w is None else d * w, d.conj().T) / norm), x
 
 
-@op()
+_COV = "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations."
+
+
+@op(deprecated=("(input.shape[-1] if input.ndim else 1) <= correction", _COV))
 def cov(input: Array, *, correction: int = 1, fweights: Array | None = None, aweights: Array | None = None):
     """Covariance matrix of variables in rows, observations in columns: (v, n) -> (v, v), (n,) -> ().
 
@@ -598,7 +621,7 @@ def cov(input: Array, *, correction: int = 1, fweights: Array | None = None, awe
     return _covariance(input, correction, fweights, aweights)[0]
 
 
-@op()
+@op(deprecated=("(input.shape[-1] if input.ndim else 1) <= 1", _COV))
 def corrcoef(input: Array):
     """Correlation matrix of variables in rows: (v, n) -> (v, v), real and imaginary parts clipped to [-1, 1]."""
     if input.ndim > 2:

@@ -15,7 +15,7 @@ from jax import lax
 
 from ..engine import check
 from ._shapes import joined, like_input, stacked
-from ._table import Array, Arrays, Scalar, Sizes, op, result_type, view_rule
+from ._table import ONCE, Array, Arrays, Scalar, Sizes, op, result_type, view_rule
 
 _OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
@@ -254,7 +254,15 @@ def t(input: Array):
     return _reverse_dims(input)
 
 
-@op(view=view_rule(lambda base, new: _reverse_dims(new)), function=False, out=False, saves=False)
+@op(
+    view=view_rule(lambda base, new: _reverse_dims(new)), function=False, out=False, saves=False,
+    deprecated=(
+        "input.ndim != 2",
+        "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will throw "
+        "an error in a future release. Use `x.mT` for batches of matrices, or `x.permute(*range(x.ndim - 1, -1, -1))`.",
+        ONCE,
+    ),
+)  # fmt: skip
 def T(input: Array):
     """Property: all dims in reversed order."""
     return _reverse_dims(input)

@@ -144,7 +144,7 @@ class LBFGS(Optimizer):
                 g = g.to_dense()
             parts.append((T.view_as_real(g) if g.is_complex() else g).reshape(-1))
         flat = T.cat(parts, 0)  # recorded before the loss is read, so that one program computes both
-        return loss, float(loss), _host(flat)
+        return loss, float(loss.detach() if isinstance(loss, Tensor) else loss), _host(flat)
 
     def _move(self, t: float, direction: np.ndarray) -> None:
         offset = 0

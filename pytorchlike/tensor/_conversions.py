@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import Leaf, concrete, local, make_value, own, record
+from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
 from ._cell import Cell, part_of_tensor
@@ -17,6 +18,9 @@ from .storage import Alias, Storage
 
 if TYPE_CHECKING:
     from ._tensor import Tensor
+
+#: What is said of complex numbers that are cast to real ones.
+LOSES_IMAGINARY = "Casting complex values to real discards the imaginary part (x.real says that it is meant)"
 
 
 @part_of_tensor
@@ -36,6 +40,8 @@ class Convertible(Cell):
         if where is not None and place_for(where) != self._value.meta.place:
             out = _move(out, place_for(where))
         if kind is not None and kind.numpy != out._value.meta.dtype:
+            if out._value.meta.dtype.kind == "c" and kind.numpy.kind not in "cb":
+                warn_once(LOSES_IMAGINARY)
             out = out._to_dtype(kind)
         return out.clone() if copy and out is self else out
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import get_mode, local, read
+from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR
 from . import printing
 from ._cell import Cell, part_of_tensor
@@ -146,6 +147,11 @@ class Readable(Cell):
         return int(self._real("int64_t"))
 
     def __float__(self) -> float:
+        if self.requires_grad:
+            warn_once(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior. Consider "
+                "using tensor.detach() or tensor.item() first."
+            )
         return float(self._real("double"))
 
     def __complex__(self) -> complex:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine import Leaf, Value, local
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
-from ..engine.segment import FREED
+from ..engine.segment import Freed
 from ._cell import Cell, frozen_of, part_of_tensor
 from ._values import _as_leaf, _plain, _straightened
 from .dtype import dtype as torch_dtype
@@ -324,6 +324,6 @@ class Taped(Cell):
         elif type(value.node) is tuple:
             segment, slot = value.node
             watch(segment.watched, slot, handle)
-        elif value.node is FREED:
+        elif type(value.node) is Freed:
             raise RuntimeError("cannot register a hook on a tensor whose graph was freed by a backward pass")
         return table

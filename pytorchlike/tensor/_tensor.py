@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import Leaf, Value, concrete, fixed, local, own
+from ..engine.errors import called_by_user, warn_once
 from ..engine.meta import SHAPE_ONLY
 from . import interop
-from ._conversions import Convertible, _move
+from ._conversions import LOSES_IMAGINARY, Convertible, _move
 from ._conversions import _rebuild as _rebuild  # where pickles of before look for it
 from ._operators import _LazyMethods
 from ._reading import Readable
@@ -271,6 +272,8 @@ class Tensor(Placed, Taped, Readable, Convertible, metaclass=_LazyMethods):
         """Copy the elements of ``src``, broadcast and converted, into the tensor."""
         if not isinstance(src, Tensor):
             src = tensor(src, dtype=self.dtype)
+        if src._value.meta.dtype.kind == "c" and self._value.meta.dtype.kind not in "cb":
+            warn_once(LOSES_IMAGINARY)
         place = self._value.meta.place
         if src._value.meta.place != place:
             src = _move(src, place)
@@ -387,12 +390,20 @@ def host_tensor(
     return t.requires_grad_(True) if requires_grad else t
 
 
+_READ_ONLY = (
+    "The given NumPy array is not writable, and PyTorch does not support non-writable tensors: do not write to this "
+    "one, or make it of a copy (array.copy())."
+)
+
+
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares memory with a NumPy array: writes to either are seen by the other.
 
     Operations take a snapshot of the memory each time, as JAX's own arrays cannot change.
     """
     interop.check_from_numpy(array)
+    if not array.flags.writeable and called_by_user():
+        warn_once(_READ_ONLY)
     t = object.__new__(Tensor)
     meta = concrete(array, place_for("cpu"))
     t._value = meta
@@ -427,6 +438,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
             return Tensor._of(concrete(np.asarray(data._bytes()), place_for("cpu"))).to(device=device, dtype=dtype)
         data = data._bytes()
     if isinstance(data, np.ndarray) and data.ndim and not any(s < 0 for s in data.strides):
+        if not data.flags.writeable and called_by_user():
+            warn_once(_READ_ONLY)
         try:
             made = from_numpy(data)
         except TypeError:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from collections import namedtuple
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Value, concrete, fixed, get_mode, in_sight, local, own, record, set_mode
-from ..engine.errors import warn
+from ..engine.errors import warn, warn_once
 from ..engine.op import Wide
 from ..ops._reduction import elementwise_mean, legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
@@ -117,8 +116,10 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
         body.append(f"if inplace: return in_place({given}{', generator=generator' if entry.random else ''})")
     if entry.deprecated is not None:
-        when, message = entry.deprecated
-        body.append(f"if {when}: warn(f{message!r})")
+        when, message, *once = entry.deprecated
+        if callable(when):
+            when = f"TOLD({', '.join(inspect.signature(when).parameters)})"
+        body.append(f"if {when}: {'warn_once' if once else 'warn'}(f{message!r})")
     if entry.idle is not None:
         body += [f"if {entry.idle}:", f"    {params[0].name}._value", f"    return {params[0].name}"]
     if entry.factory:
@@ -332,7 +333,8 @@ def build(
         "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
-        "old_mean": elementwise_mean, "warn": warn,
+        "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
+        "TOLD": entry.deprecated and entry.deprecated[0],
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
@@ -802,7 +804,7 @@ def _numbers_last(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) 
     if len(tensors) != len(entry.params) - len(told) or len(numbers) > len(told) or not hasattr(args[-1], "_value"):
         return args, kwargs
     now = ", ".join(f"{n}={v!r}" for n, v in zip(told, numbers, strict=False))
-    warnings.warn(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})", stacklevel=5)
+    warn_once(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})")
     return tensors, {**kwargs, **dict(zip(told, numbers, strict=False))}
 
 

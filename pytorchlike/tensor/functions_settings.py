@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import get_mode, set_mode
-from ..engine.errors import warn
+from ..engine import errors
+from ..engine.errors import warn, warn_once
 from . import dtype as d
 from ._register import FUNCTIONS, function
 from ._tensor import Tensor, as_tensor, from_jax, from_numpy, made_of_old, tensor
@@ -145,7 +146,7 @@ def set_warn_always(b: bool) -> None:
             warnings.simplefilter("always", UserWarning)
         elif rule in warnings.filters:
             warnings.filters.remove(rule)  # type: ignore[union-attr]
-        _settings["always"] = b
+        _settings["always"] = errors.always = b
 
 
 @function
@@ -163,7 +164,7 @@ def set_flush_denormal(mode: bool) -> bool:
 @function
 def set_default_tensor_type(t: Any) -> None:
     """Set the default float dtype by a type (``torch.DoubleTensor``) or its name."""
-    warn("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+    warn_once("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
          "torch.set_default_device() as alternatives")  # fmt: skip
     name = t if isinstance(t, str) else t.__name__
     kind = _TYPES.get(name.rsplit(".", 1)[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ..engine.errors import warn_once
 from ..ops._table import METHODS
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
@@ -367,6 +368,8 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
             raise RuntimeError("meshgrid expects all tensors to have the same dtype")
         if t.device != tensors[0].device:
             raise RuntimeError("meshgrid expects all tensors to have the same device")
+    if indexing is None:
+        warn_once("torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument.")
     flip = indexing == "xy" and len(tensors) > 1
     if flip:
         tensors = (tensors[1], tensors[0], *tensors[2:])

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import ml_dtypes
 import numpy as np
 
+from ..engine.errors import warn_once
 from ..engine.memory import ALIGN, ALIGN_FROM, aligned_empty
 from . import dtype as _dtype
 from .dtype import from_numpy_dtype, get_default_complex_dtype, promote_numpy
@@ -199,8 +200,16 @@ def host_copy(obj: Any, np_dtype: np.dtype | None = None) -> np.ndarray:
     return _carefully(obj, np_dtype)
 
 
+_MANY_ARRAYS = (
+    "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a "
+    "single numpy.ndarray with numpy.array() first."
+)
+
+
 def _from_arrays(arrays: Sequence[np.ndarray], outer: tuple[int, ...], np_dtype: np.dtype | None) -> np.ndarray:
     """Equally shaped arrays under each other, with their promoted type."""
+    if arrays[0].ndim:
+        warn_once(_MANY_ARRAYS)
     if np_dtype is None:
         for array in arrays:
             found = check_from_numpy(array, share=False)
@@ -364,6 +373,8 @@ def _flatten(obj: Any, sizes: Sequence[int], dim: int, convert: Any, flat: list[
         )
     if len(obj) != sizes[dim]:
         raise ValueError(f"expected sequence of length {sizes[dim]} at dim {dim} (got {len(obj)})")
+    if isinstance(obj, np.ndarray) and dim:
+        warn_once(_MANY_ARRAYS)
     if isinstance(obj, np.ndarray) and obj.ndim == len(sizes) - dim and obj.dtype.kind in "biufc":
         if obj.shape[1:] != tuple(sizes[dim + 1 :]):
             raise ValueError(f"expected an array of shape {tuple(sizes[dim:])} at dim {dim} (got {obj.shape})")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.errors import warn_once
 from . import dtype as d
 from ._register import function
 from ._tensor import Tensor, from_numpy, tensor
@@ -329,6 +330,10 @@ _conversions()
 @function(namespace=None, method=True)
 def storage(input: Tensor) -> TypedStorage:
     """The memory behind the tensor and its views, as a vector of its dtype."""
+    warn_once(
+        "TypedStorage is deprecated. It will be removed in the future and UntypedStorage will be the only storage "
+        "class: use tensor.untyped_storage() instead of tensor.storage()"
+    )
     base = input._base if input._is_view() else input
     flat = base.detach().view(-1)
     return TypedStorage._of(flat if flat.dtype is input.dtype else flat.view(input.dtype))

@@ -368,7 +368,7 @@ def test_jacobians_by_autograd(t):
     free = y[:-1] if isinstance(t, D.StickBreakingTransform) else torch.stack([y[1, 0], y[2, 0], y[2, 1]])
     rows = [torch.autograd.grad(v, x, retain_graph=True)[0] for v in free]
     want = np.linalg.slogdet(np.stack([r.numpy() for r in rows]))[1]
-    assert float(t.log_abs_det_jacobian(x, y)) == pytest.approx(want, abs=1e-8)
+    assert t.log_abs_det_jacobian(x, y).item() == pytest.approx(want, abs=1e-8)
 
 
 # ---- constraints -----------------------------------------------------------------------------------------------------

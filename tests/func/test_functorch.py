@@ -7,6 +7,7 @@ from pytorchlike import functorch
 from pytorchlike._functorch import vmap as inner
 
 nn = torch.nn
+pytestmark = pytest.mark.filterwarnings("ignore:We've integrated functorch")
 
 
 def test_make_functional():

@@ -23,6 +23,7 @@ def test_version():
     assert re.search(r'^version = "(.+)"$', project, re.M)[1] == torch.version.pytorchlike
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 def test_typed_storage():
     x = torch.arange(6.0)
     part = x.view(2, 3)[1]
@@ -144,6 +145,7 @@ def test_hub(tmp_path, monkeypatch):
     monkeypatch.setitem(torch.hub._state, "dir", None)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_script_is_the_thing_itself():
     net = torch.nn.Linear(2, 2)
     assert torch.jit.script(net) is net and torch.jit.trace(net, torch.ones(1, 2)) is net
@@ -290,6 +292,7 @@ def test_what_programs_import_without_using():
     assert [p.shape for p in _unflatten_dense_tensors(flat, parts)] == [(2, 2), (3,)]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_modules_derived_from_script_modules_are_modules():
     class Cell(torch.jit.ScriptModule):
         __constants__ = ["size"]

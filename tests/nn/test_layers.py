@@ -300,3 +300,30 @@ def test_flex_attention_refuses_nested_tensors():
     ragged = torch.nested.nested_tensor([torch.ones(2, 2, 4), torch.ones(3, 2, 4)], layout=torch.jagged).transpose(1, 2)
     with pytest.raises(NotImplementedError, match="to_padded_tensor"):
         nn.attention.flex_attention.flex_attention(ragged, ragged, ragged)
+
+
+@pytest.mark.parametrize(
+    "change,zero",
+    [
+        ({}, True), ({"activation": "gelu"}, True), ({"norm_first": True}, False), ({"nhead": 1}, False),
+        ({"bias": False}, False), ({"activation": torch.nn.functional.silu}, False),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
+def test_encoders_leave_padding_out(change, zero):
+    """As where PyTorch makes nested tensors: in evaluation, without gradients and masks, for padding at the end."""
+    arguments = {"d_model": 8, "nhead": 2, "dim_feedforward": 16, "batch_first": True, **change}
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**arguments), 2).eval()
+    x = torch.randn(2, 5, 8)
+    ends = torch.tensor([[False, False, False, True, True], [False] * 5])
+    with torch.no_grad():
+        out = encoder(x, src_key_padding_mask=ends)
+        assert bool((out[0, 3:] == 0).all()) is zero and not (out[0, :3] == 0).any()
+        assert torch.allclose(out[1], encoder(x)[1], atol=1e-5)
+        assert not (encoder(x, src_key_padding_mask=ends.flip(1)) == 0).any()  # padding at the beginning
+        assert not (encoder(x, torch.zeros(5, 5), ends.float() * -1e9) == 0).any()
+        torch.backends.mha.set_fastpath_enabled(False)
+        assert not (encoder(x, src_key_padding_mask=ends) == 0).any()
+        torch.backends.mha.set_fastpath_enabled(True)
+    assert not (encoder(x, src_key_padding_mask=ends) == 0).any()  # parameters that require gradients
+    assert not (encoder.train()(x, src_key_padding_mask=ends) == 0).any()

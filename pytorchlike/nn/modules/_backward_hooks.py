@@ -9,6 +9,7 @@ from typing import Any
 from ...autograd.function import Function
 from ...autograd.mode import is_grad_enabled
 from ...engine import local
+from ...engine.errors import warn
 from ...tensor import Tensor
 
 __all__ = ["BackwardHook", "BackwardHooks"]
@@ -54,8 +55,9 @@ class BackwardHooks:
     Raises:  RuntimeError if a hook returns another number of gradients than it was given.
     """
 
-    def __init__(self, module: Any, hooks: list[Callable], pre_hooks: list[Callable]) -> None:
+    def __init__(self, module: Any, hooks: list[Callable], pre_hooks: list[Callable], plain: bool = False) -> None:
         self.module, self.hooks, self.pre_hooks = module, hooks, pre_hooks
+        self.plain = plain  # whether some are of the old kind, ``register_backward_hook``
         self.grad_output: tuple | None = None
         self.input_places: list[int] | None = None
         self.output_places: list[int] | None = None
@@ -76,6 +78,9 @@ class BackwardHooks:
         new, self.output_places = _through(items, self._at_outputs)
         if self.output_places is None:
             return result
+        if self.plain:
+            warn("Using a non-full backward hook when the forward contains multiple autograd Nodes is deprecated and "
+                 "will be removed in future versions. Please use register_full_backward_hook.", FutureWarning)
         if not isinstance(result, tuple):
             return new[0]
         return new if type(result) is tuple else type(result)(*new)
@@ -115,6 +120,9 @@ class BackwardHooks:
             self.grad_output = tuple(new)
         current = self.grad_output
         if self.input_places is None:
+            if not self.plain:
+                warn("Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                     "inputs require gradients: its grad_input is None.")
             for hook in self.hooks:
                 new = hook(self.module, (None,) * self.n_inputs, current)
                 if new is not None and not (isinstance(new, tuple) and all(g is None for g in new)):

@@ -147,11 +147,13 @@ def register_module_full_backward_hook(hook: Callable[..., Any]) -> RemovableHan
     return _register_global(_global_backward_hooks, hook)
 
 
-def _wrap_backward_hooks(module: Module, args: tuple, hooks: list, pre_hooks: list) -> tuple[tuple, Callable]:
+def _wrap_backward_hooks(
+    module: Module, args: tuple, full: list, plain: list, pre_hooks: list
+) -> tuple[tuple, Callable]:
     """The positional arguments led through the backward hooks, and a function that does so for the result."""
     from ._backward_hooks import BackwardHooks  # only modules with such hooks need the custom Function machinery
 
-    around = BackwardHooks(module, hooks, pre_hooks)
+    around = BackwardHooks(module, full + plain, pre_hooks, bool(plain))
     return around.inputs(args), around.outputs
 
 
@@ -508,7 +510,7 @@ class Module(StateDict, Conversions):
             full, plain = self._get_backward_hooks()
             outputs = None
             if full or plain or pre_hooks:
-                args, outputs = _wrap_backward_hooks(self, args, full + plain, pre_hooks)
+                args, outputs = _wrap_backward_hooks(self, args, full, plain, pre_hooks)
             result = self.forward(*args, **kwargs)
             for key, hook in (*_global_forward_hooks.items(), *self._forward_hooks.items()):
                 if key in self._forward_hooks_always_called or key in _global_forward_hooks_always_called:

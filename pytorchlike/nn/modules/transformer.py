@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+from ...autograd.mode import is_grad_enabled
+from ...backends.mha import get_fastpath_enabled
 from ...tensor import Tensor
 from ...tensor import functions as T
 from .. import functional as F
 from .. import init
 from .._functional import _canonical_mask, _none_or_dtype
-from .activation import MultiheadAttention
+from .activation import GELU, MultiheadAttention, ReLU
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
@@ -122,7 +125,9 @@ class Transformer(Module):
 class TransformerEncoder(Module):
     """``num_layers`` copies of ``encoder_layer`` and a final ``norm``; shapes and masks as for Transformer.
 
-    enable_nested_tensor and mask_check choose among PyTorch's kernels; there is nothing to choose here.
+    Outside of training, and without a mask or gradients, rows that ``src_key_padding_mask`` ends early are zero from
+    there on, as they are where PyTorch computes them as nested tensors; ``enable_nested_tensor=False`` forbids it.
+    mask_check says whether PyTorch looks at the mask before it does that; here it is always looked at.
     """
 
     __constants__ = ["norm"]
@@ -134,8 +139,13 @@ class TransformerEncoder(Module):
         self.num_layers = num_layers
         self.norm = norm
         self.enable_nested_tensor = enable_nested_tensor
-        self.use_nested_tensor = False
+        why_not = _not_nested(encoder_layer)
+        self.use_nested_tensor = enable_nested_tensor and not why_not
         self.mask_check = mask_check
+        if enable_nested_tensor and why_not:
+            warnings.warn(
+                f"enable_nested_tensor is True, but self.use_nested_tensor is False because {why_not}", stacklevel=2
+            )
 
     def forward(self, src: Tensor, mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
                 is_causal: bool | None = None) -> Tensor:
@@ -147,7 +157,43 @@ class TransformerEncoder(Module):
         output = src
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=causal, src_key_padding_mask=padding)
+        if padding is not None and mask is None and self._leaves_padding_out(src):
+            padded = padding != 0
+            ends = (padded[:, 1:] | ~padded[:, :-1]).all()  # else PyTorch does not make a nested tensor of it
+            output = output.masked_fill((padded & ends).unsqueeze(-1), 0.0)
         return output if self.norm is None else self.norm(output)
+
+    def _leaves_padding_out(self, src: Tensor) -> bool:
+        layer = self.layers[0]
+        if not getattr(self, "use_nested_tensor", False) or layer.training or src.ndim != 3:
+            return False
+        if not get_fastpath_enabled() or T.is_autocast_enabled():
+            return False
+        attention = layer.self_attn
+        taking_part = (src, attention.in_proj_weight, attention.in_proj_bias, *attention.out_proj.parameters(),
+                       *[p for m in (layer.norm1, layer.norm2, layer.linear1, layer.linear2) for p in m.parameters()])
+        return not (is_grad_enabled() and any(t.requires_grad for t in taking_part))
+
+
+def _not_nested(layer: Module) -> str:
+    """Why PyTorch's encoder of such layers does not use nested tensors; empty if it does."""
+    name = "encoder_layer"
+    if not isinstance(layer, TransformerEncoderLayer):
+        return f"{name} was not TransformerEncoderLayer"
+    attention = layer.self_attn
+    if layer.norm_first:
+        return f"{name}.norm_first was True"
+    if not attention.batch_first:
+        return f"{name}.self_attn.batch_first was not True(use batch_first for better inference performance)"
+    if not attention._qkv_same_embed_dim:
+        return f"{name}.self_attn._qkv_same_embed_dim was not True"
+    if attention.in_proj_bias is None:
+        return f"{name}.self_attn was passed bias=False"
+    if not layer.activation_relu_or_gelu:
+        return f"{name}.activation_relu_or_gelu was not True"
+    if layer.norm1.eps != layer.norm2.eps:
+        return f"{name}.norm1.eps was not equal to {name}.norm2.eps"
+    return f"{name}.self_attn.num_heads is odd" if attention.num_heads % 2 else ""
 
 
 class TransformerDecoder(Module):
@@ -208,6 +254,14 @@ class TransformerEncoderLayer(_Layer):
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
         self.activation = _get_activation_fn(activation)
+
+    @property
+    def activation_relu_or_gelu(self) -> int:
+        """1 for ReLU, 2 for GELU, else 0."""
+        function = self.activation
+        if function == F.relu or isinstance(function, ReLU):
+            return 1
+        return 2 if function == F.gelu or isinstance(function, GELU) else 0
 
     def forward(self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
                 is_causal: bool = False) -> Tensor:

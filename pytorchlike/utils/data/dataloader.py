@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
@@ -100,6 +101,13 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"prefetch_factor option should be non-negative, but got {prefetch_factor}")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if num_workers > cpus:
+            warnings.warn(
+                f"This DataLoader will create {num_workers} worker processes in total. Our suggested max number of "
+                f"worker in current system is {cpus}, which is smaller than that. Too many may be slow or even freeze.",
+                stacklevel=2,
+            )
         self.dataset = dataset
         self.num_workers = num_workers
         self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
