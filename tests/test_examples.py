@@ -74,6 +74,7 @@ def run(name: str, args: str, monkeypatch, capsys) -> str:
 
 
 @pytest.mark.parametrize(("name", "args", "low", "high"), RUNS, ids=lambda v: str(v).replace(" ", ""))
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")  # PyTorch's own programs get it, too
 def test_example(name, args, low, high, as_torch, monkeypatch, capsys):
     out = run(name, args, monkeypatch, capsys)
     last = out.strip().splitlines()[-1]

@@ -54,7 +54,8 @@ def test_training_is_replayed_and_gives_the_bits_of_the_plain_loop(what):
             loss = step(*batch)
             schedule.step()
             losses.append(loss if k % 3 else loss.item())  # some are read later, when more has run
-        return [x if isinstance(x, float) else x.item() for x in losses], (step if what == "step" else model).capture if compiled else None
+        read = [x if isinstance(x, float) else x.item() for x in losses]
+        return read, (step if what == "step" else model).capture if compiled else None
 
     plain, _ = train(False)
     losses, capture = train(True)
