@@ -123,8 +123,11 @@ def warn_once(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def called_by_user() -> bool:
-    """Whether the function that asks was called from outside this package."""
-    return not _is_ours(sys._getframe(2))
+    """Whether the function that asks was called from outside this package, perhaps by way of ``tensor.asking``."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").endswith(".tensor.asking"):
+        frame = frame.f_back
+    return frame is None or not _is_ours(frame)
 
 
 def user_location() -> tuple[str, int]:

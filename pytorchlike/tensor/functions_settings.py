@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import get_mode, set_mode
-from ..engine import errors
+from ..engine import errors, get_mode, set_mode
 from ..engine.errors import warn, warn_once
 from . import dtype as d
 from ._register import FUNCTIONS, function
@@ -164,8 +163,8 @@ def set_flush_denormal(mode: bool) -> bool:
 @function
 def set_default_tensor_type(t: Any) -> None:
     """Set the default float dtype by a type (``torch.DoubleTensor``) or its name."""
-    warn_once("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
-         "torch.set_default_device() as alternatives")  # fmt: skip
+    warn_once("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() "
+              "and torch.set_default_device() as alternatives")  # fmt: skip
     name = t if isinstance(t, str) else t.__name__
     kind = _TYPES.get(name.rsplit(".", 1)[-1])
     if kind is None or not kind.is_floating_point:
