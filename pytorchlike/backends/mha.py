@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
+from ..tensor.functions_settings import get_fastpath_enabled as get_fastpath_enabled
+from ..tensor.functions_settings import set_fastpath_enabled as set_fastpath_enabled
+
 __all__ = ["get_fastpath_enabled", "set_fastpath_enabled"]
-
-_state = {"enabled": True}
-
-
-def get_fastpath_enabled() -> bool:
-    """What was set, True at first."""
-    return _state["enabled"]
-
-
-def set_fastpath_enabled(value: bool) -> None:
-    """Whether rows of padded batches may be left out (see ``nn.TransformerEncoder``)."""
-    _state["enabled"] = bool(value)

@@ -19,7 +19,8 @@ from .device import as_device
 
 # ------------------------------------------------------------------------------------------------------- settings
 
-_settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "always": False}
+_settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "always": False,
+                             "fastpath": True}
 
 
 @function
@@ -152,6 +153,16 @@ def set_warn_always(b: bool) -> None:
 def is_warn_always_enabled() -> bool:
     """Whether :func:`set_warn_always` is on."""
     return _settings["always"]
+
+
+def get_fastpath_enabled() -> bool:
+    """What was set, True at first."""
+    return _settings["fastpath"]
+
+
+def set_fastpath_enabled(value: bool) -> None:
+    """Whether rows of padded batches may be left out (see ``nn.TransformerEncoder``)."""
+    _settings["fastpath"] = bool(value)
 
 
 @function

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ...autograd.mode import is_grad_enabled
-from ...backends.mha import get_fastpath_enabled
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor.functions_settings import get_fastpath_enabled
 from .. import functional as F
 from .. import init
 from .._functional import _canonical_mask, _none_or_dtype
