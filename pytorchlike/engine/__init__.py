@@ -11,6 +11,7 @@ from .errors import DataError as DataError
 from .errors import check as check
 from .grad import Leaf as Leaf
 from .grad import backward as backward
+from .memory import keep_large_blocks as _keep_large_blocks
 from .meta import Meta as Meta
 from .meta import Mode as Mode
 from .meta import Value as Value
@@ -32,3 +33,5 @@ from .trace import read as read
 from .trace import record as record
 from .trace import set_mode as set_mode
 from .trace import tell_once as tell_once
+
+_keep_large_blocks()  # before XLA has its threads

@@ -46,12 +46,13 @@ def keep_large_blocks() -> Callable[[int], int] | None:
 
     XLA allocates what a program needs anew for each run.  glibc gives blocks above 32 MiB back to the system at once,
     so that the next run meets every page of them for the first time: the step of a small convolutional network took
-    twice as long.  Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.
-    Returns what gives back all that is free, or None where nothing was changed.
+    twice as long.  So it does with what threads other than the first have from heaps of their own, of 64 MiB each,
+    however it is told to keep them: all take from the first one's.  That must be said before XLA has its threads.
+
+    Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.  Returns what gives back all that is free, or None where nothing was changed.
     """
-    told = any(k in os.environ for k in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")) or "malloc" in (
-        os.environ.get("GLIBC_TUNABLES", "")
-    )
+    names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
+    told = any(k in os.environ for k in names) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
     if not sys.platform.startswith("linux") or told or os.environ.get("PYTORCHLIKE_MALLOC", "").lower() == "system":
         return None
     try:
@@ -61,10 +62,11 @@ def keep_large_blocks() -> Callable[[int], int] | None:
     except (AttributeError, OSError, ValueError):  # another C library
         return None
     most = min(size // 8, 2**31 - 1)
-    mmap_threshold, trim_threshold = -3, -1
+    mmap_threshold, trim_threshold, arena_max = -3, -1, -8
     if not mallopt(mmap_threshold, most):
         return None
     mallopt(trim_threshold, most)
+    mallopt(arena_max, 1)
     return trim
 
 

@@ -23,15 +23,36 @@ print(keep_large_blocks() is not None)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
 @pytest.mark.parametrize(
     ("variables", "kept"),
-    [({}, "True"), ({"PYTORCHLIKE_MALLOC": "system"}, "False"), ({"MALLOC_TRIM_THRESHOLD_": "1000000"}, "False")],
+    [({}, "True"), ({"PYTORCHLIKE_MALLOC": "system"}, "False"), ({"MALLOC_TRIM_THRESHOLD_": "1000000"}, "False"),
+     ({"MALLOC_ARENA_MAX": "4"}, "False")],
 )
 def test_the_users_word_about_memory_counts(variables, kept, monkeypatch):
-    for name in ("PYTORCHLIKE_MALLOC", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+    for name in ("PYTORCHLIKE_MALLOC", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_ARENA_MAX",
+                 "GLIBC_TUNABLES"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == kept, done.stderr
+
+
+PAGES = """
+import re, threading
+import pytorchlike as torch
+
+done = threading.Thread(target=lambda: torch.ones(1 << 20).exp().sum().item())  # memory of its own, as XLA's threads
+done.start()
+done.join()
+text = open("/proc/self/smaps").read()
+print(len(re.findall("^[0-9a-f]+-[0-9a-f]+ ---p 00000000 00:00 0 *\\nSize: +(?:6[0-5][0-9]{3}) kB", text, re.M)))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_threads_have_no_heaps_of_their_own():
+    """glibc gives these back whatever it is told; each is a reservation of 64 MiB of which most is not in use."""
+    done = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "0", done.stderr
 
 
 @pytest.fixture
