@@ -49,7 +49,8 @@ def keep_large_blocks() -> Callable[[int], int] | None:
     twice as long.  So it does with what threads other than the first have from heaps of their own, of 64 MiB each,
     however it is told to keep them: all take from the first one's.  That must be said before XLA has its threads.
 
-    Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.  Returns what gives back all that is free, or None where nothing was changed.
+    Not where the user has told the C library something else, or ``PYTORCHLIKE_MALLOC=system``.  Returns what gives back
+    all that is free, or None where nothing was changed.
     """
     names = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
     told = any(k in os.environ for k in names) or "malloc" in os.environ.get("GLIBC_TUNABLES", "")
