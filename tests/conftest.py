@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process():
-    """Which executor serves a trace must not depend on the tests that ran before; nor may a slip of ours be taken for
-    sizes that have nothing in common."""
+    """Which executor serves a trace must not depend on the tests that ran before, nor whether functions are replayed,
+    which ends once there is a tensor without data; nor may a slip of ours be taken for sizes that have nothing in
+    common."""
     from pytorchlike.engine import errors, policy
     from pytorchlike.engine.stats import stats
 
@@ -24,6 +26,10 @@ def _as_in_a_new_process():
     errors._given.clear()
     stats.unlike.clear()
     yield
+    offers = sys.modules.get("pytorchlike._dispatch.offers")
+    if offers is not None and offers._stays:
+        offers._stays = False
+        offers.disarm()
     assert not [why for why in stats.unlike if why.startswith(("AttributeError", "NameError", "ImportError"))]
 
 
