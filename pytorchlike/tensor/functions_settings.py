@@ -270,11 +270,21 @@ class _Capsule:
         return head.kind, head.number
 
 
+def _has_memory(obj: Any) -> bool:
+    """Whether an object has Python's buffer protocol."""
+    try:
+        memoryview(obj).release()
+    except TypeError:
+        return False
+    return True
+
+
 @function
 def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None,
             requires_grad: bool | None = None) -> Tensor:  # fmt: skip
     """``obj`` as a tensor: itself, over its memory (arrays, buffers, what has ``__dlpack__``), or of its numbers.
 
+    dtype:          of a buffer what its bytes are, the default float dtype if None; else what they become.
     copy:           True: of memory of its own; False: never.
     requires_grad:  whether the result requires gradients; False detaches. None: as ``obj``.
     Raises ValueError if ``copy=False`` and the numbers must be copied, as those of a list.
@@ -286,7 +296,7 @@ def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | Non
         made = as_tensor(obj)
     elif hasattr(obj, "__dlpack__"):
         made = from_dlpack(obj)
-    elif isinstance(obj, (bytes, bytearray, memoryview)) or (hasattr(obj, "__buffer__") and hasattr(obj, "typecode")):
+    elif _has_memory(obj):
         made = frombuffer(obj, dtype=kind or d.get_default_dtype())
     else:
         if copy is False:
