@@ -312,6 +312,7 @@ def test_shared_memory_within_a_process():
         (net.weight * 2).share_memory_()
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 def test_a_storage_says_whether_it_is_shared():
     x, y = torch.zeros(3), torch.zeros(3)
     assert not x.untyped_storage().is_shared() and not x.storage().is_shared()
