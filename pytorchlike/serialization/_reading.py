@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
+from ..tensor.functions_settings import get_num_threads
 from ._crc import crc32, joined
 
 __all__ = ["LARGE", "Source", "Threads", "open_raw"]
@@ -101,7 +102,7 @@ class Threads:
             crc = work(view, offset)
             return lambda: crc
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(min(_processors(), 8), "pytorchlike-file")
+            self._pool = ThreadPoolExecutor(min(get_num_threads(), 8), "pytorchlike-file")
         pieces = [
             (self._pool.submit(work, view[i : i + _CHUNK], offset + i), min(_CHUNK, size - i))
             for i in range(0, size, _CHUNK)
@@ -113,10 +114,6 @@ class Threads:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_raw(path: str) -> BinaryIO:

@@ -19,8 +19,7 @@ from .device import as_device
 
 # ------------------------------------------------------------------------------------------------------- settings
 
-_settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "always": False,
-                             "fastpath": True}
+_settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "warn_only": False, "fastpath": True}
 
 
 @function
@@ -140,19 +139,19 @@ def set_warn_always(b: bool) -> None:
     """True: repeat warnings of this package that Python would show once only."""
     if not isinstance(b, bool):
         raise TypeError(f"setWarnOnlyOnce only accepts bool, but got {type(b).__name__}")
-    if b != _settings["always"]:
+    if b != errors.always:
         rule = ("always", None, UserWarning, None, 0)
         if b:
             warnings.simplefilter("always", UserWarning)
         elif rule in warnings.filters:
             warnings.filters.remove(rule)  # type: ignore[union-attr]
-        _settings["always"] = errors.always = b
+        errors.always = b
 
 
 @function
 def is_warn_always_enabled() -> bool:
     """Whether :func:`set_warn_always` is on."""
-    return _settings["always"]
+    return errors.always
 
 
 def get_fastpath_enabled() -> bool:

@@ -2,13 +2,13 @@
 
 import math
 import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
 from ...engine import host
+from ...tensor.functions_settings import get_num_threads
 from ...tensor.random import Generator
 from ._random import draw_seed
 from ._utils import ahead
@@ -101,7 +101,7 @@ class DataLoader(Generic[_T_co]):
             raise ValueError(f"prefetch_factor option should be non-negative, but got {prefetch_factor}")
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cpus = get_num_threads()
         if num_workers > cpus:
             warnings.warn(
                 f"This DataLoader will create {num_workers} worker processes in total. Our suggested max number of "

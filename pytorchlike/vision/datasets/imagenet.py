@@ -11,7 +11,7 @@ from typing import Any
 import pytorchlike as torch
 
 from .folder import ImageFolder, default_loader, find_classes, make_dataset
-from .utils import check_integrity, download_and_extract_archive, extract_archive, verify_str_arg
+from .utils import check_integrity, download_and_extract_archive, extract_archive, load_matlab, verify_str_arg
 from .vision import VisionDataset
 
 __all__ = ["ImageNet", "Imagenette"]
@@ -40,14 +40,10 @@ def _archive(root: str, part: str) -> str:
 def _unpack_devkit(root: str) -> None:
     """``meta.bin``: ({WordNet's number: names}, WordNet's number of each picture for validation)."""
     path = _archive(root, "devkit")
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError("ImageNet's classes are a MATLAB file, which SciPy reads: pip install scipy") from error
     with tempfile.TemporaryDirectory() as place:
         extract_archive(path, place)
         data = os.path.join(place, "ILSVRC2012_devkit_t12", "data")
-        synsets = loadmat(os.path.join(data, "meta.mat"), squeeze_me=True)["synsets"]
+        synsets = load_matlab(os.path.join(data, "meta.mat"), squeeze_me=True)["synsets"]
         with open(os.path.join(data, "ILSVRC2012_validation_ground_truth.txt")) as file:
             truth = [int(line) for line in file]
     leaves = [entry for entry in synsets if entry[4] == 0]  # others have children
@@ -74,6 +70,11 @@ def _unpack_val(root: str, target: str, kinds: list[str]) -> None:
         shutil.move(os.path.join(target, name), os.path.join(target, kind, name))
 
 
+def _numbered(classes: list[tuple[str, ...]]) -> dict[str, int]:
+    """The class of each name; a class has several."""
+    return {name: i for i, several in enumerate(classes) for name in several}
+
+
 class ImageNet(ImageFolder):
     """1000 kinds of things; split: "train" or "val".
 
@@ -98,7 +99,7 @@ class ImageNet(ImageFolder):
         self.root = base
         self.wnids, self.wnid_to_idx = self.classes, self.class_to_idx
         self.classes = [names[kind] for kind in self.wnids]
-        self.class_to_idx = {name: i for i, several in enumerate(self.classes) for name in several}
+        self.class_to_idx = _numbered(self.classes)
 
     @property
     def split_folder(self) -> str:
@@ -142,7 +143,7 @@ class Imagenette(VisionDataset):
         folder = os.path.join(base, split)
         self.wnids, self.wnid_to_idx = find_classes(folder)
         self.classes = [self._names[kind] for kind in self.wnids]
-        self.class_to_idx = {name: i for i, several in enumerate(self.classes) for name in several}
+        self.class_to_idx = _numbered(self.classes)
         self._samples, self.loader = make_dataset(folder, self.wnid_to_idx, extensions=".jpeg"), loader
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:

@@ -16,7 +16,14 @@ import pytorchlike as torch
 
 from .._host import pillow
 from .folder import ImageFolder, default_loader, make_dataset
-from .utils import check_integrity, download_and_extract_archive, download_url, extract_archive, verify_str_arg
+from .utils import (
+    check_integrity,
+    download_and_extract_archive,
+    download_url,
+    extract_archive,
+    load_matlab,
+    verify_str_arg,
+)
 from .vision import VisionDataset
 
 __all__ = [
@@ -158,14 +165,10 @@ class StanfordCars(_Listed):
         listed, folder = os.path.join(base, *lists[split].split("/")), os.path.join(base, f"cars_{split}")
         if not (os.path.isdir(os.path.join(base, "devkit")) and os.path.exists(listed) and os.path.isdir(folder)):
             raise RuntimeError("Dataset not found.")
-        try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise ImportError("StanfordCars' lists are MATLAB's files: pip install scipy") from error
-        rows = np.atleast_1d(loadmat(listed, squeeze_me=True)["annotations"])
+        rows = np.atleast_1d(load_matlab(listed, squeeze_me=True)["annotations"])
         self._image_files = [os.path.join(folder, str(row["fname"])) for row in rows]
         self._labels = [int(row["class"]) - 1 for row in rows]
-        names = loadmat(os.path.join(base, "devkit", "cars_meta.mat"), squeeze_me=True)["class_names"]
+        names = load_matlab(os.path.join(base, "devkit", "cars_meta.mat"), squeeze_me=True)["class_names"]
         self._classes([str(name) for name in np.atleast_1d(names)])
 
 
@@ -250,12 +253,8 @@ class Flowers102(_Listed):
         super().__init__(root, transform=transform, target_transform=target_transform)
         self._split, self.loader = verify_str_arg(split, "split", tuple(self._sets)), loader
         base = self._prepared(download, "flowers-102")
-        try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise ImportError("Flowers102's lists are MATLAB's files, which SciPy reads: pip install scipy") from error
-        chosen = np.atleast_1d(loadmat(os.path.join(base, "setid.mat"), squeeze_me=True)[self._sets[split]])
-        labels = np.atleast_1d(loadmat(os.path.join(base, "imagelabels.mat"), squeeze_me=True)["labels"])
+        chosen = np.atleast_1d(load_matlab(os.path.join(base, "setid.mat"), squeeze_me=True)[self._sets[split]])
+        labels = np.atleast_1d(load_matlab(os.path.join(base, "imagelabels.mat"), squeeze_me=True)["labels"])
         self._labels = [int(labels[i - 1]) - 1 for i in chosen]
         self._image_files = [os.path.join(base, "jpg", f"image_{i:05d}.jpg") for i in chosen]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._host import pillow
-from .utils import check_integrity, download_and_extract_archive, download_url, verify_str_arg
+from .utils import check_integrity, download_and_extract_archive, download_url, load_matlab, verify_str_arg
 from .vision import VisionDataset
 
 __all__ = ["STL10", "SVHN", "FakeData"]
@@ -69,11 +69,7 @@ class SVHN(VisionDataset):
             self.download()
         if not check_integrity(path, self.file_md5):
             raise RuntimeError(f"Dataset not found or corrupted at {path}. You can use download=True to download it")
-        try:
-            from scipy.io import loadmat
-        except ImportError as error:
-            raise ImportError("SVHN's files are in MATLAB's format, which SciPy reads: pip install scipy") from error
-        content = loadmat(path)
+        content = load_matlab(path)
         self.data = np.ascontiguousarray(content["X"].transpose(3, 2, 0, 1))
         self.labels = content["y"].astype(np.int64).reshape(-1) % 10
 

@@ -166,6 +166,15 @@ class _Plain(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+def load_matlab(path: str | os.PathLike, **options: Any) -> dict[str, Any]:
+    """What a file of MATLAB's holds, see ``scipy.io.loadmat``. ImportError without SciPy."""
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise ImportError(f"{path} is in MATLAB's format, which SciPy reads: pip install scipy") from error
+    return loadmat(path, **options)
+
+
 def load_plain_pickle(path: str | os.PathLike) -> Any:
     """A pickle of plain data and NumPy arrays; pickle.UnpicklingError if it holds anything else (it could be code)."""
     with open(path, "rb") as file:
