@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-from ..tensor.functions_settings import get_num_threads
 from ._crc import crc32, joined
 
 __all__ = ["LARGE", "Source", "Threads", "open_raw"]
@@ -102,6 +101,8 @@ class Threads:
             crc = work(view, offset)
             return lambda: crc
         if self._pool is None:
+            from ..tensor.functions_settings import get_num_threads  # here: reading a file by itself needs no JAX
+
             self._pool = ThreadPoolExecutor(min(get_num_threads(), 8), "pytorchlike-file")
         pieces = [
             (self._pool.submit(work, view[i : i + _CHUNK], offset + i), min(_CHUNK, size - i))
