@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import errors, together
+from .config import config
 from .debug import AT_ONCE, debug
 from .meta import INTERIOR, LEAF, NO_GRAD, Meta, Value, make_value
 from .op import Op, Wide
 from .reach import looked_at
 from .scope import settle
 from .segment import Freed, Segment, SegmentReverse
-from .trace import _VECTORS, Trace, _grow, concrete, flush, local, record, set_mode
+from .trace import _VECTORS, Trace, _grow, concrete, flush, local, read, record, set_mode
 from .trie import Call, Graph, Input, Reverse, State
 
 
@@ -300,6 +301,8 @@ class _Pass:
         self.leaves: dict[Leaf, Value] = {}
         self.free: list[tuple[Segment, tuple]] = []
         self.trace = local.trace
+        #: whether it was looked at what may be gone through together
+        self.laid_out = False
         #: of a segment, the slots from which a target is reached
         self.ways: dict[Segment, set[int]] = {}
         #: where the targets are on the tape
@@ -385,7 +388,8 @@ class _Pass:
             self.create or where.freed or where.watched or self.wanted or self.batch is not None
             or inspector is not None or _stepwise() or outside is not None and outside.watches(cotangents.values())
         ):  # fmt: skip
-            self._segment(where, cotangents)
+            if self.laid_out or not self._together(where, cotangents):
+                self._segment(where, cotangents)
             return
         ran: set[Watch] = set()
         inner = tuple(s for w, s in self.wanted if w is where)
@@ -445,14 +449,49 @@ class _Pass:
             for s, c in self.regions.pop(where, {}).items():
                 self._join(cotangents, s, c)
 
+    def _together(self, where: Segment, cotangents: dict[int, Value]) -> bool:
+        """Go through all segments that are left at once, where many of them are equal; whether they were."""
+        self.laid_out = True
+        trace = self.trace
+        if trace.nested or trace.at_once or local.evaluator is not None or config.tier not in ("auto", "fused"):
+            return False
+        if len(self.regions) < together.FEW and not where.graph.goes_on:
+            return False
+        regions = {where: cotangents, **self.regions}
+        if any(type(r) is not Segment for r in regions):
+            return False
+        parts = together.layout(regions, self._whole, self.point)
+        if parts is None or not together.worth(parts):
+            return False
+        flush("gradients of many executed pieces")
+        self.trace = local.trace
+        self.regions.clear()
+        given = {s: {slot: read(v) for slot, v in found.items()} for s, found in regions.items()}
+        for leaf, c in together.carry(parts, given).items():
+            v = concrete(c, parts[0].reverse.plan[0].place)
+            old = self.leaves.get(leaf)
+            self.leaves[leaf] = v if old is None else self.plus(old, v)
+        if not self.retain:
+            self.free.extend((p.segment, p.reverse.plan) for p in parts)
+        return True
+
+    def _whole(self, graph: Graph, roots: tuple) -> SegmentReverse:
+        """The reverse pass over a segment that nobody wants to look into."""
+        plan, outs = self._plan(graph, roots)
+        return self._reverse_of(graph, plan, roots, outs)
+
+    @staticmethod
+    def _plan(graph: Graph, roots: tuple) -> tuple:
+        found = graph.cache.get(roots)
+        if found is None:
+            found = graph.cache[roots] = plan_reverse(graph, set(), roots, None, 0, ())
+        return found
+
     def _segment(self, where: Segment, cotangents: dict[int, Value]) -> None:
         """Go through a whole segment that nobody wants to look into, adding to what has come elsewhere before."""
         graph = where.graph
         roots = tuple(sorted(cotangents))
-        found = graph.cache.get(roots)
-        if found is None:
-            found = graph.cache[roots] = plan_reverse(graph, set(), roots, None, 0, ())
-        plan, outs = found
+        plan, outs = self._plan(graph, roots)
         if not self.retain:
             self.free.append((where, plan))
         targets: list = []

@@ -126,10 +126,10 @@ class SegmentReverse:
 
     metas: of the slots whose cotangents come out.  onto: positions among ``outs`` where more has come before, to which
     the cotangent is added: the last arguments.  met, spent: how often it was executed by itself, and in how many
-    seconds call by call.
+    seconds call by call.  stacks: its programs for many equal ones, see ``together``; False if there can be none.
     """
 
-    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met", "spent")
+    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met", "spent", "stacks")
 
     def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...],
                  onto: tuple[int, ...] = ()) -> None:  # fmt: skip
@@ -144,6 +144,7 @@ class SegmentReverse:
         self.roots, self.outs, self.onto = roots, outs, onto
         self.metas = tuple([graph.metas[s] for s in outs])
         self.met, self.spent = 0, 0.0
+        self.stacks: Any = None
         key = None if policy.dividing else self._structure()
         found = _ops.get(key)
         if found is None:

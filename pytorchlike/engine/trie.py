@@ -216,9 +216,9 @@ class State:
 
 
 class Graph:
-    """A trace laid out for analysis."""
+    """A trace laid out for analysis.  goes_on: whether some input has a way back of its own."""
 
-    __slots__ = ("entries", "producer", "metas", "freed", "n", "cache")
+    __slots__ = ("entries", "producer", "metas", "freed", "n", "cache", "goes_on")
 
     def __init__(self, state: State) -> None:
         self.entries = state.entries()
@@ -227,6 +227,7 @@ class Graph:
         self.producer: dict[int, Any] = {}
         self.metas: dict[int, Meta] = {}
         self.freed: set[Call] = set()
+        self.goes_on = False
         for e in self.entries:
             kind = type(e)
             if kind is Call:
@@ -236,6 +237,7 @@ class Graph:
             elif kind is Input:
                 self.producer[e.first] = e
                 self.metas[e.first] = e.meta
+                self.goes_on = self.goes_on or e.meta.grad == INTERIOR
             elif kind is Reverse:
                 for s, (_, m) in zip(e.out_slots, e.outs, strict=True):
                     self.producer[s] = e

@@ -1,0 +1,339 @@
+"""Reverse passes over many executed traces: those that are equal, and do not rest on each other, go as one call.
+
+The loss of an episode goes back through one executed trace for each action that was read, that of a tree through one
+for each node.  How many there are, and what rests on what, is another thing each time; what they are is not.  So they
+are laid out by levels, as Looks, Herreshoff, Hutchins & Norvig ("Deep learning with dynamic computation graphs", 2017)
+and Neubig, Goldberg & Dyer ("On-the-fly operation batching in dynamic computation graphs", 2017) do with single
+operations.  What equal ones of a level take is stacked on the host, and one program goes back through all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from typing import Any
+
+import numpy as np
+
+from . import evaluators
+from .config import config
+from .meta import LEAF, Meta, Value
+from .op import Wide, _apply_vjp, differentiated
+from .schedule import walk
+from .segment import Freed, Segment, SegmentReverse
+from .trie import Call
+
+#: Executed traces from which on they are looked at, and what part of them groups may be at most.
+FEW, PART = 8, 2 / 3
+#: A program is compiled for a kind of which so many have been met.
+MET = 24
+#: Bytes of what is stacked for one call, at most, but for a single one.
+LARGEST = 1 << 24
+#: Bytes of a row up to which rooms are far apart: to compile for another number of rows costs more than to compute it.
+SMALL = 1 << 14
+
+_met: dict[Any, int] = {}
+
+
+class Part:
+    """An executed trace that a pass goes through.
+
+    ends: what each cotangent that comes out is of: a Leaf, (segment, slot)
+    or None;  level: how many others rest on it, one on the other.
+    """
+
+    __slots__ = ("segment", "reverse", "ends", "level")
+
+    def __init__(self, segment: Segment, reverse: SegmentReverse, ends: list, level: int) -> None:
+        self.segment, self.reverse, self.ends, self.level = segment, reverse, ends, level
+
+    def taken(self, slot: int) -> Any:
+        """The array that is kept of a slot."""
+        found = self.segment.inputs.get(slot)
+        return self.segment.array(slot) if found is None else found.data
+
+    def leaf(self, slot: int) -> Any:
+        """The leaf that entered at a slot, if one did."""
+        found = self.segment.inputs.get(slot)
+        return found if found is not None and found.meta.grad == LEAF else None
+
+    def taking(self, k: int) -> int:
+        """The slot of what is needed, or of a cotangent that comes out, by its position among all of them."""
+        reverse = self.reverse
+        n = len(reverse.needs)
+        return reverse.needs[k] if k < n else reverse.outs[k - n]
+
+
+def layout(regions: dict[Segment, dict[int, Value]], reverse_of: Any, point: Any) -> list[Part] | None:
+    """Everything behind ``regions``, those that rest on others first; None if it must be gone through one by one."""
+    roots: dict[Segment, set[int]] = {s: set(given) for s, given in regions.items()}
+    level = dict.fromkeys(roots, 0)
+    heap = [(-s.number, s) for s in roots]
+    heapq.heapify(heap)
+    parts = []
+    while heap:
+        segment = heapq.heappop(heap)[1]
+        graph = segment.graph
+        if segment.watched or segment.freed:
+            return None
+        reverse = reverse_of(graph, tuple(sorted(roots[segment])))
+        if not _plain(reverse):
+            return None
+        below = level[segment] + 1
+        ends: list[Any] = []
+        for s in reverse.outs:
+            v = segment.inputs.get(s)
+            if v is None:
+                ends.append(segment.leaves.get(s))
+                continue
+            if type(v.node) is Freed:
+                return None
+            where, slot = point(v)
+            if type(where) is Segment:
+                if where not in roots:
+                    roots[where], level[where] = set(), 0
+                    heapq.heappush(heap, (-where.number, where))
+                roots[where].add(slot)
+                level[where] = max(level[where], below)
+                ends.append((where, slot))
+            elif isinstance(where, Value):
+                ends.append(None)
+            elif slot:
+                return None
+            else:
+                ends.append(where)
+        parts.append(Part(segment, reverse, ends, level[segment]))
+    return parts
+
+
+def _plain(reverse: SegmentReverse) -> bool:
+    """Whether its calls can be gone through in stacks."""
+    if reverse.stacks is None:
+        whole = all(
+            getattr(c.place, "platform", None) == "cpu" and not c.mode.scoped and not c.op.alias
+            and c.op.walk is None and c.op.spliced is None
+            for c in reverse.plan
+        )  # fmt: skip
+        reverse.stacks = {} if whole else False
+    return reverse.stacks is not False
+
+
+def worth(parts: list[Part]) -> bool:
+    """Whether so many of them are equal that it pays to lay them out."""
+    return len(parts) >= FEW and len({(p.level, p.reverse.op) for p in parts}) <= PART * len(parts)
+
+
+def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, Any]:
+    """The cotangents, by leaf, that come of ``given`` arrays."""
+    import jax
+
+    cotangents: dict[Any, Any] = {(s, slot): c for s, found in given.items() for slot, c in found.items()}
+    levels: dict[int, dict[Any, list[Part]]] = {}
+    leaves: dict[Any, Any] = {}
+    for p in parts:
+        levels.setdefault(p.level, {}).setdefault(p.reverse.op, []).append(p)
+        for end in reversed(p.ends):
+            if end is not None and type(end) is not tuple:
+                leaves.setdefault(end, None)  # the last first, as where everything is pending
+    with jax.enable_x64(True):
+        for _, groups in sorted(levels.items()):
+            for op, members in groups.items():
+                met = _met[op] = _met.pop(op, 0) + len(members)
+                if met < MET:
+                    _one_by_one(members, cotangents, leaves)
+                    continue
+                size = _row(members[0].reverse)
+                most = max(LARGEST // max(size, 1), 1)
+                for k in range(0, len(members), most):
+                    _stacked(members[k : k + most], size, cotangents, leaves)
+        while len(_met) > config.max_kernels:
+            del _met[next(iter(_met))]
+    return leaves
+
+
+def _one_by_one(members: list[Part], cotangents: dict[Any, Any], leaves: dict[Any, Any]) -> None:
+    how = evaluators.OpByOp()
+    for p in members:
+        reverse = p.reverse
+        given = [cotangents.pop((p.segment, s)) for s in reverse.roots]
+        args = (*[p.taken(s) for s in reverse.needs], *given, *[p.segment.numbers[w] for w in reverse.wides])
+        for end, c in zip(p.ends, reverse.walk(args, how), strict=True):
+            _add(cotangents, leaves, end, c)
+
+
+def _add(cotangents: dict[Any, Any], leaves: dict[Any, Any], end: Any, c: Any) -> None:
+    if end is None:
+        return
+    into = cotangents if type(end) is tuple else leaves
+    old = into.get(end)
+    if old is not None:
+        c = np.asarray(c)
+        c = np.add(old, c, dtype=c.dtype)
+    into[end] = c
+
+
+def _row(reverse: SegmentReverse) -> int:
+    """Bytes of what is stacked of one part."""
+    metas = {s: m for c in reverse.plan for s, m in zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True)}
+    return sum(metas[s].nbytes for s in (*reverse.needs, *reverse.roots) if metas[s].grad != LEAF)
+
+
+def _rows(n: int, size: int) -> int:
+    """Rows of the program that serves ``n`` parts."""
+    rows = 8
+    while rows < n:
+        rows *= 4 if size <= SMALL else 2
+    return rows
+
+
+def _stacked(members: list[Part], size: int, cotangents: dict[Any, Any], leaves: dict[Any, Any]) -> None:
+    """Go through equal parts with one program."""
+    first = members[0]
+    reverse = first.reverse
+    rows = _rows(len(members), size)
+    ones = {
+        first.taking(k) for k, s in enumerate((*reverse.needs, *reverse.outs))
+        if (leaf := first.leaf(s)) is not None and all(p.leaf(p.taking(k)) is leaf for p in members)
+    }  # fmt: skip
+    key = (rows, frozenset(ones))
+    stack = reverse.stacks.get(key)
+    if stack is None:
+        stack = reverse.stacks[key] = Stack(reverse, *key)
+    plain = [first.taken(s) for s in stack.plain]
+    stacked = [_pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
+    given = [_pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
+             for k in range(len(reverse.roots))]  # fmt: skip
+    numbers = [_pile([p.segment.numbers[p.reverse.wides[k]] for p in members], rows, True)
+               for k in range(len(reverse.wides))]  # fmt: skip
+    before: dict[Any, Any] = {}  # a leaf may be taken twice, as before and after it was replaced in place
+    for k in stack.ones:
+        before.setdefault(first.ends[k], k)
+    onto = [leaves[first.ends[k]] if before[first.ends[k]] == k else None for k in stack.ones]
+    onto = [stack.zeros(k) if c is None else c for k, c in zip(stack.ones, onto, strict=True)]
+    outs = stack.run()(plain, stacked, given, numbers, onto)
+    for k, c in enumerate(outs):
+        end = first.ends[k]
+        if k not in stack.ones:
+            for p, row in zip(members, np.asarray(c), strict=False):
+                _add(cotangents, leaves, p.ends[k], row)
+        elif before[end] == k:
+            leaves[end] = c
+        else:
+            _add(cotangents, leaves, end, c)
+
+
+def _pile(arrays: list, rows: int, repeat: bool) -> np.ndarray:
+    """Arrays one upon the other; what is left of the rows repeats the first one, or is zero."""
+    first = np.asarray(arrays[0])
+    pile = np.empty((rows, *first.shape), first.dtype)
+    n = len(arrays)
+    for k, a in enumerate(arrays):
+        pile[k] = a
+    if n < rows:
+        pile[n:] = first if repeat else 0
+    return pile
+
+
+class Stack:
+    """The reverse pass over ``rows`` equal parts.
+
+    shared: slots of leaves that all of them take, whose cotangents are summed up, and added to what came before.
+    plain, stacked: of what is needed, the slots of the former and the positions of the rest.  ones: the positions of
+    the former among the results.
+    """
+
+    def __init__(self, reverse: SegmentReverse, rows: int, shared: frozenset[int]) -> None:
+        self.reverse, self.rows, self.shared = reverse, rows, shared
+        self.plain = tuple([s for s in reverse.needs if s in shared])
+        self.stacked = tuple([k for k, s in enumerate(reverse.needs) if s not in shared])
+        self.ones = tuple([k for k, s in enumerate(reverse.outs) if s in shared])
+        self.metas: dict[int, Meta] = {}
+        for c in reverse.plan:
+            self.metas.update(zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True))
+
+    def zeros(self, k: int) -> np.ndarray:
+        meta = self.metas[self.reverse.outs[k]]
+        return _zeros(meta.shape, meta.dtype)
+
+    def run(self) -> Any:
+        reverse = self.reverse
+        places = tuple([k for k, s in enumerate(reverse.needs) if s in self.shared]), self.ones
+        key = (reverse.op, self.rows, places)
+        return evaluators._cached(key, self._compiled, evaluators._never, reverse.plan, " backward, in stacks")
+
+    def _compiled(self) -> Any:
+        import jax
+
+        from .trace import _lifted_dtype
+
+        reverse, metas = self.reverse, self.metas
+
+        def spec(s: int) -> Any:
+            return jax.ShapeDtypeStruct(metas[s].shape, metas[s].dtype)
+
+        def pile(s: int) -> Any:
+            return jax.ShapeDtypeStruct((self.rows, *metas[s].shape), metas[s].dtype)
+
+        numbers = [jax.ShapeDtypeStruct((self.rows,), _lifted_dtype(w.type)) for w in reverse.wides]
+        specs = ([spec(s) for s in self.plain], [pile(reverse.needs[k]) for k in self.stacked],
+                 [pile(s) for s in reverse.roots], numbers, [spec(reverse.outs[k]) for k in self.ones])  # fmt: skip
+        return evaluators.compile_at(self.evaluate, reverse.plan[0].place, specs)
+
+    def evaluate(self, plain: list, stacked: list, given: list, numbers: list, onto: list) -> list:
+        """What :func:`_stacked` asks for, inside a trace of JAX's."""
+        reverse, shared = self.reverse, self.shared
+        env = dict(zip(self.plain, plain, strict=True))
+        env.update((reverse.needs[k], a) for k, a in zip(self.stacked, stacked, strict=True))
+        wide = {(w.type, w.index): a for w, a in zip(reverse.wides, numbers, strict=True)}
+
+        def pull(call: Call, given: tuple) -> tuple:
+            arrays, axes, k = [], [], 0
+            for i in call.ins:
+                if type(i) is int:
+                    meta = call.metas[k]
+                    k += 1
+                    axes.append(None if i in shared else 0)
+                    arrays.append(env[i] if i in env else self._any(i, meta))
+                elif type(i) is Wide:
+                    axes.append(0)
+                    arrays.append(wide[i.type, i.index])
+            return self._pull(call, arrays, axes, given)
+
+        add = evaluators.Inline().add
+        cotangents = dict(zip(reverse.roots, given, strict=True))
+        walk(reverse.plan, cotangents, frozenset(reverse.outs), pull, add)
+        found = [cotangents[s] for s in reverse.outs]
+        for k, before in zip(self.ones, onto, strict=True):
+            found[k] = add(before, found[k])
+        return found
+
+    def _any(self, slot: int, meta: Meta) -> np.ndarray:
+        """In place of what a gradient does not look at."""
+        return np.zeros(meta.shape if slot in self.shared else (self.rows, *meta.shape), meta.dtype)
+
+    def _pull(self, call: Call, arrays: list, axes: list, given: tuple) -> tuple:
+        """Gradients of a call for all rows; by what the rows share, their sum."""
+        import jax
+
+        evaluate: Any = call.kernel.evaluate
+        rows: tuple[int, ...] = ()
+        if any(a is not None for a in axes):
+            evaluate, rows = jax.vmap(evaluate, in_axes=(tuple(axes),), axis_size=self.rows), (self.rows,)
+        else:
+            given = tuple([None if c is None else c.sum(0, dtype=c.dtype) for c in given])
+
+        def closed(*moving: Any) -> tuple:
+            full = list(arrays)
+            for k, x in zip(call.wrt, moving, strict=True):
+                full[k] = x
+            return evaluate(tuple(full))
+
+        _, back, _ = differentiated(closed, [arrays[k] for k in call.wrt])
+        results = tuple([((*rows, *m.shape), m.dtype) for m in call.outs])
+        present = tuple([c is not None for c in given])
+        return _apply_vjp(back, tuple([c for c in given if c is not None]), (results, present))
+
+
+@functools.lru_cache(256)
+def _zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
+    return np.zeros(shape, dtype)
