@@ -18,7 +18,7 @@ from . import evaluators, mappings, policy, regions, segment
 from .config import config
 from .debug import AT_ONCE
 from .errors import late, translated
-from .evaluators import AtFirst, Inline, OpByOp, TooDear
+from .evaluators import AtFirst, Inline, OpByOp, TooDear, run_into
 from .memory import Uncollected, aligned
 from .meta import INTERIOR, SHAPE_ONLY, TRACED, Value, is_spread
 from .rolled import Row
@@ -121,6 +121,7 @@ def forget_compiled() -> None:
         fused._pieces.clear()
         padded.forget()
         segment._ops.clear()
+        segment._kinds.clear()
         _built.clear()
         forget_all()
 
@@ -188,9 +189,9 @@ def _evaluated(trace: Trace, state: State, live: tuple[int, ...], how: AtFirst |
         from . import padded
 
         padded.ran(state, live, seconds)
-    if policy.ran(state, seconds):
-        state.stamp = 0
-        forget(state)
+    for outlived in policy.ran(state, seconds):
+        outlived.stamp = 0
+        forget(outlived)
     return True
 
 
@@ -229,16 +230,6 @@ def _call(part: Any, trace: Trace, values: list, before: dict[int, Any], results
     if part.sized is not None:
         args = part.sized.enter(kept, given, args[2:])
     run_into(results, part.run, args)
-
-
-def run_into(results: list, run: Any, args: tuple) -> None:
-    """Append what ``run(*args)`` gives.
-
-    No line of Python stands between the program's end and the result being held: Ctrl-C is noticed between lines,
-    mostly at the one after the program, and what was donated to it exists in its results only.
-    """
-    quick = getattr(run, "_call", None)  # without JAX's own line of Python around it; made by the first call
-    results.extend(itertools.starmap(run if quick is None else quick, (args,)))
 
 
 def _own(given: list, counts: tuple[int, ...]) -> list:

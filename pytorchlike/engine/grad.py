@@ -453,7 +453,7 @@ class _Pass:
         """Go through all segments that are left at once, where many of them are equal; whether they were."""
         self.laid_out = True
         trace = self.trace
-        if trace.nested or trace.at_once or local.evaluator is not None or config.tier not in ("auto", "fused"):
+        if trace.nested or trace.at_once or local.evaluator is not None or config.tier != "auto":
             return False
         if len(self.regions) < together.FEW and not where.graph.goes_on:
             return False
@@ -472,7 +472,10 @@ class _Pass:
             old = self.leaves.get(leaf)
             self.leaves[leaf] = v if old is None else self.plus(old, v)
         if not self.retain:
-            self.free.extend((p.segment, p.reverse.plan) for p in parts)
+            plans: dict[Segment, list] = {}
+            for p in parts:
+                plans.setdefault(p.segment, []).extend(p.reverse.plan)
+            self.free.extend((s, tuple(plan)) for s, plan in plans.items())
         return True
 
     def _whole(self, graph: Graph, roots: tuple) -> SegmentReverse:

@@ -19,6 +19,8 @@ from .trie import Call, Graph, Input
 _sequence = itertools.count(1)
 #: Reverse passes as operations, by their structure.
 _ops: OrderedDict[tuple, Op] = OrderedDict()
+#: What stands for each structure, see ``SegmentReverse.kind``.
+_kinds: dict[tuple, object] = {}
 
 
 class Freed:
@@ -65,22 +67,34 @@ class Segment:
             found = self.saved[slot] = found.array()
         return found
 
-    def free(self, calls: Any) -> None:
+    def free(self, calls: tuple[Call, ...]) -> None:
         """Give up what only these calls needed."""
+        found = self.graph.cache.get((Segment, self.plan, calls)) if not self.freed else None
+        if found is None:
+            found = self._left(self.freed.union(calls))
+            if not self.freed:
+                self.graph.cache[Segment, self.plan, calls] = found
         self.freed.update(calls)
+        saved, ways = found
+        if not saved:
+            self.saved.clear()
+        for s in [s for s in self.saved if s not in saved]:
+            del self.saved[s]
+        for s in [s for s in self.inputs if s not in ways]:
+            del self.inputs[s]
+
+    def _left(self, freed: set[Call]) -> tuple[set[int], set[int]]:
+        """The slots whose arrays are kept, and those that lead on, when these calls have been given up."""
         saved: set[int] = set()
         ways: set[int] = set()
         for call in self.plan:
-            if call not in self.freed:
+            if call not in freed:
                 saved.update(call.slots)
                 ways.update(call.slots)
             elif not call.op.saves or call.op.alias:  # may be gone through again, so the way must lead on
                 saved.update(used_slots(call))
                 ways.update(call.slots)
-        for s in [s for s in self.saved if s not in saved]:
-            del self.saved[s]
-        for s in [s for s in self.inputs if s not in ways]:
-            del self.inputs[s]
+        return saved, ways
 
 
 def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...], tuple[int, ...]]:
@@ -129,7 +143,8 @@ class SegmentReverse:
     seconds call by call.  stacks: its programs for many equal ones, see ``together``; False if there can be none.
     """
 
-    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met", "spent", "stacks")
+    __slots__ = ("op", "plan", "needs", "wides", "roots", "outs", "metas", "onto", "met", "spent", "stacks",
+                 "_kind")  # fmt: skip
 
     def __init__(self, graph: Graph, plan: tuple[Call, ...], roots: tuple[int, ...], outs: tuple[int, ...],
                  onto: tuple[int, ...] = ()) -> None:  # fmt: skip
@@ -145,6 +160,7 @@ class SegmentReverse:
         self.metas = tuple([graph.metas[s] for s in outs])
         self.met, self.spent = 0, 0.0
         self.stacks: Any = None
+        self._kind: Any = None
         key = None if policy.dividing else self._structure()
         found = _ops.get(key)
         if found is None:
@@ -154,6 +170,16 @@ class SegmentReverse:
                 while len(_ops) > config.max_kernels:
                     _ops.popitem(last=False)
         self.op = found
+
+    @property
+    def kind(self) -> Any:
+        """The same object for all that do the same."""
+        if self._kind is None:
+            key = self._structure()
+            self._kind = _kinds.setdefault(key, object())
+            while len(_kinds) > config.max_kernels:
+                _kinds.pop(next(iter(_kinds)))
+        return self._kind
 
     def _structure(self) -> tuple:
         """What reverse passes have in common that are the same operation, whatever else their traces hold."""

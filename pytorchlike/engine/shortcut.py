@@ -11,7 +11,8 @@ from typing import Any
 
 from .config import config
 from .errors import translated
-from .execute import _GIVEN, _counts, _input, early_checks, run_into, vectors
+from .evaluators import run_into
+from .execute import _GIVEN, _counts, _input, early_checks, vectors
 from .meta import Value, make_value
 from .segment import Freed
 from .stats import stats

@@ -21,7 +21,7 @@ from .meta import LEAF, Meta, Value
 from .op import Wide, _apply_vjp, differentiated
 from .schedule import walk
 from .segment import Freed, Segment, SegmentReverse
-from .trie import Call
+from .trie import Call, Graph
 
 #: Executed traces from which on they are looked at, and what part of them groups may be at most.
 FEW, PART = 8, 2 / 3
@@ -65,45 +65,66 @@ class Part:
 
 
 def layout(regions: dict[Segment, dict[int, Value]], reverse_of: Any, point: Any) -> list[Part] | None:
-    """Everything behind ``regions``, those that rest on others first; None if it must be gone through one by one."""
-    roots: dict[Segment, set[int]] = {s: set(given) for s, given in regions.items()}
-    level = dict.fromkeys(roots, 0)
+    """Everything behind ``regions``, those that rest on others first; None if it must be gone through one by one.
+
+    reverse_of(graph, roots): a SegmentReverse;  point(value): where it is on the tape.
+    """
+    roots: dict[Segment, dict[int, int]] = {s: dict.fromkeys(given, 0) for s, given in regions.items()}  # with levels
     heap = [(-s.number, s) for s in roots]
     heapq.heapify(heap)
     parts = []
     while heap:
         segment = heapq.heappop(heap)[1]
-        graph = segment.graph
-        if segment.watched or segment.freed:
+        if segment.watched:
             return None
-        reverse = reverse_of(graph, tuple(sorted(roots[segment])))
-        if not _plain(reverse):
-            return None
-        below = level[segment] + 1
-        ends: list[Any] = []
-        for s in reverse.outs:
-            v = segment.inputs.get(s)
-            if v is None:
-                ends.append(segment.leaves.get(s))
-                continue
-            if type(v.node) is Freed:
+        levels = roots[segment]
+        for reverse in _independent(segment.graph, tuple(sorted(levels)), reverse_of):
+            if not _plain(reverse) or not segment.freed.isdisjoint(reverse.plan):
                 return None
-            where, slot = point(v)
-            if type(where) is Segment:
-                if where not in roots:
-                    roots[where], level[where] = set(), 0
-                    heapq.heappush(heap, (-where.number, where))
-                roots[where].add(slot)
-                level[where] = max(level[where], below)
-                ends.append((where, slot))
-            elif isinstance(where, Value):
-                ends.append(None)
-            elif slot:
-                return None
-            else:
-                ends.append(where)
-        parts.append(Part(segment, reverse, ends, level[segment]))
+            level = max([levels[r] for r in reverse.roots])
+            ends: list[Any] = []
+            for s in reverse.outs:
+                v = segment.inputs.get(s)
+                if v is None:
+                    ends.append(segment.leaves.get(s))
+                    continue
+                if type(v.node) is Freed:
+                    return None
+                where, slot = point(v)
+                if type(where) is Segment:
+                    found = roots.get(where)
+                    if found is None:
+                        found = roots[where] = {}
+                        heapq.heappush(heap, (-where.number, where))
+                    found[slot] = max(found.get(slot, 0), level + 1)
+                    ends.append((where, slot))
+                elif isinstance(where, Value):
+                    ends.append(None)
+                elif slot:
+                    return None
+                else:
+                    ends.append(where)
+            parts.append(Part(segment, reverse, ends, level))
     return parts
+
+
+def _independent(graph: Graph, roots: tuple[int, ...], reverse_of: Any) -> list[SegmentReverse]:
+    """The reverse pass from several roots, parted where they have no call in common.
+
+    What is done with the result of one step is mostly executed together with the next step.
+    """
+    found = graph.cache.get((_independent, roots))
+    if found is None:
+        groups: list[tuple[set, list[int]]] = []
+        for r in roots:
+            calls, mine = set(reverse_of(graph, (r,)).plan), [r]
+            for g in [g for g in groups if not g[0].isdisjoint(calls)]:
+                groups.remove(g)
+                calls, mine = calls | g[0], [*g[1], *mine]
+            groups.append((calls, mine))
+        found = [reverse_of(graph, tuple(sorted(mine))) for _, mine in groups]
+        graph.cache[_independent, roots] = found
+    return found
 
 
 def _plain(reverse: SegmentReverse) -> bool:
@@ -120,7 +141,7 @@ def _plain(reverse: SegmentReverse) -> bool:
 
 def worth(parts: list[Part]) -> bool:
     """Whether so many of them are equal that it pays to lay them out."""
-    return len(parts) >= FEW and len({(p.level, p.reverse.op) for p in parts}) <= PART * len(parts)
+    return len(parts) >= FEW and len({(p.level, p.reverse.kind) for p in parts}) <= PART * len(parts)
 
 
 def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, Any]:
@@ -131,14 +152,14 @@ def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, 
     levels: dict[int, dict[Any, list[Part]]] = {}
     leaves: dict[Any, Any] = {}
     for p in parts:
-        levels.setdefault(p.level, {}).setdefault(p.reverse.op, []).append(p)
+        levels.setdefault(p.level, {}).setdefault(p.reverse.kind, []).append(p)
         for end in reversed(p.ends):
             if end is not None and type(end) is not tuple:
                 leaves.setdefault(end, None)  # the last first, as where everything is pending
     with jax.enable_x64(True):
         for _, groups in sorted(levels.items()):
-            for op, members in groups.items():
-                met = _met[op] = _met.pop(op, 0) + len(members)
+            for kind, members in groups.items():
+                met = _met[kind] = _met.pop(kind, 0) + len(members)
                 if met < MET:
                     _one_by_one(members, cotangents, leaves)
                     continue
@@ -210,8 +231,9 @@ def _stacked(members: list[Part], size: int, cotangents: dict[Any, Any], leaves:
         before.setdefault(first.ends[k], k)
     onto = [leaves[first.ends[k]] if before[first.ends[k]] == k else None for k in stack.ones]
     onto = [stack.zeros(k) if c is None else c for k, c in zip(stack.ones, onto, strict=True)]
-    outs = stack.run()(plain, stacked, given, numbers, onto)
-    for k, c in enumerate(outs):
+    results: list = []
+    evaluators.run_into(results, stack.run(), (plain, stacked, given, numbers, onto))
+    for k, c in enumerate(results[0]):
         end = first.ends[k]
         if k not in stack.ones:
             for p, row in zip(members, np.asarray(c), strict=False):
@@ -228,7 +250,7 @@ def _pile(arrays: list, rows: int, repeat: bool) -> np.ndarray:
     pile = np.empty((rows, *first.shape), first.dtype)
     n = len(arrays)
     for k, a in enumerate(arrays):
-        pile[k] = a
+        pile[k] = a if type(a) is np.ndarray else np.asarray(a)
     if n < rows:
         pile[n:] = first if repeat else 0
     return pile
@@ -258,7 +280,7 @@ class Stack:
     def run(self) -> Any:
         reverse = self.reverse
         places = tuple([k for k, s in enumerate(reverse.needs) if s in self.shared]), self.ones
-        key = (reverse.op, self.rows, places)
+        key = (reverse.kind, self.rows, places)
         return evaluators._cached(key, self._compiled, evaluators._never, reverse.plan, " backward, in stacks")
 
     def _compiled(self) -> Any:
