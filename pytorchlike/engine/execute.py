@@ -189,9 +189,9 @@ def _evaluated(trace: Trace, state: State, live: tuple[int, ...], how: AtFirst |
         from . import padded
 
         padded.ran(state, live, seconds)
-    for outlived in policy.ran(state, seconds):
-        outlived.stamp = 0
-        forget(outlived)
+    if policy.ran(state, seconds):
+        state.stamp = 0
+        forget(state)
     return True
 
 

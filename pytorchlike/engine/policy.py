@@ -38,8 +38,6 @@ PIECES = 64
 
 #: Traces of a family that are looked at before it is taken to be without end.
 VISITS = 24
-#: Traces of a family that are kept although they will not come again, and which part of them must have been new.
-KEPT, OWN = 4, 5
 #: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
 PIECE = 12
 #: A piece is made longer, up to so many entries, when the same call came after it so often, and never another one.
@@ -269,19 +267,17 @@ def goes_on(at: State, op: Any, static: Any, ins: tuple) -> bool:
     return True
 
 
-def ran(state: State, seconds: float) -> list[State]:
-    """Take note of an execution operation by operation; the traces that need not be remembered."""
+def ran(state: State, seconds: float) -> bool:
+    """Take note of an execution operation by operation; whether the trace need not be remembered."""
     profile = state.profile
     if profile is None:
-        return []
+        return False
     profile.family.spent += seconds
     profile.family.rent += seconds
     met = profile.met
     if met.seen > 1:  # the first time much is prepared
         met.spent += seconds
-    if met.seen == 1 and profile.family.dynamic and not state.cut:
-        return profile.family.outlived(state)
-    return []
+    return met.seen == 1 and profile.family.dynamic and not state.cut
 
 
 def costly(state: State, spent: float) -> bool:
@@ -316,38 +312,18 @@ class Family:
     their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
     price: seconds that one took.  dear: whether NumPy was found to take too long.
-    kept: traces that will not come again, but begin as others do.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price", "dear",
-                 "kept")  # fmt: skip
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price",
+                 "dear")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
         self.dear = False
-        self.kept: list[State] = []
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
         self.graphs: dict[int, set[int]] = {}
-
-    def outlived(self, state: State) -> list[State]:
-        """What need not be remembered after a trace that is not expected to come again.
-
-        A loop of ever other lengths is recorded along the longest one that is remembered.  So that is kept of which
-        much was new; of those the longest.
-        """
-        own, at = 0, state
-        while at.parent is not None and len(at.parent.following()) < 2:
-            own, at = own + 1, at.parent
-        if OWN * own < state.depth:
-            return [state]
-        self.kept.append(state)
-        if len(self.kept) <= KEPT:
-            return []
-        shortest = min(self.kept[:-1], key=lambda s: s.depth)
-        self.kept.remove(shortest)
-        return [shortest]
 
     def meet(self, structure: int, shapes: int, graph: int, lengths: int = 0) -> Met:
         """The trace of that structure and those shapes, and of inputs of those ``lengths``."""
