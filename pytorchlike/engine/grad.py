@@ -678,15 +678,11 @@ class _Pass:
         if self.targets is None:
             return None
         slots = set(inner)
+        if values is None:
+            slots.update(s for s, node in where.behind() if graph.metas[s].grad and self._leads(node))
         for e in graph.entries:
             if type(e) is Input and e.meta.grad:
-                if values is not None:
-                    v = values[e.first]
-                else:
-                    v = where.inputs.get(e.first)
-                if v is None:
-                    continue
-                if self._leads(v.node):
+                if values is not None and values[e.first] is not None and self._leads(values[e.first].node):
                     slots.add(e.first)
             elif type(e) is Call:
                 for s, m in zip(e.out_slots, e.outs, strict=True):
@@ -706,15 +702,15 @@ class _Pass:
         if node[0] not in self.ways:
             below, todo = {node[0]}, [node[0]]
             while todo:
-                for v in todo.pop().inputs.values():
-                    behind = v.node[0] if type(v.node) is tuple else None
+                for _, at in todo.pop().behind():
+                    behind = at[0] if type(at) is tuple else None
                     if type(behind) is Segment and behind not in self.ways and behind not in below:
                         below.add(behind)
                         todo.append(behind)
             for segment in sorted(below, key=self.order):
                 ends = {s for w, s in self.wanted if w is segment}
                 ends.update(s for s, leaf in segment.leaves.items() if (leaf, 0) in self.wanted)
-                ends.update(s for s, v in segment.inputs.items() if self._leads(v.node))
+                ends.update(s for s, n in segment.behind() if self._leads(n))
                 self.ways[segment] = leading_to(segment.graph, tuple(ends))
         return node[1] in self.ways[node[0]]
 

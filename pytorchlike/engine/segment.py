@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -39,16 +41,18 @@ class Segment:
     """What is kept of an executed trace for reverse passes: its calls, and the arrays that their gradients need.
 
     saved: slot -> array of results, or Row;  inputs: slot -> Value that had entered;  leaves: slot -> Leaf created
-    within.  number: later segments may rest on earlier ones only.
+    within.  number: later segments may rest on earlier ones only.  lost: of inputs that were given up, where they were
+    on the tape (a reference to a leaf), since what led there is an error, not nothing.
     """
 
-    __slots__ = ("graph", "plan", "saved", "inputs", "leaves", "numbers", "watched", "freed", "number")
+    __slots__ = ("graph", "plan", "saved", "inputs", "leaves", "numbers", "watched", "freed", "number", "lost")
 
     def __init__(self, graph: Graph, plan: tuple[Call, ...], saved: dict[int, Any], values: list, numbers: Numbers,
                  watched: dict[int, Any]) -> None:  # fmt: skip
         self.graph, self.plan, self.saved, self.numbers = graph, plan, saved, numbers
         self.inputs: dict[int, Any] = {}
         self.leaves: dict[int, Any] = {}
+        self.lost: dict[int, Any] = {}
         for call in plan:
             for s in call.slots:
                 source = graph.producer[s]
@@ -81,7 +85,9 @@ class Segment:
         for s in [s for s in self.saved if s not in saved]:
             del self.saved[s]
         for s in [s for s in self.inputs if s not in ways]:
-            del self.inputs[s]
+            v = self.inputs.pop(s)
+            if v.meta.grad:
+                self.lost[s] = weakref.ref(v.node) if v.meta.grad == LEAF else v.node
 
     def _left(self, freed: set[Call]) -> tuple[set[int], set[int]]:
         """The slots whose arrays are kept, and those that lead on, when these calls have been given up."""
@@ -95,6 +101,16 @@ class Segment:
                 saved.update(used_slots(call))
                 ways.update(call.slots)
         return saved, ways
+
+    def behind(self) -> Iterator[tuple[int, Any]]:
+        """(slot, where that was on the tape) of all that entered."""
+        for s, v in self.inputs.items():
+            yield s, v.node
+        for s, node in self.lost.items():
+            if type(node) is not weakref.ref:
+                yield s, node
+            elif (leaf := node()) is not None:
+                yield s, leaf
 
 
 def saved_slots(graph: Graph, roots: tuple[int, ...]) -> tuple[tuple[Call, ...], tuple[int, ...]]:

@@ -357,6 +357,10 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
         return out
     if value.meta.dtype != out._value.meta.dtype:
         value = record(_CAST, out._value.meta.dtype, (value,))
-    out._get()
+    old = out._get()
+    if old.meta.grad == LEAF:  # without gradients: it stays a leaf, and what it was computed from stays its history
+        value = _as_leaf(_plain(value), old.node)
+    elif old.meta.grad == INTERIOR:
+        value = _straightened(_plain(value), old)
     out._set(value)
     return out

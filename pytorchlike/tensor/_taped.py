@@ -71,8 +71,7 @@ class Taped(Cell):
                 self._alias.leaf = leaf
             leaf.grad, self._own_grad = self._own_grad, None
             self._value = _as_leaf(value, leaf)
-            if self._alias is not None and not self._alias.chain:
-                self._alias.storage.value = self._value
+            self._tell_storage()
             return self
         if now == INTERIOR:
             raise RuntimeError(
@@ -88,9 +87,14 @@ class Taped(Cell):
                 leaf.grad = None  # what still comes from passes over earlier work is nobody's
             if self._alias is not None:
                 self._alias.leaf = None
-                if not self._alias.chain:
-                    self._alias.storage.value = self._value
+            self._tell_storage()
         return self
+
+    def _tell_storage(self) -> None:
+        """Where the tensor is the one that the storage was made for, others see whether it is a leaf."""
+        alias = self._alias
+        if alias is not None and not alias.chain and not alias.detached:
+            alias.storage.value = self._value
 
     @property
     def is_leaf(self) -> bool:
@@ -191,10 +195,12 @@ class Taped(Cell):
         if self._is_view():
             raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._value = value = _plain(self._get())
-        if self._alias is not None:
-            self._alias.leaf = None
-            if not self._alias.chain:
-                self._alias.storage.value = value
+        alias = self._alias
+        if alias is not None:
+            alias.leaf = None
+            if alias.group is not None and alias.storage.apart is alias.group and not alias.chain:
+                alias.storage.value, alias.storage.apart = value, None
+        self._tell_storage()
         return self
 
     @property

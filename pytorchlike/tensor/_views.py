@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..engine import local, make_value, own, record
+from ..engine.meta import LEAF
 from ..ops._table import OpDef
 from ._addresses import address
 from ._cell import Cell, _layout_of, part_of_tensor
@@ -126,6 +127,33 @@ class Placed(Cell):
     def _is_view(self) -> bool:
         alias = self._alias
         return alias is not None and len(alias.chain) > alias.floor
+
+    def _stored(self) -> tuple[Tensor, int]:
+        """A contiguous tensor of this dtype over the memory that the tensor is a part of, and where that begins.
+
+        Raises RuntimeError where there is none.
+        """
+        base, start = self._base if self._is_view() else self, 0
+        alias = base._alias
+        if alias is not None and alias.chain:  # it was given a part of other memory
+            if base._value.meta.grad == LEAF:
+                start = base.storage_offset() * base.itemsize // self.itemsize
+            else:
+                storage = alias.storage
+                base = self._of(storage.value)
+                base._alias = Alias(storage, (), None, alias.detached, 0, alias.writes, group=alias.group)
+                base._alias.seen = -1
+                base._fresh()
+        if not base.is_contiguous():
+            raise RuntimeError(
+                "the storage behind this view is not kept, since the tensor it was made from is gone; call "
+                ".contiguous() first, or keep that tensor"
+            )
+        if base.is_complex() and self.is_floating_point():
+            from .functions import view_as_real  # gradients go through it
+
+            base = view_as_real(base)
+        return (base if base.dtype is self.dtype else base.view(-1).view(self.dtype)), start
 
     @property
     def _cdata(self) -> int:

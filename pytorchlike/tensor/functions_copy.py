@@ -126,8 +126,8 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     need = 1
     for n in size:
         need *= n
-    base = input._base if input._is_view() else input
-    offset = input.storage_offset()
+    base, start = input._stored() if input._is_view() or input.is_contiguous() else (input, 0)
+    offset = input.storage_offset() - start
     have = base.numel() - offset
     if need <= have and base.is_contiguous():
         strides, n = [], 1
@@ -183,6 +183,7 @@ def set_(
         raise TypeError(f"set_(): argument 'source' must be Tensor, not {type(source).__name__}")
     if source.dtype != input.dtype:
         raise RuntimeError(f"Could not set tensor of type {source.dtype} to a tensor of type {input.dtype}")
+    source = source.detach()  # the memory only
     if size is None:
         return become(input, source)
     size = (size,) if isinstance(size, int) else tuple(size)

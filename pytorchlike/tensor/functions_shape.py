@@ -81,14 +81,8 @@ def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     """
     if storage_offset is None:
         storage_offset = input.storage_offset()
-    if input._is_view():
-        input = input._base
-    elif not input.is_contiguous():
-        raise RuntimeError(
-            "as_strided: the storage behind this view is not kept, since the tensor it was made from is gone; call "
-            ".contiguous() first, or keep that tensor"
-        )
-    return input._as_strided(tuple(size), tuple(stride), storage_offset)
+    base, start = input._stored()
+    return base._as_strided(tuple(size), tuple(stride), storage_offset - start)
 
 
 # ------------------------------------------------------------------------------------------------------ parts by place

@@ -303,6 +303,21 @@ def test_a_gradient_of_something_inside_leaves_the_graph_before_it_alone():
     torch.testing.assert_close(w.grad, (2 * a * (1 + a.cos())).detach())
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_target_behind_what_was_given_up_is_an_error(read, parts):
+    """Not a gradient of None, which nobody asks about."""
+    w, v = leaf(), leaf()
+    a = (w * 2).exp()
+    a.sum().item()
+    if parts == 2:
+        a = a.sin()
+        a.sum().item()
+    torch.autograd.grad(read((a * v).sum()), (w,))
+    with pytest.raises(RuntimeError, match=AGAIN):
+        torch.autograd.grad(read((a * v).sum()), (w,), allow_unused=True)
+    assert torch.autograd.grad(read((a * v).sum()), (v,), allow_unused=True)[0].tolist() == a.tolist()
+
+
 def test_what_leads_to_a_target_is_found_through_several_executed_parts():
     w, v = torch.ones(3, requires_grad=True), torch.ones(3, requires_grad=True)
     a, other = (w * 2).exp(), v.exp()

@@ -22,6 +22,38 @@ def test_a_frozen_weight_filled_through_data_stays_a_leaf(g):
     assert not norm.running_mean.requires_grad and norm.running_mean.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
+@pytest.mark.parametrize("how", ["data", "set_"])
+def test_whether_it_is_a_leaf_is_its_own_affair(part, how):
+    """Flat parameters: memory of others that is given to a parameter, which is frozen and thawed."""
+    flat = torch.arange(4.0)
+    p = torch.zeros_like(flat[part])
+    if how == "data":
+        p.data = flat[part]
+    else:
+        p.set_(flat[part])
+    for _ in range(2):
+        p.requires_grad_()
+        assert not flat.requires_grad and not flat[1:].requires_grad
+        flat[1:].add_(1)
+        p.requires_grad_(False)
+        flat.add_(1)
+    p.requires_grad_()
+    (p * flat.sum()).sum().backward()
+    assert p.grad.tolist() == [20.0] * len(p) and flat.grad is None and p.tolist() == flat[part].tolist()
+
+
+def test_a_leaf_over_computed_numbers_leaves_their_history(g):
+    h = g * 2
+    y = h.detach().requires_grad_()
+    h.add_(1)
+    assert h[1:].requires_grad and y.tolist() == [1, 3, 5]
+    y.requires_grad_(False)
+    y.detach_()
+    h[1:].sum().backward()
+    assert g.grad.tolist() == [0, 2, 2] and y.grad is None
+
+
 @pytest.mark.parametrize("make", [torch.Tensor.detach, lambda t: t.data])
 def test_others_see_the_numbers_only(g, make):
     base = torch.zeros(4)

@@ -114,6 +114,20 @@ def test_out():
     assert torch.eq(x, 2, out=torch.empty(2, 2)).tolist() == [[1, 1], [1, 1]]
 
 
+def test_out_without_gradients_leaves_the_tape_as_it_is():
+    p, x = torch.nn.Parameter(torch.ones(3)), torch.full((3,), 2.0)
+    h = p * 3
+    with torch.no_grad():
+        torch.add(p, x, out=p)
+        torch.mul(p, x, out=h)
+        torch.mul(p, x, out=x)
+        torch.sort(x, out=(x, torch.empty(3, dtype=torch.int64)))
+    assert p.is_leaf and p.requires_grad and p.tolist() == [3, 3, 3] and not x.requires_grad and x.tolist() == [6, 6, 6]
+    assert h.requires_grad and h.tolist() == [6, 6, 6]
+    (p * x + h).sum().backward()
+    assert p.grad.tolist() == [9, 9, 9]
+
+
 def test_out_refusals():
     with pytest.raises(RuntimeError, match="can't be cast"):
         torch.add(torch.ones(3), 1, out=torch.empty(3, dtype=torch.int64)).tolist()

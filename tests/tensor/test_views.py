@@ -258,6 +258,31 @@ def test_views_put_in_place():
         whole.as_strided((4, 2), (1, 2), 1)
 
 
+def test_strides_count_elements_of_the_tensor_in_the_whole_storage():
+    z = torch.complex(torch.arange(6.0), torch.arange(6.0) * 10).view(2, 3)
+    shown = z.imag.as_strided((2,), (1,), 1)
+    assert shown.dtype == torch.float32 and shown.tolist() == [0, 1]
+    assert z.real[1:].as_strided((2,), (2,)).tolist() == [3, 4]
+    shown.add_(100)
+    assert z[0].tolist() == [100j, 101 + 10j, 2 + 20j]
+    pairs = torch.arange(8.0).view(4, 2)
+    assert torch.view_as_complex(pairs).as_strided((2,), (2,), 1).tolist() == [2 + 3j, 6 + 7j]
+    assert torch.arange(4).view(torch.int32).as_strided((2,), (4,), 2).tolist() == [1, 3]
+    x = torch.arange(4.0, requires_grad=True)
+    (torch.complex(x, x * 2).imag.as_strided((2,), (2,), 3) * torch.tensor([1.0, 10])).sum().backward()
+    assert x.grad.tolist() == [0, 2, 20, 0]
+    whole, part = torch.arange(8.0), torch.zeros(3)
+    part.set_(whole[2:5])  # it is no view, yet begins within its storage
+    assert part.as_strided((2,), (1,), 1).tolist() == [1, 2] and part[1:].as_strided((2,), (2,)).tolist() == [3, 5]
+    p = torch.nn.Parameter(torch.zeros(3))
+    p.data = whole[2:5]
+    p.as_strided((2,), (1,), 3).sum().backward()
+    assert p.grad.tolist() == [0, 1, 1]
+    part.resize_(4)
+    part[3] = 50
+    assert whole[5].item() == 50
+
+
 def test_views_of_views_of_what_is_gone():
     x = (torch.arange(6.0) * 2).view(2, 3).t()
     x[0] = 1
