@@ -186,8 +186,13 @@ def run_into(results: list, run: Any, args: tuple) -> None:
     No line of Python stands between the program's end and the result being held: Ctrl-C is noticed between lines,
     mostly at the one after the program, and what was donated to it exists in its results only.
     """
-    quick = getattr(run, "_call", None)  # without JAX's own line of Python around it; made by the first call
-    results.extend(itertools.starmap(run if quick is None else quick, (args,)))
+    results.extend(itertools.starmap(quick(run), (args,)))
+
+
+def quick(run: Any) -> Any:
+    """A compiled function without JAX's own lines of Python around it, which are made by its first call."""
+    found = getattr(run, "_call", None)
+    return run if found is None else found
 
 
 class OpByOp(Evaluator):
@@ -235,7 +240,7 @@ class OpByOp(Evaluator):
 
     def call(self, run: Any, *args: Any) -> Any:
         """What a kernel gives."""
-        return run(*args)
+        return quick(run)(*args)
 
     def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
         try:
@@ -309,19 +314,22 @@ class OpByOp(Evaluator):
         def compile() -> Any:
             return compile_at(region.evaluate, region.place, self._region_specs(region))
 
-        return _cached((region.key, "forward"), compile, _never, region.calls, "")(arrays, numbers)
+        return quick(_cached((region.key, "forward"), compile, _never, region.calls, ""))(arrays, numbers)
 
-    def region_pull(self, region: Any, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
+    def region_pull(self, region: Any, arrays: tuple, numbers: tuple, given: tuple, before: tuple,
+                    present: tuple) -> tuple:  # fmt: skip
         """The reverse of a piece as one kernel."""
 
         def compile() -> Any:
-            def pull(arrays: tuple, numbers: tuple, given: tuple) -> tuple:
-                return region.pull(arrays, numbers, given, present)
+            def pull(arrays: tuple, numbers: tuple, given: tuple, before: tuple) -> tuple:
+                return region.pull(arrays, numbers, given, before, present)
 
             specs = tuple(_spec(m, region.place) for m, p in zip(region.out_metas, present, strict=True) if p)
-            return compile_at(pull, region.place, (*self._region_specs(region), specs))
+            sums = tuple(_spec(region.metas[region.wrt[n]], region.place) for n in region.sums)
+            return compile_at(pull, region.place, (*self._region_specs(region), specs, sums))
 
-        return _cached((region.key, present), compile, _never, region.calls, " backward")(arrays, numbers, given)
+        run = quick(_cached((region.key, present), compile, _never, region.calls, " backward"))
+        return run(arrays, numbers, given, before)
 
     def _region_specs(self, region: Any) -> tuple:
         import jax

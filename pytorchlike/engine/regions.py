@@ -7,9 +7,12 @@ begin; a piece whose structure is met again and again is compiled whole, forward
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from .meta import INTERIOR
+import numpy as np
+
+from .meta import INTERIOR, LEAF
 from .op import Wide, _apply_vjp, differentiated
 from .schedule import Schedule, walk
 from .stored import Settled
@@ -30,10 +33,11 @@ class Region:
 
     args: slots from outside, in order of use;  outs: slots that are needed outside;  key: its structure.
     wrt: positions of the differentiable ones among ``args``;  tracked: whether the tape goes through it.
+    sums: positions of leaves among those: each region adds to what those behind it have found.
     """
 
     __slots__ = ("calls", "args", "wides", "outs", "key", "wrt", "tracked", "place", "metas", "out_metas",
-                 "wrt_slots")  # fmt: skip
+                 "wrt_slots", "sums")  # fmt: skip
 
     def __init__(self, calls: list[Call], needed: set[int]) -> None:
         self.calls = calls
@@ -70,6 +74,7 @@ class Region:
         self.place = calls[0].place
         self.wrt = tuple([k for k, m in enumerate(metas) if m.grad]) if tracked else ()
         self.wrt_slots = tuple([args[k] for k in self.wrt])
+        self.sums = tuple([n for n, k in enumerate(self.wrt) if metas[k].grad == LEAF])
         self.tracked = bool(self.wrt)
         self.key = (tuple(parts), tuple(metas), tuple([local[s] for s in outs]), self.place)
 
@@ -89,8 +94,8 @@ class Region:
             slots.update(zip(c.out_slots, [c.stopped(o) for o in outs], strict=True))
         return tuple(slots[s] for s in self.outs)
 
-    def pull(self, arrays: tuple, numbers: tuple, given: tuple, present: tuple) -> tuple:
-        """Gradients by the differentiable args, in PyTorch's complex convention."""
+    def pull(self, arrays: tuple, numbers: tuple, given: tuple, before: tuple, present: tuple) -> tuple:
+        """Gradients by the differentiable args, in PyTorch's complex convention; by leaves, added to ``before``."""
         def closed(*moving: Any) -> tuple:
             full = list(arrays)
             for k, x in zip(self.wrt, moving, strict=True):
@@ -99,7 +104,20 @@ class Region:
 
         _, back, _ = differentiated(closed, [arrays[k] for k in self.wrt])
         layout = (tuple((m.shape, m.dtype) for m in self.out_metas), present)
-        return _apply_vjp(back, given, layout)
+        found = list(_apply_vjp(back, given, layout))
+        for n, b in zip(self.sums, before, strict=True):
+            found[n] = b + found[n]
+        return tuple(found)
+
+    def nothing(self, n: int) -> np.ndarray:
+        """In place of what was found before of the ``n``-th of the differentiable args."""
+        m = self.metas[self.wrt[n]]
+        return _zeros(m.shape, m.dtype)
+
+
+@functools.lru_cache(256)
+def _zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
+    return np.zeros(shape, dtype)
 
 
 def divide(schedule: Schedule, graph: Any) -> list | None:
@@ -298,7 +316,12 @@ def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any
         if not any(present):
             continue
         arrays, numbers = tapes[p]
-        grads = how.region_pull(p, arrays, numbers, tuple([c for c in given if c is not None]), present)
-        for s, g in zip(p.wrt_slots, grads, strict=True):
+        slots = p.wrt_slots
+        before = []
+        for n in p.sums:
+            found = cotangents.pop(slots[n], None)
+            before.append(p.nothing(n) if found is None else found)
+        grads = how.region_pull(p, arrays, numbers, tuple([c for c in given if c is not None]), tuple(before), present)
+        for s, g in zip(slots, grads, strict=True):
             old = cotangents.get(s)
             cotangents[s] = g if old is None else how.add(old, g)
