@@ -206,6 +206,17 @@ def _shape_as_tensor(self: Tensor) -> Tensor:
     return tensor(list(self.shape), dtype=int64)
 
 
+def _reshape_from_tensor(self: Tensor, shape: Tensor) -> Tensor:
+    """The tensor in the shape whose sizes a tensor of one dimension tells; reads it."""
+    from .tensor.dtype import int64
+
+    if shape.dtype != int64:
+        raise RuntimeError(f"expected the shape as an int64 tensor, but found {shape.dtype}")
+    if shape.ndim != 1:
+        raise RuntimeError(f"expected the shape as a tensor of 1 dimension, but found {shape.ndim}")
+    return self.reshape(shape.tolist())
+
+
 def _convert_indices_from_coo_to_csr(input: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
     """Where each of ``size`` rows begins, and the end, (size + 1,), in row numbers that are sorted."""
     from .tensor import functions as T

@@ -4,7 +4,7 @@ import pytest
 
 import pytorchlike as torch
 import pytorchlike.distributed as dist
-from pytorchlike.distributed._composable.fsdp import fully_shard
+from pytorchlike.distributed._composable.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from pytorchlike.distributed._functional_collectives import all_to_all_single_autograd, wait_tensor
 from pytorchlike.distributed.algorithms.join import Join, Joinable, JoinHook
 from pytorchlike.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
@@ -86,6 +86,18 @@ def test_join_tells_the_only_member_that_it_is_the_last():
     assert seen == [True]
     with pytest.raises(ValueError, match="at least one"):
         Join([])
+
+
+def test_ordinary_tensors_count_as_whole(world):
+    from pytorchlike.distributed._tensor.experimental import implicit_replication
+
+    whole = torch.arange(6.0).reshape(2, 3)
+    spread = DTensor.from_local(whole, init_device_mesh("cpu", (1,)), [Shard(0)])
+    with implicit_replication():
+        assert (spread + whole).full_tensor().equal(2 * whole)
+    layer = fully_shard(torch.nn.Linear(3, 2))
+    register_fsdp_forward_method(layer, "forward")
+    assert isinstance(layer, FSDPModule)
 
 
 def test_policies_are_descriptions_and_what_is_not_there_says_so():

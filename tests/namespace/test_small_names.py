@@ -189,6 +189,13 @@ def test_private_functions_that_programs_call():
     flipped = torch._convert_indices_from_csr_to_coo(starts, columns, out_int32=True, transpose=True)
     assert flipped.tolist() == [columns.tolist(), rows.tolist()] and flipped.dtype == torch.int32
     assert torch._shape_as_tensor(torch.ones(2, 0)).tolist() == [2, 0]
+    from pytorchlike.onnx.operators import reshape_from_tensor_shape, shape_as_tensor
+
+    reshaped = reshape_from_tensor_shape(torch.arange(6), shape_as_tensor(torch.ones(3, 2)))
+    assert reshaped.tolist() == [[0, 1], [2, 3], [4, 5]]
+    for bad in (torch.tensor([2.0, 3.0]), torch.tensor([[2, 3]]), torch.tensor([2, 4])):
+        with pytest.raises(RuntimeError):
+            reshape_from_tensor_shape(torch.arange(6), bad)
     torch._assert(True, "")
     torch._assert_async(torch.tensor(1))
     with pytest.raises(AssertionError, match="no"):

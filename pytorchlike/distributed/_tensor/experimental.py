@@ -1,0 +1,3 @@
+"""``torch.distributed._tensor.experimental``."""
+
+from ..tensor.experimental import *  # noqa: F403
