@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from pathlib import Path
@@ -69,4 +70,15 @@ class Config:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def quiet() -> None:
+    """Keep JAX's notes out of a program's log, where each compilation would be two dozen lines at DEBUG.
+
+    A level that somebody has set stays; ``JAX_LOGGING_LEVEL`` and ``jax.config`` set one at any time.
+    """
+    logger = logging.getLogger("jax")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+
+
 config = Config()
+quiet()
