@@ -10,6 +10,7 @@ from . import causes
 from .config import config
 from .meta import LEAF, is_spread
 from .op import without_numbers
+from .rolled import recurs
 from .trie import Call, Input, Reverse, State
 
 #: Fused programs of more than a few calls that were compiled, and how many of them were used again.
@@ -185,7 +186,10 @@ def choose(state: State) -> str:
         # that one comes several times in a row is no reason: the steps of a decoder do, and the next text is longer
         varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
         if varies and family.endless:
-            divide(state)
+            if family.recurs is None:
+                family.recurs = recurs(state.entries())
+            if not family.recurs:  # rounds of loops are one kernel, however many there are
+                divide(state)
         if waits(state):
             return "first"
         if profile.grows or varies:
@@ -311,16 +315,18 @@ class Family:
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
     their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
-    price: seconds that one took.  dear: whether NumPy was found to take too long.
+    price: seconds that one took.  dear: whether NumPy was found to take too long.  recurs: whether they are loops of
+    ever other lengths, once that was asked.
     """
 
-    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price",
-                 "dear")  # fmt: skip
+    __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price", "dear",
+                 "recurs")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
         self.dear = False
+        self.recurs: bool | None = None
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
         self.graphs: dict[int, set[int]] = {}

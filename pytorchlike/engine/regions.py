@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .lengths import Kind
 from .meta import INTERIOR, LEAF
 from .op import Wide, _apply_vjp, differentiated
+from .rolled import Loop, roll_heavy
 from .schedule import Schedule, walk
 from .stored import Settled
 from .trie import Call, Input, Reverse
@@ -124,8 +126,11 @@ def divide(schedule: Schedule, graph: Any) -> list | None:
     """The steps of a schedule in regions, single calls and reverse passes; None where cutting would be wrong."""
     pieces: list[Any] = []
     run: list[Call] | None = None
-    for e in schedule.steps:
-        if type(e) is Reverse:
+    steps = roll_heavy(schedule.steps, schedule.wanted, schedule.taped)
+    for e in steps:
+        if type(e) is Loop:
+            pass
+        elif type(e) is Reverse:
             for s, _ in e.outs:
                 if type(graph.producer[s]) is not Input and graph.metas[s].grad == INTERIOR:
                     return None  # a cotangent inside a piece is asked for
@@ -138,8 +143,8 @@ def divide(schedule: Schedule, graph: Any) -> list | None:
         pieces.append(e)
         run = None
     consumers: dict[int, list] = {}
-    for e in schedule.steps:
-        for s in e.slots if type(e) is Call else (*e.slots, *e.roots):
+    for e in steps:
+        for s in e.slots if type(e) is not Reverse else (*e.slots, *e.roots):
             consumers.setdefault(s, []).append(e)
     wanted = set(schedule.wanted)
     cut: list[Any] = []
@@ -152,7 +157,7 @@ def divide(schedule: Schedule, graph: Any) -> list | None:
     needed = wanted
     for k, p in enumerate(cut):
         for e in p if type(p) is list else (p,):
-            for s in e.slots if type(e) is Call else (*e.slots, *e.roots):
+            for s in e.slots if type(e) is not Reverse else (*e.slots, *e.roots):
                 if where.get(s) != k:
                     needed.add(s)
             for s in e.out_slots:
@@ -167,11 +172,13 @@ class Pieces(list):
     """Pieces of a schedule, in order.
 
     drops: per piece, the slots that nothing needs after it.  last: by call, the last piece that goes back through it.
+    kinds: of loops.
     """
 
     def __init__(self, pieces: list, wanted: set[int]) -> None:
         super().__init__(pieces)
         self.last: dict[Call, int] = {}
+        self.kinds: dict[Loop, Kind] = {}
         keep, drops = set(wanted), []
         for k in range(len(pieces) - 1, -1, -1):
             p = pieces[k]
@@ -179,13 +186,18 @@ class Pieces(list):
                 for call in p.plan:
                     self.last.setdefault(call, k)
             used: set[int] = set()
-            for e in p.calls if type(p) is Region else (p,):
+            for e in _calls(p):
                 used.update(e.slots)
                 used.update(e.out_slots)
             drops.append(tuple(used - keep))
             keep |= used
         drops.reverse()
         self.drops = drops
+
+
+def _calls(piece: Any) -> Any:
+    kind = type(piece)
+    return piece.calls if kind is Region else piece.all_calls if kind is Loop else (piece,)
 
 
 def _cells(run: list[Call], consumers: dict[int, list], wanted: set[int]) -> list[list[Call]]:
@@ -262,6 +274,21 @@ def evaluate(pieces: Pieces, schedule: Schedule, env: dict[int, Any], numbers: A
             if piece.tracked and schedule.taped:
                 tapes[piece] = (arrays, given)
                 order.append(piece)
+        elif kind is Loop:
+            loop = pieces.kinds.get(piece)
+            if loop is None:
+                loop = pieces.kinds[piece] = Kind(piece)
+            if not loop.worth():
+                for e in piece.all_calls:
+                    _single(e, schedule, env, numbers, how, tapes, checks, order)
+                continue
+            args = loop.arguments(env, numbers)
+            found, flags = loop.run(args)
+            env.update(found)
+            checks.extend(flags)
+            if loop.tracked:
+                tapes[piece] = (args, loop)
+                order.append(piece)
         elif kind is Call:
             _single(piece, schedule, env, numbers, how, tapes, checks, order)
         else:
@@ -272,10 +299,10 @@ def evaluate(pieces: Pieces, schedule: Schedule, env: dict[int, Any], numbers: A
                 cotangents[root] = c if old is None else how.add(old, c)
             wanted = frozenset([s for s, _ in piece.outs])
             inside = set(piece.plan)
-            plan = [p for p in reversed(order) if p in inside or (type(p) is Region and not inside.isdisjoint(p.calls))]
+            plan = [p for p in reversed(order) if p in inside or not inside.isdisjoint(_calls(p))]
             _back(plan, cotangents, wanted, tapes, how)
             for p in plan:
-                if all(pieces.last.get(c, 0) <= k for c in (p.calls if type(p) is Region else (p,))):
+                if all(pieces.last.get(c, 0) <= k for c in _calls(p)):
                     tapes.pop(p, None)
                     order.remove(p)
             for s, (slot, _) in zip(piece.out_slots, piece.outs, strict=True):
@@ -305,6 +332,18 @@ def _single(
 
 def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any) -> None:
     for p in plan:
+        if type(p) is Loop:
+            given = {s: c for s in p.out_slots if (c := cotangents.get(s)) is not None}
+            for s in p.out_slots:
+                if s not in wanted:
+                    cotangents.pop(s, None)
+            if given:
+                args, loop = tapes[p]
+                before = {s: c for s in loop.sums if (c := cotangents.pop(s, None)) is not None}
+                for s, g in loop.pull(args, given, before).items():
+                    old = cotangents.get(s)
+                    cotangents[s] = g if old is None else how.add(old, g)
+            continue
         if type(p) is not Region:
             walk((p,), cotangents, wanted, lambda call, given: how.pull(call, tapes[call], given), how.add)
             continue

@@ -215,6 +215,52 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
     return tuple(out)
 
 
+def recurs(entries: Iterable[Any]) -> bool:
+    """Whether most of what was recorded is rounds of loops, and half of it of such with a product in them."""
+    calls = [e for e in entries if type(e) is Call]
+    loops = [e for e in roll(calls, (), {c for c in calls if c.tracked}) if type(e) is Loop]
+    heavy = [e for e in loops if _is_heavy(e)]
+    return 4 * sum([len(e.all_calls) for e in loops]) >= 3 * len(calls) <= 6 * sum([len(e.all_calls) for e in heavy])
+
+
+def _is_heavy(loop: Loop) -> bool:
+    return any(c.op.heavy for c in loop.calls)
+
+
+def roll_heavy(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple[Any, ...]:
+    """As :func:`roll`, only loops with products in them, and without what rounds cut out of what all of them take.
+
+    Those parts are taken for each round by itself: the kernel of the rest does not depend on how large the whole is.
+    """
+    wanted = set(wanted)
+    rolled = roll(steps, wanted, taped)
+    apart: list[Any] = []
+    again = False
+    for e in rolled:
+        if type(e) is not Loop:
+            apart.append(e)
+            continue
+        parts = _parts(e) if _is_heavy(e) else set()
+        again = again or bool(parts)
+        period = len(e.calls)
+        apart.extend([c for k, c in enumerate(e.all_calls) if k % period in parts])
+        apart.extend([c for k, c in enumerate(e.all_calls) if k % period not in parts])
+    if again:
+        rolled = roll(apart, wanted, taped)
+    return tuple([s for e in rolled for s in (e.all_calls if type(e) is Loop and not _is_heavy(e) else (e,))])
+
+
+def _parts(loop: Loop) -> set[int]:
+    """Positions of calls of a round that take, by a number of the round's own, a part of what all rounds take."""
+    fixed = len(loop.fixed)
+    found: set[int] = set()
+    for k, c in enumerate(loop.calls):
+        numbers = any(type(i) is Wide for i in c.ins)
+        if numbers and c.slots and max(c.slots) <= fixed and sum(m.size for m in c.outs) < max(m.size for m in c.metas):
+            found.add(k)
+    return found
+
+
 def _alike(steps: Sequence[Any], start: int, period: int, rounds: int) -> list[tuple[int, int]]:
     """(first, number) of rounds that take their arrays from the same places: a loop that goes on with what it has made
     itself, where it had data before, is two loops."""
@@ -678,6 +724,28 @@ def plan_of(plan: tuple[Call, ...], loops: dict[Call, Loop]) -> tuple:
     return tuple(dict.fromkeys(loops.get(c, c) for c in plan))
 
 
+def round_of(loop: Loop, fixed: Sequence[Any], held: Sequence[Any], arrays: Sequence[Any], scalars: Sequence[Any],
+             how: Any) -> tuple[list, list]:  # fmt: skip
+    """(results, data checks) of one round, by what all take, what it takes of the one before, and what for itself."""
+    import jax.numpy as jnp
+
+    env = dict(enumerate([*fixed, *held, *arrays], 1))
+    begin = len(env) + 1
+    ok = []
+    for c in loop.calls:
+        if c.op.alias:
+            env[c.first] = c.stopped(env[c.slots[0]])
+            continue
+        args = tuple([
+            env[i] if type(i) is int else scalars[i.index] for i in c.ins if type(i) is int or type(i) is Wide
+        ])  # fmt: skip
+        outs, found = how.forward(c, args)
+        for s, o in zip(c.out_slots, outs, strict=True):
+            env[s] = c.stopped(o)
+        ok.extend([jnp.all(f) for f in found])
+    return [env[begin + k] for k in range(len(loop.results))], ok
+
+
 def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, list]:
     """What several rounds are needed of, along a first axis, and what the last one is needed of; data checks."""
     import jax.numpy as jnp
@@ -700,22 +768,7 @@ def _scan(loop: Loop, taken: list[Any], numbers: Any, how: Any) -> tuple[tuple, 
 
     def body(state: Any, xs: Any) -> Any:
         held, _ = state
-        arrays, scalars = xs
-        env = dict(enumerate([*fixed, *held, *arrays], 1))
-        begin = len(env) + 1
-        ok = []
-        for c in loop.calls:
-            if c.op.alias:
-                env[c.first] = c.stopped(env[c.slots[0]])
-                continue
-            args = tuple([
-                env[i] if type(i) is int else scalars[i.index] for i in c.ins if type(i) is int or type(i) is Wide
-            ])  # fmt: skip
-            outs, found = how.forward(c, args)
-            for s, o in zip(c.out_slots, outs, strict=True):
-                env[s] = c.stopped(o)
-            ok.extend([jnp.all(f) for f in found])
-        results = [env[begin + k] for k in range(len(loop.results))]
+        results, ok = round_of(loop, fixed, held, *xs, how)
         return ([results[p] for p in carried], [results[p] for p in last]), ([results[p] for p in stacked], ok)
 
     (held, rest), (ys, ok) = lax.scan(body, (first, blank), (each, given), length=loop.rounds)
@@ -745,4 +798,5 @@ def _numbers(column: list[Any], numbers: Any) -> Any:
     return jnp.concatenate([given, jnp.asarray(np.array(constants, dtype))])[order]
 
 
-__all__ = ["Back", "Loop", "plan_of", "pull_back", "roll", "roll_back", "run"]
+__all__ = ["Back", "Loop", "plan_of", "pull_back", "recurs", "roll", "roll_back", "roll_heavy", "round_of",
+           "run"]  # fmt: skip
