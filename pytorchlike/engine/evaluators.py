@@ -17,7 +17,7 @@ from .config import config
 from .errors import late
 from .interpret import Interpreted, Missing, _trace, specs_of, traced_kernel, traced_of
 from .memory import Uncollected, keep_large_blocks
-from .op import _apply_vjp
+from .op import Wide, _apply_vjp
 from .schedule import Evaluator
 from .stats import Event, stats
 from .trie import Call
@@ -195,6 +195,15 @@ def quick(run: Any) -> Any:
     return run if found is None else found
 
 
+def part_of(call: Call, array: np.ndarray, numbers: tuple) -> np.ndarray:
+    """What a call shows of an array, in its memory; numbers: that vary, in order."""
+    rest = iter(numbers)
+    args = tuple([
+        array if type(i) is int else int(next(rest)) if type(i) is Wide else i if i is None else i[1] for i in call.ins
+    ])  # fmt: skip
+    return call.op.part(call.static, args)  # type: ignore[misc]
+
+
 class OpByOp(Evaluator):
     """One kernel per operation, cached by operation and argument metas: compiled, or interpreted as ``policy`` says."""
 
@@ -219,6 +228,8 @@ class OpByOp(Evaluator):
             outs = call.op.walk(arrays, self)
             call.op.info.spent += time.thread_time() - begin
             return outs, ()
+        if call.op.part is not None and call.outs[0].size <= policy.SMALL and call.place.platform == "cpu":
+            return (part_of(call, np.asarray(arrays[0]), arrays[1:]).copy(),), ()
         run = call.run
         if run is None:
             shapes = _shapes(call.metas)

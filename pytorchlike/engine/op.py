@@ -84,11 +84,12 @@ class Op:
     measures: whether whole numbers among the static arguments are sizes; ``shapes`` refuses those that the body does.
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
+    part(static, args): of views that show each element once at most, the part of a NumPy array, in its memory; or None.
     alike(static, meta): (op, static) that gives the same of one argument, where all are that one, or None.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures", "alike")  # fmt: skip
+                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures", "alike", "part")  # fmt: skip
 
     def __init__(
         self,
@@ -124,6 +125,7 @@ class Op:
         self.spliced: Any = None
         self.shapes: Callable[[Any, tuple], tuple | None] | None = None
         self.measures = False
+        self.part: Callable[[Any, tuple], Any] | None = None
         self.alike: Callable[[Any, Any], tuple[Op, Any] | None] | None = None
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import evaluators
 from .lengths import Kind
 from .meta import INTERIOR, LEAF
 from .op import Wide, _apply_vjp, differentiated
@@ -330,7 +331,24 @@ def _single(
         checks.append((flags, e))
 
 
+def _put(call: Call, cotangents: dict, wanted: frozenset, arrays: tuple, own: dict[int, np.ndarray]) -> None:
+    """Add the cotangent of a part to that of the whole, in the memory of one array for all parts."""
+    (out,), (s,), (meta,) = call.out_slots, call.slots, call.metas
+    given = cotangents.get(out)
+    if given is None:
+        return
+    if out not in wanted:
+        del cotangents[out]
+    whole = cotangents.get(s)
+    if whole is None or own.get(s) is not whole:
+        whole = np.zeros(meta.shape, meta.dtype) if whole is None else np.array(whole)
+        cotangents[s] = own[s] = whole
+    shown = evaluators.part_of(call, whole, arrays[1:])
+    shown += np.asarray(given)
+
+
 def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any) -> None:
+    own: dict[int, np.ndarray] = {}
     for p in plan:
         if type(p) is Loop:
             given = {s: c for s in p.out_slots if (c := cotangents.get(s)) is not None}
@@ -343,6 +361,9 @@ def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any
                 for s, g in loop.pull(args, given, before).items():
                     old = cotangents.get(s)
                     cotangents[s] = g if old is None else how.add(old, g)
+            continue
+        if type(p) is Call and p.op.part is not None and len(p.slots) == 1 and p.place.platform == "cpu":
+            _put(p, cotangents, wanted, tapes[p], own)
             continue
         if type(p) is not Region:
             walk((p,), cotangents, wanted, lambda call, given: how.pull(call, tapes[call], given), how.add)

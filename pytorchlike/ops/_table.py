@@ -67,13 +67,17 @@ class Param(NamedTuple):
 
 
 class ViewRule(NamedTuple):
-    """How to write through a view: ``put(base, new, **arguments)`` is base with the shown part replaced; or None."""
+    """How to write through a view: ``put(base, new, **arguments)`` is base with the shown part replaced; or None.
+
+    once: whether each element is shown once at most, and NumPy's view is one of memory, whatever the arguments.
+    """
 
     put: Callable[..., Any] | None
+    once: bool
 
 
-def view_rule(put: Callable[..., Any] | None = None) -> ViewRule:
-    return ViewRule(put)
+def view_rule(put: Callable[..., Any] | None = None, once: bool = False) -> ViewRule:
+    return ViewRule(put, once)
 
 
 def _kind(annotation: Any) -> tuple[type | None, bool]:
@@ -149,6 +153,8 @@ class OpDef:
                 each.moved = Moved(moved, None if told["images"] is True else told["images"])
         if self.shapes is not None:
             self._foresee()
+        if self.view is not None and self.view.once:
+            self.op.part = self._part
         self.op_put = None
         if self.view is not None and self.view.put is not None:
             self.op_put = Op(self.name + "_put", self._call_put, saves=False, info=self)
@@ -203,6 +209,10 @@ class OpDef:
         lower = self._convert(bound)
         out = self.fn(**bound)
         return out if lower is None else out.astype(lower)
+
+    def _part(self, static: tuple, args: tuple) -> Any:
+        """The view of a NumPy array, in its memory."""
+        return self.fn(**self.bind(static, args, unsigned=False))
 
     def _call_inplace(self, static: tuple, args: tuple) -> Any:
         bound = self.bind(static, args)

@@ -118,7 +118,7 @@ def _is_batch(static: tuple) -> bool:
     return len(spec) == 1 and type(spec[0]) is tuple
 
 
-@op(view=view_rule(_write), namespace=None, method=True, out=False, saves=False, varies=_is_batch)
+@op(view=view_rule(_write, once=True), namespace=None, method=True, out=False, saves=False, varies=_is_batch)
 def _getitem(input: Array, starts: Scalars, spec: tuple):
     """Basic indexing: ``starts`` says where each index and slice begins, ``spec`` what it takes (see above)."""
     return _read(input, starts, spec)
