@@ -67,7 +67,7 @@ class Schedule:
 
 
 class Numbers:
-    """The run-time numbers of a trace: three vectors (NumPy, JAX or tracers) to take entries from."""
+    """The run-time numbers of a trace: three vectors (NumPy, JAX, tracers, or sequences) to take entries from."""
 
     __slots__ = ("ints", "floats", "complexes")
 
@@ -86,7 +86,12 @@ class Numbers:
 
     def several(self, wides: list[Wide]) -> Any:
         """Numbers of one kind as a vector: one operation, however many they are."""
-        return self.at(wides[0])[0][np.array([self.at(w)[1] for w in wides])]
+        vector, places = self.at(wides[0])[0], np.array([self.at(w)[1] for w in wides])
+        if type(vector) in (tuple, list):  # those of a recording are arguments of its own
+            import jax.numpy as jnp
+
+            vector = jnp.stack([jnp.asarray(n) for n in vector])
+        return vector[places]
 
 
 def arrays_of(call: Call, env: dict[int, Any], numbers: Numbers) -> tuple:

@@ -232,6 +232,18 @@ def test_a_failed_check_inside_leaves_what_was_added_to_as_it_was(monkeypatch):
     assert total.tolist() == torch.ones(N, D).tolist()
 
 
+def test_rounds_inside_of_a_transformation_take_numbers_that_vary():
+    def loop(x, a, w, tanh):
+        for t in range(8):
+            x = tanh(x @ w) * (a + 0.1 * t)
+        return x
+
+    x = torch.linspace(-1, 1, 12).view(3, 2, 2)
+    for a in (1.0, 1.5):
+        found = torch.func.vmap(lambda row, a=a: loop(row, a, torch.eye(2), torch.tanh))(x)
+        np.testing.assert_allclose(found.numpy(), loop(x.numpy(), a, np.eye(2), np.tanh), rtol=1e-5)
+
+
 def test_the_length_of_a_loop_does_not_change_what_is_compiled_for_a_round(monkeypatch):
     monkeypatch.setattr(config, "tier", "fused")
     sizes = []
