@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from ..tensor import dtype as d
 from ..tensor._register import function
 from ..tensor._wrap import form
+from ..tensor.indexing import nonzero_places
 from . import _kernels as K
 from ._pattern import Compressed, Coo, on_device
 from ._tensor import BLOCKED, BY_ROWS, SPOKEN, SparseTensor, expected
@@ -36,7 +37,7 @@ def _dense_coo(input: Tensor, m: int) -> SparseTensor:
     mask = input.detach()._host() != 0
     size = tuple(input.shape)
     mask = mask.any(axis=tuple(range(m, mask.ndim))) if mask.ndim > m else mask
-    at = np.nonzero(mask) if m else ()
+    at = nonzero_places(mask) if m else ()
     rows = np.stack(at) if m else np.zeros((0, int(mask)), np.int64)
     pattern = Coo(on_device(rows.astype(np.int64), input), size[:m], True)
     return SparseTensor._make(pattern, form(K.take)(input, pattern.indices), size)
@@ -62,7 +63,7 @@ def _dense_compressed(input: Tensor, layout: Any, block: Any, dense_dim: int, na
     if len(counts) and (counts != counts[0]).any():
         raise RuntimeError("Expect the same number of specified elements per batch.")
     starts = np.concatenate([np.zeros((len(flat), 1), np.int64), np.cumsum(flat.sum(2), axis=1)], axis=1)
-    plain = np.nonzero(flat)[2].reshape((*size[:lead], int(counts[0]) if len(counts) else 0))
+    plain = nonzero_places(flat)[2].reshape((*size[:lead], int(counts[0]) if len(counts) else 0))
     pattern = Compressed(on_device(starts.reshape((*size[:lead], -1)), input), on_device(plain.astype(np.int64), input),
                          rows, shape)  # fmt: skip
     made = SparseTensor._make(pattern, input, size, layout)

@@ -14,7 +14,7 @@ from ..engine import in_sight
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor, host_tensor
-from .indexing import _host_of, _parse, _tensors
+from .indexing import _host_of, _parse, _tensors, nonzero_places
 
 
 @function(method=True)
@@ -25,8 +25,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     """
     data = _host_of(input)
     if as_tuple:
-        return tuple([host_tensor(i, input.device) for i in np.nonzero(data if data.ndim else data.reshape(1))])
-    places = np.argwhere(data) if data.ndim else np.zeros((int(data != 0), 0), np.int64)
+        found = nonzero_places(data if data.ndim else data.reshape(1))
+        return tuple([host_tensor(i, input.device) for i in found])
+    places = np.stack(nonzero_places(data), 1) if data.ndim else np.zeros((int(data != 0), 0), np.int64)
     return _given(out, host_tensor(places, input.device), "nonzero")
 
 

@@ -102,7 +102,7 @@ def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
         if count == len(meta.shape):
             _Selection.last = _Selection(selected, value, mask._value)
         return selected
-    (places,) = np.nonzero(host.reshape(-1))
+    places = np.flatnonzero(host)
     if count != 1:
         shape = base.shape
         base = base.reshape((*shape[:at], mask.numel(), *shape[at + count :]))
@@ -394,6 +394,19 @@ def _host_of(t: Tensor) -> np.ndarray:
     return t.detach()._host() if t.requires_grad else t._host()
 
 
+def nonzero_places(host: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``np.nonzero``, for each dim the indices of elements that are not 0.
+
+    NumPy has a loop of its own only for vectors of booleans: the one for matrices of floats takes ten times as long.
+    """
+    flat = np.flatnonzero((host if host.dtype == np.bool_ else host != 0).reshape(-1))
+    places = []
+    for size in host.shape[:0:-1]:
+        flat, place = np.divmod(flat, max(size, 1))
+        places.append(place)
+    return flat, *reversed(places)
+
+
 def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[int, ...], bool]:
     """Index tensors and spec for ``_index`` on base, and whether all indices have been found in range."""
     indices: list[Tensor] = []
@@ -407,7 +420,7 @@ def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[in
             kinds.append(1)
         elif _is_mask(item):
             mask = _host_of(item)
-            places = np.nonzero(mask) if mask.ndim else (np.zeros(int(mask), np.int64),)
+            places = nonzero_places(mask) if mask.ndim else (np.zeros(int(mask), np.int64),)
             indices.extend(host_tensor(p, base.device) for p in places)
             kinds.extend([1] * len(places))
         else:

@@ -245,3 +245,19 @@ def test_scalar_tensors_as_indices_convert_what_is_written():
     assert w.grad.tolist() == [3, 3] and w.grad.dtype == torch.float32
     with pytest.raises(RuntimeError, match="dtypes match"):
         x[i, torch.tensor([0])] = torch.tensor([1])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float32", "int64", "complex64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(7,), (3, 4), (2, 3, 5), (0, 4), (4, 0), (1, 1)])
+def test_places_of_what_is_not_zero(shape, dtype):
+    values = np.random.default_rng(0).integers(-1, 2, shape).astype(np.float32)
+    if values.size > 1:
+        values.flat[1], values.flat[-1] = (np.nan, -0.0) if dtype not in ("bool", "int64") else (1, 0)
+    t = torch.tensor(values).to(getattr(torch, dtype))
+    for x, host in ((t, values), (t.mT, np.swapaxes(values, -1, -2))) if len(shape) > 1 else ((t, values),):
+        expected = np.nonzero(host)
+        assert x.nonzero().shape == (len(expected[0]), len(shape))
+        np.testing.assert_array_equal(x.nonzero().numpy(), np.stack(expected, 1))
+        for got, want in zip(torch.where(x), expected, strict=True):
+            assert got.dtype is torch.int64 and got.is_contiguous()
+            np.testing.assert_array_equal(got.numpy(), want)
