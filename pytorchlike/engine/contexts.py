@@ -29,11 +29,13 @@ _EXTENDED = dis.opmap["EXTENDED_ARG"]
 class Context:
     """A chain of frames: the caller's context, and the code of a frame with the instruction it was at."""
 
-    __slots__ = ("caller", "code", "at", "called", "model")
+    __slots__ = ("caller", "code", "at", "called", "model", "turned")
 
     def __init__(self, caller: Context | None, code: CodeType | None, at: int) -> None:
         self.caller, self.code, self.at = caller, code, at
         self.called: dict[tuple[int, int], Context] = {}
+        #: the last answer of ``turns``, and for which context
+        self.turned: tuple[Context | None, bool] = (None, False)
         #: whether a model's forward is under way
         self.model: bool = caller is not None and (caller.model or id(code) in _models)
 
@@ -94,10 +96,13 @@ def _apart(then: Context, now: Context) -> tuple[Context | None, list[Context | 
 
 def turns(then: Context, now: Context) -> bool:
     """Whether the loop that ran at ``then`` has gone into another round at ``now``."""
-    old, (new, *_) = _apart(then, now)
-    if old is None or new is None or old.code is not new.code or new.at >= old.at:
-        return False
-    return any(low <= new.at and old.at <= high for low, high in _loops(old.code))
+    asked, found = now.turned
+    if asked is not then:
+        old, (new, *_) = _apart(then, now)
+        found = not (old is None or new is None or old.code is not new.code or new.at >= old.at)
+        found = found and any(low <= new.at and old.at <= high for low, high in _loops(old.code))  # type: ignore
+        now.turned = then, found
+    return found
 
 
 def before_loop(then: Context, now: Context) -> bool:

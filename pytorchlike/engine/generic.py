@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ import numpy as np
 from ._primitives import CALLS
 
 __all__ = ["Equation", "Generic", "Literal", "Series", "Size", "Sizes", "Unlike", "generic_of"]
+
+
+#: What a multiplication in a product of matrices costs beside an element that is stored.
+_PRODUCT = 0.1
 
 
 class Unlike(Exception):
@@ -236,6 +241,26 @@ class Generic:
         """All that follow from the sizes that vary."""
         return itertools.chain(iterate(self), iterate([c.shape for c in self.constants.values() if type(c) is Series]))
 
+    def volume(self) -> Counter[tuple[Size, ...]]:
+        """How much there is to do, in elements of results: factors, and the sizes that each is to be multiplied by."""
+        found: Counter[tuple[Size, ...]] = Counter()
+        shapes = dict(zip(self.given, self.shapes, strict=True))
+        shapes.update((name, c.shape if type(c) is Series else np.shape(c)) for name, c in self.constants.items())
+        for e in self.steps:
+            shapes.update(zip(e.outs, e.shapes, strict=False))
+            for inner in iterate_generics(e.params):
+                again = e.params.get("length", 1)
+                for sizes, n in inner.volume().items():
+                    found[(*sizes, again) if type(again) is Size else sizes] += n if type(again) is Size else n * again
+            work = [(1.0, shape) for shape in e.shapes]
+            if e.primitive.name == "dot_general" and type(e.ins[0]) is int:
+                taken = shapes[e.ins[0]]
+                work.append((_PRODUCT, (*e.shapes[0], *[taken[d] for d in e.params["dimension_numbers"][0][0]])))
+            for n, dims in work:
+                sizes = tuple([d for d in dims if type(d) is Size and d.kind != "unknown"])
+                found[sizes] += n * math.prod([d for d in dims if type(d) is not Size])
+        return found
+
     def limits(self) -> list[tuple[Any, Any]]:
         """Pairs of numbers of which the first must not be more than the second, for sizes that this holds for.
 
@@ -266,12 +291,18 @@ class Generic:
             elif e.primitive.name in ("dynamic_slice", "gather"):
                 for some, n in zip(e.params["slice_sizes"], taken, strict=False):
                     note(some, n)
-            for inner in e.params.values():
-                for one in inner if isinstance(inner, (tuple, list)) else (inner,):
-                    if type(one) is Generic:
-                        for pair in one.limits():
-                            note(*pair)
+            for one in iterate_generics(e.params):
+                for pair in one.limits():
+                    note(*pair)
         return list(found.values())
+
+
+def iterate_generics(params: dict) -> Iterator[Generic]:
+    """The jaxprs among the parameters of an equation."""
+    for p in params.values():
+        for one in p if isinstance(p, (tuple, list)) else (p,):
+            if type(one) is Generic:
+                yield one
 
 
 class _Flat:

@@ -49,6 +49,8 @@ PAYS = 1
 RISING = 8
 #: Traces after which it is looked whether sizes come again.
 MANY = 256
+#: Sizes that vary, from which on they get more room than the next power of two.
+SEVERAL = 4
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
 #: Bytes of an input from which its memory is given to a result: a program that takes less serves more traces.
@@ -425,7 +427,9 @@ class Form:
         self.programs: list[Compiled] = []
         highest = self.numbers(top) or self.numbers(last.numbers) or ()
         self.highest = [max(*s, n) for s, n in itertools.zip_longest(self.sizes.symbols, highest, fillvalue=0)]
+        self.least, self.most = [min(s) for s in self.sizes.symbols], [max(s) for s in self.sizes.symbols]
         self.refused = [0] * len(self.highest)
+        self.volumes = list(self.generic.volume().items())
         self.wasted = self.due = 0.0
         self.counts: Counter[tuple[int, ...]] = Counter()
         self.met: set[tuple] = set()
@@ -452,8 +456,9 @@ class Form:
 
     @property
     def endless(self) -> bool:
-        """Whether hardly any size comes again."""
-        return self.traces > MANY and 8 * self.again < self.traces
+        """Whether hardly any size comes again: of many, which hardly come again together, a few traces tell."""
+        few = len(self.highest) < SEVERAL
+        return self.traces > (MANY if few else MANY // 8) and 8 * self.again < self.traces
 
     def numbers(self, numbers: np.ndarray) -> tuple[int, ...] | None:
         """The sizes that vary, by the numbers of a trace; None if it is of another form."""
@@ -562,6 +567,7 @@ class Form:
         self.again += found in self.met
         self.rising = self.rising + 1 if all(a <= b for a, b in zip(self.last, found, strict=False)) else 0
         self.last = found
+        self.least, self.most = list(map(min, self.least, found)), list(map(max, self.most, found))
         if len(self.met) < 8 * MANY:
             self.met.add(found)
         laid = self.laid
@@ -605,13 +611,28 @@ class Form:
         """Room for these sizes, and all that were met; for twice as large ones if they will soon be met and it pays."""
         higher = [b > a for a, b in zip(self.highest, found, strict=True)]
         self.highest = list(map(max, self.highest, found, self.refused))
-        enough = tuple(map(_rounded, self.highest))
+        enough = self._enough()
         if self.rising < RISING or not self.programs:
             return enough
         more = tuple([2 * n if h else n for n, h in zip(enough, higher, strict=True)])
         last = self.programs[-1]
         steps = min([n // 2 for n, h in zip(enough, higher, strict=True) if h], default=0)
         return more if steps * (last.scaled(more) - last.scaled(enough)) < last.made else enough
+
+    def _enough(self) -> tuple[int, ...]:
+        """Room for all that were met, and for what else will be.
+
+        Of many sizes, as the numbers of words that a router gives to each of its experts, some one is larger than ever
+        at most steps, and training moves them: they get twice as much more as they have differed, a quarter at least.
+        """
+        if len(self.highest) < SEVERAL:
+            return tuple(map(_rounded, self.highest))
+        most = list(map(max, self.highest, self.most))
+        return _finer([n + max(2 * (n - low), n // 4) for n, low in zip(most, self.least, strict=True)])
+
+    def volume(self, sizes: tuple[int, ...]) -> float:
+        """How much there is to do with that room, see ``Generic.volume``."""
+        return sum([n * math.prod([d.at(sizes) for d in along]) for along, n in self.volumes]) or 1.0
 
     def _add(self, sizes: tuple[int, ...], why: str) -> None:
         self.programs.append(Compiled(self, sizes, why))
@@ -772,7 +793,7 @@ class Compiled:
     work: what a run takes, by the compiler's estimate;  seconds: by that and a measurement;  made: the compilation.
     """
 
-    __slots__ = ("sizes", "run", "work", "seconds", "made")
+    __slots__ = ("form", "sizes", "run", "work", "volume", "seconds", "made")
 
     def __init__(self, form: Form, sizes: tuple[int, ...], why: str) -> None:
         import jax
@@ -781,7 +802,8 @@ class Compiled:
         specs = form._specs(sizes)
         with jax.enable_x64(True):
             self.run = compile_at(form._function(sizes, form.axes), form.laid.place, specs, donate_argnums=(1,))
-        self.sizes, self.made = sizes, time.perf_counter() - begin
+        self.form, self.sizes, self.made = form, sizes, time.perf_counter() - begin
+        self.volume = form.volume(sizes)
         self.work = form._work(sizes)
         self.seconds = form.scale * self.work
         form.laid.tell(why, self.made, remedy=False)  # it is the remedy
@@ -792,10 +814,7 @@ class Compiled:
 
     def scaled(self, sizes: tuple[int, ...]) -> float:
         """What a run would take with that room, about."""
-        part = 1.0
-        for n, room in zip(sizes, self.sizes, strict=True):
-            part *= n / room
-        return self.seconds * part
+        return self.seconds * self.form.volume(sizes) / self.volume
 
 
 class Sized:

@@ -388,3 +388,68 @@ def test_halves_are_doubted_inside_of_what_need_not_be_whole():
     agree = {n: all(a.at([n]) <= b.at([n]) for a, b in sizes.doubts([divisor], ())) for n in range(8, 14)}
     assert agree == {8: True, 9: False, 10: True, 11: False, 12: True, 13: False}
     assert not sizes.doubts([divisor], {half.seen})
+
+
+class Experts(nn.Module):
+    """Each row goes to some of four layers, as a router says."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList([nn.Linear(6, 8) for _ in range(4)])
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x, *places):
+        out = torch.zeros(len(x), 8)
+        for expert, at in zip(self.experts, places, strict=True):
+            out = out.index_add(0, at, F.relu(expert(x[at])))
+        return self.last(out)
+
+
+def routed(rng, counts):
+    x = torch.tensor(rng.normal(size=(100, 6)).astype(np.float32))
+    places = [torch.tensor(rng.permutation(100)[:n]) for n in counts]
+    return x, *places, torch.tensor(rng.integers(0, 3, 100))
+
+
+#: Of those that a form is made of, none is as large as those that come later.
+COUNTS = [(30, 41, 20, 27), (25, 33, 29, 24), (31, 38, 22, 30), (28, 36, 26, 21), (24, 39, 23, 28), (29, 35, 27, 22),
+          (22, 42, 21, 33), (35, 31, 33, 20), (36, 52, 34, 36), (33, 30, 37, 26)]  # fmt: skip
+
+
+def test_many_sizes_have_room_for_more_than_was_met(monkeypatch):
+    found = train(Experts, routed, classified, COUNTS)
+    (form,) = forms()
+    assert len(form.programs) == 1 and len(form.programs[0].sizes) == 4, [c.sizes for c in form.programs]
+    assert not form.holds((64, 64, 64, 64))  # what is not used is computed, too
+    monkeypatch.setattr(config, "tier", "interpret")
+    expected = train(Experts, routed, classified, COUNTS)
+    for mine, theirs in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-6)
+
+
+def test_traces_of_many_sizes_are_soon_known_not_to_come_again():
+    rng = np.random.default_rng(1)
+    train(Experts, routed, classified, [*COUNTS[:8], *rng.integers(20, 36, (padded.MANY // 8 + 4, 4)).tolist()])
+    (form,) = forms()
+    assert form.endless
+
+
+def test_what_sizes_cost_that_are_independent_adds_up():
+    train(Experts, routed, classified, COUNTS[:8])
+    (form,) = forms()
+    less, more = form.volume((20, 20, 20, 20)), form.volume((40, 40, 40, 40))
+    each = [form.volume([40 if k == j else 20 for k in range(4)]) - less for j in range(4)]
+    assert sum(each) == pytest.approx(more - less) and min(each) > 0
+    (made,) = form.programs
+    assert made.scaled(made.sizes) == made.seconds
+    assert made.scaled(COUNTS[0]) < made.seconds
+
+
+def test_what_sizes_cost_that_belong_together_is_multiplied():
+    def loss(model, x, y):
+        return F.cross_entropy(model(x) + 0 * (x @ x.T).exp().sum(), y)
+
+    train(small, rows, loss)
+    (form,) = forms()
+    once, twice, thrice = (form.volume((n,)) for n in (100, 200, 300))
+    assert thrice - twice > 1.5 * (twice - once) > 0
