@@ -303,6 +303,20 @@ def test_a_gradient_of_something_inside_leaves_the_graph_before_it_alone():
     torch.testing.assert_close(w.grad, (2 * a * (1 + a.cos())).detach())
 
 
+def test_derivatives_of_sums_whose_memory_the_next_sum_was_given():
+    w = leaf()
+    for _ in range(4):
+        total = 0
+        for k in range(9):
+            total = total + (w * w).sum() * 0.5
+            total.item()
+        (g,) = torch.autograd.grad(total, w, create_graph=True)
+        assert g.tolist() == [9, 18, 27]
+        w.grad = None
+        (g * g).sum().backward()
+        assert w.grad.tolist() == [162, 324, 486]
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_target_behind_what_was_given_up_is_an_error(read, parts):
     """Not a gradient of None, which nobody asks about."""
