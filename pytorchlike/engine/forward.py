@@ -168,7 +168,7 @@ class _Forward:
     @staticmethod
     def _saved(where: Segment, call: Call, slot: int, k: int) -> Value:
         """An argument of an executed call; one that no derivative needs may be gone."""
-        found = where.inputs.get(slot)
+        found = where.entered(slot)
         if found is not None:
             return found
         meta = where.graph.metas[slot]

@@ -634,12 +634,10 @@ class _Pass:
     def _arguments(self, where: Any, values: list | None, call: Call) -> list[Value]:
         if values is not None:
             return [values[s] for s in call.slots]
-        found = [self._saved(where, s) if s in where.saved or s in where.inputs else None for s in call.slots]
         return [
-            concrete(np.zeros(m.shape, m.dtype), m.place)  # a gradient that needs no forward values takes any
-            if v is None or getattr(v.data, "is_deleted", bool)()  # as of a sum, whose memory it may have been given
-            else v
-            for v, m in zip(found, call.metas, strict=True)
+            self._saved(where, s) if s in where.saved or where.entered(s) is not None
+            else concrete(np.zeros(m.shape, m.dtype), m.place)  # a gradient that needs no forward values takes any
+            for s, m in zip(call.slots, call.metas, strict=True)
         ]  # fmt: skip
 
     def _go_on_after_execution(self, where: Any, values: Any) -> Any:

@@ -64,6 +64,13 @@ class Segment:
         self.freed: set[Call] = set(graph.freed)
         self.number = next(_sequence)
 
+    def entered(self, slot: int) -> Any:
+        """The Value that had entered at a slot; None if its memory was given to a result, as that of a sum may be:
+        no derivative looks at it.
+        """
+        found = self.inputs.get(slot)
+        return None if found is None or getattr(found.data, "is_deleted", bool)() else found
+
     def array(self, slot: int) -> Any:
         """What is saved of a slot."""
         found = self.saved[slot]

@@ -307,7 +307,7 @@ def test_derivatives_of_sums_whose_memory_the_next_sum_was_given():
     w = leaf()
     for _ in range(4):
         total = 0
-        for k in range(9):
+        for _ in range(9):
             total = total + (w * w).sum() * 0.5
             total.item()
         (g,) = torch.autograd.grad(total, w, create_graph=True)
@@ -315,6 +315,16 @@ def test_derivatives_of_sums_whose_memory_the_next_sum_was_given():
         w.grad = None
         (g * g).sum().backward()
         assert w.grad.tolist() == [162, 324, 486]
+
+    def read(x):
+        total = 0
+        for _ in range(9):
+            total = total + (x * x).sum() * 0.5
+            total.item()
+        return total
+
+    for _ in range(4):
+        assert torch.func.jvp(read, (w.detach(),), (torch.ones(3),))[1].item() == 54
 
 
 @pytest.mark.parametrize("parts", [1, 2])
