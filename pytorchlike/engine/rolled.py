@@ -216,11 +216,12 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
 
 
 def recurs(entries: Iterable[Any]) -> bool:
-    """Whether most of what was recorded is rounds of loops, and half of it of such with a product in them."""
+    """Whether most products that were recorded are in rounds of loops, which are half of all at least."""
     calls = [e for e in entries if type(e) is Call]
-    loops = [e for e in roll(calls, (), {c for c in calls if c.tracked}) if type(e) is Loop]
-    heavy = [e for e in loops if _is_heavy(e)]
-    return 4 * sum([len(e.all_calls) for e in loops]) >= 3 * len(calls) <= 6 * sum([len(e.all_calls) for e in heavy])
+    loops = [e for e in roll(calls, (), {c for c in calls if c.tracked}) if type(e) is Loop and _is_heavy(e)]
+    inside = [c for e in loops for c in e.all_calls]
+    products = [sum([c.op.heavy for c in part]) for part in (inside, calls)]
+    return 2 * len(inside) >= len(calls) and 4 * products[0] >= 3 * products[1]
 
 
 def _is_heavy(loop: Loop) -> bool:
