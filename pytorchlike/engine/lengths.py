@@ -69,7 +69,9 @@ class Kind:
         self.room = _room(loop.rounds, mine + sum(loop.results[p].nbytes for p in (*self.several, *self.held)))
 
     def worth(self) -> bool:
-        """Whether so many rounds of the kind have been met by now; notes these."""
+        """Whether so many rounds of the kind have been met by now, where the host is at hand; notes these."""
+        if getattr(self.loop.place, "platform", None) != "cpu":
+            return False
         met = _met[self.key] = _met.pop(self.key, 0) + self.loop.rounds
         while len(_met) > 1000:
             del _met[next(iter(_met))]
