@@ -93,6 +93,18 @@ def test_lengths_share_kernels_up_to_their_room(tier, kernels, monkeypatch):
         torch.testing.assert_close(a, b, rtol=2e-5, atol=1e-6)
 
 
+def test_rounds_take_windows_that_overlap_of_what_is_used_elsewhere_too(tier, kernels):
+    def run():
+        torch.manual_seed(0)
+        cell, x = nn.Linear(3 * 2 + 4, 4), inputs(9, 2).requires_grad_()
+        seen, h = x * 2, torch.zeros(4)
+        for t in range(0, 7):
+            h = torch.tanh(cell(torch.cat([seen[t : t + 3].reshape(-1), h]))) + seen[t, 1]
+        return grads(h.sum() + seen.square().sum() + seen[::2].sum(), cell, x)
+
+    agree(tier, kernels, run)
+
+
 @pytest.mark.parametrize("kind", [nn.RNNCell, nn.GRUCell, nn.LSTMCell])
 def test_cells(tier, kernels, kind):
     def run():
