@@ -13,7 +13,7 @@ from ..ops._table import OpDef
 from ._addresses import address
 from ._cell import Cell, _layout_of, part_of_tensor
 from ._values import SAME
-from .storage import RESHAPING, Alias, Step, check_view, layout, strides_of, view_strides
+from .storage import CONJUGATING, RESHAPING, Alias, Step, check_view, layout, strides_of, view_strides
 from .untyped import UntypedStorage
 
 if TYPE_CHECKING:
@@ -149,10 +149,17 @@ class Placed(Cell):
                 "the storage behind this view is not kept, since the tensor it was made from is gone; call "
                 ".contiguous() first, or keep that tensor"
             )
-        if base.is_complex() and self.is_floating_point():
-            from .functions import view_as_real  # gradients go through it
+        if base.is_complex():
+            steps = self._alias.chain if self._alias is not None else ()
+            turned = sum(step.entry.name in CONJUGATING for step in steps) % 2
+            if self.is_floating_point():
+                if turned and steps[-1].entry.name != "real":
+                    raise RuntimeError("the storage behind parts of a conjugated tensor is not kept with their signs")
+                from .functions import view_as_real  # gradients go through it
 
-            base = view_as_real(base)
+                base = view_as_real(base)
+            elif turned:
+                base = base.conj()
         return (base if base.dtype is self.dtype else base.view(-1).view(self.dtype)), start
 
     @property

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..engine import local
+from ._cell import before_write
 from ._names import find, find_method
 from ._register import function
 from ._tensor import Tensor
@@ -55,6 +57,8 @@ def _register(name: str, call: Callable[..., Any]) -> None:
 
     def in_place(self: Any, *args: Any, **kwargs: Any) -> None:
         tensors, op = _checked(self, full + "_"), _method(name + "_")
+        for t in tensors if local.trace.mode.grad else ():
+            before_write(t, t._get(), local.trace)  # what is refused is so before anything has changed
         for k, t in enumerate(tensors):
             result = call(op or _method(name), t, k, len(tensors), full + "_", *args, **kwargs)
             if op is None:

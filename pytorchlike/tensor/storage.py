@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,6 +123,11 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
     return record(step.entry.op_put, step.static, (base, inner, *step.numbers))
 
 
+#: View operations whose results are copies to NumPy, and how these lie in PyTorch.
+CONJUGATING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "conj": lambda a: a, "H": np.transpose,
+    "mH": lambda a: a.swapaxes(-1, -2), "adjoint": lambda a: a.swapaxes(-1, -2),
+}  # fmt: skip
 #: View operations that may show an element several times.
 _OVERLAPPING = frozenset(("unfold", "as_strided"))
 #: View operations that give a copy where the strides do not allow a view.
@@ -140,7 +146,8 @@ def layout(shape: tuple[int, ...], chain: tuple[Step, ...], dtype: Any = np.int8
     view = _restrided(root, strides_of(shape))
     for step in chain:
         before, bound = view, step.entry.bind(step.static, (view, *step.numbers))
-        view = step.entry.fn(**bound)
+        lies = CONJUGATING.get(step.entry.name)
+        view = step.entry.fn(**bound) if lies is None else lies(view)
         strides = _strides_after(step.entry.name, before, view.shape, bound)
         if strides is not None:
             view = _restrided(view, strides)

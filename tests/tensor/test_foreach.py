@@ -33,6 +33,13 @@ def test_functions_on_lists():
         torch._foreach_add(a[0], 1)
 
 
+def test_what_is_refused_changes_nothing():
+    a, p = torch.ones(2), torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        torch._foreach_add_([a, p], 1)
+    assert a.tolist() == [1, 1]
+
+
 def test_an_optimizer_of_ones_own_is_one_program():
     from pytorchlike import compiler
 

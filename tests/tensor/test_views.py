@@ -283,6 +283,20 @@ def test_strides_count_elements_of_the_tensor_in_the_whole_storage():
     assert whole[5].item() == 50
 
 
+def test_conjugated_views_lie_where_their_base_does():
+    z = torch.complex(torch.arange(6.0), torch.arange(6.0) * 10).view(2, 3)
+    for view, strides, offset in (
+        (z.conj(), (3, 1), 0), (z.conj().imag, (6, 2), 1), (z.mH, (1, 3), 0), (z[1:].mH, (1, 3), 3),
+        (z.H.real, (2, 6), 0),
+    ):  # fmt: skip
+        assert view.stride() == strides and view.storage_offset() == offset
+        assert view.data_ptr() - z.data_ptr() == offset * view.itemsize
+    assert z.mH.as_strided((2,), (2,), 1).tolist() == [1 - 10j, 3 - 30j]
+    assert z.mH.real.as_strided((2, 2), (2, 1)).tolist() == [[0, 0], [1, 10]]
+    with pytest.raises(RuntimeError, match="conjugated"):
+        z.conj().imag.as_strided((2,), (2,))
+
+
 def test_views_of_views_of_what_is_gone():
     x = (torch.arange(6.0) * 2).view(2, 3).t()
     x[0] = 1
