@@ -17,10 +17,12 @@ import numpy as np
 
 from . import evaluators
 from .config import config
+from .errors import let_go
 from .meta import LEAF, Meta, Value
 from .op import Wide, _apply_vjp, differentiated
 from .schedule import walk
 from .segment import Freed, Segment, SegmentReverse
+from .stats import stats
 from .trie import Call, Graph
 
 #: Executed traces from which on they are looked at, and what part of them groups may be at most.
@@ -29,10 +31,13 @@ FEW, PART = 8, 2 / 3
 MET = 24
 #: Bytes of what is stacked for one call, at most, but for a single one.
 LARGEST = 1 << 24
+#: Bytes of one part from which stacking costs more than a call.
+BIG = 1 << 20
 #: Bytes of a row up to which rooms are far apart: to compile for another number of rows costs more than to compute it.
 SMALL = 1 << 14
 
 _met: dict[Any, int] = {}
+_refused: set[tuple] = set()
 
 
 class Part:
@@ -140,8 +145,10 @@ def _plain(reverse: SegmentReverse) -> bool:
 
 
 def worth(parts: list[Part]) -> bool:
-    """Whether so many of them are equal that it pays to lay them out."""
-    return len(parts) >= FEW and len({(p.level, p.reverse.kind) for p in parts}) <= PART * len(parts)
+    """Whether so many of them are equal, and small, that it pays to lay them out."""
+    if len(parts) < FEW or len({(p.level, p.reverse.kind) for p in parts}) > PART * len(parts):
+        return False
+    return all(_row(r) <= BIG for r in {p.reverse.kind: p.reverse for p in parts}.values())
 
 
 def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, Any]:
@@ -160,13 +167,14 @@ def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, 
         for _, groups in sorted(levels.items()):
             for kind, members in groups.items():
                 met = _met[kind] = _met.pop(kind, 0) + len(members)
-                if met < MET:
-                    _one_by_one(members, cotangents, leaves)
-                    continue
-                size = _row(members[0].reverse)
-                most = max(LARGEST // max(size, 1), 1)
+                most = LARGEST // max(_row(members[0].reverse), 1)
                 for k in range(0, len(members), most):
-                    _stacked(members[k : k + most], size, cotangents, leaves)
+                    some = members[k : k + most]
+                    stack = _stack(some) if met >= MET else None
+                    if stack is None:
+                        _one_by_one(some, cotangents, leaves)
+                    else:
+                        _stacked(stack, some, cotangents, leaves)
         while len(_met) > config.max_kernels:
             del _met[next(iter(_met))]
     return leaves
@@ -201,17 +209,17 @@ def _row(reverse: SegmentReverse) -> int:
 
 def _rows(n: int, size: int) -> int:
     """Rows of the program that serves ``n`` parts."""
-    rows = 8
+    rows = 8 if size <= SMALL else 1
     while rows < n:
         rows *= 4 if size <= SMALL else 2
     return rows
 
 
-def _stacked(members: list[Part], size: int, cotangents: dict[Any, Any], leaves: dict[Any, Any]) -> None:
-    """Go through equal parts with one program."""
+def _stack(members: list[Part]) -> Stack | None:
+    """The program for equal parts; None if there is none, since an operation cannot be done for many at once."""
     first = members[0]
     reverse = first.reverse
-    rows = _rows(len(members), size)
+    rows = _rows(len(members), _row(reverse))
     ones = {
         first.taking(k) for k, s in enumerate((*reverse.needs, *reverse.outs))
         if (leaf := first.leaf(s)) is not None and all(p.leaf(p.taking(k)) is leaf for p in members)
@@ -220,6 +228,21 @@ def _stacked(members: list[Part], size: int, cotangents: dict[Any, Any], leaves:
     stack = reverse.stacks.get(key)
     if stack is None:
         stack = reverse.stacks[key] = Stack(reverse, *key)
+    if stack.kind in _refused:
+        return None
+    try:
+        stack.run()
+    except NotImplementedError as error:
+        stats.unlike.append(f"{type(error).__name__}: {error}")
+        let_go(error)
+        _refused.add(stack.kind)
+        return None
+    return stack
+
+
+def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leaves: dict[Any, Any]) -> None:
+    """Go through equal parts with one program."""
+    first, reverse, rows = members[0], stack.reverse, stack.rows
     plain = [first.taken(s) for s in stack.plain]
     stacked = [_pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
     given = [_pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
@@ -261,7 +284,7 @@ class Stack:
 
     shared: slots of leaves that all of them take, whose cotangents are summed up, and added to what came before.
     plain, stacked: of what is needed, the slots of the former and the positions of the rest.  ones: the positions of
-    the former among the results.
+    the former among the results.  kind: the same for all that do the same, in whatever number.
     """
 
     def __init__(self, reverse: SegmentReverse, rows: int, shared: frozenset[int]) -> None:
@@ -269,6 +292,7 @@ class Stack:
         self.plain = tuple([s for s in reverse.needs if s in shared])
         self.stacked = tuple([k for k, s in enumerate(reverse.needs) if s not in shared])
         self.ones = tuple([k for k, s in enumerate(reverse.outs) if s in shared])
+        self.kind = reverse.kind, tuple([k for k, s in enumerate(reverse.needs) if s in shared]), self.ones
         self.metas: dict[int, Meta] = {}
         for c in reverse.plan:
             self.metas.update(zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True))
@@ -278,10 +302,9 @@ class Stack:
         return _zeros(meta.shape, meta.dtype)
 
     def run(self) -> Any:
-        reverse = self.reverse
-        places = tuple([k for k, s in enumerate(reverse.needs) if s in self.shared]), self.ones
-        key = (reverse.kind, self.rows, places)
-        return evaluators._cached(key, self._compiled, evaluators._never, reverse.plan, " backward, in stacks")
+        """The compiled program."""
+        key, calls = (self.kind, self.rows), self.reverse.plan
+        return evaluators._cached(key, self._compiled, evaluators._never, calls, " backward, in stacks")
 
     def _compiled(self) -> Any:
         import jax

@@ -98,7 +98,7 @@ def test_rounds_take_windows_that_overlap_of_what_is_used_elsewhere_too(tier, ke
         torch.manual_seed(0)
         cell, x = nn.Linear(3 * 2 + 4, 4), inputs(9, 2).requires_grad_()
         seen, h = x * 2, torch.zeros(4)
-        for t in range(0, 7):
+        for t in range(7):
             h = torch.tanh(cell(torch.cat([seen[t : t + 3].reshape(-1), h]))) + seen[t, 1]
         return grads(h.sum() + seen.square().sum() + seen[::2].sum(), cell, x)
 

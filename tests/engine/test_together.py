@@ -237,3 +237,47 @@ def test_what_does_not_enter_the_loss_has_no_gradient(carried):
     net, unused = policy(), torch.ones(3, requires_grad=True)
     episode(net, 10, keep=lambda k, p: (p.sum() * unused.sum()).item()).backward()
     assert carried and unused.grad is None
+
+
+def test_convolutions_with_batch_norm_in_evaluation(carried):
+    def run():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                            nn.Linear(12, 2)).eval()  # fmt: skip
+        rng, kept = np.random.default_rng(0), []
+        for _ in range(9):
+            out = net(torch.from_numpy(rng.standard_normal((1, 1, 4, 4), np.float32)))
+            out.sum().item()
+            kept.append(out)
+        torch.cat(kept).square().sum().backward()
+        return grads_of(net)
+
+    found = run()
+    assert carried
+    same(found, expected(run), rel=1e-4)
+
+
+def test_what_cannot_be_done_for_many_at_once_is_done_one_by_one(carried, monkeypatch):
+    def refuse(self):
+        raise NotImplementedError("Batching rule for 'it' not implemented")
+
+    monkeypatch.setattr(together.Stack, "_compiled", refuse)
+    monkeypatch.setattr(together, "_refused", set())
+
+    def run():
+        net = nn.Sequential(nn.Linear(3, 7), nn.Sigmoid(), nn.Linear(7, 2))
+        with torch.no_grad():
+            for k, p in enumerate(net.parameters()):
+                p.copy_(torch.linspace(-1, 1, p.numel()).reshape(p.shape) * (k + 1))
+        episode(net, 10).backward()
+        return grads_of(net)
+
+    found = run()
+    assert carried and together._refused
+    same(found, expected(run))
+
+
+def test_large_ones_are_left_to_the_plain_walk(carried, monkeypatch):
+    monkeypatch.setattr(together, "BIG", 16)
+    episode(policy(), 12).backward()
+    assert not carried
