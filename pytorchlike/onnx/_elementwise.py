@@ -399,7 +399,7 @@ def _logit(b: Builder, a: Args) -> V:
     return b.op("Log", b.op("Div", x, b.op("Sub", b.number(1, x.dtype), x)))
 
 
-@lowers("clone", "positive", "_alias", "contiguous", "resolve_conj", "resolve_neg")
+@lowers("clone", "positive", "_alias", "contiguous")
 def _same(b: Builder, a: Args) -> V:
     return a.input
 

@@ -726,18 +726,6 @@ def conj_physical(input: Array) -> jax.Array:
     return _conjugate(input)
 
 
-@op(out=False, saves=False)
-def resolve_conj(input: Array) -> jax.Array:
-    """`input` itself: conjugation is never pending here."""
-    return input
-
-
-@op(out=False, saves=False)
-def resolve_neg(input: Array) -> jax.Array:
-    """`input` itself: negation is never pending here."""
-    return input
-
-
 @op(method=False)
 def complex(real: Array, imag: Array) -> jax.Array:
     """Complex tensor from its parts, broadcast. RuntimeError unless both are float32 or both float64."""

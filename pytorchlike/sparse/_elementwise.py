@@ -24,7 +24,7 @@ _UNARY = (
     "arcsinh", "arctan", "arctanh", "isreal", "real", "imag",
 )  # fmt: skip
 #: Linear ones, which need no coalescing.
-_LINEAR = ("neg", "positive", "resolve_conj", "resolve_neg", "negative")
+_LINEAR = ("neg", "positive", "negative")
 _COO_ONLY = frozenset(("square", "nan_to_num"))
 _SPACES = ("torch", "nn.functional", "special", "")
 

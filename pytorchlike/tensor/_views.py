@@ -128,6 +128,14 @@ class Placed(Cell):
         alias = self._alias
         return alias is not None and len(alias.chain) > alias.floor
 
+    def _conjugated(self) -> bool:
+        """Whether the tensor shows its storage with other signs."""
+        alias = self._alias
+        if type(alias) is not Alias or not alias.chain or alias.storage.value.meta.dtype.kind != "c":
+            return False
+        names = [step.entry.name for step in alias.chain]
+        return "real" not in names and sum(n in CONJUGATING for n in names) % 2 == 1
+
     def _stored(self) -> tuple[Tensor, int]:
         """A contiguous tensor of this dtype over the memory that the tensor is a part of, and where that begins.
 
@@ -150,10 +158,9 @@ class Placed(Cell):
                 ".contiguous() first, or keep that tensor"
             )
         if base.is_complex():
-            steps = self._alias.chain if self._alias is not None else ()
-            turned = sum(step.entry.name in CONJUGATING for step in steps) % 2
+            turned = self._conjugated()
             if self.is_floating_point():
-                if turned and steps[-1].entry.name != "real":
+                if turned:
                     raise RuntimeError("the storage behind parts of a conjugated tensor is not kept with their signs")
                 from .functions import view_as_real  # gradients go through it
 

@@ -52,6 +52,18 @@ def positive(input: Tensor) -> Tensor:
 
 
 @function(method=True)
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself, or a copy of a view that shows its base conjugated."""
+    return input.clone() if input._conjugated() else input
+
+
+@function(method=True)
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself, or a copy of a view that shows its base with other signs."""
+    return input.clone() if input._conjugated() else input
+
+
+@function(method=True)
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have the same shape and the same elements (False for NaNs)."""
     if input.shape != other.shape:

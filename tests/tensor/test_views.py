@@ -297,6 +297,16 @@ def test_conjugated_views_lie_where_their_base_does():
         z.conj().imag.as_strided((2,), (2,))
 
 
+def test_what_is_not_conjugated_resolves_to_itself():
+    z = torch.complex(torch.arange(3.0), torch.ones(3))
+    assert z.resolve_conj() is z and z.real.resolve_neg()[0] == 0 and z.conj().real.resolve_neg()._is_view()
+    z.resolve_conj().mul_(2)
+    assert z.tolist() == [2j, 2 + 2j, 4 + 2j]
+    for copied in (z.conj().resolve_conj(), z.conj()[1:].resolve_conj(), z.conj().imag.resolve_neg()):
+        copied.zero_()
+    assert z.tolist() == [2j, 2 + 2j, 4 + 2j] and torch.resolve_conj(z.conj()).tolist() == [-2j, 2 - 2j, 4 - 2j]
+
+
 def test_views_of_views_of_what_is_gone():
     x = (torch.arange(6.0) * 2).view(2, 3).t()
     x[0] = 1
