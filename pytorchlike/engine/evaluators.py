@@ -228,7 +228,7 @@ class OpByOp(Evaluator):
             outs = call.op.walk(arrays, self)
             call.op.info.spent += time.thread_time() - begin
             return outs, ()
-        if call.op.part is not None and call.outs[0].size <= policy.SMALL and getattr(call.place, "platform", None) == "cpu":
+        if call.shows and call.outs[0].size <= policy.SMALL:
             return (part_of(call, np.asarray(arrays[0]), arrays[1:]).copy(),), ()
         run = call.run
         if run is None:

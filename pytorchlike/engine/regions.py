@@ -362,7 +362,7 @@ def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any
                     old = cotangents.get(s)
                     cotangents[s] = g if old is None else how.add(old, g)
             continue
-        if type(p) is Call and p.op.part is not None and len(p.slots) == 1 and getattr(p.place, "platform", None) == "cpu":
+        if type(p) is Call and p.shows:
             _put(p, cotangents, wanted, tapes[p], own)
             continue
         if type(p) is not Region:

@@ -65,6 +65,11 @@ class Call:
         """Whether gradients stop at the call: ``detach``, or what was recorded without gradients."""
         return bool(self.wrt_slots) and not any(m.grad for m in self.outs)
 
+    @property
+    def shows(self) -> bool:
+        """Whether the result is a part of one array, which the host has at hand."""
+        return self.op.part is not None and len(self.slots) == 1 and getattr(self.place, "platform", None) == "cpu"
+
     def stopped(self, array: Any) -> Any:
         """A result, for JAX to differentiate what follows as recorded."""
         if not self.cut:
