@@ -651,7 +651,7 @@ class Form:
 
         first = self.programs[0]
         least = PAYS * max(c.made for c in self.programs)
-        finer = dict.fromkeys(map(_finer, met))
+        finer = dict.fromkeys(map(_finer, [*met, *now.max(0, keepdims=True).tolist()]))
         chosen = max(finer, key=lambda sizes: gain(sizes, first.scaled(sizes)), default=first.sizes)
         if gain(chosen, first.scaled(chosen)) > least and gain(chosen, self.scale * self._work(chosen)) > least:
             self._add(chosen, why)

@@ -427,6 +427,17 @@ def test_many_sizes_have_room_for_more_than_was_met(monkeypatch):
         np.testing.assert_allclose(mine, theirs, rtol=2e-4, atol=2e-6)
 
 
+def test_of_many_sizes_the_largest_together_tell_what_room_is_enough(monkeypatch):
+    train(Experts, routed, classified, COUNTS)
+    (form,) = forms()
+    monkeypatch.setattr(padded, "PAYS", 0)
+    form.counts.update(form.met)
+    form._refine("a test")
+    most = padded._finer(np.max(list(form.met), axis=0).tolist())
+    assert [c.sizes for c in form.programs[1:]] == [most]
+    assert form.programs[0].sizes > most
+
+
 def test_traces_of_many_sizes_are_soon_known_not_to_come_again():
     rng = np.random.default_rng(1)
     train(Experts, routed, classified, [*COUNTS[:8], *rng.integers(20, 36, (padded.MANY // 8 + 4, 4)).tolist()])
