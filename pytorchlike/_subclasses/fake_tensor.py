@@ -17,9 +17,10 @@ from ..tensor.device import as_device
 from ..tensor.wrapped import traits
 from ..utils import _pytree as pytree
 from ..utils._python_dispatch import TorchDispatchMode
+from ..utils.weak import WeakIdKeyDictionary
 
-__all__ = ["DataDependentOutputException", "DynamicOutputShapeException", "FakeTensor", "FakeTensorMode",
-           "UnsupportedFakeTensorException", "is_fake", "unset_fake_temporarily"]  # fmt: skip
+__all__ = ["DataDependentOutputException", "DynamicOutputShapeException", "FakeTensor", "FakeTensorConverter",
+           "FakeTensorMode", "UnsupportedFakeTensorException", "is_fake", "unset_fake_temporarily"]  # fmt: skip
 
 
 class UnsupportedFakeTensorException(RuntimeError):
@@ -194,6 +195,21 @@ class FakeTensorMode(TorchDispatchMode):
                 raise FakeTensorDeviceMismatchError("Expected all tensors to be on the same device, but found at least "
                                                     f"two devices, {found} and {here}! ({func})")  # fmt: skip
         return "cpu" if found is None else found
+
+
+class FakeTensorConverter:
+    """Makes the fake tensors of tensors with data: one for each, as long as that lives."""
+
+    def __init__(self) -> None:
+        self.tensor_memo = WeakIdKeyDictionary()
+
+    def from_real_tensor(self, fake_mode: FakeTensorMode, t: Tensor) -> FakeTensor:
+        """:meth:`FakeTensorMode.from_tensor`; the one that was made of ``t`` before, if there is one."""
+        if isinstance(t, FakeTensor):
+            return fake_mode.from_tensor(t)
+        if t not in self.tensor_memo:
+            self.tensor_memo[t] = fake_mode.from_tensor(t)
+        return self.tensor_memo[t]
 
 
 @contextlib.contextmanager

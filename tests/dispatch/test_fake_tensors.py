@@ -8,6 +8,7 @@ from pytorchlike._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
+    FakeTensorConverter,
     FakeTensorDeviceMismatchError,
     FakeTensorMode,
     is_fake,
@@ -59,3 +60,11 @@ def test_tensors_with_data_are_taken_over_first():
             real + real
     with pytest.raises(NotImplementedError, match="dynamic_shapes"):
         FakeTensorMode(shape_env=object())
+
+
+def test_a_converter_makes_one_fake_tensor_of_each():
+    mode, converter, x = FakeTensorMode(), FakeTensorConverter(), torch.ones(2, 3, requires_grad=True)
+    fake = converter.from_real_tensor(mode, x)
+    assert is_fake(fake) and fake.shape == (2, 3) and fake.requires_grad and fake.is_leaf
+    assert converter.from_real_tensor(mode, x) is fake and converter.from_real_tensor(mode, fake) is fake
+    assert converter.from_real_tensor(mode, x.detach()) is not fake

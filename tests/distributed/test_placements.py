@@ -100,6 +100,19 @@ def test_ordinary_tensors_count_as_whole(world):
     assert isinstance(layer, FSDPModule)
 
 
+def test_names_of_tensor_parallelism():
+    from pytorchlike.distributed._tensor.placement_types import DTensorSpec, TensorMeta
+    from pytorchlike.distributed.tensor.parallel import ColwiseParallel
+    from pytorchlike.distributed.tensor.parallel.style import ParallelStyle
+
+    assert issubclass(ColwiseParallel, ParallelStyle)
+    meta = TensorMeta(shape=(2,), stride=(1,), dtype=torch.float32)
+    spec = DTensorSpec(mesh=None, placements=(Shard(0),), tensor_meta=meta)
+    assert spec == DTensorSpec(None, (Shard(0),), meta)
+    with pytest.raises(NotImplementedError, match="from_local"):
+        DTensor(local_tensor=torch.ones(2), spec=spec, requires_grad=False)
+
+
 def test_policies_are_descriptions_and_what_is_not_there_says_so():
     assert MixedPrecisionPolicy(torch.bfloat16) == MixedPrecisionPolicy(param_dtype=torch.bfloat16)
     assert isinstance(CPUOffloadPolicy(), OffloadPolicy)
