@@ -123,6 +123,8 @@ class OpDef:
         self.random = any(p.kind is Key for p in self.params)
         #: whether the first argument is compared with elements taken from it, see ``engine.stored``
         self.exact: bool = told["exact"]
+        #: whether it is a sum, whose small constants are kept apart from others, see ``_apart``
+        self.sums: bool = told["sums"]
         #: the losses that took ``size_average`` and ``reduce`` before ``reduction``, which is keyword-only in the body
         self.old_reduction = any(p.name == "reduction" and p.keyword_only for p in self.params)
         self.factory = not any(p.kind in (Array, Arrays, Operand) and not p.optional for p in self.params)
@@ -271,6 +273,8 @@ class OpDef:
                 bound[p.name] = None if value is None else tuple(_cast(a, target, first) for a in value)
             elif value is not None:
                 bound[p.name] = _cast(value, target, first)
+                if self.sums and type(value) is float and 0 < abs(value) < 1:
+                    bound[p.name] = _apart(bound[p.name])
         lead = next((a for a in _flat(bound[p.name] for p in dynamic) if _is_array(a)), None)
         for p in self.params:
             value = bound[p.name]
@@ -370,6 +374,17 @@ def _cast(a: Any, target: np.dtype | None, first: Any) -> Any:
             return number.astype(result_type(first, a) if first is not None else _number_dtype(a.type))
         return a
     return a.astype(target) if target is not None and a.dtype != target else a
+
+
+def _apart(constant: Any) -> Any:
+    """A term of a sum that XLA does not add to another constant.
+
+    It makes ``x + (c + d)`` of ``(x + c) + d``, whatever is rounded away: of ``1 - p + 1e-15``, ``1 - p``, whose
+    logarithm is infinite where the small number was to keep it finite.
+    """
+    from jax import lax
+
+    return lax.optimization_barrier(constant)
 
 
 def _plain(value: Any, lead: Any) -> Any:
@@ -539,6 +554,7 @@ def op(
     scales: bool = False,
     shapes: Rule | None = None,
     exact: bool = False,
+    sums: bool = False,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -548,6 +564,7 @@ def op(
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
             deprecated=deprecated, varies=varies, scales=scales, shapes=shapes, exact=exact,
+            sums=sums,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -213,7 +213,7 @@ def _no_bool_difference(a: Any, b: Any) -> None:
         )
 
 
-@op(promote="common", inplace=True, saves=False)
+@op(promote="common", inplace=True, saves=False, sums=True)
 def add(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
     """Sum ``input + alpha * other``, broadcast; of booleans the logical or.
 
@@ -223,14 +223,14 @@ def add(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
     return _plus_scaled("add", a, b, alpha, operator.add)
 
 
-@op(promote="common", inplace=True, saves=False, aliases=("subtract",), given=_no_bool_difference)
+@op(promote="common", inplace=True, saves=False, aliases=("subtract",), given=_no_bool_difference, sums=True)
 def sub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
     """Difference ``input - alpha * other``, broadcast. Raises RuntimeError for a boolean operand."""
     a, b = fit(input, other)
     return _plus_scaled("sub", a, b, alpha, operator.sub)
 
 
-@op(promote="common", method=False, saves=False, given=_no_bool_difference)
+@op(promote="common", method=False, saves=False, given=_no_bool_difference, sums=True)
 def rsub(input: Array, other: Operand, *, alpha: Scalar = 1) -> jax.Array:
     """Reversed difference ``other - alpha * input``, broadcast. Raises RuntimeError for a boolean operand."""
     b, a = fit(input, other)
