@@ -141,7 +141,14 @@ class Placed(Cell):
 
         Raises RuntimeError where there is none.
         """
-        base, start = self._base if self._is_view() else self, 0
+        base, start, alias = self._base if self._is_view() else self, 0, self._alias
+        if alias is not None and alias.leaf is not None:  # gradients go there, though it may be a part of other memory
+            base = self
+        elif alias is not None and alias.of is not None and base._get().node is not alias.of[0]:
+            owner = alias.of[0].owner
+            base = None if owner is None else owner()
+            if base is None or base._alias is None or base._alias.storage is not alias.storage:
+                raise RuntimeError("the leaf that this is a view of is gone, or has other memory now")
         alias = base._alias
         if alias is not None and alias.chain:  # it was given a part of other memory
             if base._value.meta.grad == LEAF:

@@ -281,6 +281,9 @@ def test_strides_count_elements_of_the_tensor_in_the_whole_storage():
     part.resize_(4)
     part[3] = 50
     assert whole[5].item() == 50
+    leaf = torch.arange(6.0)[1:].requires_grad_()
+    (leaf.as_strided((2,), (2,)).sum() + leaf[1:].as_strided((2,), (1,)).sum()).backward()
+    assert leaf.grad.tolist() == [1, 1, 2, 0, 0]
 
 
 def test_conjugated_views_lie_where_their_base_does():
