@@ -161,8 +161,8 @@ class Placed(Cell):
                 base._fresh()
         if not base.is_contiguous():
             raise RuntimeError(
-                "the storage behind this view is not kept, since the tensor it was made from is gone; call "
-                ".contiguous() first, or keep that tensor"
+                "the storage behind this view is not kept, since the tensor it was made from is gone, or gradients of "
+                "a leaf that is not contiguous cannot come from it; call .contiguous() first, or keep that tensor"
             )
         if base.is_complex():
             turned = self._conjugated()
