@@ -8,6 +8,8 @@ import pytest
 import pytorchlike as torch
 import pytorchlike.nn.functional as F
 from pytorchlike import nn
+from pytorchlike.engine import flush
+from pytorchlike.engine.trace import forget_all
 from pytorchlike.profiler import (
     ProfilerAction,
     ProfilerActivity,
@@ -38,6 +40,8 @@ def training():
 
 
 def test_events_of_a_step():
+    flush()
+    forget_all()  # a step that another test recorded alike would be known by the line there
     want, got = training(), training()
     first = [want().item() for _ in range(3)]
     assert got().item() == first[0]
