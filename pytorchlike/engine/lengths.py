@@ -26,7 +26,7 @@ _met: dict[Any, int] = {}
 
 
 def _room(rounds: int, nbytes: int) -> int:
-    room = ROOM
+    room = ROOM if ROOM * nbytes < LARGE else 1
     while room < rounds:
         room *= FURTHER if room * nbytes < LARGE else 2
     return room

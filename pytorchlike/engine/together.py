@@ -167,7 +167,7 @@ def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, 
         for _, groups in sorted(levels.items()):
             for kind, members in groups.items():
                 met = _met[kind] = _met.pop(kind, 0) + len(members)
-                most = LARGEST // max(_row(members[0].reverse), 1)
+                most = max(LARGEST // max(_row(members[0].reverse), 1), 1)
                 for k in range(0, len(members), most):
                     some = members[k : k + most]
                     stack = _stack(some) if met >= MET else None
@@ -228,7 +228,7 @@ def _stack(members: list[Part]) -> Stack | None:
     stack = reverse.stacks.get(key)
     if stack is None:
         stack = reverse.stacks[key] = Stack(reverse, *key)
-    if stack.kind in _refused:
+    if stack.nbytes > 2 * LARGEST or stack.kind in _refused:  # leaves that differ from part to part are stacked, too
         return None
     try:
         stack.run()
@@ -284,7 +284,7 @@ class Stack:
 
     shared: slots of leaves that all of them take, whose cotangents are summed up, and added to what came before.
     plain, stacked: of what is needed, the slots of the former and the positions of the rest.  ones: the positions of
-    the former among the results.  kind: the same for all that do the same, in whatever number.
+    the former among the results.  kind: the same for all that do the same, in whatever number.  nbytes: of the stacks.
     """
 
     def __init__(self, reverse: SegmentReverse, rows: int, shared: frozenset[int]) -> None:
@@ -296,6 +296,7 @@ class Stack:
         self.metas: dict[int, Meta] = {}
         for c in reverse.plan:
             self.metas.update(zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True))
+        self.nbytes = rows * sum([self.metas[reverse.needs[k]].nbytes for k in self.stacked])
 
     def zeros(self, k: int) -> np.ndarray:
         meta = self.metas[self.reverse.outs[k]]

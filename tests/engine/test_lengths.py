@@ -288,3 +288,8 @@ def test_loops_of_ever_other_lengths_are_not_cut_into_pieces():
         optimizer.step()
     assert not policy.dividing
     policy.reset()
+
+
+def test_large_arrays_get_little_room():
+    assert lengths._room(5, 1000) == lengths.ROOM and lengths._room(33, 1000) == lengths.FURTHER * lengths.ROOM
+    assert lengths._room(5, lengths.LARGE) == 8 and lengths._room(33, lengths.LARGE) == 64

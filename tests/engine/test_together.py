@@ -277,6 +277,26 @@ def test_what_cannot_be_done_for_many_at_once_is_done_one_by_one(carried, monkey
     same(found, expected(run))
 
 
+def test_large_leaves_that_differ_from_part_to_part_are_not_stacked(carried, monkeypatch):
+    def run():
+        torch.manual_seed(0)
+        leaves = [torch.randn(3, 2, requires_grad=True) for _ in range(10)]
+        kept = []
+        for w in leaves:
+            y = (torch.ones(1, 3) @ w).tanh()
+            y.sum().item()
+            kept.append(y)
+        torch.cat(kept).square().sum().backward()
+        return [w.grad for w in leaves]
+
+    monkeypatch.setattr(together, "LARGEST", 64)
+    made = []
+    monkeypatch.setattr(together, "_stacked", lambda *given: made.append(given))
+    found = run()
+    assert carried and not made
+    same(found, expected(run))
+
+
 def test_large_ones_are_left_to_the_plain_walk(carried, monkeypatch):
     monkeypatch.setattr(together, "BIG", 16)
     episode(policy(), 12).backward()
