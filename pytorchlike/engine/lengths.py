@@ -13,6 +13,7 @@ import numpy as np
 
 from . import evaluators
 from .op import Wide, _apply_vjp, _is_smooth, differentiated
+from .piles import pile
 from .rolled import Loop, _several, round_of
 from .stored import Settled
 from .trie import Call
@@ -86,9 +87,9 @@ class Kind:
         loop, room = self.loop, self.room
         fixed = [env[s] for s in loop.fixed]
         first = [env[s] for s, _ in loop.carry]
-        each = [_pile([env[s] for s in column], room) for column in loop.each]
+        each = [pile([env[s] for s in column], room) for column in loop.each]
         scalars = [
-            _pile([numbers[c] if type(c) is Wide else c[1] for c in column], room, _lifted_dtype(kind))
+            pile([numbers[c] if type(c) is Wide else c[1] for c in column], room, dtype=_lifted_dtype(kind))
             for column, kind in zip(loop.numbers, self.kinds, strict=True)
         ]
         return np.int32(loop.rounds), fixed, first, each, scalars
@@ -257,14 +258,6 @@ class Kind:
         for j, f in zip(smooth, flowing, strict=True):
             by_state[j] = f
         return sums, by_state, rows
-
-
-def _pile(arrays: list, room: int, dtype: Any = None) -> np.ndarray:
-    first = np.asarray(arrays[0])
-    pile = np.zeros((room, *first.shape), first.dtype if dtype is None else dtype)
-    for k, a in enumerate(arrays):
-        pile[k] = a if type(a) is np.ndarray or dtype is not None else np.asarray(a)
-    return pile
 
 
 __all__ = ["Kind"]

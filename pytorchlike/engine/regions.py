@@ -7,7 +7,6 @@ begin; a piece whose structure is met again and again is compiled whole, forward
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from . import evaluators
 from .lengths import Kind
 from .meta import INTERIOR, LEAF
 from .op import Wide, _apply_vjp, differentiated
+from .piles import zeros
 from .rolled import Loop, roll_heavy
 from .schedule import Schedule, walk
 from .stored import Settled
@@ -115,12 +115,7 @@ class Region:
     def nothing(self, n: int) -> np.ndarray:
         """In place of what was found before of the ``n``-th of the differentiable args."""
         m = self.metas[self.wrt[n]]
-        return _zeros(m.shape, m.dtype)
-
-
-@functools.lru_cache(256)
-def _zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
-    return np.zeros(shape, dtype)
+        return zeros(m.shape, m.dtype)
 
 
 def divide(schedule: Schedule, graph: Any) -> list | None:

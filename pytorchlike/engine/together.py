@@ -9,7 +9,6 @@ operations.  What equal ones of a level take is stacked on the host, and one pro
 
 from __future__ import annotations
 
-import functools
 import heapq
 from typing import Any
 
@@ -20,6 +19,7 @@ from .config import config
 from .errors import let_go
 from .meta import LEAF, Meta, Value
 from .op import Wide, _apply_vjp, differentiated
+from .piles import pile, zeros
 from .schedule import walk
 from .segment import Freed, Segment, SegmentReverse
 from .stats import stats
@@ -244,10 +244,10 @@ def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leav
     """Go through equal parts with one program."""
     first, reverse, rows = members[0], stack.reverse, stack.rows
     plain = [first.taken(s) for s in stack.plain]
-    stacked = [_pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
-    given = [_pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
+    stacked = [pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
+    given = [pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
              for k in range(len(reverse.roots))]  # fmt: skip
-    numbers = [_pile([p.segment.numbers[p.reverse.wides[k]] for p in members], rows, True)
+    numbers = [pile([p.segment.numbers[p.reverse.wides[k]] for p in members], rows, True)
                for k in range(len(reverse.wides))]  # fmt: skip
     before: dict[Any, Any] = {}  # a leaf may be taken twice, as before and after it was replaced in place
     for k in stack.ones:
@@ -265,18 +265,6 @@ def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leav
             leaves[end] = c
         else:
             _add(cotangents, leaves, end, c)
-
-
-def _pile(arrays: list, rows: int, repeat: bool) -> np.ndarray:
-    """Arrays one upon the other; what is left of the rows repeats the first one, or is zero."""
-    first = np.asarray(arrays[0])
-    pile = np.empty((rows, *first.shape), first.dtype)
-    n = len(arrays)
-    for k, a in enumerate(arrays):
-        pile[k] = a if type(a) is np.ndarray else np.asarray(a)
-    if n < rows:
-        pile[n:] = first if repeat else 0
-    return pile
 
 
 class Stack:
@@ -300,7 +288,7 @@ class Stack:
 
     def zeros(self, k: int) -> np.ndarray:
         meta = self.metas[self.reverse.outs[k]]
-        return _zeros(meta.shape, meta.dtype)
+        return zeros(meta.shape, meta.dtype)
 
     def run(self) -> Any:
         """The compiled program."""
@@ -378,8 +366,3 @@ class Stack:
         results = tuple([((*rows, *m.shape), m.dtype) for m in call.outs])
         present = tuple([c is not None for c in given])
         return _apply_vjp(back, tuple([c for c in given if c is not None]), (results, present))
-
-
-@functools.lru_cache(256)
-def _zeros(shape: tuple, dtype: np.dtype) -> np.ndarray:
-    return np.zeros(shape, dtype)
