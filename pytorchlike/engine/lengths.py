@@ -143,13 +143,8 @@ class Kind:
         return ys, last, ok
 
     def _round(self, r: Any, fixed: Any, held: Any, each: list, scalars: list, rows: Any = None) -> tuple[list, list]:
-        from jax import lax
-
-        def row(a: Any) -> Any:
-            return lax.dynamic_index_in_dim(a, r, 0, keepdims=False)
-
-        rows = [row(a) for a in each] if rows is None else rows
-        return round_of(self.loop, fixed, held, rows, [row(a) for a in scalars], Settled())
+        rows = [_at(a, r) for a in each] if rows is None else rows
+        return round_of(self.loop, fixed, held, rows, [_at(a, r) for a in scalars], Settled())
 
     # -- back --------------------------------------------------------------------------------------------------------
 
@@ -215,8 +210,8 @@ class Kind:
         def step(k: Any, state: tuple) -> tuple:
             flowing, sums, rows = state
             r = n - 1 - k
-            took = [lax.dynamic_index_in_dim(a, r, 0, keepdims=False) for a in kept]
-            mine = [lax.dynamic_index_in_dim(a, r, 0, keepdims=False) for a in each]
+            took = [_at(a, r) for a in kept]
+            mine = [_at(a, r) for a in each]
 
             def closed(*moving: Any) -> tuple:
                 rest = iter(moving)
@@ -240,7 +235,7 @@ class Kind:
                     if self.held[j] == p:
                         c = c + f
                 if p in ys_of:
-                    c = c + lax.dynamic_index_in_dim(ys_of[p], r, 0, keepdims=False)
+                    c = c + _at(ys_of[p], r)
                 if p in ends_of:
                     c = c + jnp.where(k == 0, ends_of[p], jnp.zeros_like(ends_of[p]))
                 given.append(c)
@@ -258,6 +253,13 @@ class Kind:
         for j, f in zip(smooth, flowing, strict=True):
             by_state[j] = f
         return sums, by_state, rows
+
+
+def _at(array: Any, r: Any) -> Any:
+    """What round ``r`` takes of what is stacked."""
+    from jax import lax
+
+    return lax.dynamic_index_in_dim(array, r, 0, keepdims=False)
 
 
 __all__ = ["Kind"]

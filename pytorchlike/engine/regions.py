@@ -346,16 +346,11 @@ def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any
     own: dict[int, np.ndarray] = {}
     for p in plan:
         if type(p) is Loop:
-            given = {s: c for s in p.out_slots if (c := cotangents.get(s)) is not None}
-            for s in p.out_slots:
-                if s not in wanted:
-                    cotangents.pop(s, None)
+            given = _arrived(p.out_slots, cotangents, wanted)
             if given:
                 args, loop = tapes[p]
                 before = {s: c for s in loop.sums if (c := cotangents.pop(s, None)) is not None}
-                for s, g in loop.pull(args, given, before).items():
-                    old = cotangents.get(s)
-                    cotangents[s] = g if old is None else how.add(old, g)
+                _hand_on(loop.pull(args, given, before), cotangents, how)
             continue
         if type(p) is Call and p.shows:
             _put(p, cotangents, wanted, tapes[p], own)
@@ -363,20 +358,27 @@ def _back(plan: list, cotangents: dict, wanted: frozenset, tapes: dict, how: Any
         if type(p) is not Region:
             walk((p,), cotangents, wanted, lambda call, given: how.pull(call, tapes[call], given), how.add)
             continue
-        given = [cotangents.get(s) for s in p.outs]
-        for s in p.outs:
-            if s not in wanted:
-                cotangents.pop(s, None)
-        present = tuple([c is not None for c in given])
-        if not any(present):
+        given = _arrived(p.outs, cotangents, wanted)
+        if not given:
             continue
+        present = tuple([s in given for s in p.outs])
         arrays, numbers = tapes[p]
         slots = p.wrt_slots
         before = []
         for n in p.sums:
             found = cotangents.pop(slots[n], None)
             before.append(p.nothing(n) if found is None else found)
-        grads = how.region_pull(p, arrays, numbers, tuple([c for c in given if c is not None]), tuple(before), present)
-        for s, g in zip(slots, grads, strict=True):
-            old = cotangents.get(s)
-            cotangents[s] = g if old is None else how.add(old, g)
+        grads = how.region_pull(p, arrays, numbers, tuple(given.values()), tuple(before), present)
+        _hand_on(dict(zip(slots, grads, strict=True)), cotangents, how)
+
+
+def _arrived(outs: Any, cotangents: dict, wanted: frozenset) -> dict[int, Any]:
+    """The cotangents of a piece's results that there are, in order; those that nobody asks for are taken out."""
+    return {s: c for s in outs if (c := cotangents.get(s) if s in wanted else cotangents.pop(s, None)) is not None}
+
+
+def _hand_on(found: dict[int, Any], cotangents: dict, how: Any) -> None:
+    """Add what a piece has found to what came before."""
+    for s, g in found.items():
+        old = cotangents.get(s)
+        cotangents[s] = g if old is None else how.add(old, g)

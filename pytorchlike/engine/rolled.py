@@ -147,6 +147,11 @@ class Loop:
                  "wrt", "results", "metas", "all_calls", "op", "slots", "kernel", "place", "location", "forms",
                  "outside")  # fmt: skip
 
+    @property
+    def heavy(self) -> bool:
+        """Whether there is a product in its rounds."""
+        return any(c.op.heavy for c in self.calls)
+
 
 class _Opaque:
     """Stands for the operation of a loop where only its flags are asked for."""
@@ -218,14 +223,14 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
 def recurs(entries: Iterable[Any]) -> bool:
     """Whether most products that were recorded are in rounds of loops, which are half of all at least."""
     calls = [e for e in entries if type(e) is Call]
-    loops = [e for e in roll(calls, (), {c for c in calls if c.tracked}) if type(e) is Loop and _is_heavy(e)]
-    inside = [c for e in loops for c in e.all_calls]
+    inside = [c for e in loops_in(calls) if e.heavy for c in e.all_calls]
     products = [sum([c.op.heavy for c in part]) for part in (inside, calls)]
     return 2 * len(inside) >= len(calls) and 4 * products[0] >= 3 * products[1]
 
 
-def _is_heavy(loop: Loop) -> bool:
-    return any(c.op.heavy for c in loop.calls)
+def loops_in(calls: Sequence[Call]) -> list[Loop]:
+    """The loops among calls of which nothing is needed outside but by others of them."""
+    return [e for e in roll(calls, (), {c for c in calls if c.tracked}) if type(e) is Loop]
 
 
 def roll_heavy(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple[Any, ...]:
@@ -241,14 +246,14 @@ def roll_heavy(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) ->
         if type(e) is not Loop:
             apart.append(e)
             continue
-        parts = _parts(e) if _is_heavy(e) else set()
+        parts = _parts(e) if e.heavy else set()
         again = again or bool(parts)
         period = len(e.calls)
         apart.extend([c for k, c in enumerate(e.all_calls) if k % period in parts])
         apart.extend([c for k, c in enumerate(e.all_calls) if k % period not in parts])
     if again:
         rolled = roll(apart, wanted, taped)
-    return tuple([s for e in rolled for s in (e.all_calls if type(e) is Loop and not _is_heavy(e) else (e,))])
+    return tuple([s for e in rolled for s in (e.all_calls if type(e) is Loop and not e.heavy else (e,))])
 
 
 def _parts(loop: Loop) -> set[int]:
@@ -799,5 +804,5 @@ def _numbers(column: list[Any], numbers: Any) -> Any:
     return jnp.concatenate([given, jnp.asarray(np.array(constants, dtype))])[order]
 
 
-__all__ = ["Back", "Loop", "plan_of", "pull_back", "recurs", "roll", "roll_back", "roll_heavy", "round_of",
+__all__ = ["Back", "Loop", "loops_in", "plan_of", "pull_back", "recurs", "roll", "roll_back", "roll_heavy", "round_of",
            "run"]  # fmt: skip

@@ -183,7 +183,6 @@ class SegmentReverse:
         self.metas = tuple([graph.metas[s] for s in outs])
         self.met, self.spent = 0, 0.0
         self.stacks: Any = None
-        self._kind: Any = None
         key = None if policy.dividing else self._structure()
         found = _ops.get(key)
         if found is None:
@@ -193,13 +192,14 @@ class SegmentReverse:
                 while len(_ops) > config.max_kernels:
                     _ops.popitem(last=False)
         self.op = found
+        self._kind: Any = None if key is None else found
 
     @property
     def kind(self) -> Any:
         """The same object for all that do the same."""
         if self._kind is None:
             key = self._structure()
-            self._kind = _kinds.setdefault(key, object())
+            self._kind = _ops.get(key) or _kinds.setdefault(key, object())
             while len(_kinds) > config.max_kernels:
                 _kinds.pop(next(iter(_kinds)))
         return self._kind

@@ -140,7 +140,7 @@ def _plain(reverse: SegmentReverse) -> bool:
             and c.op.walk is None and c.op.spliced is None
             for c in reverse.plan
         )  # fmt: skip
-        reverse.stacks = {} if whole else False
+        reverse.stacks = Stacks(reverse) if whole else False
     return reverse.stacks is not False
 
 
@@ -148,7 +148,7 @@ def worth(parts: list[Part]) -> bool:
     """Whether so many of them are equal, and small, that it pays to lay them out."""
     if len(parts) < FEW or len({(p.level, p.reverse.kind) for p in parts}) > PART * len(parts):
         return False
-    return all(_row(r) <= BIG for r in {p.reverse.kind: p.reverse for p in parts}.values())
+    return all(r.stacks.row <= BIG for r in {p.reverse.kind: p.reverse for p in parts}.values())
 
 
 def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, Any]:
@@ -167,7 +167,7 @@ def carry(parts: list[Part], given: dict[Segment, dict[int, Any]]) -> dict[Any, 
         for _, groups in sorted(levels.items()):
             for kind, members in groups.items():
                 met = _met[kind] = _met.pop(kind, 0) + len(members)
-                most = max(LARGEST // max(_row(members[0].reverse), 1), 1)
+                most = max(LARGEST // max(members[0].reverse.stacks.row, 1), 1)
                 for k in range(0, len(members), most):
                     some = members[k : k + most]
                     stack = _stack(some) if met >= MET else None
@@ -201,12 +201,6 @@ def _add(cotangents: dict[Any, Any], leaves: dict[Any, Any], end: Any, c: Any) -
     into[end] = c
 
 
-def _row(reverse: SegmentReverse) -> int:
-    """Bytes of what is stacked of one part."""
-    metas = {s: m for c in reverse.plan for s, m in zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True)}
-    return sum(metas[s].nbytes for s in (*reverse.needs, *reverse.roots) if metas[s].grad != LEAF)
-
-
 def _rows(n: int, size: int) -> int:
     """Rows of the program that serves ``n`` parts."""
     rows = 8 if size <= SMALL else 1
@@ -219,7 +213,7 @@ def _stack(members: list[Part]) -> Stack | None:
     """The program for equal parts; None if there is none, since an operation cannot be done for many at once."""
     first = members[0]
     reverse = first.reverse
-    rows = _rows(len(members), _row(reverse))
+    rows = _rows(len(members), reverse.stacks.row)
     ones = {
         first.taking(k) for k, s in enumerate((*reverse.needs, *reverse.outs))
         if (leaf := first.leaf(s)) is not None and all(p.leaf(p.taking(k)) is leaf for p in members)
@@ -267,6 +261,21 @@ def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leav
             _add(cotangents, leaves, end, c)
 
 
+class Stacks(dict):
+    """The programs for many of a reverse pass, by rows and what they share.
+
+    metas: of the slots on its way;  row: bytes of what is stacked of one part.
+    """
+
+    def __init__(self, reverse: SegmentReverse) -> None:
+        super().__init__()
+        self.metas: dict[int, Meta] = {}
+        for c in reverse.plan:
+            self.metas.update(zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True))
+        needed = [self.metas[s] for s in (*reverse.needs, *reverse.roots)]
+        self.row = sum([m.nbytes for m in needed if m.grad != LEAF])
+
+
 class Stack:
     """The reverse pass over ``rows`` equal parts.
 
@@ -281,9 +290,7 @@ class Stack:
         self.stacked = tuple([k for k, s in enumerate(reverse.needs) if s not in shared])
         self.ones = tuple([k for k, s in enumerate(reverse.outs) if s in shared])
         self.kind = reverse.kind, tuple([k for k, s in enumerate(reverse.needs) if s in shared]), self.ones
-        self.metas: dict[int, Meta] = {}
-        for c in reverse.plan:
-            self.metas.update(zip((*c.slots, *c.out_slots), (*c.metas, *c.outs), strict=True))
+        self.metas = reverse.stacks.metas
         self.nbytes = rows * sum([self.metas[reverse.needs[k]].nbytes for k in self.stacked])
 
     def zeros(self, k: int) -> np.ndarray:

@@ -27,7 +27,7 @@ from .meta import (
     mode_of,
 )
 from .op import Kernel, Op, Wide, kernel_for
-from .rolled import Loop, roll
+from .rolled import loops_in
 from .scope import settle
 from .stats import stats
 from .trie import Call, Input, Reverse, State
@@ -232,10 +232,10 @@ class Trace:
         made would be a result of the program, for the reverse pass to come; without gradients, what is kept of rounds.
         """
         calls = [e for e in self.state.entries() if e.__class__ is Call]
-        taped = {c for c in calls if c.tracked}
-        loops = [e for e in roll(calls, (), taped) if e.__class__ is Loop]
-        if 2 * len(taped) < len(calls):  # rounds of many calls, as those of samplers, are long enough by themselves
-            loops = [e for e in loops if len(e.calls) <= SHORT and any(c.op.heavy for c in e.calls)]
+        loops = loops_in(calls)
+        taped = sum([c.tracked for c in calls])
+        if 2 * taped < len(calls):  # rounds of many calls, as those of samplers, are long enough by themselves
+            loops = [e for e in loops if len(e.calls) <= SHORT and e.heavy]
         if 4 * sum(len(e.all_calls) for e in loops) < 3 * len(calls):
             return False
         while self.room < _MOST and self.room * config.max_pending <= self.state.depth:

@@ -45,6 +45,17 @@ def inputs(n, *shape, seed=0):
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
 
 
+def states(rounds):
+    """A cell, and what it makes round after round."""
+    torch.manual_seed(0)
+    cell = nn.Linear(3, 3)
+    h, made = torch.ones(1, 3), []
+    for _ in range(rounds):
+        h = torch.tanh(cell(h))
+        made.append(h)
+    return cell, made
+
+
 def sentence(n, outputs=False):
     """A recurrence written by hand, over rows of one tensor."""
     torch.manual_seed(0)
@@ -191,12 +202,9 @@ def test_dtypes(tier, kernels, dtype):
 
 def test_the_loss_is_read_before_the_way_back(tier, kernels):
     def run():
-        torch.manual_seed(0)
-        cell = nn.Linear(3, 3)
-        h = torch.ones(1, 3)
-        for _ in range(9):
-            h = torch.tanh(cell(h))
-        loss = h.sum()
+        cell, made = states(9)
+        loss = made[-1].sum()
+        del made
         loss.item()
         return grads(loss, cell)
 
@@ -205,13 +213,8 @@ def test_the_loss_is_read_before_the_way_back(tier, kernels):
 
 def test_without_gradients_and_with_results_of_single_rounds(tier, kernels):
     def run():
-        torch.manual_seed(0)
-        cell = nn.Linear(3, 3)
         with torch.no_grad():
-            h, made = torch.ones(1, 3), []
-            for _ in range(9):
-                h = torch.tanh(cell(h))
-                made.append(h)
+            _, made = states(9)
         return [made[2], made[5], made[8]]
 
     agree(tier, kernels, run)
@@ -220,17 +223,12 @@ def test_without_gradients_and_with_results_of_single_rounds(tier, kernels):
 @pytest.mark.parametrize("hook", [False, True])
 def test_two_ways_back_and_hooks_on_the_way(tier, kernels, hook):
     def run():
-        torch.manual_seed(0)
-        cell, seen = nn.Linear(3, 3), []
-        h, states = torch.ones(1, 3), []
-        for _ in range(9):
-            h = torch.tanh(cell(h))
-            states.append(h)
+        (cell, made), seen = states(9), []
         if hook:
-            states[-1].register_hook(lambda g: seen.append(g) or g * 2)
-        states[4].sum().backward(retain_graph=True)
+            made[-1].register_hook(lambda g: seen.append(g) or g * 2)
+        made[4].sum().backward(retain_graph=True)
         once = cell.weight.grad.clone()
-        states[-1].sum().backward()
+        made[-1].sum().backward()
         return [once, *seen, *[p.grad for p in cell.parameters()]]
 
     if hook:  # somebody looks inside: there is no kernel
