@@ -44,7 +44,8 @@ class Part:
     """An executed trace that a pass goes through.
 
     ends: what each cotangent that comes out is of: a Leaf, (segment, slot)
-    or None;  level: how many others rest on it, one on the other.
+    or None;  level: how many come before it at least, those that it rests on; once all are known, how many may, so that
+    what nothing waits for (a row of an embedding, at any depth of a tree) is gone through together.
     """
 
     __slots__ = ("segment", "reverse", "ends", "level")
@@ -77,7 +78,8 @@ def layout(regions: dict[Segment, dict[int, Value]], reverse_of: Any, point: Any
     roots: dict[Segment, dict[int, int]] = {s: dict.fromkeys(given, 0) for s, given in regions.items()}  # with levels
     heap = [(-s.number, s) for s in roots]
     heapq.heapify(heap)
-    parts = []
+    parts: list[Part] = []
+    takes: dict[tuple, Part] = {}  # by point, what goes on from there
     while heap:
         segment = heapq.heappop(heap)[1]
         if segment.watched:
@@ -109,7 +111,12 @@ def layout(regions: dict[Segment, dict[int, Value]], reverse_of: Any, point: Any
                     return None
                 else:
                     ends.append(where)
-            parts.append(Part(segment, reverse, ends, level))
+            part = Part(segment, reverse, ends, level)
+            parts.append(part)
+            takes.update(dict.fromkeys([(segment, r) for r in reverse.roots], part))
+    last = max([p.level for p in parts], default=0)
+    for p in reversed(parts):
+        p.level = min([takes[end].level - 1 for end in p.ends if type(end) is tuple], default=last)
     return parts
 
 
@@ -203,7 +210,7 @@ def _add(cotangents: dict[Any, Any], leaves: dict[Any, Any], end: Any, c: Any) -
 
 def _rows(n: int, size: int) -> int:
     """Rows of the program that serves ``n`` parts."""
-    rows = 8 if size <= SMALL else 1
+    rows = 8 if size <= SMALL and n > 1 else 1
     while rows < n:
         rows *= 4 if size <= SMALL else 2
     return rows
@@ -238,8 +245,8 @@ def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leav
     """Go through equal parts with one program."""
     first, reverse, rows = members[0], stack.reverse, stack.rows
     plain = [first.taken(s) for s in stack.plain]
-    stacked = [pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
-    given = [pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
+    stacked = [_pile([p.taken(p.reverse.needs[k]) for p in members], rows, True) for k in stack.stacked]
+    given = [_pile([cotangents.pop((p.segment, p.reverse.roots[k])) for p in members], rows, False)
              for k in range(len(reverse.roots))]  # fmt: skip
     numbers = [pile([p.segment.numbers[p.reverse.wides[k]] for p in members], rows, True)
                for k in range(len(reverse.wides))]  # fmt: skip
@@ -253,12 +260,16 @@ def _stacked(stack: Stack, members: list[Part], cotangents: dict[Any, Any], leav
     for k, c in enumerate(results[0]):
         end = first.ends[k]
         if k not in stack.ones:
-            for p, row in zip(members, np.asarray(c), strict=False):
+            for p, row in zip(members, (c,) if rows == 1 else np.asarray(c), strict=False):
                 _add(cotangents, leaves, p.ends[k], row)
         elif before[end] == k:
             leaves[end] = c
         else:
             _add(cotangents, leaves, end, c)
+
+
+def _pile(arrays: list, rows: int, repeat: bool) -> Any:
+    return arrays[0] if rows == 1 else pile(arrays, rows, repeat)
 
 
 class Stacks(dict):
@@ -313,7 +324,7 @@ class Stack:
             return jax.ShapeDtypeStruct(metas[s].shape, metas[s].dtype)
 
         def pile(s: int) -> Any:
-            return jax.ShapeDtypeStruct((self.rows, *metas[s].shape), metas[s].dtype)
+            return spec(s) if self.rows == 1 else jax.ShapeDtypeStruct((self.rows, *metas[s].shape), metas[s].dtype)
 
         numbers = [jax.ShapeDtypeStruct((self.rows,), _lifted_dtype(w.type)) for w in reverse.wides]
         specs = ([spec(s) for s in self.plain], [pile(reverse.needs[k]) for k in self.stacked],
@@ -321,8 +332,10 @@ class Stack:
         return evaluators.compile_at(self.evaluate, reverse.plan[0].place, specs)
 
     def evaluate(self, plain: list, stacked: list, given: list, numbers: list, onto: list) -> list:
-        """What :func:`_stacked` asks for, inside a trace of JAX's."""
+        """What :func:`_stacked` asks for, inside a trace of JAX's; what is of one part alone comes and goes as it is."""
         reverse, shared = self.reverse, self.shared
+        if self.rows == 1:
+            stacked, given = [a[None] for a in stacked], [c[None] for c in given]
         env = dict(zip(self.plain, plain, strict=True))
         env.update((reverse.needs[k], a) for k, a in zip(self.stacked, stacked, strict=True))
         wide = {(w.type, w.index): a for w, a in zip(reverse.wides, numbers, strict=True)}
@@ -346,6 +359,8 @@ class Stack:
         found = [cotangents[s] for s in reverse.outs]
         for k, before in zip(self.ones, onto, strict=True):
             found[k] = add(before, found[k])
+        if self.rows == 1:
+            found = [c if k in self.ones else c[0] for k, c in enumerate(found)]
         return found
 
     def _any(self, slot: int, meta: Meta) -> np.ndarray:
