@@ -11,7 +11,7 @@ from typing import Any
 
 from .autograd import Function
 from .autograd.mode import no_grad
-from .ops._custom import CUSTOM
+from .ops._custom import CUSTOM, opaque
 from .tensor import Tensor
 
 __all__ = [
@@ -109,7 +109,7 @@ class CustomOpDef:
         if self._through:
             return self._kernel(bound.args)(*bound.args, **bound.kwargs)
         needs = any(isinstance(x, Tensor) and x.requires_grad for x in (*bound.args, *bound.kwargs.values()))
-        with no_grad():
+        with no_grad(), opaque():
             out = self._kernel(bound.args)(*bound.args, **bound.kwargs)
         if needs:
             _no_gradient(self._qualname, out)
@@ -133,7 +133,8 @@ def _differentiable(op: CustomOpDef) -> type[Function]:
         @staticmethod
         def forward(ctx: Any, *args: Any) -> Any:
             named = {p.name: x for p, x in zip(names[positional:], args[positional:], strict=True)}
-            out = op._kernel(args)(*args[:positional], **named)
+            with opaque():
+                out = op._kernel(args)(*args[:positional], **named)
             if op._context is not None:
                 told = {"keyword_only_inputs": named} if named else {}
                 op._context(ctx, inputs=args[:positional], output=out, **told)
@@ -286,12 +287,22 @@ _KEYS = {
 }  # fmt: skip
 
 
-def impl(qualname: str, types: Any, func: Callable[..., Any] | None = None, *, lib: Library | None = None) -> Any:
+def impl(qualname: Any, types: Any, func: Any = None, *, lib: Library | None = None) -> Any:
     """Give an operator its function for some device types ("cpu", "cuda", "default"); a decorator without ``func``.
 
     With the dispatch key CompositeImplicitAutograd the function's own operations are differentiated; "Meta" is
     :func:`register_fake`; "Autograd" and others raise NotImplementedError (use :func:`register_autograd`).
+
+    The older form is ``impl(library, name, dispatch_key="")``, always a decorator.
     """
+    if isinstance(qualname, Library):
+        of, name, key = qualname, types, func or ""
+
+        def through(fn: Callable[..., Any]) -> Callable[..., Any]:
+            of.impl(name, fn, key)
+            return fn
+
+        return through
 
     def enter(func: Callable[..., Any]) -> Callable[..., Any]:
         op = _found(qualname)

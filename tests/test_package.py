@@ -83,6 +83,16 @@ def test_importing_is_quiet_and_starts_no_backend():
     assert _run(code) == ""
 
 
+def test_importing_leaves_the_random_numbers_alone():
+    code = (
+        "import random, numpy as np; random.seed(0); np.random.seed(0)\n"
+        "import pytorchlike\n"
+        "a = random.random(), np.random.rand()\n"
+        "random.seed(0); np.random.seed(0); assert a == (random.random(), np.random.rand())"
+    )
+    assert _run(code) == ""
+
+
 def test_each_part_can_be_imported_first():
     parts = [
         ".".join(("pytorchlike", *p.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")

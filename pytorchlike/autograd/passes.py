@@ -323,4 +323,5 @@ def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: 
     out = tensor_of(g)
     if type(v.node) is Leaf and v.node.hooks:
         out = hooked(v.node, out, create_graph)
-    return out
+    # within a transform the steps through a graph of outside are recorded with gradients
+    return out.detach() if not create_graph and local.trace.nested and out.requires_grad else out

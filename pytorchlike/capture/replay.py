@@ -30,6 +30,7 @@ from ..engine.shortcut import Shortcut
 from ..engine.trie import Call
 from ..nn.modules import module as _hooks
 from ..nn.modules._registry import observers
+from ..ops._custom import inside
 from ..optim.optimizer import _global_step_post_hooks, _global_step_pre_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
@@ -99,7 +100,7 @@ class Capture(Nested):
             sys.setprofile(watching)
 
     def _broken(self, where: str) -> None:
-        if self.fullgraph:
+        if self.fullgraph and not inside.depth:
             raise GraphBreak(
                 f"torch.compile(fullgraph=True): the value of a tensor is needed at {where}, while the function is "
                 "being captured. Keep it in a tensor (torch.where instead of if; no .item(), print or numpy() "

@@ -135,6 +135,16 @@ def user_location() -> tuple[str, int]:
     return _location(_user_frame())
 
 
+def raised_at(error: BaseException) -> tuple[str, int]:
+    """File and line of the innermost frame outside this package from which an error came."""
+    found, at = ("<unknown>", 0), error.__traceback__
+    while at is not None:
+        if not _is_ours(at.tb_frame):
+            found = at.tb_frame.f_code.co_filename, at.tb_lineno
+        at = at.tb_next
+    return found
+
+
 def _location(frame: FrameType | None) -> tuple[str, int]:
     return ("<unknown>", 0) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 

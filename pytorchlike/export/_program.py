@@ -7,13 +7,14 @@ from typing import Any, NoReturn
 
 from ..autograd.mode import no_grad
 from ..engine import flush, record
+from ..engine.errors import describe, raised_at
 from ..engine.op import Op
 from ..nn.modules.module import Module
 from ..nn.parameter import Parameter
 from ..nn.utils.stateless import _reparametrize_module
 from ..tensor import Tensor, from_jax
 from ..utils import _pytree as pytree
-from ._dims import Open
+from ._dims import Open, user_error
 from ._graph import graph_of, recorded, signature_of, text_of
 from ._recording import TENSOR, Recording, exporting
 from ._sizes import Range, Size
@@ -341,9 +342,13 @@ def _lowered(mod: Module, args: tuple, kwargs: dict[str, Any], params: dict[str,
     with jax.enable_x64(True):
         try:
             exported = jax_export.export(jax.jit(run), platforms=_PLATFORMS)(*shapes)
-        except (NotImplementedError, ValueError) as error:
-            if isinstance(error, jax.errors.JAXTypeError):
-                raise
+        except jax.errors.JAXTypeError as error:
+            raise user_error(
+                f"torch.export: the value of a tensor is needed at {describe(raised_at(error))}, but the program is to "
+                "hold for all values. Keep it in a tensor (torch.where or torch.cond instead of if; no .item(), print "
+                "or numpy() inside)."
+            ) from None
+        except (NotImplementedError, ValueError):
             exported = jax_export.export(jax.jit(run))(*shapes)  # some operation is for this platform only
     return exported, told["changed"], told["output"]
 

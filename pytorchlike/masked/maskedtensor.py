@@ -249,13 +249,26 @@ def _plain(x: Any) -> Any:
     return x
 
 
+def _flows_on(x: Any) -> bool:
+    """Whether gradients go through it to tensors that are not masked as it is."""
+    if isinstance(x, MaskedTensor):
+        return x.requires_grad and not x._carrier.is_leaf
+    return isinstance(x, Tensor) and x.requires_grad
+
+
 def _elementwise(name: str) -> Callable[..., Any]:
     entry = TABLE.get(("torch", name)) or lookup(name)
 
     def handler(**bound: Any) -> MaskedTensor:
         mask = _matched(*bound.values())
-        out = _wrap.form(entry)(**{k: _plain(v) for k, v in bound.items()})
-        return MaskedTensor._make(out, mask if mask.shape == out.shape else mask.expand(out.shape))
+        fn = _wrap.form(entry)
+        out = fn(**{k: _plain(v) for k, v in bound.items()})
+        mask = mask if mask.shape == out.shape else mask.expand(out.shape)
+        if out.requires_grad and any(map(_flows_on, bound.values())):
+            # what is masked out must not reach the gradient of another tensor: zero times nan is nan
+            safe = fn(**{k: v.to_tensor(1) if isinstance(v, MaskedTensor) else v for k, v in bound.items()})
+            out = T.where(mask, safe, out.detach())
+        return MaskedTensor._make(out, mask)
 
     return handler
 

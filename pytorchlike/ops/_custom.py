@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 #: By their full names, ``namespace::name``.
 CUSTOM: dict[str, Callable[..., Any]] = {}
+
+
+class _Inside(threading.local):
+    depth = 0
+
+
+#: Of the running thread; ``depth`` is above 0 while the function of such an operator runs.
+inside = _Inside()
+
+
+@contextlib.contextmanager
+def opaque() -> Iterator[None]:
+    """While the function of an operator runs that nobody looks into: it may read values in a captured function, too."""
+    inside.depth += 1
+    try:
+        yield
+    finally:
+        inside.depth -= 1
 
 
 class Namespace:

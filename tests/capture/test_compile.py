@@ -236,6 +236,20 @@ def test_fullgraph_raises_at_the_line_that_reads():
         fn(torch.ones(2))
 
 
+def test_fullgraph_looks_into_no_custom_operator():
+    @torch.library.custom_op("test_compile::by_numpy", mutates_args=())
+    def by_numpy(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(x.numpy() * 2)
+
+    fast = torch.compile(lambda x: by_numpy(x + 1), fullgraph=True)
+    for k in range(3):
+        assert fast(torch.full((2,), float(k))).tolist() == [2 * k + 2] * 2
+    by_numpy.register_autograd(lambda ctx, g: g * 2)
+    x = torch.ones(2, requires_grad=True)
+    fast(x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
 def test_views_and_inputs_that_are_written_to():
     def writes(x):
         x.add_(1)

@@ -238,3 +238,12 @@ def test_containers_with_a_batch_size_are_told_that_of_one_entry():
         out = vmap(f, in_dims=(1, None), chunk_size=chunk)(Batch(x, torch.Size([2, 3])), 1.0)
         assert out.shape == (3, 2, 4) and (out == 2).all()
     assert set(seen) == {((2, 4), (2,))}
+
+
+def test_gradients_of_a_graph_of_outside_have_no_history():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x**2
+    rows = vmap(lambda v: torch.autograd.grad(y, x, v, retain_graph=True)[0])(torch.eye(2))
+    assert not rows.requires_grad and rows.tolist() == [[2, 0], [0, 4]]
+    rows = vmap(lambda v: torch.autograd.grad(y, x, v, create_graph=True)[0])(torch.eye(2))
+    assert rows.requires_grad

@@ -142,6 +142,16 @@ def test_gradients_reach_ordinary_tensors_and_no_nan_is_seen():
     assert seen(t.grad) == [None, 0, 0] and math.isnan(t.grad.get_data()[0].item())
 
 
+def test_what_is_masked_out_reaches_no_gradient_of_another_tensor():
+    a, b = torch.tensor([1.0, 2.0, math.nan]), torch.tensor(1.0, requires_grad=True)
+    t = masked_tensor(a, ~a.isnan()) * b
+    t.sum().backward()
+    assert b.grad.item() == 3 and math.isnan(t.get_data()[2].item())
+    data = torch.tensor([-1.0, 4.0], requires_grad=True)
+    as_masked_tensor(data, data > 0).sqrt().sum().backward()
+    assert data.grad.tolist() == [0, 0.25]
+
+
 def test_copies_and_files(x):
     again = copy.deepcopy(x)
     file = io.BytesIO()

@@ -27,6 +27,15 @@ def test_a_program_is_the_module_without_its_python():
     assert "stablehlo" in program.stablehlo()
 
 
+def test_a_value_that_is_needed_is_told_by_its_line():
+    class Branch(nn.Module):
+        def forward(self, x):
+            return x.sin() if x.sum() > 0 else x.cos()
+
+    with pytest.raises(torch._dynamo.exc.UserError, match=r"value of a tensor is needed at .*test_export.py:\d+"):
+        torch.export.export(Branch(), (torch.ones(3),))
+
+
 def test_structures_and_other_arguments():
     class Net(nn.Module):
         def forward(self, x, *, flag, mask=None):

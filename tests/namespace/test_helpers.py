@@ -40,6 +40,7 @@ def test_causal_biases_are_masks(make, above):
     mask = torch.ones(3, 5, dtype=torch.bool).tril(above)
     assert type(out) is torch.Tensor and torch.equal(out, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
     assert type(bias & mask) is torch.Tensor and (bias.seq_len_q, bias.seq_len_kv) == (3, 5)
+    assert repr(make(2, 4)) == repr(torch.ones(2, 4).tril(above).bool())
 
 
 def test_helpers_of_functional():

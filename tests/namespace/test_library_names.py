@@ -264,3 +264,19 @@ def test_settings_of_compilers_are_kept(package):
         assert config.mine == 6
     del config.mine
     assert getattr(torch, package).config is config
+
+
+def test_functions_of_operators_by_a_library_as_decorators():
+    lib = torch.library.Library("test_library_names", "DEF")
+    lib.define("twice(Tensor x) -> Tensor")
+
+    @torch.library.impl(lib, "twice", "CompositeExplicitAutograd")
+    def twice(x):
+        return x * 2
+
+    @torch.library.impl(lib, "twice", "Meta")
+    def shape(x):
+        return torch.empty_like(x)
+
+    assert torch.ops.test_library_names.twice(torch.ones(2)).tolist() == [2, 2] and twice(3) == 6
+    assert torch.ops.test_library_names.twice(torch.ones(2, device="meta")).is_meta

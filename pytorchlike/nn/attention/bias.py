@@ -47,7 +47,8 @@ class CausalBias(Tensor):
             return func(*args, **(kwargs or {}))
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
-        return f"CausalBias({self.variant.name}, seq_len_q={self.seq_len_q}, seq_len_kv={self.seq_len_kv})"
+        """That of the bool tensor, as in PyTorch."""
+        return repr(self.as_subclass(Tensor))
 
 
 def causal_upper_left(*size: int) -> CausalBias:
