@@ -115,10 +115,13 @@ _given: set[str] = set()
 always = False
 
 
-def warn_once(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line of the user's program that is running, the first time in this process."""
-    if always or message not in _given:
-        _given.add(message)
+def warn_once(message: str, category: type[Warning] = UserWarning, kind: str | None = None) -> None:
+    """Warn at the line of the user's program that is running, the first time in this process.
+
+    Messages of one ``kind`` count as the same: those that name what varies from call to call.
+    """
+    if always or (kind or message) not in _given:
+        _given.add(kind or message)
         warn(message, category)
 
 

@@ -804,7 +804,7 @@ def _numbers_last(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) 
     if len(tensors) != len(entry.params) - len(told) or len(numbers) > len(told) or not hasattr(args[-1], "_value"):
         return args, kwargs
     now = ", ".join(f"{n}={v!r}" for n, v in zip(told, numbers, strict=False))
-    warn_once(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})")
+    warn_once(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})", kind="numbers first")
     return tensors, {**kwargs, **dict(zip(told, numbers, strict=False))}
 
 

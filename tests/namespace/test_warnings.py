@@ -133,6 +133,18 @@ def test_some_are_given_once_in_a_process():
         assert len(told) == 4
 
 
+def test_numbers_in_front_are_told_of_once_however_they_vary():
+    """An optimizer of old gives another number at each step."""
+    x = torch.zeros(2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for i in range(3):
+            x.add_(0.5 + i, torch.ones(2))
+            x.addcmul_(1.0 + i, torch.ones(2), torch.ones(2))
+        assert len(told) <= 1  # none where another test has been told
+    assert x.tolist() == [10.5, 10.5]
+
+
 def test_complex_numbers_set_in_real_tensors():
     """JAX's own deprecation of such casts is none of the program's business."""
     x = torch.ones(2)
