@@ -3,6 +3,7 @@
 import pytest
 
 import pytorchlike as torch
+from pytorchlike.engine import errors
 
 
 def test_in_place_forms_change_the_tensor_itself():
@@ -231,8 +232,9 @@ def test_views_that_are_read_without_gradients_stay_on_the_tape():
     assert x.grad.tolist() == [0, 2]
 
 
-def test_numbers_in_front_of_tensors():
+def test_numbers_in_front_of_tensors(monkeypatch):
     """The order of arguments in programs of old, e.g. ``p.data.add_(-lr, grad)`` in their optimizers."""
+    monkeypatch.setattr(errors, "always", True)
     x, g, m = torch.arange(3.0), torch.arange(3.0) + 1, torch.ones(2, 2)
     with pytest.warns(UserWarning, match=r"alpha=2"):
         assert x.clone().add_(2, g).tolist() == [2, 5, 8]
