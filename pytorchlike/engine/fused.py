@@ -8,6 +8,7 @@ random data made before the loop, or a mask that a model makes when it is called
 
 from __future__ import annotations
 
+import operator
 import time
 from collections import Counter, OrderedDict
 from typing import Any
@@ -353,7 +354,7 @@ def function_of(laid: Laid, alike: bool = False) -> tuple:
         rows: dict[int, tuple] = {}
         source = {id(a): s for s, a in env.items()}
         unchanged = Kept(laid.steps.recorded, {new: env[old] for new, old in guards.items()})
-        numbers = _Renumbered(ints, floats, complexes, laid.index)
+        numbers = _Renumbered(ints, floats, complexes, laid.index, _apart(ints) if on_cpu else None)
         checks = evaluate(laid.steps, env, numbers, how, drop=False, kept=unchanged, rows=rows)  # type: ignore[arg-type]
         unchanged.finish(how, env, guards, checks)
         env.update((s, how.plain(env[s])) for s in wanted)
@@ -403,14 +404,43 @@ def _compile(laid: Laid) -> Piece:
     return piece
 
 
+#: Whole numbers, as random keys are, from which on each gets a buffer of its own; how many of them one kernel parts.
+FEW, MANY = 6, 32
+
+
+def _apart(ints: Any) -> list | None:
+    """The entries of a vector, each in a buffer of its own.
+
+    XLA:CPU compiles kernels that are equal to the last constant once.  A place in the vector is such a constant: each
+    layer with a random mask of its own would be compiled anew.  A sum over several arrays at once is one kernel with as
+    many results, which XLA cannot move into those that use them.
+    """
+    import jax.numpy as jnp
+    from jax import lax
+
+    if ints.shape[0] < FEW:
+        return None
+    found: list = []
+    for begin in range(0, ints.shape[0], MANY):
+        part = ints[begin : begin + MANY]
+        n = part.shape[0]
+        each = [jnp.where(np.arange(n) == k, part, 0) for k in range(n)]
+        found += lax.reduce(each, [np.zeros((), part.dtype)] * n, lambda a, b: list(map(operator.add, a, b)), (0,))
+    return found
+
+
 class _Renumbered(Numbers):
-    """A trace's numbers by their places in the vectors of one part."""
+    """A trace's numbers by their places in the vectors of one part; ``apart``: the whole numbers one by one."""
 
-    __slots__ = ("index",)
+    __slots__ = ("index", "apart")
 
-    def __init__(self, ints: Any, floats: Any, complexes: Any, index: dict) -> None:
+    def __init__(self, ints: Any, floats: Any, complexes: Any, index: dict, apart: list | None = None) -> None:
         super().__init__(ints, floats, complexes)
-        self.index = index
+        self.index, self.apart = index, apart
+
+    def __getitem__(self, wide: Wide) -> Any:
+        vector, k = self.at(wide)
+        return vector[k] if vector is not self.ints or self.apart is None else self.apart[k]
 
     def at(self, wide: Wide) -> tuple[Any, int]:
         name = "floats" if wide.type is float else "complexes" if wide.type is complex else "ints"

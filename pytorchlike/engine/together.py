@@ -332,7 +332,7 @@ class Stack:
         return evaluators.compile_at(self.evaluate, reverse.plan[0].place, specs)
 
     def evaluate(self, plain: list, stacked: list, given: list, numbers: list, onto: list) -> list:
-        """What :func:`_stacked` asks for, inside a trace of JAX's; what is of one part alone comes and goes as it is."""
+        """What :func:`_stacked` asks for, inside a trace of JAX's; what is of one part alone is as it is."""
         reverse, shared = self.reverse, self.shared
         if self.rows == 1:
             stacked, given = [a[None] for a in stacked], [c[None] for c in given]
