@@ -170,9 +170,10 @@ _STANCES = ("default", "force_eager", "eager_on_recompile", "fail_on_recompile",
 class set_stance:
     """What compiled functions do, from now on, in a ``with`` block or in a decorated function.
 
-    stance: 'default'; 'force_eager' calls their Python each time; 'eager_on_recompile', 'eager_then_compile' and
-    'aot_eager_then_compile' are 'default', since a call is captured only where that saves something;
-    'fail_on_recompile' raises NotImplementedError. skip_guard_eval_unsafe, force_backend: NotImplementedError, too.
+    stance: 'default'; 'force_eager' calls their Python each time; 'eager_on_recompile' does so with arguments that
+    nothing was captured for yet, and 'fail_on_recompile' raises RuntimeError then; 'eager_then_compile' and
+    'aot_eager_then_compile' are 'default', since a call is captured only where that saves something.
+    skip_guard_eval_unsafe, force_backend: NotImplementedError.
     """
 
     def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False,
@@ -181,21 +182,22 @@ class set_stance:
 
         if stance not in _STANCES:
             raise RuntimeError(f"invalid torch.compile stance '{stance}'; choose from {', '.join(_STANCES)}")
-        if stance == "fail_on_recompile" or skip_guard_eval_unsafe or force_backend is not None:
-            raise NotImplementedError("torch.compiler.set_stance: only stances which change no result are there, not "
-                                      "fail_on_recompile, skip_guard_eval_unsafe or force_backend")  # fmt: skip
-        self._stance, self._before = stance, capture.stance.eager
-        capture.stance.eager = stance == "force_eager"
+        if skip_guard_eval_unsafe or force_backend is not None:
+            raise NotImplementedError("torch.compiler.set_stance: there are no skip_guard_eval_unsafe and no "
+                                      "force_backend")  # fmt: skip
+        self._stance, self._before = stance, (capture.stance.eager, capture.stance.new)
+        self.__enter__()
 
     def __enter__(self) -> None:
         from . import capture
 
         capture.stance.eager = self._stance == "force_eager"
+        capture.stance.new = {"eager_on_recompile": "call", "fail_on_recompile": "fail"}.get(self._stance, "capture")
 
     def __exit__(self, *error: Any) -> None:
         from . import capture
 
-        capture.stance.eager = self._before
+        capture.stance.eager, capture.stance.new = self._before
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         self.__exit__()  # decorating sets nothing

@@ -9,19 +9,13 @@ from typing import Any
 
 from ..engine import local, policy
 from ..nn import Module
-from .replay import Capture, Captured, GraphBreak
+from .replay import Capture, Captured, GraphBreak, stance
 from .report import Explained, Report
 
 __all__ = ["Captured", "Explained", "GraphBreak", "OptimizedModule", "Report", "captured", "explain", "forget",
            "stance", "uncaptured"]  # fmt: skip
 
 _all: weakref.WeakSet[Captured] = weakref.WeakSet()
-
-
-class stance:
-    """What ``torch.compiler.set_stance`` says. eager: nothing is captured or replayed."""
-
-    eager = False
 
 
 def _make(fn: Callable[..., Any], fullgraph: bool = False, dynamic: bool | None = None) -> Captured:

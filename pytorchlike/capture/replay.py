@@ -147,6 +147,17 @@ class Entry:
                  "strides")  # fmt: skip
 
 
+class stance:
+    """What ``torch.compiler.set_stance`` says.
+
+    eager: nothing is captured or replayed.   new: what becomes of calls that nothing was captured for; they are
+    captured ('capture'), made ('call') or refused ('fail').
+    """
+
+    eager = False
+    new = "capture"
+
+
 class Captured:
     """A function that is captured at its first call for each kind of arguments, and replayed afterwards."""
 
@@ -201,6 +212,13 @@ class Captured:
             return self.fn(*args, **kwargs)
         if any(m._backward_hooks or m._backward_pre_hooks for m in _modules(self.fn, args, kwargs)):
             return self.fn(*args, **kwargs)  # the backward pass of one operation runs no Python
+        if stance.new == "call":
+            return self.fn(*args, **kwargs)
+        if stance.new == "fail":
+            code = getattr(getattr(self.fn, "__func__", self.fn), "__code__", None)
+            where = "" if code is None else f", line {code.co_firstlineno} of {code.co_filename}"
+            raise RuntimeError("Detected recompile when torch.compile stance is 'fail_on_recompile': "
+                               f"{getattr(self.fn, '__qualname__', type(self.fn).__name__)}{where}")  # fmt: skip
         sizes.add(key)
         return self._capture(key, tensors, args, kwargs)
 

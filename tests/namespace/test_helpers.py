@@ -135,8 +135,25 @@ def test_a_stance_that_calls_python():
     with pytest.raises(RuntimeError, match="invalid torch.compile stance"):
         torch.compiler.set_stance("sideways")
     with pytest.raises(NotImplementedError):
-        torch.compiler.set_stance("fail_on_recompile")
+        torch.compiler.set_stance("default", skip_guard_eval_unsafe=True)
     assert torch.compiler.wrap_numpy(lambda a: a.cumsum())(torch.ones(3)).tolist() == [1, 2, 3]
+
+
+def test_stances_that_capture_nothing_new():
+    @torch.compile
+    def fn(x):
+        return x + 1 if torch.compiler.is_compiling() else x - 1
+
+    with torch.compiler.set_stance("eager_on_recompile"):
+        assert fn(torch.zeros(1)).item() == -1
+    assert fn(torch.zeros(1)).item() == 1
+    with torch.compiler.set_stance("eager_on_recompile"):
+        assert fn(torch.zeros(1)).item() == 1 and fn(torch.zeros(2)).tolist() == [-1, -1]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        assert fn(torch.zeros(1)).item() == 1
+        with pytest.raises(RuntimeError, match="Detected recompile.*fn, line"):
+            fn(torch.zeros(2))
+    assert fn(torch.zeros(2)).tolist() == [1, 1]
 
 
 def test_recurrent_layers_as_functions():

@@ -110,7 +110,7 @@ class RegionProposalNetwork(nn.Module):
             level = np.repeat(np.arange(len(picks)), [len(p) for p in picks])
             pick = np.concatenate(picks)
             boxes = clip(self.box_coder.decode(code[pick], every[pick]), size)
-            probability = 1 / (1 + np.exp(-scores[pick]))
+            probability = 0.5 * np.tanh(0.5 * scores[pick]) + 0.5  # a sigmoid that cannot overflow
             large = (boxes[:, 2:] - boxes[:, :2] >= self.min_size).all(1) & (probability >= self.score_thresh)
             boxes, probability, level = boxes[large], probability[large], level[large]
             kept = keep_best(boxes, probability, level, self.nms_thresh, self._post_nms_top_n[mode])
