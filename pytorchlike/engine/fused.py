@@ -246,7 +246,7 @@ class Laid:
                 key.append((roots, seeds, tuple([position[c] for c in e.plan]), outs))
             for s in e.out_slots:
                 number[s] = len(number)
-        self.steps = _Steps(roll(steps, wanted, schedule.taped), schedule.taped, steps)
+        self.steps = _Steps(roll(steps, wanted, schedule.taped, True), schedule.taped, steps)
         others = {s for s in inputs if type(graph.producer[s]) is not Input}  # come out of earlier parts
         mine = [s for s in number if s in wanted and s not in others]
         room = Counter((graph.metas[s].shape, graph.metas[s].dtype) for s in mine)

@@ -159,10 +159,13 @@ class _Opaque:
     name, alias, inplace, leaf, walk, saves = "loop", False, 0, False, None, True
 
 
-def _kind(call: Call) -> Any:
-    """What calls have in common that may be rounds of one loop; None for those that must stand alone."""
+def _kind(call: Call, ways: bool = False) -> Any:
+    """What calls have in common that may be rounds of one loop; None for those that must stand alone.
+
+    ways: ways back through executed traces may be such rounds, unless they are differentiated themselves.
+    """
     op = call.op
-    if op.walk is not None or isinstance(call.place, str):
+    if isinstance(call.place, str) or (op.walk is not None and (not ways or call.tracked)):
         return None
     if op.leaf and (op.alias or any(m.grad == LEAF for m in call.outs)):
         return None
@@ -175,8 +178,8 @@ def _kind(call: Call) -> Any:
     return (op, call.static, call.mode, pattern, shapes, call.place)
 
 
-def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple[Any, ...]:
-    """The steps with repeated runs as loops.  ``wanted``: slots that must come out."""
+def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call], ways: bool = False) -> tuple[Any, ...]:
+    """The steps with repeated runs as loops.  ``wanted``: slots that must come out.   ways: see :func:`_kind`."""
     if len(steps) < 2 * HEAVY_ROUNDS:
         return tuple(steps)
     interior: set[int] = set()
@@ -186,7 +189,7 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call]) -> tuple
     ids: dict[Any, int] = {}
     kinds: list[int] = []
     for k, e in enumerate(steps):
-        kind = _kind(e) if type(e) is Call else None
+        kind = _kind(e, ways) if type(e) is Call else None
         kinds.append(-1 - k if kind is None else ids.setdefault(kind, len(ids)))
     uses: dict[int, list[int]] = {}
     for k, e in enumerate(steps):
