@@ -41,6 +41,8 @@ PIECES = 64
 VISITS = 24
 #: Entries that a piece of a graph has at least, when graphs are executed piece by piece, see ``divide``.
 PIECE = 12
+#: From so many entries on, it ends at a product also where that goes on with what the piece has made.
+ROUND = 48
 #: A piece is made longer, up to so many entries, when the same call came after it so often, and never another one.
 SURE, LONGEST = 8, 48
 #: A piece is compiled when it has been executed so often that it is this many calls in all.
@@ -203,8 +205,9 @@ def choose(state: State) -> str:
 
 #: Whether any graphs are executed piece by piece.
 dividing = False
-#: What a piece has in it: an operation at which pieces begin, and one whose shapes change all the time.
-HEAVY, UNEVEN = 1, 2
+#: What a piece has in it: an operation at which pieces begin, one whose shapes change all the time, and an update in
+#: place, as of gradients where a graph has ended.
+HEAVY, UNEVEN, UPDATED = 1, 2, 4
 #: By operation and line, the shapes that it has had there; for the lines at which such graphs are recorded.
 _lines: dict[tuple, set] = {}
 _divided: set[tuple] = set()
@@ -219,11 +222,14 @@ def divide(state: State) -> None:
     """
     global dividing
     dividing = True
+    known = len(_divided)
     for e in state.entries():
         if type(e) is Call:
             _divided.add(e.location)
             if e.op.heavy:
                 e.model.divides = True
+    if len(_divided) > known:  # what was recorded whole would go on being found, as far as another graph is like it
+        state.root.forget_calls(lambda c: c.location in _divided)
 
 
 def content(op: Any, static: Any, metas: tuple, model: Call | None, location: tuple) -> int:
@@ -232,23 +238,27 @@ def content(op: Any, static: Any, metas: tuple, model: Call | None, location: tu
         return 0
     if len(_lines) > 20_000:
         _lines.clear()
-    key = (op, static, location, *[m for m in metas if m.grad == LEAF])
+    key = (op, static, location, *metas[: op.inplace], *[m for m in metas if m.grad == LEAF])
     seen = _lines.get(key)
     if seen is None:
         seen = _lines[key] = set()
     if len(seen) <= SHAPES:
         seen.add(metas)
         if len(seen) <= SHAPES:
-            return HEAVY if model is not None and model.divides else 0
+            return (HEAVY if model is not None and model.divides else 0) | (UPDATED if op.inplace else 0)
     return UNEVEN
 
 
 def ends(at: State, op: Any, adds: int, pending: bool) -> bool:
     """Whether a piece ends before a call that adds this; ``pending``: whether the call rests on something in it."""
     if at.content & UNEVEN:
-        return adds == HEAVY or (op.joins and not adds)
+        return bool(adds & HEAVY) or (op.joins and not adds)
+    if at.content & UPDATED and not pending:
+        return True
     if at.content & HEAVY:
-        return adds == UNEVEN or (at.depth >= PIECE and (adds == HEAVY or op.joins or not pending))
+        if op.joins or not pending:
+            return adds == UNEVEN or at.depth >= PIECE
+        return adds == UNEVEN or (bool(adds & HEAVY) and at.depth >= ROUND)
     return False
 
 

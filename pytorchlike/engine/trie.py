@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 from .contexts import Context
@@ -194,6 +195,26 @@ class State:
         while type(state.entry) is Input or (type(state.entry) is tuple and state.entry):
             state = state.parent  # type: ignore[assignment]
         return state
+
+    @property
+    def root(self) -> State:
+        """Where the trace began."""
+        state = self
+        while state.parent is not None:
+            state = state.parent
+        return state
+
+    def forget_calls(self, which: Callable[[Call], bool]) -> None:
+        """Let such calls be recorded anew, wherever they follow."""
+        stack = [self]
+        while stack:
+            state = stack.pop()
+            following = state.following()
+            gone = {c for c in following if type(c.entry) is Call and which(c.entry)}
+            if gone:
+                kept = {k: c for k, c in state.next.items() if type(c) is not State or c not in gone}
+                state.next = type(state.next)(kept)
+            stack.extend(following - gone)
 
     def following(self) -> set[State]:
         """The next states, each once: short cuts lead to the same state under another key."""

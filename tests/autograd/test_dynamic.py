@@ -283,6 +283,53 @@ def test_graphs_that_never_come_again_run_in_pieces(pieces, tier):
     assert m1 - m0 < 10 * 25  # a tree has a hundred operations
 
 
+class Sums(Encoder):
+    """Every node looks up a word of its own, and a cell has a product in its midst."""
+
+    def forward(self, tree, leaves):
+        children = [tree[0], tree[1]] if isinstance(tree, tuple) else []
+        below = [self.forward(c, 1) for c in children] or [torch.zeros(1, 4)]
+        h = self.words(torch.tensor([leaves % 10])) + torch.cat(below).sum(0, keepdim=True)
+        gate, new = self.join(torch.cat([h, h], dim=1)).chunk(2, dim=1)
+        return torch.sigmoid(gate) * torch.tanh(self.out(new).repeat(1, 2))
+
+
+def test_pieces_are_the_nodes_of_a_tree(pieces, tier, monkeypatch):
+    """Not what trees had in common by chance that were recorded whole before, nor what came before them."""
+    from pytorchlike.engine import execute
+    from pytorchlike.engine.trie import Call
+
+    tier("auto")
+    run, seen = execute.run, []
+
+    def watched(trace, reason):
+        seen.append([e.op.name for e in trace.state.entries() if type(e) is Call])
+        run(trace, reason)
+
+    monkeypatch.setattr(execute, "run", watched)
+    rng = random.Random(0)
+    torch.manual_seed(0)
+    net = Sums()
+    losses = []
+    for k in range(40):
+        if k == 30:
+            seen.clear()
+        net(random_tree(rng, rng.randrange(2, 9)), 0).sum().backward()  # gradients add up
+        losses.append(net.out.bias.grad.sum().item())
+    assert pieces.dividing
+    nodes = [ops for ops in seen if "tanh" in ops]
+    assert max(ops.count("tanh") for ops in nodes) == 1
+    assert len({tuple(ops) for ops in nodes}) <= 4
+    monkeypatch.undo()
+    tier("interpret")
+    rng = random.Random(0)
+    torch.manual_seed(0)
+    net = Sums()
+    for expected in losses:
+        net(random_tree(rng, rng.randrange(2, 9)), 0).sum().backward()
+        assert net.out.bias.grad.sum().item() == pytest.approx(expected, rel=1e-4)
+
+
 def second_order(net, tree, leaves):
     x = net(tree, leaves)
     (g,) = torch.autograd.grad(x.square().sum(), net.join.weight, create_graph=True)
