@@ -98,10 +98,10 @@ def __getattr__(name: str) -> Any:
         from .. import overrides
 
         return getattr(overrides, name)
-    if name == "_functorch":
+    if name in ("_functorch", "_distributed_rpc"):
         import importlib
 
-        return importlib.import_module("._functorch", __name__)
+        return importlib.import_module(f".{name}", __name__)
     if name == "_LinAlgError":
         from ..linalg import LinAlgError
 

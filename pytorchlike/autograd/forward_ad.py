@@ -132,6 +132,12 @@ def _level() -> _Level | None:
     return None
 
 
+def __getattr__(name: str) -> int:
+    if name == "_current_level":  # of the running thread; libraries look whether it is negative
+        return -1 if _level() is None else 0
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def enter_dual_level() -> int:
     """Open a dual level; returns its number, 0.  RuntimeError if one is open: they cannot be nested."""
     if _level() is not None:

@@ -280,3 +280,14 @@ def test_functions_of_operators_by_a_library_as_decorators():
 
     assert torch.ops.test_library_names.twice(torch.ones(2)).tolist() == [2, 2] and twice(3) == 6
     assert torch.ops.test_library_names.twice(torch.ones(2, device="meta")).is_meta
+
+
+def test_whether_a_dual_level_is_open_and_references_to_other_processes():
+    from pytorchlike.autograd import forward_ad
+
+    assert forward_ad._current_level == -1
+    with forward_ad.dual_level():
+        assert forward_ad._current_level == 0
+    assert not isinstance(1, torch._C._distributed_rpc.PyRRef)
+    with pytest.raises(NotImplementedError, match="remote calls"):
+        torch._C._distributed_rpc.PyRRef(1)
