@@ -66,6 +66,11 @@ def _is_tracing() -> bool:
     return False
 
 
+def _is_alias_of(tensor: Any, other: Any) -> bool:
+    """Whether two tensors share their memory."""
+    return tensor.untyped_storage()._cdata == other.untyped_storage()._cdata
+
+
 class _Nn:
     """``torch._C._nn``: the operators behind ``torch.nn.functional``, with their arguments; e.g. a number for the
     reduction of a loss.

@@ -124,6 +124,17 @@ class Placed(Cell):
         base._fresh()
         return base
 
+    def _spanning(self) -> Tensor:
+        """A tensor of the whole storage, also of a view that was detached and so has no base to tell."""
+        alias = self._alias
+        if not alias.floor and (base := self._base) is not None:
+            return base
+        found = self._of(alias.storage.value)
+        found._alias = Alias(alias.storage, (), None, alias.detached, 0, alias.writes, group=alias.group)
+        found._alias.seen = -1
+        found._fresh()
+        return found
+
     def _is_view(self) -> bool:
         alias = self._alias
         return alias is not None and len(alias.chain) > alias.floor

@@ -53,7 +53,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     size = broadcast_sizes(mask._value.meta.shape, input._value.meta.shape)
     places = np.flatnonzero(np.broadcast_to(_host_of(mask), size))
     flat = input.expand(size).reshape(-1)
-    return _given(out, flat._index((host_tensor(places, input.device),), (1,), False), "masked_select")
+    return _given(out, Tensor._index(flat, (host_tensor(places, input.device),), (1,), False), "masked_select")
 
 
 @function(method=True)
@@ -86,7 +86,7 @@ def repeat_interleave(
             f"input.size({d}) = {n}"
         )
     index = _interleaved(repeats, output_size, "repeat_interleave")
-    return x._index((index,), (0,) * d + (1,), False)
+    return Tensor._index(x, (index,), (0,) * d + (1,), False)
 
 
 def _interleaved(repeats: Tensor, output_size: int | None, name: str) -> Tensor:
@@ -167,7 +167,7 @@ def _grouped(input: Tensor, dim: int | None, consecutive: bool, wants: tuple[boo
     starts = np.flatnonzero(new)
     first = host_tensor(order[starts].astype(np.int64), input.device)
     flat = input.detach().reshape(-1) if d is None else input.detach()
-    output = flat._index((first,), (0,) * (d or 0) + (1,), False)
+    output = Tensor._index(flat, (first,), (0,) * (d or 0) + (1,), False)
     inverse = counts = None
     if wants[0]:
         back = np.empty(n, np.int64)

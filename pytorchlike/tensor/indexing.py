@@ -53,7 +53,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         return _masked(base, *advanced[0])
     indices, kinds, safe = _tensors(base, advanced)
-    return base._index(indices, kinds, not safe)
+    return Tensor._index(base, indices, kinds, not safe)
 
 
 def _host_row(self: Tensor, index: int) -> Tensor | None:
@@ -106,7 +106,7 @@ def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
     if count != 1:
         shape = base.shape
         base = base.reshape((*shape[:at], mask.numel(), *shape[at + count :]))
-    return base._index((host_tensor(places, base.device),), (0,) * at + (1,), False)
+    return Tensor._index(base, (host_tensor(places, base.device),), (0,) * at + (1,), False)
 
 
 class _Selection:

@@ -37,7 +37,7 @@ class UntypedStorage:
             source._get()
             alias = source._alias
             if alias is not None and alias.chain:
-                source = source._base
+                source = source._spanning()
         self._root, self._device, self._mapped = source, device, False
 
     @classmethod

@@ -291,3 +291,18 @@ def test_whether_a_dual_level_is_open_and_references_to_other_processes():
     assert not isinstance(1, torch._C._distributed_rpc.PyRRef)
     with pytest.raises(NotImplementedError, match="remote calls"):
         torch._C._distributed_rpc.PyRRef(1)
+
+
+def test_attributes_of_tensor_classes_are_their_own():
+    class Indexed(torch.Tensor):
+        pass
+
+    base = torch.arange(6.0).view(3, 2)
+    t = torch.Tensor._make_subclass(Indexed, base[1:])
+    t._index = (slice(1, None),)
+    assert t[torch.tensor([1, 0])].tolist() == [[4, 5], [2, 3]]
+    # what shows a part of a storage and has no base to tell knows the whole as well
+    for part in (t, base[1:].detach(), t[:1]):
+        assert part.untyped_storage().nbytes() == 24
+        assert part.untyped_storage().data_ptr() == base.untyped_storage().data_ptr()
+        assert torch._C._is_alias_of(part, base) and not torch._C._is_alias_of(part, base.clone())
