@@ -87,6 +87,9 @@ class Whole(Inline):
             return call.op.spliced.pull(tape, call.wrt, cotangents, self)
         return super().pull(call, tape, cotangents)
 
+    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
+        return self.pull(call, self.forward_taped(call, arrays)[2], cotangents)
+
 
 _forward: OrderedDict[tuple, Any] = OrderedDict()
 

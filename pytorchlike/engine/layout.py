@@ -50,19 +50,24 @@ class ChannelsLast(Whole):
             array.plain = jnp.moveaxis(array.array, -1, 1)
         return array.plain
 
-    def _moves(self, call: Call, arrays: tuple) -> tuple[bool, ...] | None:
-        """Which of its arguments a call takes channels-last; None for the call as it is."""
+    def _moves(self, call: Call, arrays: tuple, back: tuple = ()) -> tuple[bool, ...] | None:
+        """Which of its arguments a call takes channels-last; None for the call as it is.
+
+        back: the cotangents of its results, where only the gradient is wanted.
+        """
         moved = call.op.moved
         if moved is None or not arrays:
             return None
         if moved.op is not call.op:
             image = arrays[0]
-            if type(image) is Last or (
-                moved.starts is not None and image.ndim == NDIM and image.size and moved.starts(*arrays)
+            if type(image) is Last:
+                return (True, *[False] * (len(arrays) - 1))
+            if image.ndim == NDIM and image.size and (
+                any(type(c) is Last for c in back) or (moved.starts is not None and moved.starts(*arrays))
             ):
                 return (True, *[False] * (len(arrays) - 1))
             return None
-        if not any(type(a) is Last for a in arrays):
+        if not any(type(a) is Last for a in (*arrays, *back)):
             return None
         found = tuple([type(a) is Last or a.ndim == NDIM for a in arrays])
         return found if all(f or a.ndim == 0 for f, a in zip(found, arrays, strict=True)) else None
@@ -90,10 +95,19 @@ class ChannelsLast(Whole):
         which = self._moves(call, arrays)
         if which is None:
             return super().forward_taped(call, tuple([self.plain(a) for a in arrays]))
+        return self._taped(call, arrays, which)
+
+    def _taped(self, call: Call, arrays: tuple, which: tuple[bool, ...]) -> tuple[tuple, tuple, Any]:
         kernel, arrays = self._moved(call, arrays, which)
         outs, flags, pull = kernel.forward_vjp(arrays, call.wrt)
         tape = _Tape(pull, kernel, tuple([which[k] for k in call.wrt]), tuple([(o.shape, o.dtype) for o in outs]))
         return _lasts(outs), flags, tape
+
+    def vjp(self, call: Call, arrays: tuple, cotangents: tuple) -> tuple:
+        which = None if call.op.spliced is not None else self._moves(call, arrays, cotangents)
+        if which is None:
+            return super().vjp(call, arrays, cotangents)
+        return self.pull(call, self._taped(call, arrays, which)[2], cotangents)
 
     def pull(self, call: Call, tape: Any, cotangents: tuple) -> tuple:
         if call.op.spliced is not None:

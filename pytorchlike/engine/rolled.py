@@ -474,7 +474,7 @@ class Back:
         outer: dict[int, dict[int, Any]] = {}  # position -> round -> cotangent from outside
         for s, (r, p) in self.made.items():
             if s in cotangents:
-                outer.setdefault(p, {})[r] = cotangents.pop(s)
+                outer.setdefault(p, {})[r] = how.plain(cotangents.pop(s))
         if not outer:
             return
         given = {
@@ -510,7 +510,7 @@ class Back:
                         zeros(what) if kind == "zeros" else arrays[what] if what in arrays else env[what[0]]
                         for kind, what in taken
                     ]
-                    grads = how.vjp(c, tuple(args), cots)
+                    grads = how.inside.vjp(c, tuple(args), cots)
                 for w, g in zip(ways, grads, strict=True):
                     plus(*((flowing, w[1]) if w[0] == "inside" else (out, w)), g)
             ends = [out[w] if w in out else zeros(self.metas[w[1][1]]) for w in carry]

@@ -13,7 +13,7 @@ import numpy as np
 from . import policy
 from .config import config
 from .meta import LEAF
-from .op import Lifted, Op, Wide
+from .op import Lifted, Op, Wide, current_platform
 from .rolled import Back, Row, roll_back
 from .schedule import Numbers, walk
 from .trie import Call, Graph, Input
@@ -225,8 +225,10 @@ class SegmentReverse:
 
     def _fused(self, static: Any, args: tuple) -> tuple:
         from .evaluators import Inline
+        from .layout import ChannelsLast
 
-        return self._walk(args, Inline(), roll_back(self.plan, self.outs, needed_slots))
+        how = ChannelsLast() if current_platform() == "cpu" else Inline()
+        return self._walk(args, how, roll_back(self.plan, self.outs, needed_slots))
 
     def walk(self, args: tuple, how: Any) -> tuple:
         """The cotangents that come out, call by call."""
@@ -264,4 +266,4 @@ class SegmentReverse:
         found = [cotangents[s] for s in self.outs]
         for k, before in zip(self.onto, args[n + m : more], strict=True):
             found[k] = how.add(before, found[k])
-        return tuple(found)
+        return tuple([how.plain(g) for g in found])

@@ -101,20 +101,23 @@ CASES = [residual, pooled, what_comes_out, moved_and_not, rows_broadcast, in_a_l
          in_place, two_backwards, without_batch, evaluated, half]  # fmt: skip
 
 
-def outcome(case, tier, monkeypatch):
+def outcome(case, tier, monkeypatch, read=False):
     monkeypatch.setattr(config, "tier", tier)
     torch.manual_seed(0)
     net, x = Net(), torch.randn(N, 3, 8, 8).requires_grad_()
     flush()
     loss = case(net, x)
+    if read:
+        loss.item()
     loss.backward()
     values = [loss, x.grad, *(p.grad for p in net.parameters() if p.grad is not None), *net.buffers()]
     values += [*getattr(net, "kept", ())] + ([net.interior.grad] if hasattr(net, "interior") else [])
     return [v.detach().numpy() for v in values]
 
 
+@pytest.mark.parametrize("read", [False, True], ids=["", "loss read before"])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.__name__)
-def test_channels_last_equals_operation_by_operation(case, monkeypatch):
+def test_channels_last_equals_operation_by_operation(case, read, monkeypatch):
     made = []
     plain = layout.Last.__init__
 
@@ -123,9 +126,9 @@ def test_channels_last_equals_operation_by_operation(case, monkeypatch):
         plain(self, array)
 
     monkeypatch.setattr(layout.Last, "__init__", init)
-    found = outcome(case, "fused", monkeypatch)
+    found = outcome(case, "fused", monkeypatch, read)
     assert bool(made) == (case is not without_batch)
-    wanted = outcome(case, "ops", monkeypatch)
+    wanted = outcome(case, "ops", monkeypatch, read)
     assert len(found) == len(wanted)
     tolerance = 2e-2 if case is half else 2e-5
     for a, b in zip(found, wanted, strict=True):
@@ -153,3 +156,24 @@ def test_between_convolutions_nothing_is_moved(monkeypatch):
         y = F.relu(net.norm(net.first(x)))
         y = net.third(y + F.relu(net.second(y))).sum().item()
     assert moved.count(False) == 1 and moved.count(True) >= 6
+
+
+def test_a_gradient_of_what_was_executed_stays_moved(monkeypatch):
+    """The way back over a trace that was executed moves what was kept of it; cotangents stay as they are in between."""
+    monkeypatch.setattr(config, "tier", "fused")
+    moved = []
+    plain = layout._last
+
+    def last(a):
+        moved.append((type(a) is layout.Last, a.array.shape if type(a) is layout.Last else a.shape))
+        return plain(a)
+
+    net, x = Net(), torch.randn(N, 3, 8, 8)
+    flush()
+    loss = net.third(F.relu(net.norm(net.second(net.first(x))))).pow(2).sum()
+    loss.item()
+    monkeypatch.setattr(layout, "_last", last)
+    loss.backward()
+    net.first.weight.grad.sum().item()
+    # five images that were kept, and the cotangent that the last convolution gets
+    assert sum(not was for was, _ in moved) == 6 and sum(was for was, _ in moved) == 4
