@@ -164,6 +164,29 @@ def test_whole_modules_of_ours():
     assert data_of(back[0].weight) == data_of(module[0].weight)
 
 
+def test_whole_modules_of_ours_are_pytorchs():
+    """Classes go under PyTorch's names, and recurrent modules with the lists that PyTorch restores them by."""
+    from pytorchlike.utils.data import TensorDataset
+    from pytorchlike.vision.models.resnet import BasicBlock
+
+    lstm = torch.nn.LSTM(2, 3, bidirectional=True)
+    encoder = torch.nn.TransformerEncoderLayer(4, 2, 8)
+    data = saved({"m": [lstm, encoder, BasicBlock(2, 2)], "d": TensorDataset(torch.ones(2))})
+    unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+    assert {"torch.nn.modules.rnn.LSTM", "torch.nn.functional.relu", "torchvision.models.resnet.BasicBlock",
+            "torch.utils.data.dataset.TensorDataset"} <= set(unsafe)  # fmt: skip
+    assert not [name for name in unsafe if name.startswith("pytorchlike")]
+    back = torch.load(io.BytesIO(data), weights_only=False)
+    assert [type(m) for m in back["m"]] == [torch.nn.LSTM, torch.nn.TransformerEncoderLayer, BasicBlock]
+    state = lstm.__getstate__()
+    assert [n for n in state["_flat_weights_names"] if n.endswith("reverse")] == [
+        "weight_ih_l0_reverse", "weight_hh_l0_reverse", "bias_ih_l0_reverse", "bias_hh_l0_reverse",
+    ]  # fmt: skip
+    assert all(a is b for a, b in zip(state["_flat_weights"], lstm.parameters(), strict=True))
+    copy = back["m"][0].double()
+    assert {w.dtype for w in copy._flat_weights} == {torch.float64} and "_flat_weights" not in vars(copy)
+
+
 def test_names_that_pytorch_has_and_we_do_not():
     data = zip_of(b"\x80\x02ctorch.no_such_module\nThing\n.")
     with pytest.raises(pickle.UnpicklingError, match="torch.no_such_module.Thing, which pytorchlike does not have"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Iterable
 from pickle import UnpicklingError
 from types import TracebackType
@@ -110,14 +111,40 @@ class SafeNames:
         return kind in self._types
 
 
+#: What PyTorch's packages are called here, the longer names first.
+_OURS = {"torchvision": "pytorchlike.vision", "torchaudio": "pytorchlike.audio", "torchtext": "pytorchlike.text",
+         "torch": "pytorchlike"}  # fmt: skip
+#: Where classes are PyTorch's to the attribute, so that their objects can be restored there.
+_SAME = ("pytorchlike.nn.", "pytorchlike.utils.data.", "pytorchlike.vision.")
+
+
+def their_name(obj: Any, name: str | None = None, public: Any = None) -> tuple[str, str] | None:
+    """The module and name under which PyTorch has a class or function of ours, if these lead back to it here.
+
+    public: what stands there in its stead.
+    """
+    module, name = getattr(obj, "__module__", None), name or getattr(obj, "__qualname__", None)
+    if type(module) is not str or not module.startswith(_SAME) or name is None:
+        return None
+    theirs, ours = next((t, o) for t, o in _OURS.items() if module.startswith(o + "."))
+    theirs += module.removeprefix(ours)
+    if _rebuild.torch_name(f"{theirs}.{name}") is not None:
+        return None
+    found = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return (theirs, name) if found is (obj if public is None else public) else None
+
+
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
     """A global for pickle's own unpickler: PyTorch's names mean ours, all others are looked up by ``otherwise``."""
-    if module != "torch" and not module.startswith("torch."):
+    package = module.partition(".")[0]
+    if package not in _OURS:
         return otherwise(module, name)
     known = _rebuild.torch_name(f"{module}.{name}")
     if known is not None:
         return known.value
-    ours = "pytorchlike" + module.removeprefix("torch")
+    ours = _OURS[package] + module.removeprefix(package)
     try:
         found = importlib.import_module(ours)
         for part in name.split("."):

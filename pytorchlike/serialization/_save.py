@@ -24,6 +24,7 @@ from ..tensor.storage import through_array
 from ..tensor.untyped import UntypedStorage
 from . import _rebuild
 from ._atomic import replacing
+from ._globals import their_name
 from ._settings import DEFAULT_PROTOCOL, MAGIC_NUMBER, PROTOCOL_VERSION
 from ._zip import ALIGNMENT, ZipWriter
 
@@ -236,17 +237,18 @@ _DISPATCH = {
     for kind, name in (
         (type(None), "none"), (bool, "bool"), (int, "long"), (float, "float"), (str, "str"), (bytes, "bytes"),
         (bytearray, "bytearray"), (pickle.PickleBuffer, "picklebuffer"), (tuple, "tuple"), (list, "list"),
-        (dict, "dict"), (set, "set"), (frozenset, "frozenset"), (FunctionType, "global"), (type, "type"),
+        (dict, "dict"), (set, "set"), (frozenset, "frozenset"), (type, "type"),
     )
 }  # fmt: skip
+_DISPATCH[FunctionType] = lambda pickler, fn: pickler.save_global(fn)  # which is not Python's, see below
 _PLAIN = (str, int, bool, float, bytes, type(None), tuple, list, dict)
 _DIRECT = {kind: _DISPATCH[kind] for kind in _PLAIN}
 
 
-def _is_asked(fn: FunctionType) -> bool:
-    """Whether a public function has another one in front of it since it was handed out, see ``tensor.asking``."""
+def _asked(fn: FunctionType) -> Asked | None:
+    """What stands in front of a public function since it was handed out, see ``tensor.asking``."""
     public = getattr(sys.modules.get(fn.__module__), fn.__qualname__, None)
-    return type(public) is Asked and public == fn
+    return public if type(public) is Asked and public == fn else None
 
 
 class _TorchPickler:
@@ -321,7 +323,7 @@ class _TorchPickler:
             return _named("torch.device"), ((obj.type,) if obj.index is None else (obj.type, obj.index))
         if kind is Size:
             return _named("torch.Size"), (tuple(obj),)
-        if kind is FunctionType and _is_asked(obj):
+        if kind is FunctionType and _asked(obj) is not None:
             return obj.__qualname__
         parent = getattr(super(), "reducer_override", None)
         return NotImplemented if parent is None else parent(obj)
@@ -334,10 +336,12 @@ class _TorchPickler:
             module = "torch"
         elif obj is Tensor or obj is Size or obj is device:
             module, name = "torch", obj.__name__
-        elif kind is FunctionType and _is_asked(obj):
-            module, name = obj.__module__, obj.__qualname__
+        elif kind is FunctionType and (public := _asked(obj)) is not None:
+            module, name = their_name(obj, public=public) or (obj.__module__, obj.__qualname__)
         elif isinstance(obj, type) and issubclass(obj, Tensor) and obj.__module__ == "pytorchlike.nn.parameter":
             module, name = "torch.nn.parameter", obj.__name__
+        elif (theirs := their_name(obj, name)) is not None:  # whole modules are PyTorch's there
+            module, name = theirs
         else:
             super().save_global(obj, name)  # type: ignore[misc]
             return

@@ -269,9 +269,16 @@ class RNNBase(Module):
             s += f", bidirectional={self.bidirectional}"
         return s
 
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch's lists of weights, without which it cannot restore the module
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in _LISTS}}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__({k: v for k, v in state.items() if k not in _LISTS})
         self.__dict__.setdefault("proj_size", 0)
+
+
+_LISTS = ("_flat_weights_names", "_flat_weights")
 
 
 def _refuse_projection(kwargs: dict[str, Any]) -> None:
