@@ -7,6 +7,7 @@ import importlib
 import keyword
 import operator
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -468,6 +469,13 @@ class _Writer:
             return target.__name__
         module = getattr(target, "__module__", None)
         name = getattr(target, "__qualname__", None) or getattr(target, "__name__", None) or type(target).__name__
+        if type(module) is str and module.partition(".")[0] == "pytorchlike":
+            path = (*module.split(".")[1:], *name.split("."))
+            found: Any = sys.modules["pytorchlike"]
+            for part in path:
+                found = getattr(found, part, None)
+            if found is target or found == target:  # a function that was taken before anybody was asked first
+                return ".".join(("torch", *path))
         base = re.sub(r"\W", "_", f"{module}.{name}" if module and hasattr(target, "__name__") else f"_{name}")
         name, k = base, 0
         while name in self.globals and self.globals[name] is not target:

@@ -214,3 +214,18 @@ def test_a_tracer_that_writes_trace_anew():
     assert [n.op for n in made.graph.nodes if n.op in ("call_module", "get_attr")] == ["call_module", "get_attr"]
     x = torch.ones(1, 2)
     torch.testing.assert_close(made(x, k=3), block(x, k=3))
+
+
+def test_functions_taken_before_any_tracing_have_their_names_in_the_code():
+    """An inverted graph (PyTorch's example) calls functions that a table has held since the import."""
+    plain = {name: getattr(torch, name) for name in ("log", "atan")}
+    functions = [getattr(f, "_fn", None) or getattr(f, "__wrapped__", f) for f in (*plain.values(), F.gelu)]
+    graph = fx.Graph()
+    node = graph.placeholder("x")
+    for function in functions:
+        node = graph.call_function(function, (node,))
+    graph.output(node)
+    module = fx.GraphModule(nn.Module(), graph)
+    for name in ("torch.log(x)", "torch.atan(log)", "torch.nn.functional.gelu(atan)"):
+        assert name in module.code
+    assert torch.allclose(module(torch.ones(2) * 2), F.gelu(torch.atan(torch.log(torch.ones(2) * 2))))
