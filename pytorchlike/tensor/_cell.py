@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engine import Leaf, Value, concrete, local, read, record
 from ..engine import host as at_once
+from ..engine.errors import warn
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.nested import home_of
 from . import interop
@@ -342,14 +343,10 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
     value = result._get()
     if value.meta.shape != out._value.meta.shape:
         if out.numel():
-            import warnings
-
-            warnings.warn(
+            warn(
                 f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does "
-                "not match "
-                f"the required output shape {list(result.shape)}. Use an empty tensor (`.resize_(0)`) to avoid this.",
-                UserWarning,
-                stacklevel=3,
+                f"not match the required output shape {list(result.shape)}. Use an empty tensor (`.resize_(0)`) to "
+                "avoid this."
             )
         dtype = out._value.meta.dtype
         out._alias = None

@@ -14,7 +14,7 @@ from ..engine import in_sight
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor, host_tensor
-from .indexing import _host_of, _parse, _tensors, nonzero_places
+from .indexing import _host_of, _parse, _tensors, nonzero_places, refuse_bytes
 
 
 @function(method=True)
@@ -216,6 +216,8 @@ def _put(input: Tensor, indices: Any, values: Tensor, accumulate: bool, form: st
     _, _, advanced = _parse(input, index)
     if not advanced:
         raise RuntimeError(f"{form}: at least one index tensor is needed")
+    if len(advanced) == 1 and not accumulate:
+        refuse_bytes(index, values)
     tensors, kinds, safe = _tensors(input, advanced)
     method = input._index_put_ if form.endswith("_") else input._index_put
     return method(tensors, values, kinds, accumulate, not safe)

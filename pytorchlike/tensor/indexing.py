@@ -7,17 +7,18 @@ then apply to the dims of that view through ``_index``.  Writing goes through th
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from typing import Any
 
 import numpy as np
 
 from ..engine import Value, in_sight, local, make_value, meta_of
+from ..engine.errors import warn
 from ..ops._table import METHODS
 from . import host_writes
 from ._tensor import Tensor, host_tensor
 from .device import place_for
+from .dtype import uint8
 from .interop import of_numbers
 from .storage import Step
 
@@ -172,6 +173,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         value = _beside(self, value)
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         at, mask = advanced[0]
+        refuse_bytes(index, value)
         source = _Selection.source(base, mask, value)
         if source is not None:
             base.copy_(source.where(mask, base))
@@ -241,11 +243,7 @@ def _reads_as_tuple(index: Any) -> bool:
         return False
     found = any(i is None or i is Ellipsis or isinstance(i, (slice, list, tuple, Tensor, np.ndarray)) for i in index)
     if found:
-        warnings.warn(
-            "Using a non-tuple sequence for multidimensional indexing is deprecated: use x[tuple(seq)] for x[seq]",
-            UserWarning,
-            stacklevel=6,
-        )
+        warn("Using a non-tuple sequence for multidimensional indexing is deprecated: use x[tuple(seq)] for x[seq]")
     return found
 
 
@@ -376,11 +374,15 @@ def _convert(self: Tensor, item: Any) -> Any:
 
 
 def _warn_uint8() -> None:
-    warnings.warn(
-        "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.",
-        UserWarning,
-        stacklevel=6,
-    )
+    warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.")
+
+
+def refuse_bytes(index: Any, value: Any) -> None:
+    """RuntimeError for one value under a mask of bytes: it is ``masked_fill_``, which takes boolean masks only."""
+    for item in index if isinstance(index, (tuple, list)) else (index,):
+        bytes_ = item.dtype is uint8 if isinstance(item, Tensor) else getattr(item, "dtype", None) == np.uint8
+        if bytes_ and item.ndim and (not isinstance(value, Tensor) or value.numel() == 1):
+            raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype unsigned char")
 
 
 def _beside(self: Tensor, other: Tensor) -> Tensor:

@@ -145,6 +145,26 @@ def test_numbers_in_front_are_told_of_once_however_they_vary():
     assert x.tolist() == [10.5, 10.5]
 
 
+def _out_of_another_size():
+    torch.add(torch.ones(2), 1, out=torch.ones(3))
+
+
+def _several_out_of_another_size():
+    torch.max(torch.ones(2), 0, out=(torch.ones(3), torch.ones(3, dtype=torch.int64)))
+
+
+def _bytes_as_index():
+    torch.ones(2)[torch.ones(2, dtype=torch.uint8)]
+
+
+@pytest.mark.parametrize("call", [_out_of_another_size, _several_out_of_another_size, _bytes_as_index])
+def test_they_name_the_line_of_the_program(call):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        call()
+    assert {(w.filename, w.lineno) for w in told} == {(__file__, call.__code__.co_firstlineno + 1)}
+
+
 def test_complex_numbers_set_in_real_tensors():
     """JAX's own deprecation of such casts is none of the program's business."""
     x = torch.ones(2)

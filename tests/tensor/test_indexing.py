@@ -104,6 +104,25 @@ def test_forms():
         assert x[torch.tensor([0, 1], dtype=torch.uint8)].shape == (1, 3, 4)
 
 
+def test_one_value_under_a_mask_of_bytes_is_refused():
+    """In PyTorch that is ``masked_fill_``, which takes boolean masks only; several values are set."""
+    mask = torch.tensor([1, 0, 1], dtype=torch.uint8)
+    with pytest.warns(UserWarning, match="uint8"):
+        for value in (1.0, torch.tensor(1.0), torch.tensor([1.0])):
+            with pytest.raises(RuntimeError, match="boolean masks"):
+                torch.zeros(3)[mask] = value
+        with pytest.raises(RuntimeError, match="boolean masks"):
+            torch.zeros(2, 3)[:, mask.numpy()] = 0
+        with pytest.raises(RuntimeError, match="boolean masks"):
+            torch.zeros(3).index_put_((mask,), torch.tensor(1.0))
+        x = torch.zeros(3)
+        x[mask] = torch.tensor([1.0, 2.0])
+        x[mask] += 1
+        x.index_put_((mask,), torch.tensor(1.0), accumulate=True)
+        x[torch.tensor(0, dtype=torch.uint8)] = 7.0  # no dims: true or false, here nothing
+    assert x.tolist() == [3, 0, 4]
+
+
 def test_in_place_arithmetic_on_parts():
     x = torch.zeros(3, 4)
     x[0, 0] += 1
