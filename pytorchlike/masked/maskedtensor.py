@@ -3,6 +3,9 @@
 Such a tensor is made of an ordinary one, the data, and a mask, true where an element counts. Operations work on the
 data; what is masked out stays so, takes no part in reductions, and gets no gradient that could be seen. The gradient of
 a masked tensor is masked as it is.
+
+Data and mask may be sparse, both COO or both CSR: the mask tells which elements are specified. Operations compute on
+dense tensors; :meth:`MaskedTensor.get_data` and :meth:`MaskedTensor.get_mask` give sparse ones.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from ..tensor.composed import Composed
 
 __all__ = ["MaskedTensor", "as_masked_tensor", "is_masked_tensor", "masked_tensor"]
 
+_LAYOUTS = (d.strided, d.sparse_coo, d.sparse_csr)
 _DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "int8", "int16", "int32", "int64", "uint8")
 
 
@@ -30,8 +34,12 @@ def is_masked_tensor(obj: Any, /) -> bool:
 
 def _checked(data: Any, mask: Any) -> None:
     for name, t in (("data", data), ("mask", mask)):
-        if not isinstance(t, Tensor) or isinstance(t, Composed):
+        if not isinstance(t, Tensor) or (isinstance(t, Composed) and t.layout is d.strided):
             raise TypeError(f"{name} must be a Tensor")
+        if t.layout not in _LAYOUTS:
+            raise TypeError(f"{name} layout of {t.layout} is not supported.")
+    if data.layout is not mask.layout:
+        raise TypeError(f"data and mask must have the same layout, but got {data.layout} and {mask.layout}")
     if mask.dtype is not d.bool_:
         raise TypeError("mask must have dtype bool.")
     if str(data.dtype).removeprefix("torch.") not in _DTYPES:
@@ -54,6 +62,8 @@ def as_masked_tensor(data: Tensor, mask: Tensor) -> MaskedTensor:
     """``data`` with a mask: gradients flow to it. Raises as :func:`masked_tensor`."""
     _checked(data, mask)
     _warn()
+    if data.layout is not d.strided:
+        return MaskedTensor._of_sparse(data, mask)
     return MaskedTensor._make(data.view_as(data) if data.requires_grad else data, mask)
 
 
@@ -70,43 +80,55 @@ class MaskedTensor(Composed):
     """
 
     _mask: Tensor
+    _places: Any  # the mask as a sparse tensor; None for strided ones
 
     def __new__(cls, data: Tensor, mask: Tensor, requires_grad: bool = False) -> MaskedTensor:
         _checked(data, mask)
         _warn()
+        if data.layout is not d.strided:
+            made = cls._of_sparse(data.detach(), mask.detach())
+            return cls._make(made._carrier.detach().requires_grad_(requires_grad), made._mask, made._places)
         return cls._make(data.detach().clone().requires_grad_(requires_grad), mask.detach().clone())
 
     def __init__(self, data: Tensor, mask: Tensor, requires_grad: bool = False) -> None:
         pass
 
     @staticmethod
-    def _make(data: Tensor, mask: Tensor) -> MaskedTensor:
+    def _make(data: Tensor, mask: Tensor, places: Any = None) -> MaskedTensor:
         t = object.__new__(MaskedTensor)
-        t._carrier, t._mask, t._size = data, mask, tuple(data.shape)
+        t._carrier, t._mask, t._size, t._places = data, mask, tuple(data.shape), places
         return t
+
+    @staticmethod
+    def _of_sparse(data: Tensor, mask: Tensor) -> MaskedTensor:
+        if mask.layout is d.sparse_coo:
+            data, mask = data.coalesce(), mask.coalesce()
+        # what is stored of the data beside the mask's places is given up
+        return MaskedTensor._make(data.to_dense().masked_fill(~_stored(mask), 0), mask.to_dense(), mask)
 
     # ---- what Composed asks for --------------------------------------------------------------------------------
 
     def _with(self, carrier: Tensor) -> MaskedTensor:
-        return MaskedTensor._make(carrier, self._mask)
+        return MaskedTensor._make(carrier, self._mask, self._places)
 
     def _moved(self, where: Any) -> MaskedTensor:
-        return MaskedTensor._make(self._carrier, self._mask.to(where))
+        places = None if self._places is None else self._places.to(where)
+        return MaskedTensor._make(self._carrier, self._mask.to(where), places)
 
     def _same_structure(self, other: MaskedTensor) -> bool:
         return self._size == other._size and _equal(self._mask, other._mask)
 
     def _take_structure(self, other: MaskedTensor) -> None:
-        self._mask, self._size = other._mask, other._size
+        self._mask, self._size, self._places = other._mask, other._size, other._places
 
     def _flatten(self) -> tuple[tuple, Any]:
-        return (self._carrier, self._mask), None
+        return (self._carrier, self._mask), self._places
 
     @classmethod
     def _unflatten(cls, told: Any, children: Any) -> MaskedTensor:
         data, mask = children
         t = object.__new__(MaskedTensor)
-        t._carrier, t._mask, t._size = data, mask, tuple(getattr(data, "shape", ()))
+        t._carrier, t._mask, t._size, t._places = data, mask, tuple(getattr(data, "shape", ())), told
         return t
 
     def _grad_of(self, grad: Any) -> Tensor:
@@ -118,24 +140,44 @@ class MaskedTensor(Composed):
 
     @property
     def layout(self) -> Any:
-        """``torch.strided``."""
-        return d.strided
+        """That of data and mask: ``torch.strided``, ``sparse_coo`` or ``sparse_csr``."""
+        return d.strided if self._places is None else self._places.layout
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether data and mask are sparse."""
+        return self._places is not None
 
     def is_sparse_coo(self) -> bool:
-        """False: data and mask are dense."""
-        return False
+        """Whether data and mask are COO."""
+        return self.layout is d.sparse_coo
 
     def is_sparse_csr(self) -> bool:
-        """False, as :meth:`is_sparse_coo`."""
-        return False
+        """Whether data and mask are CSR."""
+        return self.layout is d.sparse_csr
 
     def get_data(self) -> Tensor:
-        """The data, masked out elements included; gradients flow back."""
+        """The data, masked out elements that are stored included; gradients flow back."""
+        if self._places is not None:
+            return self._carrier.sparse_mask(self._places)
         return self._carrier.view_as(self._carrier)
 
     def get_mask(self) -> Tensor:
         """The mask."""
-        return self._mask
+        return self._mask if self._places is None else self._places
+
+    def to_sparse_coo(self) -> MaskedTensor:
+        """The same as COO tensors of the elements that count."""
+        return self._stored_as(self._mask.to_sparse())
+
+    to_sparse = to_sparse_coo
+
+    def to_sparse_csr(self) -> MaskedTensor:
+        """The same as CSR tensors of the elements that count."""
+        return self._stored_as(self._mask.to_sparse_csr())
+
+    def _stored_as(self, places: Tensor) -> MaskedTensor:
+        return MaskedTensor._make(self._carrier.masked_fill(~self._mask, 0), self._mask, places)
 
     @property
     def _masked_data(self) -> Tensor:
@@ -150,8 +192,8 @@ class MaskedTensor(Composed):
         return self._carrier.masked_fill(~self._mask, value)
 
     def to_dense(self) -> MaskedTensor:
-        """The tensor itself: it is dense."""
-        return self
+        """The same as dense tensors; itself if it is dense."""
+        return self if self._places is None else MaskedTensor._make(self._carrier, self._mask)
 
     def item(self) -> Any:
         """The value of one element. ValueError if it is masked out."""
@@ -193,12 +235,12 @@ class MaskedTensor(Composed):
         if found is None:
             import copy
 
-            found = MaskedTensor._make(copy.deepcopy(self._carrier, memo), copy.deepcopy(self._mask, memo))
+            found = MaskedTensor._make(*(copy.deepcopy(x, memo) for x in (self._carrier, self._mask, self._places)))
             memo[id(self)] = found
         return found
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        return MaskedTensor._make, (self._carrier, self._mask)
+        return MaskedTensor._make, (self._carrier, self._mask, self._places)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         data, mask = self._carrier.detach(), self._mask
@@ -209,6 +251,14 @@ class MaskedTensor(Composed):
         return f"MaskedTensor(\n{lines}\n)"
 
     __str__ = __repr__
+
+
+def _stored(mask: Tensor) -> Tensor:
+    """Where a sparse mask has an entry, true or false, as a dense mask."""
+    ones, size = T.ones_like(mask.values()), tuple(mask.shape)
+    if mask.layout is d.sparse_coo:
+        return find("torch", "sparse_coo_tensor")(mask.indices(), ones, size).to_dense()
+    return find("torch", "sparse_csr_tensor")(mask.crow_indices(), mask.col_indices(), ones, size).to_dense()
 
 
 def _shown(x: Any) -> str:
@@ -268,7 +318,8 @@ def _elementwise(name: str) -> Callable[..., Any]:
             # what is masked out must not reach the gradient of another tensor: zero times nan is nan
             safe = fn(**{k: v.to_tensor(1) if isinstance(v, MaskedTensor) else v for k, v in bound.items()})
             out = T.where(mask, safe, out.detach())
-        return MaskedTensor._make(out, mask)
+        places = next(v._places for v in bound.values() if isinstance(v, MaskedTensor))
+        return MaskedTensor._make(out, mask, places if places is not None and places.shape == out.shape else None)
 
     return handler
 

@@ -152,6 +152,28 @@ def test_what_is_masked_out_reaches_no_gradient_of_another_tensor():
     assert data.grad.tolist() == [0, 0.25]
 
 
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_sparse_data_and_masks(layout):
+    data = torch.tensor([[0.0, 0.0, 3.0], [4.0, 0.0, math.inf]]).to_sparse(layout=layout)
+    places = torch.tensor([[False, False, True], [True, False, False]]).to_sparse(layout=layout)
+    t = masked_tensor(data, places, requires_grad=True)
+    assert t.is_sparse and t.layout is layout and (t.is_sparse_coo(), t.is_sparse_csr()) == (
+        layout is torch.sparse_coo, layout is torch.sparse_csr)  # fmt: skip
+    assert t.get_data().layout is t.get_mask().layout is layout and t.get_data().values().tolist() == [3, 4]
+    u = t * t
+    dense = u.to_dense()
+    assert u.layout is layout and not dense.is_sparse and seen(dense) == [None, None, 9, 16, None, None]
+    u.sum().backward()
+    assert seen(t.grad.to_dense()) == [None, None, 6, 8, None, None] and t.grad.layout is layout
+    again = dense.detach()
+    again = again.to_sparse_coo() if layout is torch.sparse_coo else again.to_sparse_csr()
+    assert again.layout is layout and seen(copy.deepcopy(again).to_dense()) == seen(dense)
+    with pytest.raises(TypeError, match="same layout"):
+        masked_tensor(data, places.to_dense())
+    with pytest.raises(TypeError, match="layout of torch.sparse_csc"):
+        masked_tensor(data.to_dense().to_sparse_csc(), places.to_dense().to_sparse_csc())
+
+
 def test_copies_and_files(x):
     again = copy.deepcopy(x)
     file = io.BytesIO()
