@@ -797,15 +797,25 @@ def _of_number(x: Any, other: Any) -> Value:
 
 
 def _numbers_last(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """The arguments of a call whose numbers stand in front of the tensors (see NUMBERS_FIRST) in today's order."""
-    tensors = tuple([a for a in args if hasattr(a, "_value")])
-    numbers = [a for a in args if not hasattr(a, "_value")]
+    """The arguments of a call whose numbers stand in front of the tensors (see NUMBERS_FIRST) in today's order.
+
+    Tensors without dims and gradients count as numbers, as long as one other stands among them.
+    """
     told = [p.name for p in entry.params if p.kind is Scalar]
-    if len(tensors) != len(entry.params) - len(told) or len(numbers) > len(told) or not hasattr(args[-1], "_value"):
+    rest = len(entry.params) - len(told) - 1  # the tensors that come last, after numbers and the first tensor
+    front, last = args[:-rest], args[-rest:]
+    known = [not hasattr(a, "_value") or not (a.ndim or a.requires_grad) for a in front]
+    first = known.index(False) if False in known else 0
+    numbers = [*front[:first], *front[first + 1 :]]
+    if (
+        known.count(False) > 1
+        or not 0 < len(numbers) <= len(told)
+        or not all(hasattr(a, "_value") for a in (front[first], *last))
+    ):
         return args, kwargs
     now = ", ".join(f"{n}={v!r}" for n, v in zip(told, numbers, strict=False))
     warn_once(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})", kind="numbers first")
-    return tensors, {**kwargs, **dict(zip(told, numbers, strict=False))}
+    return (front[first], *last), {**kwargs, **dict(zip(told, numbers, strict=False))}
 
 
 _SPELLED = {"axis": "dim", "keepdims": "keepdim"}

@@ -244,6 +244,13 @@ def test_numbers_in_front_of_tensors(monkeypatch):
         assert x.clone().addcdiv_(-1, g, g).tolist() == [-1, 0, 1]
         assert torch.addmm(0.5, m, m, m).tolist() == [[2.5, 2.5]] * 2 and m.addmm(2, 3, m, m).tolist() == [[8, 8]] * 2
         assert torch.baddbmm(2, m[None], 3, m[None], m[None]).tolist() == [[[8, 8]] * 2]
+        step = torch.tensor(2.0)  # as in SharedAdam, whose steps are shared tensors
+        assert x.clone().addcdiv_(-step, g, g).tolist() == [-2, -1, 0] and x.add(step, g).tolist() == [2, 5, 8]
+        assert step.addcmul(step, step, step).item() == 10 and m.addmm(step, 3, m, m).tolist() == [[8, 8]] * 2
+        assert torch.addmm(step, m, step, m, m).tolist() == [[6, 6]] * 2
+    for number in (torch.ones(1), step.clone().requires_grad_()):
+        with pytest.raises(TypeError, match="positional arguments"):
+            x.addcmul(number, g, g)
     for wrong in (lambda: x.add_(1, 2, 3), lambda: x.add(g, g, g), lambda: x.add(g, 1.5, 2)):
         with pytest.raises(TypeError, match="positional arguments"):
             wrong()
