@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Leaf, Value, concrete, local, read, record
+from ..engine import Leaf, Value, concrete, flush, local, read, record
 from ..engine import host as at_once
 from ..engine.errors import warn
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
@@ -314,6 +314,27 @@ def before_write(t: Tensor, value: Value, trace: Any) -> None:
         for step in alias.chain:
             if step.entry.op_put is None:
                 raise RuntimeError(_OVERLAP)
+
+
+def begin_write(t: Tensor, value: Value, trace: Any) -> None:
+    """As :func:`before_write`; Moved is raised if something had to be executed first."""
+    before_write(t, value, trace)
+    settled(t)
+    if local.trace is not trace:
+        raise Moved
+
+
+def settled(t: Tensor) -> Tensor:
+    """The tensor, of which the new value is to be made of the old one.
+
+    What is pending has been executed if other processes write to its memory: what they write while that runs would
+    be lost else.
+    """
+    alias = t._alias
+    if alias is not None and alias.storage.common and alias.storage.host is not None:
+        if any(v is not None and v.data is None for v in reversed(local.trace.values)):
+            flush("memory of several processes is written to")
+    return t
 
 
 def after_write(t: Tensor, new: Value, trace: Any) -> None:

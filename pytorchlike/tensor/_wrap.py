@@ -235,7 +235,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         which = "op"
     if inplace:
         first = params[0].name
-        body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: before_write({first}, v_{first}, trace)")
+        body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)")
     body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
     miss_ins = ", ".join(ins)
     if entry.random:
@@ -330,7 +330,7 @@ def build(
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
-        "before_write": _cell.before_write, "after_write": _cell.after_write, "link": _views.link,
+        "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
         "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
@@ -598,7 +598,7 @@ def _write_out(out: Any, result: Any, entry: OpDef) -> Any:
 
 def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **kwargs: Any) -> Any:
     """The same call with its arguments brought into shape; errors in them are raised here."""
-    from ._cell import after_write, before_write
+    from ._cell import after_write, before_write, settled
     from ._tensor import Tensor
     from ._views import link
 
@@ -634,6 +634,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     for p in entry.params:
         if p.kind is Sizes:  # before the tensors: a size that is one has to be read, which may execute what is pending
             bound[p.name] = sizes(bound[p.name])
+    if inplace and isinstance(bound[entry.params[0].name], Tensor):
+        settled(bound[entry.params[0].name])
     for k, p in enumerate(entry.params):
         if p.kind is Key:
             continue

@@ -15,6 +15,7 @@ from ..engine import Leaf, Op, Value, concrete, flush, local
 from ..engine.meta import LEAF
 from ..engine.op import Lifted, Wide
 from ..engine.trace import spread
+from ._cell import settled
 from ._register import KINDS
 from ._tensor import Tensor
 from .composed import Composed
@@ -133,7 +134,7 @@ def _planned(
         else:
             numbers.append(float(h))
     op, told = plan.op, plan.told
-    args = [t._value if t._alias is None else t._fresh() for k in plan.order for t in tensors[k]]
+    args = [t._value if t._alias is None else settled(t)._fresh() for k in plan.order for t in tensors[k]]
     if held:
         op = _op_mixed(plan.name, plan.fn, plan.rebound, tuple([isinstance(h, Tensor) for h in hyper]))
         args += [h._get() for h in held]

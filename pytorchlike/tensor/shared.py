@@ -85,7 +85,7 @@ def share(t: Tensor) -> None:
         content = Tensor._of(storage.value)._host()
     array = _mapped(_new_file(content.nbytes), content.nbytes).view(content.dtype).reshape(content.shape)
     array[...] = content
-    storage.host, storage.lent = array, False
+    storage.host, storage.lent, storage.common = array, False, True
     storage.version += 1  # no write, but what tensors have seen last is not what they look at from now on
     storage.quiet += 1
     _register(Tensor)
@@ -114,6 +114,7 @@ def _rebuilt(kind: type, descriptor: Any, size: int, dtype: np.dtype, shape: tup
     t = object.__new__(Tensor)
     t._value = concrete(host, place_for("cpu"))
     t._alias = Alias(Storage(t._value, host=host))
+    t._alias.storage.common = True
     made = t if kind is Tensor and not requires_grad else Tensor._make_subclass(kind, t, requires_grad)
     made.__dict__.update(state)
     _register(kind)
