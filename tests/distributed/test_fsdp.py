@@ -11,7 +11,12 @@ import pytorchlike as torch
 import pytorchlike.distributed as dist
 import pytorchlike.multiprocessing as mp
 from pytorchlike import nn
-from pytorchlike.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from pytorchlike.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_model_state_dict,
+    set_state_dict,
+)
 from pytorchlike.distributed.fsdp import (
     FSDPModule,
     FullStateDictConfig,
@@ -220,6 +225,37 @@ def other_ways(rank):
     d.copy_(torch.zeros(3, 2))
     d[0, 0] = 3
     assert d.full_tensor().tolist() == [[3, 0], [0, 0], [0, 0]]
+
+    parts_are_written_through(net, rank)
+    onto_the_meta_device(net, rank)
+
+
+def parts_are_written_through(net, rank):
+    """What is written to a parameter's part, an ordinary tensor, is the parameter's; and gradients pass by it."""
+    weight = net.embed.weight
+    with torch.no_grad():
+        weight.to_local().fill_(2.0)
+    weight.to_local().data.add_(1 + rank)
+    whole_weight = whole(weight)
+    assert whole_weight[0, 0] == 3 and whole_weight[-1, 0] == 4
+    weight.grad = None
+    (weight.to_local() * 2).sum().backward()
+    assert (weight.grad.to_local() == 2).all()
+    with pytest.raises(RuntimeError, match="leaf"):
+        weight.to_local().add_(1)
+
+
+def onto_the_meta_device(net, rank):
+    """A whole state, of the first process only, gives parameters on the meta device their values."""
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    state = {"weight": torch.arange(12.0).view(3, 4), "bias": torch.ones(3)} if rank == 0 else {}
+    with torch.device("meta"):
+        model = nn.Linear(4, 3)
+    fully_shard(model)
+    set_model_state_dict(model, state, options=options)
+    assert model.weight.to_local().shape == (2 - rank, 4) and model.weight.requires_grad
+    np.testing.assert_array_equal(whole(model.weight), np.arange(12).reshape(3, 4))
+    assert model(torch.ones(1, 4)).tolist() == [[7, 23, 39]]
 
 
 def refusals(net):

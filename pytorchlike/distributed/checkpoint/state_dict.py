@@ -195,14 +195,21 @@ def _received(outline: Any, state: Any) -> Any:
 
 
 def set_model_state_dict(model: Module, model_state_dict: dict, *, options: StateDictOptions | None = None) -> Any:
-    """Load what `get_model_state_dict` gave. Returns missing and unexpected keys."""
+    """Load what `get_model_state_dict` gave, onto the meta device, too. Returns missing and unexpected keys."""
     options, names = _checked(options), _plain_names(model)
     if options.broadcast_from_rank0:
         model_state_dict = broadcast_state(dict(model_state_dict))
     strict = options.strict and not options.ignore_frozen_params
     with _divided_states(model):
-        back = {_plain(names, name): name for name in model.state_dict()}
-        return model.load_state_dict({back.get(k, k): v for k, v in model_state_dict.items()}, strict=strict)
+        own = model.state_dict()
+        back = {_plain(names, name): name for name in own}
+        given = {back.get(k, k): v for k, v in model_state_dict.items()}
+        assign = bool(own) and all(v.is_meta for v in own.values() if isinstance(v, Tensor))
+        if assign:  # there is nothing to copy into
+            with no_grad():
+                given = {k: _as_divided(own[k], v.clone()) if k in own and isinstance(v, Tensor) else v
+                         for k, v in given.items()}  # fmt: skip
+        return model.load_state_dict(given, strict=strict, assign=assign)
 
 
 def numbered_state(model: Module, optimizer: Optimizer, optim_state_dict: dict[str, Any]) -> dict[str, Any]:

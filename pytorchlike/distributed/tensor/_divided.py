@@ -191,7 +191,8 @@ class Divided(DTensor):
             raise NotImplementedError("DTensor.to_local: the gradient is placed as the tensor is; leave "
                                       "grad_placements out")
         if self.requires_grad:
-            return Tensor._of(self._get())
+            with Disabled():
+                return Tensor.view(self, self._value.meta.shape)
         return Tensor._make_subclass(Tensor, self, False)
 
     @property
