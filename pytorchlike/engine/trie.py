@@ -205,16 +205,19 @@ class State:
         return state
 
     def forget_calls(self, which: Callable[[Call], bool]) -> None:
-        """Let such calls be recorded anew, wherever they follow."""
-        stack = [self]
-        while stack:
-            state = stack.pop()
-            following = state.following()
-            gone = {c for c in following if type(c.entry) is Call and which(c.entry)}
+        """Let such calls be recorded anew, wherever they follow, but where a program has served twice."""
+        states = [self]
+        for state in states:
+            states.extend(state.following())
+        serving: set[State] = set()
+        for state in reversed(states):
+            if state in serving or (state.programs and any(p.uses for p in state.programs.values())):
+                serving.update((state, state.parent or state))
+        for state in states:
+            gone = {c for c in state.following() - serving if type(c.entry) is Call and which(c.entry)}
             if gone:
                 kept = {k: c for k, c in state.next.items() if type(c) is not State or c not in gone}
                 state.next = type(state.next)(kept)
-            stack.extend(following - gone)
 
     def following(self) -> set[State]:
         """The next states, each once: short cuts lead to the same state under another key."""

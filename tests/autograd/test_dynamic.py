@@ -330,6 +330,32 @@ def test_pieces_are_the_nodes_of_a_tree(pieces, tier, monkeypatch):
         assert net.out.bias.grad.sum().item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_graphs_that_come_again_stay_whole(pieces, tier):
+    """Where others, recorded by the same lines, are divided: one program has served them before."""
+    from pytorchlike.engine import stats
+
+    tier("auto")
+    torch.manual_seed(0)
+    net, known = Encoder(), random_tree(random.Random(1), 5)
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+
+    def flushes(tree, leaves):
+        before = stats.flushes
+        opt.zero_grad()
+        net(tree, leaves).sum().backward()
+        opt.step()
+        return stats.flushes - before
+
+    assert [flushes(known, 5) for _ in range(6)][-1] == 1
+    rng = random.Random(0)
+    for _ in range(30):
+        leaves = rng.randrange(6, 9)
+        parts = flushes(random_tree(rng, leaves), leaves)
+    assert pieces.dividing
+    assert parts > 2
+    assert flushes(known, 5) == 1
+
+
 def second_order(net, tree, leaves):
     x = net(tree, leaves)
     (g,) = torch.autograd.grad(x.square().sum(), net.join.weight, create_graph=True)
