@@ -178,6 +178,11 @@ def _kind(call: Call, ways: bool = False) -> Any:
     return (op, call.static, call.mode, pattern, shapes, call.place)
 
 
+def _heavy(op: Any) -> bool:
+    """Whether there is a product in it."""
+    return op.heavy or (op.walk is not None and any(c.op.heavy for c in op.info.plan))
+
+
 def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call], ways: bool = False) -> tuple[Any, ...]:
     """The steps with repeated runs as loops.  ``wanted``: slots that must come out.   ways: see :func:`_kind`."""
     if len(steps) < 2 * HEAVY_ROUNDS:
@@ -199,7 +204,7 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call], ways: bo
     at = 0
     wanted = set(wanted)
     made = {s for e in steps for s in e.out_slots}
-    heavy = [type(e) is Call and e.op.heavy for e in steps]
+    heavy = [type(e) is Call and _heavy(e.op) for e in steps]
 
     def enter(start: int, period: int, rounds: int) -> bool:
         nonlocal at
