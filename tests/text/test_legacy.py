@@ -131,3 +131,26 @@ def test_translation(tmp_path):
     assert [len(p) for p in parts] == [2, 2, 2] and parts[0][0].trg == ["a", "dog"]
     source.build_vocab(parts[0], min_freq=1)
     assert source.vocab.itos[2:] == ["Hund", "ein", "zwei"]
+
+
+def test_snli(tmp_path):
+    folder = tmp_path / "snli" / "snli_1.0"
+    folder.mkdir(parents=True)
+    row = '{{"gold_label": "{}", "sentence1": "{}", "sentence2": "a b"}}\n'
+    for part, n in (("train", 3), ("dev", 2), ("test", 1)):
+        rows = [row.format("neutral", "a " * (i + 1)) for i in range(n)] + [row.format("-", "c")]
+        (folder / f"snli_1.0_{part}.jsonl").write_text("".join(rows))
+    text, label = Field(lower=True), Field(sequential=False)
+    parts = legacy.datasets.SNLI.splits(text, label, root=str(tmp_path))
+    assert [len(p) for p in parts] == [3, 2, 1]
+    text.build_vocab(*parts)
+    label.build_vocab(parts[0])
+    assert "c" not in text.vocab.stoi and label.vocab.itos == ["<unk>", "neutral"]
+    batches = BucketIterator(parts[0], batch_size=3)
+    for _ in range(2):
+        batches.init_epoch()
+        batch = list(batches)[0]
+        assert batches.iterations == 1
+    assert batch.premise.shape == (3, 3) and batch.hypothesis.shape == (2, 3) and batch.label.tolist() == [1, 1, 1]
+    with pytest.raises(FileNotFoundError, match="snli_1.0_train"):
+        legacy.datasets.SNLI.splits(text, label, root=str(tmp_path / "other"))

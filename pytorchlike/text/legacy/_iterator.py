@@ -143,9 +143,16 @@ class Iterator:
             raise NotImplementedError("the number of batches is not known with batch_size_fn")
         return math.ceil(len(self.dataset) / self.batch_size)
 
+    def init_epoch(self) -> None:
+        """Begin a pass, as iterating does itself: its batches are drawn and, unless it repeats, counted from 0."""
+        self.batches = self.create_batches()
+        if not self.repeat:
+            self.iterations = 0
+
     def __iter__(self) -> Yields[Batch]:
         while True:
-            for rows in self.create_batches():
+            self.init_epoch()
+            for rows in self.batches:
                 self.iterations += 1
                 if self.sort_within_batch:
                     # decreasing, as packed sequences want

@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 from ..data.utils import interleave_keys
-from ._dataset import Dataset, Example
+from ._dataset import Dataset, Example, TabularDataset
 
 __all__ = [
-    "AG_NEWS", "IMDB", "LanguageModelingDataset", "Multi30k", "PennTreebank", "SequenceTaggingDataset",
+    "AG_NEWS", "IMDB", "LanguageModelingDataset", "Multi30k", "PennTreebank", "SNLI", "SequenceTaggingDataset",
     "TranslationDataset", "UDPOS", "WikiText2", "WikiText103",
 ]  # fmt: skip
 
@@ -101,6 +101,33 @@ class IMDB(_Labelled):
 
 class AG_NEWS(_Labelled):
     """News of four topics, labels 1 to 4; ``splits(TEXT, LABEL)``."""
+
+
+class SNLI(TabularDataset):
+    """Pairs of sentences, columns ``premise``, ``hypothesis`` and ``label``; none without an agreed label.
+
+    ``splits(TEXT, LABEL)`` reads ``.data/snli/snli_1.0/snli_1.0_train.jsonl`` and so on, unpacked of snli_1.0.zip.
+    """
+
+    @staticmethod
+    def sort_key(ex: Example) -> int:
+        """By both lengths at once."""
+        return interleave_keys(len(ex.premise), len(ex.hypothesis))  # type: ignore[attr-defined]
+
+    @classmethod
+    def splits(  # type: ignore[override]
+        cls, text_field: Any, label_field: Any, root: str = ".data", train: str | None = "snli_1.0_train.jsonl",
+        validation: str | None = "snli_1.0_dev.jsonl", test: str | None = "snli_1.0_test.jsonl",
+    ) -> tuple:  # fmt: skip
+        """(train, validation, test). FileNotFoundError for a file that is not there."""
+        fields = {
+            "sentence1": ("premise", text_field), "sentence2": ("hypothesis", text_field),
+            "gold_label": ("label", label_field),
+        }  # fmt: skip
+        return super().splits(
+            os.path.join(root, "snli", "snli_1.0"), root, train, validation, test, format="json", fields=fields,
+            filter_pred=lambda ex: ex.label != "-",
+        )  # fmt: skip
 
 
 class LanguageModelingDataset(Dataset):
