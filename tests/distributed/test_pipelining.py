@@ -240,3 +240,15 @@ def test_portions_are_cut_and_put_together():
     assert merge_chunks([k["y"] for k in kwargs], TensorChunkSpec(1)).tolist() == Y.T.tolist()
     with pytest.raises(ValueError, match="cannot be cut into 9"):
         split_args_kwargs_into_chunks((X,), {}, 9)
+
+
+def test_pieces_may_be_computed_here_one_after_another():
+    net = Net()
+    pipe = pipeline(net, (X,), split_spec=CUTS)
+    assert isinstance(pipe, nn.Module)
+    assert [name for name, _ in pipe.split_gm.named_children()] == ["submod_pp_0", "submod_pp_1"]
+    assert list(pipe.state_dict())[0] == "split_gm.submod_pp_0.embed.weight"
+    (out,) = pipe(X, scale=2.0)
+    assert torch.equal(out, net(X, scale=2.0))
+    out.sum().backward()  # what goes from one to the next is detached, as it is between processes
+    assert net.head.weight.grad is not None and net.embed.weight.grad is None

@@ -12,6 +12,8 @@ from ...fx.interpreter import Interpreter
 from ...fx.node import Node
 from ...fx.tracer import Tracer
 from ...nn import Module
+from ...tensor import Tensor
+from ...utils._pytree import tree_leaves, tree_map
 from .._group import ProcessGroup
 from .stage import PipelineStage
 
@@ -115,17 +117,32 @@ def _adopt(piece: Module, model: Module, target: str) -> None:
         into.register_buffer(last, found, False)  # a constant of the forward function
 
 
-class Pipe:
-    """A model in pieces. ``build_stage`` gives one to the process that computes it."""
+class Pipe(Module):
+    """A model in pieces, ``split_gm``'s children.  ``build_stage`` gives one to the process that computes it.
+
+    Called, it computes all of them here, one after another; what each hands to the next is detached.
+    """
 
     def __init__(self, pieces: list[Piece], graph: Graph) -> None:
-        self._pieces, self.graph, self.num_stages = pieces, graph, len(pieces)
+        super().__init__()
+        self.split_gm = Module()
+        for i, piece in enumerate(pieces):
+            self.split_gm.add_module(f"submod_pp_{i}", piece)
+        self.graph, self.num_stages = graph, len(pieces)
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple:
+        """The tensors of the model's result, in a tuple."""
+        first, *rest = self.split_gm.children()
+        out = first(*args, **kwargs)
+        for piece in rest:
+            out = piece(*tree_map(_detached, out))
+        return tuple(tree_leaves(out))
 
     def get_stage_module(self, stage_idx: int) -> Module:
         """A piece, whose parameters have the names that they have in the model."""
         if not 0 <= stage_idx < self.num_stages:
             raise ValueError(f"Invalid stage index {stage_idx}!")
-        return self._pieces[stage_idx]
+        return self.split_gm.get_submodule(f"submod_pp_{stage_idx}")
 
     def info(self) -> PipeInfo:
         """The graph of the model, and the number of pieces."""
@@ -137,7 +154,13 @@ class Pipe:
         return PipelineStage(piece, stage_index, self.num_stages, device, group=group)
 
     def __repr__(self) -> str:
-        return "\n".join(f"{i}: {piece!r}" for i, piece in enumerate(self._pieces))
+        return repr(self.split_gm)
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.requires_grad:
+        return value.detach().requires_grad_()
+    return value
 
 
 def pipeline(module: Module, mb_args: tuple, mb_kwargs: dict[str, Any] | None = None,
