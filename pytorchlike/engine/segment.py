@@ -225,9 +225,10 @@ class SegmentReverse:
 
     def _fused(self, static: Any, args: tuple) -> tuple:
         from .evaluators import Inline
-        from .layout import ChannelsLast
+        from .layout import ChannelsLast, pays_back
 
-        how = ChannelsLast() if current_platform() == "cpu" else Inline()
+        last = current_platform() == "cpu" and pays_back(self.plan)
+        how = ChannelsLast() if last else Inline()
         return self._walk(args, how, roll_back(self.plan, self.outs, needed_slots))
 
     def walk(self, args: tuple, how: Any) -> tuple:

@@ -177,3 +177,17 @@ def test_a_gradient_of_what_was_executed_stays_moved(monkeypatch):
     net.first.weight.grad.sum().item()
     # five images that were kept, and the cotangent that the last convolution gets
     assert sum(not was for was, _ in moved) == 6 and sum(was for was, _ in moved) == 4
+
+
+def test_a_way_back_through_depthwise_convolutions_is_plain(monkeypatch):
+    monkeypatch.setattr(config, "tier", "fused")
+    moved = []
+    monkeypatch.setattr(layout, "_last", lambda a, plain=layout._last: moved.append(a) or plain(a))
+    net = nn.Sequential(nn.Conv2d(3, C, 5), nn.ReLU(), nn.Conv2d(C, C, 3, groups=C), nn.Conv2d(C, C, 1))
+    flush()
+    loss = net(torch.randn(N, 3, 8, 8)).pow(2).sum()
+    loss.item()
+    moved.clear()
+    loss.backward()
+    net[0].weight.grad.sum().item()
+    assert not moved
