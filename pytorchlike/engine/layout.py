@@ -131,8 +131,8 @@ class ChannelsLast(Whole):
 def pays_back(plan: tuple[Call, ...]) -> bool:
     """Whether a way back over what was executed is quicker so: if every convolution in it would start it by itself.
 
-    What was kept has to be moved for each operation, and depthwise convolutions gain nothing by it: MobileNet's way back
-    took 1.3 times as long.
+    What was kept has to be moved for each operation, and depthwise convolutions gain nothing by it: the way back of a
+    MobileNet took 1.3 times as long.
     """
     import jax
 
