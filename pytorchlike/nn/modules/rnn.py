@@ -270,8 +270,11 @@ class RNNBase(Module):
         return s
 
     def __getstate__(self) -> dict[str, Any]:
-        # PyTorch's lists of weights, without which it cannot restore the module
-        return {**super().__getstate__(), **{name: getattr(self, name) for name in _LISTS}}
+        # PyTorch's lists of weights, without which it cannot restore the module; quantised ones have none
+        state = super().__getstate__()
+        if all(name in self._parameters for name in self._flat_weights_names):
+            state = {**state, **{name: getattr(self, name) for name in _LISTS}}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({k: v for k, v in state.items() if k not in _LISTS})
