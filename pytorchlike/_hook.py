@@ -50,8 +50,8 @@ def ours(name: str) -> str | None:
     return None if target is None else target + dot + rest
 
 
-def _theirs(name: str) -> list[str]:
-    """The foreign names of a module of this package."""
+def foreign_names(name: str) -> list[str]:
+    """The foreign names of a module of this package: first that under ``torch``."""
     return [
         root + name[len(target) :] for root, target in ROOTS.items() if name == target or name.startswith(f"{target}.")
     ]
@@ -59,7 +59,7 @@ def _theirs(name: str) -> list[str]:
 
 def publish(module: ModuleType) -> None:
     """Enter a module of this package into ``sys.modules`` under its foreign names, where programs look for it."""
-    for name in _theirs(module.__name__):
+    for name in foreign_names(module.__name__):
         sys.modules.setdefault(name, module)
 
 
@@ -118,7 +118,7 @@ def _load_published(load: Callable[[ModuleType], None], module: ModuleType) -> N
     try:
         load(module)
     except BaseException:
-        for alias in _theirs(module.__name__):
+        for alias in foreign_names(module.__name__):
             if sys.modules.get(alias) is module:
                 del sys.modules[alias]
         raise

@@ -68,7 +68,7 @@ def _is_tracing() -> bool:
 
 def _is_alias_of(tensor: Any, other: Any) -> bool:
     """Whether two tensors share their memory."""
-    return tensor.untyped_storage()._cdata == other.untyped_storage()._cdata
+    return tensor.untyped_storage() == other.untyped_storage()
 
 
 class _Nn:

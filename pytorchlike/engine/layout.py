@@ -60,12 +60,10 @@ class ChannelsLast(Whole):
             return None
         if moved.op is not call.op:
             image = arrays[0]
-            if type(image) is Last:
-                return (True, *[False] * (len(arrays) - 1))
-            follows = any(type(c) is Last for c in back) if moved.starts is None else None
-            if image.ndim == NDIM and image.size and (moved.starts(*arrays) if follows is None else follows):
-                return (True, *[False] * (len(arrays) - 1))
-            return None
+            takes = type(image) is Last
+            if not takes and image.ndim == NDIM and image.size:
+                takes = any(type(c) is Last for c in back) if moved.starts is None else moved.starts(*arrays)
+            return (True, *[False] * (len(arrays) - 1)) if takes else None
         if not any(type(a) is Last for a in (*arrays, *back)):
             return None
         found = tuple([type(a) is Last or a.ndim == NDIM for a in arrays])

@@ -256,9 +256,9 @@ def ends(at: State, op: Any, adds: int, pending: bool) -> bool:
     if at.content & UPDATED and not pending:
         return True
     if at.content & HEAVY:
-        if op.joins or not pending:
-            return adds == UNEVEN or at.depth >= PIECE
-        return adds == UNEVEN or (bool(adds & HEAVY) and at.depth >= ROUND)
+        begins = op.joins or not pending
+        long = at.depth >= (PIECE if begins else ROUND)
+        return adds == UNEVEN or (long and (begins or bool(adds & HEAVY)))
     return False
 
 

@@ -150,7 +150,7 @@ class Loop:
     @property
     def heavy(self) -> bool:
         """Whether there is a product in its rounds."""
-        return any(c.op.heavy for c in self.calls)
+        return any(_heavy(c.op) for c in self.calls)
 
 
 class _Opaque:

@@ -211,8 +211,9 @@ class State:
             states.extend(state.following())
         serving: set[State] = set()
         for state in reversed(states):
-            if state in serving or (state.programs and any(p.uses for p in state.programs.values())):
-                serving.update((state, state.parent or state))
+            served = any(p.uses for p in (state.programs or {}).values())
+            if served or not serving.isdisjoint(state.following()):
+                serving.add(state)
         for state in states:
             gone = {c for c in state.following() - serving if type(c.entry) is Call and which(c.entry)}
             if gone:

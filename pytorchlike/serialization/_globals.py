@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 from types import TracebackType
 from typing import Any
 
+from .._hook import foreign_names, ours
 from . import _rebuild
 from ._unpickle import Allowed
 
@@ -111,9 +112,6 @@ class SafeNames:
         return kind in self._types
 
 
-#: What PyTorch's packages are called here, the longer names first.
-_OURS = {"torchvision": "pytorchlike.vision", "torchaudio": "pytorchlike.audio", "torchtext": "pytorchlike.text",
-         "torch": "pytorchlike"}  # fmt: skip
 #: Where classes are PyTorch's to the attribute, so that their objects can be restored there.
 _SAME = ("pytorchlike.nn.", "pytorchlike.utils.data.", "pytorchlike.vision.")
 
@@ -126,8 +124,7 @@ def their_name(obj: Any, name: str | None = None, public: Any = None) -> tuple[s
     module, name = getattr(obj, "__module__", None), name or getattr(obj, "__qualname__", None)
     if type(module) is not str or not module.startswith(_SAME) or name is None:
         return None
-    theirs, ours = next((t, o) for t, o in _OURS.items() if module.startswith(o + "."))
-    theirs += module.removeprefix(ours)
+    theirs = foreign_names(module)[-1]  # of the package that is most of its own
     if _rebuild.torch_name(f"{theirs}.{name}") is not None:
         return None
     found = sys.modules.get(module)
@@ -138,15 +135,14 @@ def their_name(obj: Any, name: str | None = None, public: Any = None) -> tuple[s
 
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
     """A global for pickle's own unpickler: PyTorch's names mean ours, all others are looked up by ``otherwise``."""
-    package = module.partition(".")[0]
-    if package not in _OURS:
+    place = ours(module)
+    if place is None:
         return otherwise(module, name)
     known = _rebuild.torch_name(f"{module}.{name}")
     if known is not None:
         return known.value
-    ours = _OURS[package] + module.removeprefix(package)
     try:
-        found = importlib.import_module(ours)
+        found = importlib.import_module(place)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
