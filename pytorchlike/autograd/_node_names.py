@@ -37,6 +37,10 @@ _BY_DIM = {
 }  # fmt: skip
 
 
+#: Operations for which PyTorch makes a tensor of a number that is an operand: a next function, too.
+_WITH_NUMBERS = {"add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide"}
+
+
 def _arguments(call: Call) -> dict[str, Any]:
     """Static arguments of a call by name; tensors as their metas."""
     metas = iter(call.metas)
@@ -93,6 +97,8 @@ def name_of(call: Call) -> str:
         return "WhereBackward0"
     if short == "clamp":
         return "ClampBackward1" if len(call.metas) == 1 else "ClampBackward0"
+    if short == "rpow":
+        return "PowBackward2"
     if short == "rsub":
         return "RsubBackward1"
     if short.endswith((" backward", " forward")):
@@ -127,6 +133,11 @@ def edges_of(call: Call, edge: Any, make: Any) -> tuple:
     if call.op.name == "cross_entropy":
         x, *rest = edges
         return ((make("LogSoftmaxBackward0", edges=lambda: (x,)), 0) if x[0] is not None else x,)
+    name = call.op.name.strip("_")
+    if len(slots) == 1 and name == "rdiv":
+        return (make("ReciprocalBackward0", edges=lambda: tuple(edges)), 0), (None, 0)
+    if len(slots) == 1 and name in _WITH_NUMBERS:
+        return edges[0], (None, 0)
     if call.op.name == "nll_loss" or call.op.name == "where":
         return tuple(edges[:1] if call.op.name == "nll_loss" else edges[1:] or edges)
     # indices and masks have no gradient, and no place among PyTorch's next functions

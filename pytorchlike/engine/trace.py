@@ -267,10 +267,10 @@ class Trace:
         """
         if not contexts.turns(self.after, now):
             return False
-        calls = [e for e in self.state.entries() if e.__class__ is Call]
-        if not calls or calls[-1].context is None or contexts.turns(self.after, calls[-1].context):
+        last = self.state.last_call
+        if last is None or last.context is None or contexts.turns(self.after, last.context):
             return False
-        return any(e.op.inplace and not e.op.alias for e in calls)
+        return any(e.__class__ is Call and e.op.inplace and not e.op.alias for e in self.state.entries())
 
     def _first(self, op: Op, static: Any, ins: tuple, metas: tuple) -> Call:
         """The first call of its kind: what it gives is inferred."""

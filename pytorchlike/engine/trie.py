@@ -204,6 +204,14 @@ class State:
             state = state.parent
         return state
 
+    @property
+    def last_call(self) -> Call | None:
+        """What was recorded last, reverse passes aside."""
+        state: State | None = self
+        while state is not None and type(state.entry) is not Call:
+            state = state.parent
+        return None if state is None else state.entry  # type: ignore[return-value]
+
     def forget_calls(self, which: Callable[[Call], bool]) -> None:
         """Let such calls be recorded anew, wherever they follow, but where a program has served twice."""
         states = [self]

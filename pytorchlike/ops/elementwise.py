@@ -87,11 +87,11 @@ def same_dtype(name: str, **arrays: Any) -> None:
 
 
 def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """Common shape under broadcasting; RuntimeError naming the sizes and the dimension where there is none."""
+    """Common shape under broadcasting; RuntimeError naming the sizes and the last dimension where there is none."""
     rank = max(map(len, shapes), default=0)
     out = [1] * rank
     for shape in shapes:
-        for i, size in enumerate(shape, rank - len(shape)):
+        for i, size in zip(range(rank - 1, -1, -1), reversed(shape), strict=False):
             if size == 1 or size == out[i]:
                 continue
             if out[i] != 1:

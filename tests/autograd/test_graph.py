@@ -33,6 +33,15 @@ def test_names_are_pytorchs():
         assert y.grad_fn.name() == name + "Backward0"
 
 
+def test_numbers_have_a_place_in_the_graph():
+    x = leaf()
+    a = "AccumulateGrad()"
+    for y, text in ((2 * x, f"MulBackward0({a},None)"), (x + 1, f"AddBackward0({a},None)"), (1 - x, f"RsubBackward1({a})"),
+                    (x / 2, f"DivBackward0({a},None)"), (2 / x, f"MulBackward0(ReciprocalBackward0({a}),None)"),
+                    (torch.sub(x, 1), f"SubBackward0({a},None)"), (2**x, f"PowBackward2({a})")):  # fmt: skip
+        assert drawn(y.grad_fn) == text
+
+
 def test_nodes_are_one_object():
     """Programs that draw graphs tell nodes apart by ``id``, also after a value was read."""
     x = leaf()

@@ -34,3 +34,11 @@ def test_batch_norm_of_an_empty_vector_is_empty(training):
     nothing = torch.zeros(0)
     out = torch.nn.functional.batch_norm(nothing, torch.zeros(0), torch.ones(0), training=training)
     assert out.shape == (0,) and out.dtype == torch.float32
+
+
+def test_what_does_not_broadcast_names_the_last_such_dimension():
+    for a, b, words in (((4, 3, 2), (4, 3), r"a \(2\) .* b \(3\) at non-singleton dimension 2"),
+                        ((2, 3), (3, 2), r"a \(3\) .* b \(2\) at non-singleton dimension 1")):  # fmt: skip
+        for op in (torch.add, torch.maximum, torch.eq, torch.pow):
+            with pytest.raises(RuntimeError, match=words):
+                op(torch.ones(a), torch.ones(b))

@@ -70,6 +70,15 @@ def test_numbers_histograms_and_texts(tmp_path):
     assert found["pr"][1].tensor.float_val[0] == 2  # both positive samples lie above the lowest threshold
 
 
+def test_scalars_of_one_diagram(tmp_path):
+    with SummaryWriter(tmp_path) as writer:
+        for step in range(2):
+            writer.add_scalars("loss/all", {"train": torch.tensor(0.5), "valid": 2.0 * step}, step)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_dir()) == ["loss_all_train", "loss_all_valid"]
+    found = [(step, v.tag, v.simple_value) for step, v in values(tmp_path / "loss_all_valid")]
+    assert found == [(0, "loss/all", 0.0), (1, "loss/all", 2.0)]
+
+
 def test_pictures_sound_and_points(tmp_path):
     pytest.importorskip("PIL")
     with SummaryWriter(tmp_path) as writer:

@@ -18,6 +18,7 @@ from tensorboardX.proto.tensor_pb2 import TensorProto
 from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboardX.record_writer import RecordWriter as RecordWriter
 from tensorboardX.summary import hparams as _hparams
+from tensorboardX.summary import scalar as _scalar
 from tensorboardX.writer import FileWriter as FileWriter
 
 from ...tensor import Tensor
@@ -28,7 +29,7 @@ _TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool"
 
 
 _TAKE_TENSORS = (
-    "add_scalars", "add_histogram", "add_histogram_raw", "add_image", "add_images", "add_image_with_boxes", "add_video",
+    "add_histogram", "add_histogram_raw", "add_image", "add_images", "add_image_with_boxes", "add_video",
     "add_pr_curve", "add_pr_curve_raw", "add_embedding", "add_mesh",
 )  # fmt: skip
 
@@ -90,6 +91,20 @@ class SummaryWriter(tensorboardX.SummaryWriter):
     for _name in _TAKE_TENSORS:
         locals()[_name] = _converted(_name)
     del _name
+
+    def add_scalars(self, main_tag: str, tag_scalar_dict: dict[str, Any], global_step: int | None = None,
+                    walltime: float | None = None) -> None:  # fmt: skip
+        """Numbers of one diagram, each from an event file of its own: ``<log_dir>/<main_tag>_<tag>``."""
+        walltime = time.time() if walltime is None else walltime
+        self._get_file_writer()
+        for tag, value in tag_scalar_dict.items():
+            path = os.path.join(self.logdir, f"{main_tag.replace('/', '_')}_{tag}")
+            writer = self.all_writers.get(path)
+            if writer is None:
+                writer = self.all_writers[path] = FileWriter(
+                    path, self._max_queue, self._flush_secs, self._filename_suffix
+                )
+            writer.add_summary(_scalar(main_tag, _plain(value)), global_step, walltime)
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, walltime: float | None = None,
                    new_style: bool = False, double_precision: bool = False) -> None:  # fmt: skip
