@@ -36,7 +36,8 @@ def test_names_are_pytorchs():
 def test_numbers_have_a_place_in_the_graph():
     x = leaf()
     a = "AccumulateGrad()"
-    for y, text in ((2 * x, f"MulBackward0({a},None)"), (x + 1, f"AddBackward0({a},None)"), (1 - x, f"RsubBackward1({a})"),
+    for y, text in ((2 * x, f"MulBackward0({a},None)"), (x + 1, f"AddBackward0({a},None)"),
+                    (1 - x, f"RsubBackward1({a})"),
                     (x / 2, f"DivBackward0({a},None)"), (2 / x, f"MulBackward0(ReciprocalBackward0({a}),None)"),
                     (torch.sub(x, 1), f"SubBackward0({a},None)"), (2**x, f"PowBackward2({a})")):  # fmt: skip
         assert drawn(y.grad_fn) == text
