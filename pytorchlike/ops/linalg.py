@@ -408,14 +408,33 @@ def matrix_power(A: Array, n: int):
 
 @op(name="matrix_exp", namespace=("torch", "linalg"))
 def matrix_exp(A: Array):
-    """Matrix exponential of square matrices (scaling and squaring with Padé approximants, jax.scipy.linalg.expm)."""
+    """Matrix exponential of square matrices: scaling, Padé approximants (jax.scipy.linalg.expm), squaring."""
     if A.dtype.itemsize == 2 and is_inexact(A.dtype):
         return matrix_exp.fn(A.astype(np.float32)).astype(A.dtype)
     _square("linalg.matrix_exp", A)
     if A.size == 0:
         return A
-    expm = functools.partial(jax.scipy.linalg.expm, max_squarings=32)
-    return expm(A) if A.ndim == 2 else jax.vmap(expm)(A.reshape(-1, *A.shape[-2:])).reshape(A.shape)
+    return _expm(A) if A.ndim == 2 else jax.vmap(_expm)(A.reshape(-1, *A.shape[-2:])).reshape(A.shape)
+
+
+# Norms up to which the Padé approximant of the highest degree that expm uses is right to the last digits (Higham 2005).
+_PADE_NORM = {8: 5.371920351148152, 4: 3.925724783138660}
+_SQUARINGS = 32
+
+
+def _expm(A: jax.Array) -> jax.Array:
+    # expm's own scaling divides by a power of two that is computed as a power of floats, right to 1e-11 only, and once
+    # too little. Scaled before, it has nothing to scale.
+    norm = jnp.max(jnp.sum(jnp.abs(A), 0))
+    powers = 2.0 ** np.arange(_SQUARINGS + 1)
+    times = jnp.sum(norm > jnp.asarray(_PADE_NORM[norm.dtype.itemsize] * powers, norm.dtype))
+    scale = jnp.asarray(1 / powers, norm.dtype)[jnp.minimum(times, _SQUARINGS)]
+
+    def square(R: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        return lax.cond(i < times, lambda R: jnp.matmul(R, R), lambda R: R, R), None
+
+    R, _ = lax.scan(square, jax.scipy.linalg.expm(A * scale, max_squarings=0), np.arange(_SQUARINGS))
+    return jnp.where(times > _SQUARINGS, np.nan, R)
 
 
 # ------------------------------------------------------------------------------------------------------------- solving

@@ -78,11 +78,9 @@ def randn_like(input: Tensor, **kwargs: Any) -> Tensor:
 
 
 @function
-def randint_like(input: Tensor, low: int, high: int | None = None, **kwargs: Any) -> Tensor:
+def randint_like(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``randint`` in the shape, dtype and device of ``input``: ``randint_like(input, [low,] high)``."""
-    if high is None:
-        low, high = 0, low
-    return randint(low, high, tuple(input.shape), **_like(input, kwargs))
+    return randint(*args, size=tuple(input.shape), **_like(input, kwargs))
 
 
 def _positive(name: str, what: str, value: float, least: float = 0.0, strict: bool = False) -> None:

@@ -319,3 +319,22 @@ def test_joining_a_tensor_many_times_with_itself_is_one_sum_in_reverse():
     with pytest.raises(RuntimeError, match="zero-dimensional"):
         torch.cat([x.sum()] * 12)
     assert torch.cat([torch.empty(0)] * 12).shape == (0,)
+
+
+def test_randint_like_takes_its_bounds_by_name():
+    x = torch.empty(400, dtype=torch.float64)
+    for drawn, low in ((torch.randint_like(x, high=3), 0), (torch.randint_like(x, low=1, high=3), 1),
+                       (torch.randint_like(x, 1, high=3), 1), (torch.randint_like(x, 3), 0)):
+        assert drawn.dtype == torch.float64 and drawn.unique().tolist() == list(range(low, 3))
+    with pytest.raises(TypeError, match="high"):
+        torch.randint_like(x)
+
+
+def test_matrix_exp_is_exact_to_the_last_digits_where_it_is_scaled():
+    # A rotation by t in the plane: the exponential of t times the quarter turn.
+    turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    t = torch.tensor([0.3, 6.0, 7.0, 30.0, 3000.0], dtype=torch.float64, requires_grad=True)
+    e = torch.matrix_exp(t[:, None, None] * turn)
+    assert (e[:, 0, 0] - t.cos()).abs().max() < 1e-12 and (e[:, 1, 0] - t.sin()).abs().max() < 1e-12
+    e[:, 1, 0].sum().backward()
+    assert (t.grad - t.detach().cos()).abs().max() < 1e-12
