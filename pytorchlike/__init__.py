@@ -11,6 +11,7 @@ import math as _math
 import os as _os
 from typing import Any
 
+from . import _forks as _forks
 from . import _numbers_kept as _numbers_kept
 from .tensor import Size as Size
 from .tensor import Tensor as Tensor

@@ -42,11 +42,12 @@ _SIZES_DIFFER = (
 
 
 def _broadcast(name: str, *arrays):
-    """Arrays of one shape, by broadcasting; RuntimeError naming the first sizes that disagree."""
+    """Arrays of one shape, by broadcasting; RuntimeError naming the last sizes that disagree."""
     rank = max(a.ndim for a in arrays)
     shape = [1] * rank
     for a in arrays:
-        for i, n in enumerate(a.shape, rank - a.ndim):
+        for i in range(rank - 1, rank - a.ndim - 1, -1):
+            n = a.shape[i - rank]
             if shape[i] == 1:
                 shape[i] = n
             elif n not in (1, shape[i]):

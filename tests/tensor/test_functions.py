@@ -338,3 +338,11 @@ def test_matrix_exp_is_exact_to_the_last_digits_where_it_is_scaled():
     assert (e[:, 0, 0] - t.cos()).abs().max() < 1e-12 and (e[:, 1, 0] - t.sin()).abs().max() < 1e-12
     e[:, 1, 0].sum().backward()
     assert (t.grad - t.detach().cos()).abs().max() < 1e-12
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_what_does_not_broadcast_names_its_last_dim():
+    a, b = torch.zeros(8, 16, 256), torch.zeros(17, 16)
+    for f in (torch.add, torch.maximum, torch.nn.functional.smooth_l1_loss):
+        with pytest.raises(RuntimeError, match=r"a \(256\) must match .* b \(16\) at non-singleton dimension 2"):
+            f(a, b)

@@ -512,3 +512,40 @@ def test_what_the_dataset_computes_is_not_compiled():
     epoch()
     after = torch.compiler.stats()
     assert after["compiles"] == before["compiles"]
+
+
+def test_processes_of_pythons_own_modules_compute(tmp_path):
+    """Whoever forks: what was pending or still running comes out there, without a word on stderr."""
+    program = tmp_path / "forks.py"
+    program.write_text(
+        textwrap.dedent("""
+        import multiprocessing as mp, os
+        from concurrent.futures import ProcessPoolExecutor
+
+        import pytorchlike as torch
+
+        w = torch.ones(3, 3, requires_grad=True)
+
+        def f(i):
+            return float((w.detach() * i).sum() + pending)
+
+        if __name__ == "__main__":
+            pending = torch.ones(2).sum()
+            opt = torch.optim.SGD([w], 1.0)
+            (w.sum() * 2).backward()
+            opt.step()
+            context = mp.get_context("fork")
+            with context.Pool(1) as pool:
+                print(pool.map(f, range(2)))
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                print(list(pool.map(f, range(2))))
+            queue = context.Queue()
+            process = context.Process(target=lambda: queue.put(f(2)))
+            process.start()
+            print(queue.get(timeout=20), f(2))
+            process.join()
+        """)
+    )
+    env = os.environ | {"PYTHONPATH": str(Path(torch.__file__).parents[1])}
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, env=env)
+    assert done.stdout.splitlines() == ["[2.0, -7.0]", "[2.0, -7.0]", "-16.0 -16.0"] and not done.stderr, done.stderr
