@@ -381,6 +381,7 @@ def _with_room(state: State, ending: Ending, trace: Trace, reason: str) -> tuple
         program, group = padded.program_for(state, ending.live, ending.dead)
         if program is not None:
             return "fused", program
+        policy.sized_by_data(state, trace.slots)
         tier = policy.choose(state)
         if group is not None and (tier == "fused" or policy.costly(state, group.spent)):
             begin = time.perf_counter()

@@ -28,6 +28,8 @@ __all__ = ["Form", "bound", "form_of"]
 MET, FAILURES, FORMS = 4, 3, 32
 #: Sizes below that mean something of their own (what is spread, what is empty).
 LEAST = 2
+#: Elements of all that a kernel takes and gives, up to which a form is compared with it: that is to evaluate both.
+COMPARED = 1 << 18
 
 #: What expressions of sizes may use.
 _scope = {"__builtins__": {}, "floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
@@ -232,7 +234,8 @@ def note(name: Any, shapes: tuple, closed: Any) -> None:
     """Tell what was traced for a size, for a form to come."""
     met = _known(name, shapes)
     if met.failures < FAILURES and len(met.samples) < MET:
-        met.samples.append((shapes, closed))
+        if sum([a.size for a in (*closed.in_avals, *closed.out_avals)]) <= COMPARED:
+            met.samples.append((shapes, closed))
 
 
 def _common(samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agrees) -> Form | None:

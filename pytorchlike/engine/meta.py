@@ -132,11 +132,12 @@ class Value:
     data:  the ``jax.Array``, or the ``numpy.ndarray`` of a host value; None while pending.
     copy:  set once a host value has been copied to its device.
     node:  for concrete differentiable values, how gradients go on from here: a ``Leaf``, or ``(Segment, slot)``.
+    found: set where the size was found in data, and is another one each time, see ``policy.found``.
 
     Whether anybody still needs a pending value is read off the reference count of its handle.
     """
 
-    __slots__ = ("trace", "slot", "meta", "data", "node", "copy", "__weakref__")
+    __slots__ = ("trace", "slot", "meta", "data", "node", "copy", "found", "__weakref__")
 
     def __repr__(self) -> str:
         return f"Value({self.meta}, {'pending' if self.data is None else 'concrete'})"

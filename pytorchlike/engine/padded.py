@@ -531,7 +531,8 @@ class Form:
         kept = len(self.laid.kept)
 
         def run(keep: list, give: list, ints: Any, floats: Any, complexes: Any, present: Any) -> list:
-            room = Room(sizes, [present[k].astype(np.int32) for k in range(len(sizes))])
+            present = fused._apart(present.astype(np.int32)) or [present[k].astype(np.int32) for k in range(len(sizes))]
+            room = Room(sizes, present)
             arrays = [Spread(x, a) for x, a in zip((*keep, *give), (*axes[:kept], *axes[kept:]), strict=True)]
             vectors = [Spread(v, (None,)) for v in (ints, floats, complexes)]
             outs = evaluate(self.generic, [*arrays, *vectors], room, self.sizes, self.orders)
@@ -628,7 +629,7 @@ class Form:
         if len(self.highest) < SEVERAL:
             return tuple(map(_rounded, self.highest))
         most = list(map(max, self.highest, self.most))
-        return _finer([n + max(2 * (n - low), n // 4) for n, low in zip(most, self.least, strict=True)])
+        return _alike(_finer([n + max(2 * (n - low), n // 4) for n, low in zip(most, self.least, strict=True)]))
 
     def volume(self, sizes: tuple[int, ...]) -> float:
         """How much there is to do with that room, see ``Generic.volume``."""
@@ -766,6 +767,17 @@ def _rounded(n: int) -> int:
 def _finer(sizes: Sequence[int]) -> tuple[int, ...]:
     """Room of an eighth more at most."""
     return tuple([-(-n // step) * step for n in sizes for step in (max(_rounded(n) // 16, 1),)])
+
+
+def _alike(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The same room for sizes that are not far apart: XLA:CPU compiles kernels once that are equal in all."""
+    found: dict[int, int] = {}
+    top = 0
+    for n in sorted(set(sizes), reverse=True):
+        if 2 * n < top or not top:
+            top = n
+        found[n] = top
+    return tuple([found[n] for n in sizes])
 
 
 def _checks(found: list[list], sizes: Sizes) -> list[tuple]:

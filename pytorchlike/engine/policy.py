@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from . import causes
 from .config import config
-from .meta import LEAF, is_spread
+from .errors import user_location
+from .meta import LEAF, Value, is_spread
 from .op import without_numbers
 from .rolled import recurs
 from .trie import Call, Input, Reverse, State
@@ -108,6 +109,27 @@ def moves(op: Any, arguments: Iterable[int], where: Any) -> None:
     if len(moving) > 20_000:
         moving.clear()
     moving.update((op, k, where) for k in arguments)
+
+
+#: By line of the program, sizes that were found in data there: one or two.
+_sizes: dict[tuple[str, int], set[int]] = {}
+
+
+def found(value: Value, n: int) -> None:
+    """Take note of a size that was read off data, as the number of elements under a mask; ``value`` has it."""
+    if len(_sizes) > 20_000:
+        _sizes.clear()
+    seen = _sizes.setdefault(user_location(), set())
+    if len(seen) < 2:
+        seen.add(n)
+    if len(seen) > 1:
+        value.found = True
+
+
+def sized_by_data(state: State, inputs: Iterable[Value]) -> None:
+    """Take note of what a trace takes: where a size was found in data, the next such trace will have another one."""
+    family = _profile(state).family
+    family.by_data = family.by_data or any(hasattr(v, "found") for v in inputs)
 
 
 def interprets(kind: Any, place: Any, size: int, results: int = 1) -> bool:
@@ -326,16 +348,16 @@ class Family:
     their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
     price: seconds that one took.  dear: whether NumPy was found to take too long.  recurs: whether they are loops of
-    ever other lengths, once that was asked.
+    ever other lengths, once that was asked.  by_data: whether they take sizes that were found in data.
     """
 
     __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price", "dear",
-                 "recurs")  # fmt: skip
+                 "recurs", "by_data")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
-        self.dear = False
+        self.dear = self.by_data = False
         self.recurs: bool | None = None
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
@@ -366,12 +388,13 @@ class Family:
 
     @property
     def varied(self) -> bool:
-        """Whether these traces have come in several forms and hardly any of them twice; or in two, of other lengths.
+        """Whether these traces have come in several forms and hardly any of them twice; or in two, of other lengths; or
+        will, as their sizes are found in data.
 
         What is compiled at first sight gives the same bits in a run that is resumed; so do steps that repeat, with a
         smaller batch at the end of an epoch, which differs in the first dim of what it takes.
         """
-        other_lengths = not self.used and any(len(met) > 1 for met in self.graphs.values())
+        other_lengths = not self.used and (self.by_data or any(len(met) > 1 for met in self.graphs.values()))
         return other_lengths or (len(self.met) >= FEW and len(self.met) > VERSIONS * self.used)
 
     @property
@@ -551,6 +574,7 @@ def reset() -> None:
     _divided.clear()
     _kernels.clear()
     _families.clear()
+    _sizes.clear()
     variety.clear()
     moving.clear()
     causes.reset()

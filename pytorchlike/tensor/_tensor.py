@@ -9,6 +9,7 @@ import numpy as np
 from ..engine import Leaf, Value, concrete, fixed, local, own
 from ..engine.errors import called_by_user, warn_once
 from ..engine.meta import SHAPE_ONLY
+from ..engine.policy import found
 from . import interop
 from ._conversions import LOSES_IMAGINARY, Convertible, _move
 from ._conversions import _rebuild as _rebuild  # where pickles of before look for it
@@ -388,6 +389,13 @@ def host_tensor(
         fixed(value)
     t = Tensor._of(value)
     return t.requires_grad_(True) if requires_grad else t
+
+
+def found_tensor(array: np.ndarray, device: Any = None) -> Tensor:
+    """As :func:`host_tensor`, of an array whose size was read off data."""
+    t = host_tensor(array, device)
+    found(t._value, array.size)
+    return t
 
 
 _READ_ONLY = (

@@ -13,7 +13,7 @@ import numpy as np
 from ..engine import in_sight
 from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
-from ._tensor import Tensor, host_tensor
+from ._tensor import Tensor, found_tensor, host_tensor
 from .indexing import _host_of, _parse, _tensors, nonzero_places, refuse_bytes
 
 
@@ -26,9 +26,9 @@ def nonzero(input: Tensor, *, as_tuple: bool = False, out: Tensor | None = None)
     data = _host_of(input)
     if as_tuple:
         found = nonzero_places(data if data.ndim else data.reshape(1))
-        return tuple([host_tensor(i, input.device) for i in found])
+        return tuple([found_tensor(i, input.device) for i in found])
     places = np.stack(nonzero_places(data), 1) if data.ndim else np.zeros((int(data != 0), 0), np.int64)
-    return _given(out, host_tensor(places, input.device), "nonzero")
+    return _given(out, found_tensor(places, input.device), "nonzero")
 
 
 def _given(out: Tensor | None, result: Tensor, name: str) -> Tensor:
@@ -53,7 +53,7 @@ def masked_select(input: Tensor, mask: Tensor, *, out: Tensor | None = None) -> 
     size = broadcast_sizes(mask._value.meta.shape, input._value.meta.shape)
     places = np.flatnonzero(np.broadcast_to(_host_of(mask), size))
     flat = input.expand(size).reshape(-1)
-    return _given(out, Tensor._index(flat, (host_tensor(places, input.device),), (1,), False), "masked_select")
+    return _given(out, Tensor._index(flat, (found_tensor(places, input.device),), (1,), False), "masked_select")
 
 
 @function(method=True)
@@ -165,7 +165,7 @@ def _grouped(input: Tensor, dim: int | None, consecutive: bool, wants: tuple[boo
         new[1:] = (ranked[1:] != ranked[:-1]).any(1)
     group = np.cumsum(new) - 1
     starts = np.flatnonzero(new)
-    first = host_tensor(order[starts].astype(np.int64), input.device)
+    first = found_tensor(order[starts].astype(np.int64), input.device)
     flat = input.detach().reshape(-1) if d is None else input.detach()
     output = Tensor._index(flat, (first,), (0,) * (d or 0) + (1,), False)
     inverse = counts = None

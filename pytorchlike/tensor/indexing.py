@@ -16,7 +16,7 @@ from ..engine import Value, in_sight, local, make_value, meta_of
 from ..engine.errors import warn
 from ..ops._table import METHODS
 from . import host_writes
-from ._tensor import Tensor, host_tensor
+from ._tensor import Tensor, found_tensor, host_tensor
 from .device import place_for
 from .dtype import uint8
 from .interop import of_numbers
@@ -99,7 +99,7 @@ def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
     meta = value.meta
     plain = not meta.grad and meta.place == place_for("cpu") and not local.scopes and not local.trace.nested
     if value.data is not None and plain:
-        selected = host_tensor(_host_of(base)[(slice(None),) * at + (host,)])
+        selected = found_tensor(_host_of(base)[(slice(None),) * at + (host,)])
         if count == len(meta.shape):
             _Selection.last = _Selection(selected, value, mask._value)
         return selected
@@ -107,7 +107,7 @@ def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:
     if count != 1:
         shape = base.shape
         base = base.reshape((*shape[:at], mask.numel(), *shape[at + count :]))
-    return Tensor._index(base, (host_tensor(places, base.device),), (0,) * at + (1,), False)
+    return Tensor._index(base, (found_tensor(places, base.device),), (0,) * at + (1,), False)
 
 
 class _Selection:
@@ -423,7 +423,7 @@ def _tensors(base: Tensor, advanced: list) -> tuple[tuple[Tensor, ...], tuple[in
         elif _is_mask(item):
             mask = _host_of(item)
             places = nonzero_places(mask) if mask.ndim else (np.zeros(int(mask), np.int64),)
-            indices.extend(host_tensor(p, base.device) for p in places)
+            indices.extend(found_tensor(p, base.device) for p in places)
             kinds.extend([1] * len(places))
         else:
             value = item._value if item._alias is None else item._fresh()

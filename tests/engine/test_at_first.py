@@ -141,3 +141,81 @@ def test_a_bad_index_changes_nothing_there_either():
     assert stats.op_runs > runs
     for p, b in zip((*model.parameters(), *table.parameters()), before, strict=True):
         np.testing.assert_array_equal(p.detach().numpy(), b)
+
+
+def routed(experts=3, width=32):
+    """A router gives each expert as many rows as it chooses."""
+    torch.manual_seed(0)
+    model = torch.nn.ModuleList([torch.nn.Linear(width, width) for _ in range(experts)])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    rng = np.random.default_rng(0)
+
+    def step():
+        x = torch.from_numpy(rng.standard_normal((80, width), np.float32))
+        choice = torch.from_numpy(rng.integers(0, experts, 80))
+        found = torch.zeros_like(x)
+        for k, expert in enumerate(model):
+            (rows,) = torch.where(choice == k)
+            found = found.index_add(0, rows, expert(x[rows]).tanh())
+        optimizer.zero_grad()
+        loss = found.square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return model, step
+
+
+def test_sizes_that_data_tells_are_not_compiled_from_the_first(monkeypatch):
+    """They differ next time; what has cost enough then gets a program for all sizes, whose rooms are alike."""
+    from pytorchlike.engine import padded
+
+    made = []
+    monkeypatch.setattr(padded.Compiled, "__init__", _noting_sizes(padded.Compiled.__init__, made))
+    model, step = routed()
+    stats.log.clear()
+    losses = [step(), step()]
+    assert max(e.operations for e in stats.log) < 10  # what finds the rows, and no step
+    while not made and len(losses) < 100:
+        losses.append(step())
+    assert made
+    losses += [step() for _ in range(3)]
+    monkeypatch.setattr(config, "tier", "fused")
+    again, other = routed()
+    np.testing.assert_allclose([other() for _ in losses], losses, rtol=1e-4)
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-3, atol=1e-5)
+
+
+def _noting_sizes(init, made):
+    def noted(self, form, sizes, why):
+        init(self, form, sizes, why)
+        made.append(sizes)
+
+    return noted
+
+
+def test_sizes_that_data_tells_alike_are_compiled_at_once():
+    """A mask of the training nodes of a graph is the same at each step."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(32, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, mask = torch.randn(60, 32), torch.arange(60) % 3 == 0
+
+    def step():
+        optimizer.zero_grad()
+        model(x)[mask].square().mean().backward()
+        optimizer.step()
+
+    before = stats.compiles
+    step(), step()
+    assert stats.compiles > before
+    before = stats.compiles
+    step(), step()
+    assert stats.compiles == before
+
+
+def test_rooms_for_sizes_that_are_not_far_apart_are_alike():
+    from pytorchlike.engine.padded import _alike
+
+    assert _alike((120, 200, 104, 240, 3, 90, 4)) == (240, 240, 104, 240, 4, 104, 4)

@@ -175,3 +175,20 @@ def test_a_failed_check_tells_the_size_that_it_was(tier, monkeypatch):
         assert rows[:3].repeat(n)[torch.arange(n)].tolist() == (rows[:3].tolist() * n)[:n]
         with pytest.raises(IndexError, match=rf"out of bounds for dimension 0 with size {n} "):
             torch.arange(float(n)).add(0)[torch.arange(n + 1).add(0)].tolist()
+
+
+def test_forms_are_not_looked_for_among_large_arrays(monkeypatch):
+    """To compare one with what it stands for is to evaluate both: models with large weights would be built slowly."""
+    compared = []
+    agree = interpret._agree
+    monkeypatch.setattr(interpret, "_agree", lambda form, *rest: compared.append(form) or agree(form, *rest))
+    monkeypatch.setattr(forms, "COMPARED", 100)
+
+    def fill(sizes):
+        for n in sizes:
+            torch.nn.init.uniform_(torch.empty(n, 3))
+
+    fill(range(40, 50))
+    assert not compared
+    fill(range(5, 12))
+    assert compared
