@@ -425,8 +425,12 @@ def _apart(ints: Any) -> list | None:
         part = ints[begin : begin + MANY]
         n = part.shape[0]
         each = [jnp.where(np.arange(n) == k, part, 0) for k in range(n)]
-        found += lax.reduce(each, [np.zeros((), part.dtype)] * n, lambda a, b: list(map(operator.add, a, b)), (0,))
+        found += lax.reduce(each, [np.zeros((), part.dtype)] * n, _sums, (0,))
     return found
+
+
+def _sums(a: list, b: list) -> list:
+    return list(map(operator.add, a, b))
 
 
 class _Renumbered(Numbers):

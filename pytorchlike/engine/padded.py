@@ -158,6 +158,7 @@ def forget() -> None:
     _kin.clear()
     _parts.clear()
     _ids.clear()
+    _statics.clear()
 
 
 # -- what a trace looks like without its sizes ------------------------------------------------------------------------
@@ -165,6 +166,8 @@ def forget() -> None:
 #: By model of a call or reverse pass: a number for what it is without sizes, and those.
 _parts: dict[Any, tuple[int, tuple[int, ...]]] = {}
 _ids: dict[tuple, int] = {}
+#: By operation and line, numbers of its static arguments: one or two.
+_statics: dict[tuple, set] = {}
 _count = itertools.count()  # no number is used twice: states remember them
 
 
@@ -182,19 +185,41 @@ def _call(c: Call) -> tuple[int, tuple[int, ...]]:
     found = _parts.get(model)
     if found is None:
         numbers: list[int] = []
-        kernel = c.kernel
+        kernel, pattern = c.kernel, c.kernel.pattern
         if c.op.walk is None:
             what: Any = (c.op, without_numbers(kernel.static, numbers))
+            pattern = _without_ints(c, what, numbers)
         else:
             what = _reverse(c.op.info, numbers)
         for m in (*c.metas, *c.outs):
             numbers.extend(m.shape)
-        key = (what, kernel.pattern, repr(kernel.pattern), kernel.mode, kernel.platform, c.place,
+        key = (what, pattern, repr(pattern), kernel.mode, kernel.platform, c.place,
                tuple(map(_kind, c.metas)), tuple(map(_kind, c.outs)))  # fmt: skip
         if len(_parts) > 50_000:
             _parts.clear()
         found = _parts[model] = _numbered(key), tuple(numbers)
     return found
+
+
+def _without_ints(c: Call, what: tuple, numbers: list[int]) -> tuple:
+    """What a kernel takes, without whole numbers in the code, as where a slice begins; those are told, too.
+
+    what, numbers: the operation without static numbers, and those.  Where they are the same all the time, what is left
+    will soon be taken at run time, as an operation with another number.
+    """
+    pattern = c.kernel.pattern
+    found = [i[1] for i in pattern if type(i) is tuple and i[0] is int]
+    if not found or not numbers:
+        return pattern
+    if len(_statics) > 20_000:
+        _statics.clear()
+    seen = _statics.setdefault((what, c.location), set())
+    if len(seen) < 2:
+        seen.add(tuple(numbers))
+        if len(seen) < 2:
+            return pattern
+    numbers.extend(found)
+    return tuple([(int, ...) if type(i) is tuple and i[0] is int else i for i in pattern])
 
 
 def _reverse(info: Any, numbers: list[int]) -> tuple:

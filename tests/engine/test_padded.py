@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
-from pytorchlike.engine import execute, flush, padded, padding, policy
+from pytorchlike.engine import execute, flush, fused, padded, padding, policy
 from pytorchlike.engine.config import config
 from pytorchlike.engine.generic import Size, Sizes
 from pytorchlike.engine.stats import stats
@@ -78,6 +78,18 @@ def normed():
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
 
 
+def dropped():
+    """So many random numbers that each gets a buffer of its own."""
+    return nn.Sequential(nn.Linear(6, 8), *[nn.Dropout(0.1) for _ in range(fused.FEW)], nn.Linear(8, 3))
+
+
+def split(model, x, y):
+    """Rows from a place on that data tells."""
+    at = len(x) // 3 + 2
+    rest = F.cross_entropy(model(x)[at:], y[at:]) if at < len(x) else 0
+    return F.cross_entropy(model(x)[:at], y[:at]) + rest
+
+
 class Deep(nn.Module):
     """Whose sums are stored, from eight rows on where a program is for one size only, see ``engine.stored``."""
 
@@ -97,6 +109,8 @@ PROGRAMS = {
     "texts": (Tagger, texts, tagged),
     "graphs": (Graphs, graphs, classified),
     "batches, with statistics and random numbers": (normed, rows, classified),
+    "many random numbers": (dropped, rows, classified),
+    "slices from ever other places": (small, rows, split),
 }
 
 
