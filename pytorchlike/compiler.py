@@ -173,7 +173,7 @@ class set_stance:
     stance: 'default'; 'force_eager' calls their Python each time; 'eager_on_recompile' does so with arguments that
     nothing was captured for yet, and 'fail_on_recompile' raises RuntimeError then; 'eager_then_compile' and
     'aot_eager_then_compile' are 'default', since a call is captured only where that saves something.
-    skip_guard_eval_unsafe, force_backend: NotImplementedError.
+    skip_guard_eval_unsafe, force_backend: NotImplementedError. AssertionError in a function that is being captured.
     """
 
     def __init__(self, stance: str = "default", *, skip_guard_eval_unsafe: bool = False,
@@ -185,6 +185,8 @@ class set_stance:
         if skip_guard_eval_unsafe or force_backend is not None:
             raise NotImplementedError("torch.compiler.set_stance: there are no skip_guard_eval_unsafe and no "
                                       "force_backend")  # fmt: skip
+        if is_compiling():
+            raise AssertionError("torch.compiler.set_stance: the stance cannot change inside of a compiled function")
         self._stance, self._before = stance, (capture.stance.eager, capture.stance.new)
         self.__enter__()
 

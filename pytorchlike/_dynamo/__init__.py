@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from . import compiled_autograd as compiled_autograd
 from . import config as config
 from . import eval_frame as eval_frame
 from . import exc as exc

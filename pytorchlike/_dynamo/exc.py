@@ -1,14 +1,9 @@
 """``torch._dynamo.exc``: errors of PyTorch's bytecode compiler that programs catch; export raises ``UserError``."""
 
+from ..capture.replay import TorchDynamoException as TorchDynamoException
+from ..capture.replay import Unsupported as Unsupported
+
 __all__ = ["TorchDynamoException", "Unsupported", "UserError"]
-
-
-class TorchDynamoException(RuntimeError):
-    """Any error of the compiler."""
-
-
-class Unsupported(TorchDynamoException):
-    """Code that the compiler could not follow."""
 
 
 class UserError(TorchDynamoException):

@@ -9,10 +9,10 @@ from typing import Any
 
 from ..engine import local, policy
 from ..nn import Module
-from .replay import Capture, Captured, GraphBreak, stance
+from .replay import Capture, Captured, Unsupported, stance
 from .report import Explained, Report
 
-__all__ = ["Captured", "Explained", "GraphBreak", "OptimizedModule", "Report", "captured", "explain", "forget",
+__all__ = ["Captured", "Explained", "OptimizedModule", "Report", "Unsupported", "captured", "explain", "forget",
            "stance", "uncaptured"]  # fmt: skip
 
 _all: weakref.WeakSet[Captured] = weakref.WeakSet()
@@ -99,11 +99,11 @@ def uncaptured(fn: Any, reason: str | None = None) -> Any:
 
 
 def broken(why: str, reason: str | None = None) -> None:
-    """Tell a capture that is going on, if there is one, why it cannot be replayed; GraphBreak if it must be."""
+    """Tell a capture that is going on, if there is one, why it cannot be replayed; Unsupported if it must be."""
     trace = local.trace
     if isinstance(trace, Capture):
         if trace.fullgraph:
-            raise GraphBreak(f"torch.compile(fullgraph=True): {why}" + (f" ({reason})" if reason else ""))
+            raise Unsupported(f"torch.compile(fullgraph=True): {why}" + (f" ({reason})" if reason else ""))
         trace.breaks.append(why)
 
 

@@ -56,7 +56,11 @@ _ASKS_FOR_STRIDES = frozenset(("stride", "is_contiguous", "view", "as_strided", 
 _NOTHING = fingerprint(())
 
 
-class GraphBreak(RuntimeError):
+class TorchDynamoException(RuntimeError):
+    """Any error of what captures functions."""
+
+
+class Unsupported(TorchDynamoException):
     """With ``fullgraph=True``: the function wants to know a value, or cannot be captured whole."""
 
 
@@ -101,7 +105,7 @@ class Capture(Nested):
 
     def _broken(self, where: str) -> None:
         if self.fullgraph and not inside.depth:
-            raise GraphBreak(
+            raise Unsupported(
                 f"torch.compile(fullgraph=True): the value of a tensor is needed at {where}, while the function is "
                 "being captured. Keep it in a tensor (torch.where instead of if; no .item(), print or numpy() "
                 "inside), or leave fullgraph out."
@@ -274,7 +278,7 @@ def _run(fn: Callable[..., Any], fullgraph: bool, tensors: list[Tensor], args: t
             with watcher:
                 result = fn(*args, **kwargs)
         except Exception as error:
-            if trace.faulty or isinstance(error, GraphBreak):  # nothing is done of what cannot be computed, or captured
+            if trace.faulty or isinstance(error, Unsupported):  # nothing is done of what cannot be computed or captured
                 raise
             failure = error
         finally:
@@ -533,4 +537,4 @@ def _finished(entry: Entry, tensors: list[Tensor], results: Sequence[Value]) -> 
     return tree_unflatten(leaves, entry.spec)
 
 
-__all__ = ["Capture", "Captured", "GraphBreak", "Role"]
+__all__ = ["Capture", "Captured", "Role", "TorchDynamoException", "Unsupported"]

@@ -152,7 +152,10 @@ def handle(func: Callable[..., Any], asked: list[Any], args: tuple, kwargs: dict
 
 
 class Asked:
-    """A function of the public interface that offers its calls; equal to the function behind it."""
+    """A function of the public interface that offers its calls; equal to the function behind it.
+
+    Programs that keep tables of functions tell ``torch.add`` from ``Tensor.add``.
+    """
 
     def __init__(self, fn: Callable[..., Any], space: str, name: str) -> None:
         functools.update_wrapper(self, fn)
@@ -199,7 +202,9 @@ class Asked:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __eq__(self, other: Any) -> bool:
-        return other is self or other is self._fn or (isinstance(other, Asked) and other._fn is self._fn)
+        if not isinstance(other, Asked):
+            return other is self._fn
+        return other is self or (other._fn is self._fn and (other._at[0] == "Tensor") == (self._at[0] == "Tensor"))
 
     def __hash__(self) -> int:
         return hash(self._fn)

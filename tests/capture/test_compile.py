@@ -236,6 +236,21 @@ def test_fullgraph_raises_at_the_line_that_reads():
         fn(torch.ones(2))
 
 
+def test_errors_of_the_compiler_have_pytorchs_names():
+    from pytorchlike._dynamo.exc import TorchDynamoException, Unsupported
+
+    with pytest.raises(Unsupported) as caught:
+        torch.compile(lambda x: x if x.sum() > 0 else -x, fullgraph=True)(torch.ones(2))
+    assert isinstance(caught.value, TorchDynamoException) and isinstance(caught.value, RuntimeError)
+
+
+def test_compiled_autograd_is_a_hint():
+    x = torch.ones(2, requires_grad=True)
+    with torch._dynamo.compiled_autograd._enable(torch.compile(fullgraph=True)):
+        (x * 3).sum().backward()
+    assert x.grad.tolist() == [3, 3]
+
+
 def test_fullgraph_looks_into_no_custom_operator():
     @torch.library.custom_op("test_compile::by_numpy", mutates_args=())
     def by_numpy(x: torch.Tensor) -> torch.Tensor:

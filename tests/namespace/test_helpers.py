@@ -139,6 +139,22 @@ def test_a_stance_that_calls_python():
     assert torch.compiler.wrap_numpy(lambda a: a.cumsum())(torch.ones(3)).tolist() == [1, 2, 3]
 
 
+def test_a_stance_is_set_outside_of_compiled_functions():
+    @torch.compiler.set_stance("force_eager")
+    def inner(x):
+        return x + 1
+
+    @torch.compile
+    def outer(x):
+        return inner(x)
+
+    with pytest.raises(AssertionError, match="cannot change inside of a compiled function"):
+        outer(torch.ones(1))
+    with torch.compiler.set_stance("force_eager"):
+        assert outer(torch.ones(1)).item() == 2
+    assert inner(torch.ones(1)).item() == 2
+
+
 def test_stances_that_capture_nothing_new():
     @torch.compile
     def fn(x):

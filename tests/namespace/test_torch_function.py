@@ -144,3 +144,18 @@ def test_redispatch_does_not_ask_again():
 
     out = scaled(torch.tensor([3.0]).as_subclass(Logging), torch.tensor([4.0]))
     assert calls == ["scaled", "mul"] and out.item() == 13
+
+
+def test_functions_and_methods_are_told_apart():
+    """A table of functions says what ``torch.add`` is to do; ``+`` and the method are others."""
+    seen = []
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append((func in {torch.add}, func == torch.Tensor.add))
+            return func(*args, **(kwargs or {}))
+
+    x = torch.ones(2)
+    with Mode():
+        x + x, x.add(x), torch.add(x, x)
+    assert seen == [(False, True), (False, True), (True, False)] and torch.add != torch.Tensor.add
