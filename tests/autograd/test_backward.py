@@ -468,7 +468,8 @@ def test_grad_fn():
     y = x * 2
     node = y.grad_fn
     assert x.grad_fn is None and node.name() == type(node).__name__ == "MulBackward0"
-    ((end, index),) = node.next_functions
+    (end, index), number = node.next_functions
+    assert number == (None, 0)
     assert type(end).__name__ == "AccumulateGrad" and end.variable is x and index == 0
     names = {"AddBackward0": x + 1, "SubBackward0": x - 1, "PowBackward0": x**2, "MmBackward0": x @ x,
              "SumBackward0": x.sum(), "ViewBackward0": x.view(9), "TBackward0": x.t(), "SelectBackward0": x[0],
