@@ -204,21 +204,23 @@ def _lowrank_logdet(p: LowRankMultivariateNormal) -> Tensor:
 
 
 @register_kl(LowRankMultivariateNormal, LowRankMultivariateNormal)
-def _kl_lowrank_lowrank(p: LowRankMultivariateNormal, q: LowRankMultivariateNormal) -> Tensor:
+def _kl_lowrankmultivariatenormal_lowrankmultivariatenormal(
+    p: LowRankMultivariateNormal, q: LowRankMultivariateNormal
+) -> Tensor:
     _need_same_events(p, q)
     distance, trace = _lowrank_quadratics(q, q.loc - p.loc, _columns(p))
     return 0.5 * (_lowrank_logdet(q) - _lowrank_logdet(p) + distance + trace - p.event_shape[0])
 
 
 @register_kl(MultivariateNormal, LowRankMultivariateNormal)
-def _kl_normal_lowrank(p: MultivariateNormal, q: LowRankMultivariateNormal) -> Tensor:
+def _kl_multivariatenormal_lowrankmultivariatenormal(p: MultivariateNormal, q: LowRankMultivariateNormal) -> Tensor:
     _need_same_events(p, q)
     distance, trace = _lowrank_quadratics(q, q.loc - p.loc, p._unbroadcasted_scale_tril)
     return 0.5 * (_lowrank_logdet(q) - 2 * p._log_det_half() + distance + trace - p.event_shape[0])
 
 
 @register_kl(LowRankMultivariateNormal, MultivariateNormal)
-def _kl_lowrank_normal(p: LowRankMultivariateNormal, q: MultivariateNormal) -> Tensor:
+def _kl_lowrankmultivariatenormal_multivariatenormal(p: LowRankMultivariateNormal, q: MultivariateNormal) -> Tensor:
     _need_same_events(p, q)
     distance = _batch_mahalanobis(q._unbroadcasted_scale_tril, q.loc - p.loc)
     trace = _trace(q._unbroadcasted_scale_tril, _columns(p))

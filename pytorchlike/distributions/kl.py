@@ -13,3 +13,6 @@ from ._kl_registry import _KL_REGISTRY as _KL_REGISTRY
 from ._kl_registry import kl_divergence, register_kl
 
 __all__ = ["kl_divergence", "register_kl"]
+
+# Formulas by PyTorch's names, which programs register for families of their own (`_kl_categorical_categorical`).
+globals().update({n: f for m in (_kl_same, _kl_cross) for n, f in vars(m).items() if n.startswith("_kl_")})

@@ -481,3 +481,12 @@ def test_triangles():
         utils.vec_to_tril_matrix(torch.ones(2))
     with pytest.raises(ValueError, match="outside"):
         utils.tril_matrix_to_vec(mat, 3)
+
+
+def test_formulas_are_found_by_their_names():
+    from pytorchlike.distributions.kl import _kl_categorical_categorical, _kl_normal_normal
+
+    p, q = D.Categorical(logits=torch.arange(3.0)), D.Categorical(logits=torch.ones(3))
+    assert torch.equal(_kl_categorical_categorical(p, q), D.kl_divergence(p, q))
+    p, q = D.Normal(0.0, 1.0), D.Normal(1.0, 2.0)
+    assert torch.equal(_kl_normal_normal(p, q), D.kl_divergence(p, q))
