@@ -42,6 +42,8 @@ class _Level(Scope):
     def __init__(self) -> None:
         super().__init__()
         self.tangents: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+        #: the tensors that were given as tangents, by the values that carry them
+        self.given: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
         #: (some result, tangents by slot) of executed traces, for reverse passes over what is left of them
         self.kept: list[tuple[Any, dict[int, Value]]] = []
         self.enabled = True
@@ -156,6 +158,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
     found.skip()
     local.scopes.remove(found)
     found.tangents.clear()
+    found.given.clear()
 
 
 class dual_level:
@@ -209,6 +212,8 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
         tensor.jax()  # operations on host values would not be recorded
     dual = record(SAME, (), (value,))
     found.skip()
+    if tangent.dtype == tensor.dtype and tangent.stride() == tensor.stride():
+        found.given[dual] = tangent
     found.tangents[dual] = (tangent if tangent.dtype == tensor.dtype else tangent.to(tensor.dtype))._get()
     return Tensor._of(dual)
 
@@ -225,7 +230,9 @@ def unpack_dual(tensor: Tensor, *, level: int | None = None) -> UnpackedDualTens
         return UnpackedDualTensor(tensor, None)
     primal = record(SAME, (), (value,))
     found.skip()
-    return UnpackedDualTensor(Tensor._of(primal), Tensor._of(tangent))
+    given = found.given.get(value)
+    same = given is not None and given._get() is tangent  # else it was written to since
+    return UnpackedDualTensor(Tensor._of(primal), given if same else Tensor._of(tangent))
 
 
 @contextmanager

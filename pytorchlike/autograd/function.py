@@ -277,6 +277,9 @@ class Function(metaclass=FunctionMeta):
                 if value_of(t).meta.grad == LEAF:
                     raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
             result = _connect(cls, ctx, tensors, before, outs)
+            for name, kept in list(vars(ctx).items()):  # what forward keeps of its results is what the caller gets
+                if isinstance(kept, Tensor) and not any(kept is a for a in args):
+                    setattr(ctx, name, _swapped((kept,), outs, result)[0])
         else:
             result = list(outs)
         hooks = current_hooks() if mode.scoped and tracked else None

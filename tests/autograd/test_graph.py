@@ -309,3 +309,38 @@ def test_multi_grad_hooks_where_a_pass_has_targets():
         (d.sum() + e.sum()).backward(inputs=(target,), retain_graph=True)
     assert seen == [[False, True, True, True, True], [True, False, True, True, False],
                     [False, False, True, True, False]]  # fmt: skip
+
+
+def test_a_result_that_a_function_keeps_is_the_one_that_it_gives():
+    class Exp(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.y, ctx.x = x.exp(), x
+            return ctx.y
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.y.requires_grad and ctx.x is x
+            return g * ctx.y
+
+        @staticmethod
+        def jvp(ctx, t):
+            return t * ctx.y
+
+    x = leaf()
+    y = Exp.apply(x)
+    (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    (h,) = torch.autograd.grad(g.sum(), x)
+    assert torch.allclose(h, x.exp())
+    with forward_ad.dual_level():
+        t = forward_ad.unpack_dual(Exp.apply(forward_ad.make_dual(x, torch.ones(3)))).tangent
+        assert t.requires_grad and torch.allclose(t, x.exp())
+
+
+def test_a_tangent_is_the_tensor_that_was_given():
+    x, t = torch.randn(3, 3), torch.randn(3, 3)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, t)
+        assert forward_ad.unpack_dual(dual).tangent is t
+        assert forward_ad.unpack_dual(forward_ad.make_dual(x, t.T)).tangent is not t
+        assert torch.equal(forward_ad.unpack_dual(dual.clone()).tangent, t)
