@@ -502,3 +502,13 @@ def test_a_handle_that_is_copied_with_its_module_removes_the_copys_hook():
     for made in (copy.deepcopy(twin), twin, block):
         assert [made(k) for k in range(3)] == [0, 1, 2]
         assert made[0].calls == 1 and not made[0]._forward_pre_hooks
+
+
+def test_blank_lines_of_a_repr_stay_empty():
+    class Listed(nn.Module):
+        def extra_repr(self):
+            return "a\n\nb\n"
+
+    assert repr(nn.Sequential(Listed())).split("\n") == [
+        "Sequential(", "  (0): Listed(", "    a", "", "    b", "", "  )", ")",
+    ]  # fmt: skip

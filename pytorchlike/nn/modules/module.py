@@ -64,8 +64,9 @@ def _typename(value: Any) -> str:
 
 
 def _addindent(text: str, spaces: int) -> str:
-    """``text`` with all lines but the first indented."""
-    return text.replace("\n", "\n" + " " * spaces)
+    """``text`` with all lines but the first indented; blank ones stay empty."""
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(" " * spaces + line if line.strip() else "" for line in rest)])
 
 
 def _register_global(hooks: Any, hook: Callable, extra: list | None = None) -> RemovableHandle:
