@@ -345,32 +345,32 @@ class Family:
     built: how many programs were compiled for them;  used: how many of those were used again.
     visits: how often one of them was looked at that had no program;  fresh: how many of them had not been met before.
     met: the traces without a program, by their calls and shapes;  structures: by their calls alone, a few;  graphs: by
-    their calls without sizes, a few, and a few shapes, apart from the first dim, of what these took.
+    their calls without sizes, a few, and the shapes of what the first of each took.
+    resized: whether another one took other sizes than a smaller batch would be.
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
     price: seconds that one took.  dear: whether NumPy was found to take too long.  recurs: whether they are loops of
     ever other lengths, once that was asked.  by_data: whether they take sizes that were found in data.
     """
 
     __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price", "dear",
-                 "recurs", "by_data")  # fmt: skip
+                 "recurs", "by_data", "resized")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
-        self.dear = self.by_data = False
+        self.dear = self.by_data = self.resized = False
         self.recurs: bool | None = None
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
-        self.graphs: dict[int, set[int]] = {}
+        self.graphs: dict[int, tuple] = {}
 
-    def meet(self, structure: int, shapes: int, graph: int, lengths: int = 0) -> Met:
-        """The trace of that structure and those shapes, and of inputs of those ``lengths``."""
+    def meet(self, structure: int, shapes: int, graph: int, taken: tuple = ()) -> Met:
+        """The trace of that structure and those shapes; ``taken``: of its inputs."""
         if len(self.structures) < VERSIONS:
             self.structures.add(structure)
         if len(self.graphs) < VERSIONS or graph in self.graphs:
-            met = self.graphs.setdefault(graph, set())
-            if len(met) < 2:
-                met.add(lengths)
+            before = self.graphs.setdefault(graph, taken)
+            self.resized = self.resized or not _of_a_batch(before, taken)
         found = self.met.get(shapes)
         if found is None:
             found = self.met[shapes] = Met()
@@ -392,15 +392,26 @@ class Family:
         will, as their sizes are found in data.
 
         What is compiled at first sight gives the same bits in a run that is resumed; so do steps that repeat, with a
-        smaller batch at the end of an epoch, which differs in the first dim of what it takes.
+        smaller batch at the end of an epoch.
         """
-        other_lengths = not self.used and (self.by_data or any(len(met) > 1 for met in self.graphs.values()))
+        other_lengths = not self.used and (self.by_data or self.resized)
         return other_lengths or (len(self.met) >= FEW and len(self.met) > VERSIONS * self.used)
 
     @property
     def endless(self) -> bool:
         """Whether hardly any of these traces has come a second time, and they do not differ in sizes alone."""
         return self.visits >= VISITS and 4 * self.fresh >= 3 * self.visits and len(self.graphs) >= VERSIONS
+
+
+def _of_a_batch(shapes: tuple, others: tuple) -> bool:
+    """Whether inputs have shapes like others but for the first dim, by which all are so many times as large."""
+    ratios = set()
+    for a, b in zip(shapes, others, strict=False):
+        if a != b:
+            if a[1:] != b[1:]:
+                return False
+            ratios.add(a[0] / b[0] if b[0] else 0.0)
+    return len(ratios) < 2
 
 
 class Profile(NamedTuple):
@@ -445,12 +456,12 @@ def _look(state: State) -> Profile:
     kinds: set[tuple] = set()
     largest, walked, reverse, compiled_by_user, work = 0, 0, False, False, 0.0
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
-    structure, sizes, graph, lengths = [], [], [], []
+    structure, sizes, graph, taken = [], [], [], []
     for e in state.entries():
         if type(e) is Reverse:
             reverse = True
         elif type(e) is Input:
-            lengths.append(e.meta.shape[1:])
+            taken.append(e.meta.shape)
         elif type(e) is Call:
             op = e.op
             compiled_by_user = compiled_by_user or op.spliced is not None
@@ -488,7 +499,7 @@ def _look(state: State) -> Profile:
         while len(_families) > config.max_kernels:
             _families.popitem(last=False)
     made_of = hash(tuple(structure))
-    met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)), hash(tuple(lengths)))
+    met = family.meet(made_of, hash((made_of, *sizes)), hash(tuple(graph)), tuple(taken))
     long = reverse and calls >= LONG and calls >= 6 * len(kinds)
     if reverse and small and calls >= UNEVENLY and not long:
         uses = _uses_of_weights(state)

@@ -175,7 +175,7 @@ def test_sizes_that_data_tells_are_not_compiled_from_the_first(monkeypatch):
     model, step = routed()
     stats.log.clear()
     losses = [step(), step()]
-    assert max(e.operations for e in stats.log) < 10  # what finds the rows, and no step
+    assert max(e.operations for e in stats.log) < 20  # what finds the rows, and no step
     while not made and len(losses) < 100:
         losses.append(step())
     assert made

@@ -57,12 +57,12 @@ def test_a_training_step_is_compiled_at_first_sight():
 def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not():
     state = looked_at(light=True)
     family = state.profile.family
-    state.profile = state.profile._replace(met=family.meet(1, 1, -1, lengths=0))
+    state.profile = state.profile._replace(met=family.meet(1, 1, -1, taken=((4, 3),)))
     assert policy.choose(state) == "fused"
-    state.profile = state.profile._replace(met=family.meet(2, 2, -1, lengths=1))
+    state.profile = state.profile._replace(met=family.meet(2, 2, -1, taken=((4, 5),)))
     assert policy.choose(state) == "first"
     family.used = 1
-    state.profile = state.profile._replace(met=family.meet(3, 3, -1, lengths=1))
+    state.profile = state.profile._replace(met=family.meet(3, 3, -1, taken=((4, 5),)))
     assert policy.choose(state) == "fused"
 
 
@@ -88,3 +88,11 @@ def test_a_long_way_back_is_compiled_when_it_has_cost_its_share():
     assert not policy.whole(long)
     long.spent = policy.COMPILATION * 400
     assert policy.whole(long)
+
+
+def test_inputs_of_which_several_differ_by_other_ratios_are_no_smaller_batch():
+    """As the boxes in each of a few pictures."""
+    assert policy._of_a_batch(((8, 3), (8,), (16, 5)), ((2, 3), (2,), (4, 5)))
+    assert not policy._of_a_batch(((8, 3), (3, 4), (5, 4)), ((8, 3), (6, 4), (2, 4)))
+    assert not policy._of_a_batch(((8, 3),), ((8, 4),))
+    assert policy._of_a_batch(((0, 3), (2,)), ((4, 3), (2,)))
