@@ -512,3 +512,25 @@ def test_blank_lines_of_a_repr_stay_empty():
     assert repr(nn.Sequential(Listed())).split("\n") == [
         "Sequential(", "  (0): Listed(", "    a", "", "    b", "", "  )", ")",
     ]  # fmt: skip
+
+
+def test_names_of_properties_that_find_nothing_as_yet_may_be_registered():
+    class Base(nn.Module):
+        pass
+
+    class Model(Base):
+        @property
+        def best(self):
+            return super().best
+
+        @property
+        def size(self):
+            return 1
+
+    m = Model()
+    m.register_buffer("best", torch.ones(2))
+    assert m.best is m._buffers["best"]
+    with pytest.raises(KeyError, match="already exists"):
+        m.register_buffer("size", torch.ones(2))
+    with pytest.raises(KeyError, match="already exists"):
+        m.register_parameter("forward", None)

@@ -250,8 +250,9 @@ class Module(StateDict, Conversions):
         if type(self).__getattr__ is not Module.__getattr__:
             return hasattr(self, name)
         state = self.__dict__
-        return (name in state or hasattr(type(self), name) or name in state["_parameters"] or name in state["_buffers"]
-                or name in state["_modules"])
+        if name in state or any(name in state[kind] for kind in ("_parameters", "_buffers", "_modules")):
+            return True
+        return hasattr(type(self), name) and hasattr(self, name)  # a property may find nothing as yet
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a buffer: a tensor that belongs to the module's state but is no parameter.
