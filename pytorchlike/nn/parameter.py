@@ -50,8 +50,10 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         marked._is_param = True
         return marked
 
-    def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
-        pass  # everything is done in __new__; Tensor.__init__ must not run on the finished object
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Everything is done in __new__, a subclass's with arguments of its own, which refuses what it does not take.
+        # Tensor.__init__ must not run on the finished object.
+        pass
 
     def __deepcopy__(self, memo: dict) -> Parameter:
         if id(self) in memo:
@@ -138,7 +140,7 @@ class UninitializedParameter(UninitializedTensorMixin, Parameter):
     def __new__(cls, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> UninitializedParameter:
         return Tensor._make_subclass(cls, T.empty(0, device=device, dtype=dtype), requires_grad)
 
-    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
     def __deepcopy__(self, memo: dict) -> UninitializedParameter:
@@ -171,7 +173,7 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         marked._is_buffer = True
         return marked
 
-    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
 

@@ -534,3 +534,18 @@ def test_names_of_properties_that_find_nothing_as_yet_may_be_registered():
         m.register_buffer("size", torch.ones(2))
     with pytest.raises(KeyError, match="already exists"):
         m.register_parameter("forward", None)
+
+
+def test_classes_of_parameters_make_themselves_with_arguments_of_their_own():
+    class Point(nn.Parameter):
+        def __new__(cls, data, curvature, requires_grad=True):
+            made = torch.Tensor._make_subclass(cls, data, requires_grad)
+            made.curvature = curvature
+            return made
+
+    p = Point(torch.ones(2), curvature=3.0)
+    assert isinstance(p, nn.Parameter) and p.curvature == 3.0 and p.requires_grad
+    with pytest.raises(TypeError, match="curvature"):
+        nn.Parameter(torch.ones(2), curvature=3.0)
+    with pytest.raises(TypeError, match="unexpected"):
+        nn.UninitializedParameter(curvature=3.0)
