@@ -55,6 +55,9 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
         # Tensor.__init__ must not run on the finished object.
         pass
 
+    def __repr__(self, **kwargs: Any) -> str:
+        return "Parameter containing:\n" + super().__repr__(**kwargs)
+
     def __deepcopy__(self, memo: dict) -> Parameter:
         if id(self) in memo:
             return memo[id(self)]

@@ -183,7 +183,7 @@ class Readable(Cell):
         if isinstance(element, (Cell, bool, int, float, complex)):
             return bool((self == element).any())
         raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element).__name__}."
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
         )
 
     def __hash__(self) -> int:

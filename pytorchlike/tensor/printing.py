@@ -288,13 +288,15 @@ def describe(tensor: Any, array: np.ndarray | None) -> str:
     if array is not None and not isinstance(array, np.ndarray):
         return f"tensor(<{array}>, dtype={tensor.dtype})"
     fn, kind = tensor.grad_fn, type(tensor)
-    return format_tensor(
+    plain = kind.__name__ in ("Tensor", "Parameter")
+    text = format_tensor(
         array,
         tensor.dtype,
         tensor.device,
         tensor.requires_grad,
         None if fn is None else fn.name(),
-        is_parameter=kind.__name__ == "Parameter",
         size=tensor.shape,
-        name="tensor" if kind.__name__ in ("Tensor", "Parameter") else kind.__name__,
+        name="tensor" if plain else kind.__name__,
     )
+    parameter = any(c.__name__ == "Parameter" for c in kind.__mro__) or getattr(tensor, "_is_param", False)
+    return f"Parameter({text})" if parameter and not plain else text

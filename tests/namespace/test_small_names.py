@@ -272,6 +272,16 @@ def test_names_of_results_and_of_subclasses():
     made = torch.ones(2).as_subclass(Mine)
     assert repr(made) == "Mine([1., 1.])" and repr(made + 1) == "Mine([2., 2.])"
     assert repr(torch.nn.Parameter(torch.ones(1))) == "Parameter containing:\ntensor([1.], requires_grad=True)"
+    assert torch.Tensor.__repr__(torch.nn.Parameter(torch.ones(1))) == "tensor([1.], requires_grad=True)"
+    of_mine = torch.nn.Parameter(made, requires_grad=False)
+    assert type(of_mine) is Mine and repr(of_mine) == "Parameter(Mine([1., 1.]))"
+
+    class Own(torch.nn.Parameter):
+        pass
+
+    assert repr(Own(torch.ones(1))) == "Parameter containing:\nParameter(Own([1.], requires_grad=True))"
+    with pytest.raises(RuntimeError, match="passed in a <class 'str'>"):
+        "a" in made  # noqa: B015
     found = torch.histogramdd(torch.tensor([[0.0, 1.0]]), bins=[1, 1])
     assert repr(found).startswith("torch.return_types.histogramdd(\nhist=")
     assert torch.nn.functional.grad is torch.nn.grad and torch.masked._ops.sum is torch.masked.sum
