@@ -408,7 +408,7 @@ def _of_a_batch(shapes: tuple, others: tuple) -> bool:
     ratios = set()
     for a, b in zip(shapes, others, strict=False):
         if a != b:
-            if a[1:] != b[1:]:
+            if a[1:] != b[1:] or not (a and b):
                 return False
             ratios.add(a[0] / b[0] if b[0] else 0.0)
     return len(ratios) < 2

@@ -96,3 +96,4 @@ def test_inputs_of_which_several_differ_by_other_ratios_are_no_smaller_batch():
     assert not policy._of_a_batch(((8, 3), (3, 4), (5, 4)), ((8, 3), (6, 4), (2, 4)))
     assert not policy._of_a_batch(((8, 3),), ((8, 4),))
     assert policy._of_a_batch(((0, 3), (2,)), ((4, 3), (2,)))
+    assert not policy._of_a_batch(((2,),), ((),)) and not policy._of_a_batch(((),), ((2,),))
