@@ -157,6 +157,10 @@ class Cell:
             storage = self._alias.storage
             storage.version = self._alias.seen = self._bumps
             storage.owner = weakref.ref(self)
+            try:
+                storage.laid = _layout_of(self)
+            except AttributeError:
+                storage.laid = None
         return self._alias
 
     def _set(self, value: Value) -> None:

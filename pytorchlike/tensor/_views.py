@@ -38,6 +38,10 @@ class Placed(Cell):
                 view, size = self._host_view(), self.itemsize
                 start = view.__array_interface__["data"][0] - host.__array_interface__["data"][0]
                 return tuple(s // size for s in view.strides), start // size, bool(view.flags.c_contiguous)
+            laid = alias.storage.laid
+            if laid is not None:
+                shape, chain, kind = laid
+                return layout(shape, (*chain, *alias.chain), kind)
             if alias.chain:
                 meta = alias.storage.value.meta
                 return layout(meta.shape, alias.chain, meta.dtype)

@@ -31,14 +31,16 @@ class Storage:
     owner: weak reference to the tensor that the storage was made for, or None.
     apart: the group of detached tensors (``Alias.group``) for which alone the value is on the tape; or None.
     common: whether other processes may write to ``host``.
+    laid: how the value lies in memory that is not kept, as (shape, chain, dtype) for ``layout``; None for contiguous.
     """
 
-    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "__weakref__")
+    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "laid", "__weakref__")
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
         self.value, self.version, self.quiet, self.host, self.lent, self.owner = value, 0, 0, host, False, None
         self.apart: Any = None
         self.common = False
+        self.laid: tuple | None = None
 
     def lend(self, host: np.ndarray) -> None:
         """Share memory with the user, who may write to it."""

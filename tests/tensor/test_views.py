@@ -447,3 +447,14 @@ def test_copies_lie_elsewhere_and_views_do_not():
     layers = torch.nn.ModuleList([copy.deepcopy(torch.nn.Linear(2, 2)) for _ in range(2)])
     twice = copy.deepcopy(layers)
     assert len({p.data_ptr() for p in (*layers.parameters(), *twice.parameters())}) == 8
+
+
+def test_views_of_a_view_whose_base_is_gone_know_how_it_lies():
+    y = torch.arange(24.0).view(1, 2, 3, 4).mul(1).transpose(1, 2)
+    z = y.transpose(1, 2)
+    assert y.stride() == (24, 4, 12, 1) and z.stride() == (24, 12, 4, 1) and z.is_contiguous()
+    assert y.detach().stride() == y.stride() and y[0, 1].stride() == (12, 1) and y[0, 1].storage_offset() == 4
+    z.view(1, 2, 12).zero_()
+    assert not y.any()
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        y.view(1, 24)
