@@ -53,6 +53,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     last_positional = [p for p in params if not p.keyword_only and p.kind is not Key]
     reduced = entry.old_reduction
     signature: list[str] = []
+    required: list[str] = []  # those without a default, from ``dim`` on
     star = False
     varargs = None
     for p in params:
@@ -67,7 +68,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             star = True
         if reduced and p.name == "reduction":
             signature.append("reduce=None")
-        default = "" if p.default is EMPTY else f"=D_{p.name}"
+        if p.default is EMPTY and not star and (p.name == "dim" or required):
+            required.append(p.name)  # it may come by NumPy's name
+        default = "=NOT_GIVEN" if p.name in required else "" if p.default is EMPTY else f"=D_{p.name}"
         signature.append(p.name + default)
     if switch:  # nn.functional's ``inplace`` comes last among the positional parameters
         at = signature.index("*") if "*" in signature else len(signature)
@@ -111,6 +114,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         ]
     for a in spelled:
         body.append(f"if {a} is not NOT_GIVEN: raise Unusual")
+    if required:
+        body.append(f"if {' or '.join(f'{n} is NOT_GIVEN' for n in required)}: raise Unusual")
     if switch:
         told = [p for p in params if p.kind is not Key]
         given = ", ".join(f"{p.name}={p.name}" if p.keyword_only else p.name for p in told)
@@ -750,7 +755,7 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
         args, kwargs = _numbers_last(entry, name, args, kwargs)
     if len(args) > len(positional):
         raise TypeError(f"{name}() takes {len(positional)} positional arguments but {len(args)} were given")
-    bound = dict(zip((p.name for p in positional), args, strict=False))
+    bound = {p.name: a for p, a in zip(positional, args, strict=False) if a is not NOT_GIVEN}
     for spelled, meant in _SPELLED.items():
         if spelled in kwargs and any(p.name == meant for p in params):
             # the generated function has filled in the default of what is given under its other name
@@ -771,7 +776,7 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
     for p in params:
         if p.name not in bound:
             if p.default is EMPTY:
-                raise TypeError(f"{name}() missing required argument: '{p.name}'")
+                raise TypeError(f'{name}() missing 1 required positional arguments: "{p.name}"')
             bound[p.name] = p.default
     return bound
 

@@ -346,3 +346,19 @@ def test_what_does_not_broadcast_names_its_last_dim():
     for f in (torch.add, torch.maximum, torch.nn.functional.smooth_l1_loss):
         with pytest.raises(RuntimeError, match=r"a \(256\) must match .* b \(16\) at non-singleton dimension 2"):
             f(a, b)
+
+
+def test_a_dim_without_a_default_may_come_by_numpys_name():
+    x, i = torch.arange(6.0).reshape(2, 3), torch.tensor([0])
+    for name, more in (("logsumexp", {"keepdims": True}), ("cumsum", {}), ("cummax", {}), ("unsqueeze", {}),
+                       ("softmax", {}), ("index_select", {"index": i}), ("gather", {"index": i[None]}),
+                       ("index_fill", {"index": i, "value": 7.0})):  # fmt: skip
+        spelled = {{"keepdims": "keepdim"}.get(k, k): v for k, v in more.items()}
+        for function in (lambda *a, **kw: getattr(torch, name)(*a, **kw), lambda x, **kw: getattr(x, name)(**kw)):  # noqa: B023
+            got, want = function(x, axis=1, **more), function(x, dim=1, **spelled)
+            for a, b in zip(*((r if isinstance(r, tuple) else (r,)) for r in (got, want)), strict=True):
+                assert torch.equal(a, b)
+    with pytest.raises(TypeError, match=r'cumsum\(\) missing 1 required positional arguments: "dim"'):
+        torch.cumsum(x)
+    with pytest.raises(TypeError, match=r'gather\(\) missing 1 required positional arguments: "index"'):
+        x.gather(0)

@@ -356,3 +356,11 @@ def test_a_loader_of_torchdata_goes_on():
     second.load_state_dict(state)
     assert [b.tolist() for b in second] == rest and sorted(sum(seen + rest, [])) == list(range(10))
     assert isinstance(second, Stateful)
+
+
+def test_an_iterator_tells_how_many_batches_it_has_handed_out():
+    batches = iter(torch.utils.data.DataLoader(list(range(6)), batch_size=2))
+    assert batches._num_yielded == 0
+    next(batches)
+    next(batches)
+    assert batches._num_yielded == 2

@@ -326,6 +326,11 @@ class _BaseDataLoaderIter:
                           + _SPLIT * (self.loader.num_workers > 1), stacklevel=2)
         return batch
 
+    @property
+    def _num_yielded(self) -> int:
+        """PyTorch's name, from which programs save how far a pass has come."""
+        return self.handed_out
+
     def __len__(self) -> int:
         return len(self.loader._index_sampler)
 
