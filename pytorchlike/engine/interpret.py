@@ -42,15 +42,27 @@ def _run(plan: Plan, leaves: Any) -> list[np.ndarray]:
     with np.errstate(all="ignore"):
         found = plan.run(given)
     given += plan.constants
-    return [_own(x, given) for x in found]
+    roots = set(map(id, map(_root, given)))  # not each result beside each argument: hundreds are joined, or cut apart
+    return [_own(x, given, roots) for x in found]
 
 
-def _own(x: np.ndarray, given: list[np.ndarray]) -> np.ndarray:
-    """``x`` in order and in memory of its own: arguments may be donated or be the user's."""
-    if x.base is None and x.flags.c_contiguous and not any(x is g for g in given):
-        return x
-    if x.flags.c_contiguous and not any(np.may_share_memory(x, g) for g in given):
-        return x
+def _root(x: np.ndarray) -> np.ndarray:
+    """The array whose memory ``x`` shows."""
+    while type(x.base) is np.ndarray:
+        x = x.base
+    return x
+
+
+def _own(x: np.ndarray, given: list[np.ndarray], roots: set[int]) -> np.ndarray:
+    """``x`` in order and in memory of its own: arguments may be donated or be the user's.
+
+    roots: of what is given, by identity.
+    """
+    root = _root(x)
+    if x.flags.c_contiguous and id(root) not in roots:
+        # of what NumPy itself has made of an interface, nothing else tells
+        if root.base is None or not any(np.may_share_memory(x, g) for g in given):
+            return x
     return np.array(x, order="C")
 
 
