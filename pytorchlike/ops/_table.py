@@ -112,6 +112,8 @@ class OpDef:
         self.host: Callable[..., Any] | None = told["host"]
         self.given: Callable[..., None] | None = told["given"]
         self.idle: str | None = told["idle"]
+        #: whether, for metas of the arrays taken, dims lie in memory in the order of those of the first
+        self.lies: Callable[..., bool] | None = told["lies"]
         #: when arguments are deprecated or hardly meant, as Python on their names or a function of some of them, and
         #: the warning, which may name them in braces; given where the call is made, with ``ONCE`` once in a process
         self.deprecated: Any = told["deprecated"]
@@ -555,6 +557,7 @@ def op(
     shapes: Rule | None = None,
     exact: bool = False,
     sums: bool = False,
+    lies: Callable[..., bool] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -564,7 +567,7 @@ def op(
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
             deprecated=deprecated, varies=varies, scales=scales, shapes=shapes, exact=exact,
-            sums=sums,
+            sums=sums, lies=lies,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

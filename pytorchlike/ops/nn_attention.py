@@ -145,7 +145,12 @@ def _route(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sc
     return name, (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa), {}
 
 
-@op(namespace="nn.functional", out=False, heavy=True, parse=_route, shapes=attended)
+def _as_query(query, key, value, attn_mask=None):
+    """Whether PyTorch's kernel for it does this: it gives results that lie in memory as the queries do."""
+    return query.ndim == 4 and query.shape[3] == value.shape[3] and (attn_mask is None or not attn_mask.grad)
+
+
+@op(namespace="nn.functional", out=False, heavy=True, parse=_route, shapes=attended, lies=_as_query)
 def scaled_dot_product_attention(
     query: Array,
     key: Array,

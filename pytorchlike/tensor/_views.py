@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import local, make_value, own, record
 from ..engine.meta import LEAF
-from ..ops._table import OpDef
+from ..ops._table import OpDef, lookup
 from ._addresses import address
 from ._cell import Cell, _layout_of, part_of_tensor
 from ._values import SAME
@@ -227,6 +227,22 @@ def link(base: Tensor, view: Tensor, entry: OpDef, static: tuple, rest: tuple) -
     if entry.name in RESHAPING and _copies(base, view):
         return
     view._alias = alias.beyond(Step(entry, static, tuple([_number(r) for r in rest]) if rest else ()))
+
+
+def lie_alike(entry: OpDef, like: Tensor, result: Tensor, *metas: Any) -> None:
+    """Have the dims of a result of ``entry`` lie in memory in the order of those of ``like``, if it says so of these.
+
+    Nothing is moved: what PyTorch would tell of strides, and which views it would allow, goes by that.
+    """
+    told = like._strided()
+    if told is None or told[2] or told[0][-1] != 1 or not entry.lies(*metas):
+        return
+    shape, dims = result._value.meta.shape, range(len(told[0]))
+    order = sorted(dims, key=lambda d: -told[0][d])
+    if order != list(dims):
+        back = tuple([order.index(d) for d in dims])
+        step = Step(lookup("permute"), (back,), ())
+        result._layout = (tuple([shape[d] for d in order]), (step,), result._value.meta.dtype)
 
 
 def _copies(base: Tensor, view: Tensor) -> bool:

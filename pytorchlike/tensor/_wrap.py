@@ -314,6 +314,9 @@ def build(
             tail.append("if requires_grad: result.requires_grad_(True)")
         if entry.out:
             tail.append("if out is not None: return write_out(out, result, ENTRY)")
+        if entry.lies is not None:
+            metas = ", ".join(f"v_{p.name} and v_{p.name}.meta" for p in entry.params if p.kind in (Array, Operand))
+            tail.append(f"lie_alike(ENTRY, {first}, result, {metas})")
         tail.append("return result")
     source = [f"def {name}({', '.join(signature)}):", "    try:", "        trace = local.trace"]
     source += ["        " + line for line in body]
@@ -336,6 +339,7 @@ def build(
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
+        "lie_alike": _views.lie_alike,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
         "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
@@ -605,7 +609,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     """The same call with its arguments brought into shape; errors in them are raised here."""
     from ._cell import after_write, before_write, settled
     from ._tensor import Tensor
-    from ._views import link
+    from ._views import lie_alike, link
 
     if KINDS:
         from . import composed
@@ -711,6 +715,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
         result = Tensor._of(got)
         if entry.view is not None:
             link(first, result, entry, tuple(static), tuple(d for d in dynamic if not isinstance(d, Value)))
+        if entry.lies is not None:
+            lie_alike(entry, first, result, *[d and d.meta for d in dynamic if d is None or isinstance(d, Value)])
         if requires_grad:
             result.requires_grad_(True)
     return result if out is None else _write_out(out, result, entry)

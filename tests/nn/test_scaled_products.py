@@ -54,3 +54,27 @@ def test_no_queries_or_batch():
     for shape in ((1, 0, 4), (0, 2, 4), (0, 0, 4)):
         x = torch.zeros(shape)
         assert torch.nn.functional.scaled_dot_product_attention(x, x, x).shape == shape
+
+
+def test_results_lie_in_memory_as_queries_do():
+    """So heads can be joined by a view, as programs written for PyTorch do; nothing is said of what has no kernel."""
+    heads = torch.randn(2, 5, 3, 8).transpose(1, 2)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    found = attend(heads, heads, heads, is_causal=True)
+    assert found.stride() == heads.stride() == (120, 8, 24, 1)
+    joined = found.transpose(1, 2).view(2, 5, 24)
+    torch.testing.assert_close(joined[:, :, 8:16], found[:, 1])
+    torch.testing.assert_close(found, attend(*[heads.contiguous()] * 3, is_causal=True))
+    with pytest.raises(RuntimeError, match="view size is not compatible"):
+        found.view(2, 15, 8)
+    parts = torch.randn(2, 5, 72).chunk(3, dim=2)
+    q, k, v = [p.view(2, 5, 3, 8).transpose(1, 2) for p in parts]  # steps of 72 from row to row
+    assert attend(q, k, v).stride() == (120, 8, 24, 1)
+    mask = torch.zeros(5, 5, requires_grad=True)
+    others = {
+        "contiguous": attend(*[heads.contiguous()] * 3),
+        "dropout": attend(heads, heads, heads, dropout_p=0.1),
+        "mask with gradient": attend(heads, heads, heads, attn_mask=mask),
+        "smaller values": attend(heads, heads, heads[..., :4]),
+    }
+    assert {n: y.is_contiguous() for n, y in others.items()} == dict.fromkeys(others, True)
