@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import get_mode, local, read
+from ..engine import flush, get_mode, local, read
 from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR
 from . import printing
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Elements up to which an array for a part of a tensor shares memory, for which the whole tensor has to be copied.
 _LENT_WITH_ALL = 1 << 14
+#: Bytes of a vector that is held by NumPy once it is gone through one by one, and entries pending with it.
+_SHORT, _FEW = 4096, 64
 
 
 @part_of_tensor
@@ -171,7 +173,25 @@ class Readable(Cell):
     def __iter__(self) -> Iterator[Tensor]:
         if not self._value.meta.shape:
             raise TypeError("iteration over a 0-d tensor")
+        self._hold_numbers()
         return iter(self.unbind(0))
+
+    def _hold_numbers(self) -> None:
+        """Have a short vector that is gone through one by one held by NumPy, as one is that was made of numbers.
+
+        The returns of an episode, normalised, have another length each time: whatever is recorded of the elements of a
+        pending vector would be another program for each.
+        """
+        value = self._get()
+        meta, trace = value.meta, local.trace
+        if len(meta.shape) != 1 or meta.grad or meta.nbytes > _SHORT or type(value.data) is np.ndarray:
+            return
+        if meta.place != place_for("cpu") or local.scopes or trace.nested or trace.replayed:
+            return
+        if value.data is None and value.trace is trace and len(trace.values) <= _FEW:
+            flush("a vector was gone through one by one")
+        if value.data is not None:
+            value.data = np.array(value.data)
 
     def __reversed__(self) -> Tensor:
         return self.flip(0) if self._value.meta.shape else self

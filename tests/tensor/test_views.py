@@ -458,3 +458,32 @@ def test_views_of_a_view_whose_base_is_gone_know_how_it_lies():
     assert not y.any()
     with pytest.raises(RuntimeError, match="view size is not compatible"):
         y.view(1, 24)
+
+
+def test_elements_of_a_vector_that_was_computed_are_recorded_alike_whatever_its_length(tier):
+    """As the returns of an episode; they are views all the same."""
+    from pytorchlike.engine.stats import stats
+
+    tier("auto")
+    weight = torch.ones(3, requires_grad=True)
+
+    def episode(n):
+        returns = torch.arange(float(n))
+        returns = (returns - returns.mean()) / (returns.std() + 1e-6)
+        before = stats.misses
+        losses = [-(weight * k).sum() * r for k, r in zip(range(10), returns, strict=False)]
+        missed = stats.misses - before
+        torch.stack(losses).sum().backward()
+        return missed
+
+    for n in (20, 21):
+        episode(n)
+    assert episode(23) == episode(24) == 0
+    y = torch.arange(3.0) * 2
+    for row in y:
+        row += 1
+    assert y.tolist() == [1, 3, 5]
+    y = torch.arange(3.0) * 2
+    rows = list(y)
+    y.mul_(10)
+    assert [float(r) for r in rows] == [0, 20, 40] and rows[1]._base is y
