@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 
+from . import _numbers_kept as _numbers_kept  # before anything that imports JAX
 from .tensor import device as _device
 
 __all__ = ["xla_runs"]

@@ -151,6 +151,13 @@ class Placed(Cell):
         names = [step.entry.name for step in alias.chain]
         return "real" not in names and sum(n in CONJUGATING for n in names) % 2 == 1
 
+    def _in_order(self) -> Tensor:
+        """A view with the dims in the order in which they lie in memory; the tensor itself if they do."""
+        told = self._strided()
+        if told is None or told[2]:
+            return self  # type: ignore[return-value]
+        return self.permute(sorted(range(len(told[0])), key=lambda d: -told[0][d]))
+
     def _stored(self) -> tuple[Tensor, int]:
         """A contiguous tensor of this dtype over the memory that the tensor is a part of, and where that begins.
 
@@ -174,6 +181,8 @@ class Placed(Cell):
                 base._alias = Alias(storage, (), None, alias.detached, 0, alias.writes, group=alias.group)
                 base._alias.seen = -1
                 base._fresh()
+        if base._value.meta.grad != LEAF and (base._alias is None or not base._alias.chain):
+            base = base._in_order()
         if not base.is_contiguous():
             raise RuntimeError(
                 "the storage behind this view is not kept, since the tensor it was made from is gone, or gradients of "

@@ -28,7 +28,7 @@ def flat_of(storage: Any, dtype: d.dtype) -> Tensor:
         if not root.flags.writeable:
             storage._root = root = np.array(root)
         return from_numpy(root.view(dtype.numpy))
-    flat = root.detach().view(-1)
+    flat = root.detach()._in_order().view(-1)
     return flat if flat.dtype is dtype else flat.view(dtype)
 
 
@@ -335,7 +335,7 @@ def storage(input: Tensor) -> TypedStorage:
         "class: use tensor.untyped_storage() instead of tensor.storage()"
     )
     base = input._base if input._is_view() else input
-    flat = base.detach().view(-1)
+    flat = base.detach()._in_order().view(-1)
     return TypedStorage._of(flat if flat.dtype is input.dtype else flat.view(input.dtype))
 
 

@@ -100,7 +100,10 @@ class UntypedStorage:
         if isinstance(self._root, np.ndarray):
             return self._root
         alias = self._root._alias
-        host = self._root._host() if alias is None or alias.storage.host is None else alias.storage.host
+        if alias is None or alias.storage.host is None:
+            host = self._root.detach()._in_order()._host()
+        else:
+            host = alias.storage.host
         return np.ascontiguousarray(host).reshape(-1).view(np.uint8)
 
     def tolist(self) -> list[int]:

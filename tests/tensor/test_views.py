@@ -487,3 +487,18 @@ def test_elements_of_a_vector_that_was_computed_are_recorded_alike_whatever_its_
     rows = list(y)
     y.mul_(10)
     assert [float(r) for r in rows] == [0, 20, 40] and rows[1]._base is y
+
+
+def test_the_storage_of_a_transposed_tensor_whose_base_is_gone():
+    """It lies in memory as the base did; writes through it are seen."""
+    t = torch.arange(6.0).reshape(2, 3).t()
+    assert t.stride() == (1, 3) and list(t.storage()) == [0, 1, 2, 3, 4, 5]
+    assert t.as_strided((2, 3), (3, 1)).tolist() == [[0, 1, 2], [3, 4, 5]]
+    t.storage()[1] = 9.0
+    t.as_strided((1,), (1,)).fill_(-1)
+    assert t.tolist() == [[-1, 3], [9, 4], [2, 5]]
+    t = torch.arange(6.0).reshape(2, 3).t()
+    assert bytes(t.untyped_storage()) == np.arange(6, dtype=np.float32).tobytes()
+    w = torch.arange(6.0).requires_grad_()
+    (w * 2).reshape(2, 3).t().as_strided((3,), (1,)).sum().backward()
+    assert w.grad.tolist() == [2, 2, 2, 0, 0, 0]
