@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LOSES_IMAGINARY = "Casting complex values to real discards the imaginary part (x.real says that it is meant)"
 
 
+#: Elements of an array that NumPy holds, up to which it is cast at once.
+_SHORT = 1 << 16
+
+
 @part_of_tensor
 class Convertible(Cell):
     """The part of :class:`~._tensor.Tensor` that makes tensors of the same numbers."""
@@ -42,7 +46,8 @@ class Convertible(Cell):
         if kind is not None and kind.numpy != out._value.meta.dtype:
             if out._value.meta.dtype.kind == "c" and kind.numpy.kind not in "cb":
                 warn_once(LOSES_IMAGINARY)
-            out = out._to_dtype(kind)
+            held = _cast_on_host(out, kind.numpy)
+            out = out._to_dtype(kind) if held is None else held
         return out.clone() if copy and out is self else out
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
@@ -142,6 +147,27 @@ class Convertible(Cell):
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         data = np.array(self._host())
         return _rebuild, (type(self), data, str(self.device), self.requires_grad, extra)
+
+
+def _cast_on_host(t: Tensor, kind: np.dtype) -> Tensor | None:
+    """A short array that NumPy holds, in another dtype; None for others, and where NumPy may give other numbers.
+
+    A window or a filter bank that a model makes of an array in its first step, and keeps, would be a part of that step
+    alone: the next one would be another program.
+    """
+    meta, trace = t._value.meta, local.trace
+    if meta.size > _SHORT or meta.grad or local.scopes or trace.nested or trace.replayed:
+        return None
+    if meta.dtype.kind not in "biuf" or kind.kind not in "biuf" or not np.can_cast(meta.dtype, kind, "same_kind"):
+        return None
+    data = t._get().data
+    if data.__class__ is not np.ndarray or meta.place != place_for("cpu"):
+        return None
+    with np.errstate(all="ignore"):
+        made = own(concrete(data.astype(kind, order="C"), meta.place))
+    if trace.mode.inference:
+        made.meta = _made_now(made.meta)
+    return t._of(made)
 
 
 def _legacy_dtype(name: str) -> torch_dtype:

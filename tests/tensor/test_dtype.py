@@ -179,3 +179,36 @@ def test_float8_e4m3fn_saturates():
     for y in (x, x * 1, x.double() * 1):
         got = y.to(torch.float8_e4m3fn).float().tolist()
         assert got[:4] == want and math.isnan(got[4])
+
+
+def test_a_short_array_of_numpy_is_cast_at_once(tier):
+    """A window that a model makes in its first step and keeps would make that step a program of its own."""
+    from pytorchlike.engine.stats import stats
+
+    tier("auto")
+    torch.manual_seed(0)
+    kept, model = {}, torch.nn.Linear(16, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.from_numpy(np.ones((5, 16), np.float32))
+
+    def step():
+        if not kept:
+            kept["window"] = torch.from_numpy(np.hanning(16)).float()
+        optimizer.zero_grad()
+        model(x * kept["window"]).square().mean().backward()
+        optimizer.step()
+
+    step()
+    before = stats.compiles
+    step()
+    assert stats.compiles == before
+    shared = np.arange(3.0)
+    cast = torch.from_numpy(shared).float()
+    shared[0] = 7
+    assert cast.dtype == torch.float32 and cast.tolist() == [0, 1, 2]
+    cast[1] = 5
+    assert shared.tolist() == [7, 1, 2]
+    with torch.inference_mode():
+        assert torch.from_numpy(shared).float().is_inference()
+    assert torch.tensor([1e300, -1e300], dtype=torch.float64).float().tolist() == [np.inf, -np.inf]
+    assert torch.tensor([2**40 + 5]).int().tolist() == [5]
