@@ -43,6 +43,14 @@ def optimize(backend: Any = "inductor", *, nopython: bool = False, dynamic: bool
     return compile(backend=backend, fullgraph=nopython, dynamic=dynamic, disable=disable)
 
 
+def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """As ``torch.compiler.explain``: ``explain(fn)(*args)``, or all at once, as was asked for of old."""
+    from ..compiler import explain
+
+    explained = explain(fn)
+    return explained(*args, **kwargs) if args or kwargs else explained
+
+
 def allow_in_graph(fn: T) -> T:
     """The function itself."""
     return fn

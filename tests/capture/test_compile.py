@@ -523,3 +523,12 @@ def test_what_has_backward_hooks_runs_as_ever():
     assert torch.compile(loss)(x).requires_grad
     with pytest.raises(RuntimeError, match="full backward hooks"):
         torch.compile(lambda x: holder.net(x))(x)
+
+
+def test_dynamo_explains_as_the_compiler_does():
+    def double(x):
+        return x * 2 if x.sum() > 0 else x
+
+    told = torch._dynamo.explain(double)(torch.ones(3))
+    assert told.graph_break_count == 1 and "the value of a tensor is read" in str(told)
+    assert torch._dynamo.explain(lambda x: x * 2, torch.ones(3)).graph_break_count == 0
