@@ -489,6 +489,7 @@ def test_elements_of_a_vector_that_was_computed_are_recorded_alike_whatever_its_
     assert [float(r) for r in rows] == [0, 20, 40] and rows[1]._base is y
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 def test_the_storage_of_a_transposed_tensor_whose_base_is_gone():
     """It lies in memory as the base did; writes through it are seen."""
     t = torch.arange(6.0).reshape(2, 3).t()
