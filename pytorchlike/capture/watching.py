@@ -55,6 +55,12 @@ _STATEFUL = tuple(_PACKAGE + name.replace("/", os.sep) for name in (
 ))  # fmt: skip
 
 
+def _is_generated(frame: FrameType) -> bool:
+    """Whether a trusted library had it written, as the methods of a dataclass: their file is no file."""
+    name = frame.f_globals.get("__name__", "")
+    return frame.f_code.co_filename == "<string>" and name.partition(".")[0] in _TRUSTED
+
+
 class Watcher:
     """Watches the code that runs in this thread between ``__enter__`` and ``__exit__``.
 
@@ -117,7 +123,7 @@ class Watcher:
                 self._aside = frame
                 return
             kind = self._kind(code.co_filename)
-            if kind == "user":
+            if kind == "user" and not _is_generated(frame):
                 if code not in self.frames:
                     self.frames[code] = frame.f_globals
                     self.state.enter(frame)

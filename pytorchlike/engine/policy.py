@@ -128,8 +128,8 @@ def found(value: Value, n: int) -> None:
 
 def sized_by_data(state: State, inputs: Iterable[Value]) -> None:
     """Take note of what a trace takes: where a size was found in data, the next such trace will have another one."""
-    family = _profile(state).family
-    family.by_data = family.by_data or any(hasattr(v, "found") for v in inputs)
+    if any(hasattr(v, "found") for v in inputs):
+        _profile(state).family.by_data = True
 
 
 def interprets(kind: Any, place: Any, size: int, results: int = 1) -> bool:
