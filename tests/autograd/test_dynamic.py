@@ -457,12 +457,11 @@ def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_
             h = h.detach()
 
     for length in range(5, 15):
-        translate(length)
+        translate(length, steps=12)  # so that a program for all lengths has paid by then, however quick the machine is
     before = torch.compiler.stats()["compiles"]
     for length in range(20, 26):
         translate(length)
-    # room for longer texts, forward and backward, and perhaps, as time is measured, what fits them better; else twelve
-    assert torch.compiler.stats()["compiles"] - before <= 4
+    assert torch.compiler.stats()["compiles"] - before <= 2  # room for longer texts, forward and backward
 
 
 def test_the_end_of_an_episode_is_not_compiled_for_each_length():
