@@ -556,8 +556,8 @@ class Form:
         kept = len(self.laid.kept)
 
         def run(keep: list, give: list, ints: Any, floats: Any, complexes: Any, present: Any) -> list:
-            present = fused._apart(present.astype(np.int32)) or [present[k].astype(np.int32) for k in range(len(sizes))]
-            room = Room(sizes, present)
+            numbers = present.astype(np.int32)
+            room = Room(sizes, fused._apart(numbers) or [numbers[k] for k in range(len(sizes))])
             arrays = [Spread(x, a) for x, a in zip((*keep, *give), (*axes[:kept], *axes[kept:]), strict=True)]
             vectors = [Spread(v, (None,)) for v in (ints, floats, complexes)]
             outs = evaluate(self.generic, [*arrays, *vectors], room, self.sizes, self.orders)

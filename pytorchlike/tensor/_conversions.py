@@ -11,7 +11,7 @@ from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
 from ._cell import Cell, part_of_tensor
-from ._values import SAME, _as_leaf, _made_now, _plain, transfer
+from ._values import SAME, _as_leaf, _made_now, _plain, host_value, transfer
 from .device import as_device, device, place_for
 from .dtype import dtype as torch_dtype
 from .storage import Alias, Storage
@@ -164,10 +164,7 @@ def _cast_on_host(t: Tensor, kind: np.dtype) -> Tensor | None:
     if data.__class__ is not np.ndarray or meta.place != place_for("cpu"):
         return None
     with np.errstate(all="ignore"):
-        made = own(concrete(data.astype(kind, order="C"), meta.place))
-    if trace.mode.inference:
-        made.meta = _made_now(made.meta)
-    return t._of(made)
+        return t._of(host_value(data.astype(kind, order="C")))
 
 
 def _legacy_dtype(name: str) -> torch_dtype:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Value, concrete, fixed, local, own
+from ..engine import Leaf, Value, concrete, fixed, local
 from ..engine.errors import called_by_user, warn_once
 from ..engine.meta import SHAPE_ONLY
 from ..engine.policy import found
@@ -16,7 +16,7 @@ from ._conversions import _rebuild as _rebuild  # where pickles of before look f
 from ._operators import _LazyMethods
 from ._reading import Readable
 from ._taped import Taped
-from ._values import _as_leaf, _device_of, _devices, _made_now, _plain, transfer
+from ._values import _as_leaf, _device_of, _devices, _plain, host_value, transfer
 from ._views import Placed
 from .device import device, place_for
 from .dtype import dtype as torch_dtype
@@ -377,11 +377,8 @@ def host_tensor(
     constant: it depends on numbers in the code and sizes only, so that a captured call may keep it.
     """
     place = place_for(device)
-    cpu = place_for("cpu")
-    value = own(concrete(array, cpu))
-    if local.trace.mode.inference:
-        value.meta = _made_now(value.meta)
-    if place != cpu:
+    value = host_value(array)
+    if place != value.meta.place:
         if place == SHAPE_ONLY:
             return _move(Tensor._of(value), place)
         value = transfer(value, place)

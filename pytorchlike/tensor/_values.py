@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Op, Value, concrete, local, make_value, peek, read, record, set_mode, tell_once
+from ..engine import Leaf, Op, Value, concrete, local, make_value, own, peek, read, record, set_mode, tell_once
 from ..engine.grad import DETACH
 from ..engine.meta import LEAF, NO_GRAD, SHAPE_ONLY, meta_of
 from ..engine.nested import Unknown
 from ..engine.trace import platform_of
 from ..ops._table import cast_result
-from .device import device, from_jax_device
+from .device import device, from_jax_device, place_for
 
 # Aliases known to the engine: the result is the argument itself.
 AS_LEAF = Op("leaf", lambda static, args: args[0], alias=True, leaf=True, saves=False)
@@ -73,6 +73,13 @@ def _made_now(meta: Any) -> Any:
     if meta.inference == inference:
         return meta
     return meta_of(meta.shape, meta.dtype, meta.place, meta.grad, inference)
+
+
+def host_value(array: np.ndarray) -> Value:
+    """A NumPy array that nobody else writes to, as a value made in the present mode."""
+    value = own(concrete(array, place_for("cpu")))
+    value.meta = _made_now(value.meta)
+    return value
 
 
 def _plain(value: Value) -> Value:

@@ -156,7 +156,7 @@ class Placed(Cell):
         told = self._strided()
         if told is None or told[2]:
             return self  # type: ignore[return-value]
-        return self.permute(sorted(range(len(told[0])), key=lambda d: -told[0][d]))
+        return self.permute(_order(told[0]))
 
     def _stored(self) -> tuple[Tensor, int]:
         """A contiguous tensor of this dtype over the memory that the tensor is a part of, and where that begins.
@@ -246,12 +246,16 @@ def lie_alike(entry: OpDef, like: Tensor, result: Tensor, *metas: Any) -> None:
     told = like._strided()
     if told is None or told[2] or told[0][-1] != 1 or not entry.lies(*metas):
         return
-    shape, dims = result._value.meta.shape, range(len(told[0]))
-    order = sorted(dims, key=lambda d: -told[0][d])
-    if order != list(dims):
-        back = tuple([order.index(d) for d in dims])
-        step = Step(lookup("permute"), (back,), ())
+    shape, order = result._value.meta.shape, _order(told[0])
+    if order != sorted(order):
+        back = [order.index(d) for d in range(len(order))]
+        step = Step(lookup("permute"), (tuple(back),), ())
         result._layout = (tuple([shape[d] for d in order]), (step,), result._value.meta.dtype)
+
+
+def _order(strides: tuple[int, ...]) -> list[int]:
+    """The dims as they lie in memory, outermost first."""
+    return sorted(range(len(strides)), key=lambda d: -strides[d])
 
 
 def _copies(base: Tensor, view: Tensor) -> bool:
