@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import time
@@ -16,8 +17,8 @@ from . import causes, errors, policy
 from .config import config
 from .errors import late
 from .interpret import Interpreted, Missing, _trace, specs_of, traced_kernel, traced_of
-from .memory import Uncollected, keep_large_blocks
-from .op import Wide, _apply_vjp
+from .memory import Uncollected, aligned_empty, keep_large_blocks
+from .op import Kernel, Wide, _apply_vjp, kernel_for
 from .schedule import Evaluator
 from .stats import Event, stats
 from .trie import Call
@@ -207,6 +208,24 @@ def part_of(call: Call, array: np.ndarray, numbers: tuple) -> np.ndarray:
     return call.op.part(call.static, args)  # type: ignore[misc]
 
 
+#: Elements that a kernel gives at a time where it gives a result in parts: of small arrays, and of large ones.
+ROOMS = 1 << 12, 1 << 16
+
+
+def _at_run_time(call: Call) -> tuple[Kernel, list]:
+    """The kernel that takes all numbers of a call at run time; and those, or dtypes of which are so already."""
+    from .trace import _lifted_dtype
+
+    ins, numbers = [], []
+    for i in call.ins:
+        if type(i) is tuple:
+            numbers.append(np.asarray(i[1], _lifted_dtype(i[0])))
+        elif type(i) is Wide:
+            numbers.append(_lifted_dtype(i.type))
+        ins.append(Wide(i[0], 0) if type(i) is tuple else i)
+    return kernel_for(call.op, call.static, tuple(ins), call.mode, call.kernel.platform), numbers
+
+
 class OpByOp(Evaluator):
     """One kernel per operation, cached by operation and argument metas: compiled, or interpreted as ``policy`` says."""
 
@@ -241,16 +260,56 @@ class OpByOp(Evaluator):
                 return compile_at(call.kernel.evaluate, call.place, (self._specs(call),))
 
             def interpreted() -> Any:
-                if call.op.walk is None and self.interprets(
-                    call.op, "forward", call.place, _largest(call.metas, call.outs), len(call.outs)
-                ):
-                    return self._interpreted(compile, lambda: traced_of(call.kernel, shapes),
-                                             exactly=self.exact and getattr(call.op.info, "random", False))  # fmt: skip
-                return None
+                found = None if call.op.parts is None else self._in_parts(call)
+                if found is not None or call.op.walk is not None:
+                    return found
+                random = getattr(call.op.info, "random", False)
+                size = _largest(call.metas, call.outs) if call.ins or random else 0  # a constant: NumPy's as well
+                if self.interprets(call.op, "forward", call.place, size, len(call.outs)):
+                    traced = functools.partial(traced_of, call.kernel, shapes)
+                    found = self._interpreted(compile, traced, exactly=self.exact and random)
+                return found
 
             key = (call.kernel, shapes, call.place)
             run = call.run = call.model.run = _cached(key, compile, interpreted, (call,), "")
         return self.call(run, arrays)
+
+    def _in_parts(self, call: Call) -> Any:
+        """What gives the result of a call in parts, by a kernel that serves all shapes: initial values have many.
+
+        They are those of any other program to the bit, which NumPy's would not be.  None where there can be none.
+        """
+        meta = call.outs[0]
+        # numbers at run time are rounded to half types, those in the code are not
+        apt = meta.dtype.kind in "biu" or (meta.dtype.kind == "f" and meta.dtype.itemsize >= 4)
+        if not (apt and self.compiles) or config.tier == "interpret" or getattr(call.place, "platform", None) != "cpu":
+            return None
+        kernel, values = _at_run_time(call)
+        room = ROOMS[meta.size > 4 * ROOMS[0]]
+        key = (kernel, meta.dtype, call.place, room)
+
+        def evaluate(first: Any, numbers: list) -> Any:
+            with call.op.parts(first):  # type: ignore[misc]
+                (out,), _ = kernel.evaluate((np.zeros(room, meta.dtype), *numbers))
+            return out
+
+        def compile() -> Any:
+            import jax
+
+            numbers = [jax.ShapeDtypeStruct((), getattr(v, "dtype", v)) for v in values]
+            return compile_at(evaluate, call.place, (jax.ShapeDtypeStruct((), np.uint64), numbers))
+
+        run = _cached(key, compile, _never, (call,), "")
+
+        def parts(arrays: tuple) -> tuple[tuple, tuple]:
+            rest = iter(arrays[1:])
+            numbers = [v if type(v) is np.ndarray else np.asarray(next(rest), v) for v in values]
+            out = aligned_empty((meta.size,), meta.dtype)
+            for first in range(0, meta.size, room):
+                out[first : first + room] = np.asarray(quick(run)(np.uint64(first), numbers))[: meta.size - first]
+            return (out.reshape(meta.shape),), ()
+
+        return parts
 
     def call(self, run: Any, *args: Any) -> Any:
         """What a kernel gives."""

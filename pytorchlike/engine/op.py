@@ -85,11 +85,14 @@ class Op:
     inplace: number of leading arguments that the outputs, one by one, replace (a failed data check keeps the old).
     moved: what it is on images whose channels have been moved to the end, or None, see ``layout``.
     part(static, args): of views that show each element once at most, the part of a NumPy array, in its memory; or None.
+    parts(first): a context in which the body gives, for an argument of so many elements, those of a larger result from
+    element ``first`` on: of random fills, which look at nothing but numbers; or None.
     alike(static, meta): (op, static) that gives the same of one argument, where all are that one, or None.
     """
 
     __slots__ = ("name", "fn", "differentiable", "saves", "alias", "leaf", "inplace", "heavy", "joins", "walk", "info",
-                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures", "alike", "part")  # fmt: skip
+                 "vjps", "moved", "varies", "scales", "spliced", "shapes", "measures", "alike", "part",
+                 "parts")  # fmt: skip
 
     def __init__(
         self,
@@ -126,6 +129,7 @@ class Op:
         self.shapes: Callable[[Any, tuple], tuple | None] | None = None
         self.measures = False
         self.part: Callable[[Any, tuple], Any] | None = None
+        self.parts: Callable[[Any], contextlib.AbstractContextManager] | None = None
         self.alike: Callable[[Any, Any], tuple[Op, Any] | None] | None = None
 
     def __repr__(self) -> str:

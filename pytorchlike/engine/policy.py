@@ -454,7 +454,9 @@ def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
     kinds: set[tuple] = set()
-    largest, walked, reverse, compiled_by_user, work = 0, 0, False, False, 0.0
+    filling: set[Any] = set()  # as kinds, but for what costs nothing to compile, or once for all shapes
+    largest, walked, work = 0, 0, 0.0
+    reverse = compiled_by_user = fills = heavy = False
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
     structure, sizes, graph, taken = [], [], [], []
     for e in state.entries():
@@ -475,6 +477,9 @@ def _look(state: State) -> Profile:
             uses[op] += 1
             shapes.setdefault(op, set()).add(e.metas)
             kinds.add((e.kernel, e.metas))
+            any_shape = not e.slots or e.op.alias or e.op.parts is not None
+            filling.add(e.op if any_shape else (e.kernel, e.metas))
+            fills, heavy = fills or e.op.parts is not None, heavy or e.op.heavy
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
             graph.append((op, without_numbers(e.kernel.static, []), e.slots))
@@ -505,7 +510,7 @@ def _look(state: State) -> Profile:
         uses = _uses_of_weights(state)
         loops = largest <= SMALL and sum(map(len, uses)) >= TIMES * len(uses)
         long = bool(uses) and (loops or _uneven(uses))
-    few_kinds = calls >= 6 and 3 * len(kinds) <= calls
+    few_kinds = calls >= 6 and 3 * len(filling if fills and not heavy else kinds) <= calls
     passing = not reverse and (few_kinds or (small and calls >= UNEVENLY and largest <= SMALL))
     pieces = sum([n for n, made, whole in cut.values() if n >= PIECES and made <= whole])
     if reverse or not small or largest > SMALL or 2 * pieces <= calls:

@@ -11,8 +11,11 @@ Philox4x32-10 in 1.05 s.  Squares wants keys that look random: they come out of 
 each stream its own first counter, so that two streams coincide only if 127 bits do.
 """
 
+import contextlib
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +41,19 @@ def _stream(key) -> tuple:
     return multiplier | _U64(1), first
 
 
+_part = threading.local()
+
+
+@contextlib.contextmanager
+def starting(first: Any) -> Iterator[None]:
+    """Have what is drawn begin with element number ``first`` of its stream, a number or an array of no dims."""
+    _part.first = first
+    try:
+        yield
+    finally:
+        del _part.first
+
+
 def _swap(x):
     return (x >> _U64(32)) | (x << _U64(32))
 
@@ -47,6 +63,7 @@ def bits(key, shape: Sequence[int], dtype=np.uint32):
     dtype = np.dtype(dtype)
     shape = tuple(shape)
     multiplier, first = _stream(key)
+    first = first + getattr(_part, "first", _U64(0))
     x = (lax.iota(_U64, math.prod(shape)).reshape(shape) + first) * multiplier
     y, z = x, x + multiplier
     x = _swap(x * x + y)

@@ -145,6 +145,7 @@ class OpDef:
         self.op_inplace = None
         if self.inplace:
             self.op_inplace = Op(self.name + "_", self._call_inplace, inplace=1, leaf=True, **flags)
+            self.op_inplace.parts = told["parts"]
         # the same without its data checks, for arguments that were looked at on the host
         self.op_safe = Op(self.name, self._call_safe, **flags) if self.precheck is not None else self.op
         self.op_inplace_safe = self.op_inplace
@@ -558,6 +559,7 @@ def op(
     exact: bool = False,
     sums: bool = False,
     lies: Callable[..., bool] | None = None,
+    parts: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Enter a pure function on JAX arrays into the table (the keywords are told in ``docs/architecture.md``)."""
 
@@ -567,7 +569,7 @@ def op(
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
             deprecated=deprecated, varies=varies, scales=scales, shapes=shapes, exact=exact,
-            sums=sums, lies=lies,
+            sums=sums, lies=lies, parts=parts,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

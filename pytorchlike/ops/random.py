@@ -94,7 +94,7 @@ def randperm(n: int, *, key: Key, dtype: np.dtype | None = None):
 # ------------------------------------------------------------------------------------------- filling a tensor in place
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_uniform(input: Array, low: Scalar, high: Scalar, *, key: Key):
     """Uniform numbers on [low, high) in place of all elements."""
     _need_float("check_uniform_bounds", input.dtype)
@@ -109,7 +109,7 @@ def _fill_uniform(input: Array, low: Scalar, high: Scalar, *, key: Key):
     return jnp.where((x >= high.astype(input.dtype)) & (high > low), low.astype(input.dtype), x)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_normal(input: Array, mean: Scalar, std: Scalar, *, key: Key):
     """Normal numbers in place of all elements."""
     _need_float("normal_kernel", input.dtype)
@@ -118,7 +118,7 @@ def _fill_normal(input: Array, mean: Scalar, std: Scalar, *, key: Key):
     return (z * jnp.asarray(std, z.dtype) + jnp.asarray(mean, z.dtype)).astype(dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_log_normal(input: Array, mean: Scalar, std: Scalar, *, key: Key):
     """Numbers whose logarithm is normal in place of all elements."""
     _need_float("log_normal", input.dtype)
@@ -127,7 +127,7 @@ def _fill_log_normal(input: Array, mean: Scalar, std: Scalar, *, key: Key):
     return jnp.exp(z * jnp.asarray(std, work) + jnp.asarray(mean, work)).astype(input.dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_exponential(input: Array, rate: Scalar, *, key: Key):
     """Exponential numbers of that rate in place of all elements; they are greater than 0."""
     _need_float(
@@ -141,7 +141,7 @@ def _fill_exponential(input: Array, rate: Scalar, *, key: Key):
     return (_random.exponential(key, input.shape, work) / jnp.asarray(rate, work)).astype(input.dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_cauchy(input: Array, median: Scalar, sigma: Scalar, *, key: Key):
     """Cauchy numbers in place of all elements."""
     _need_float(
@@ -157,7 +157,7 @@ def _fill_cauchy(input: Array, median: Scalar, sigma: Scalar, *, key: Key):
     return (x * jnp.asarray(sigma, work) + jnp.asarray(median, work)).astype(input.dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_geometric(input: Array, p: Scalar, *, key: Key):
     """How many trials of probability ``p`` it took to succeed (1, 2, …) in place of all elements."""
     if input.dtype.kind in "bc":
@@ -167,13 +167,13 @@ def _fill_geometric(input: Array, p: Scalar, *, key: Key):
     return jnp.maximum(jnp.ceil(jnp.log(u) / jnp.log1p(-jnp.asarray(p, work))), 1).astype(input.dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_integers(input: Array, low: Scalar, high: Scalar, *, key: Key):
     """Uniform integers on [low, high) in place of all elements."""
     return _random.integers(key, input.shape, low, high).astype(input.dtype)
 
 
-@op(namespace=None, method=True, inplace=True, out=False, saves=False)
+@op(namespace=None, method=True, inplace=True, out=False, saves=False, parts=_random.starting)
 def _fill_bits(input: Array, *, key: Key, signed: bool = False):
     """Uniform integers over all that the dtype holds exactly, negative ones only if ``signed``, in place of all."""
     dtype = np.dtype(input.dtype)
