@@ -89,6 +89,9 @@ KERNEL = 0.02
 #: took; and seconds of that for each call, if there was none.
 RENTED, LIKELY = 0.3, 0.02
 
+#: How often NumPy evaluates a trace where nothing is trained.
+TWICE = 2
+
 _kernels: dict[Any, int] = {}
 
 
@@ -166,8 +169,12 @@ def waits(state: State) -> bool:
 
 
 def budget(state: State) -> float:
-    """Seconds that NumPy may need for a trace beyond what XLA would, when it is evaluated for the first time."""
-    return 2 * AT_FIRST * _profile(state).calls
+    """Seconds that NumPy may need for a trace beyond what XLA would, when it is evaluated for the first time.
+
+    The way back takes XLA longer to compile, and the estimate is too high by so much.
+    """
+    profile = _profile(state)
+    return (2 if training or not profile.reverse else 6) * AT_FIRST * profile.calls
 
 
 def whole(reverse: Any) -> bool:
@@ -179,6 +186,26 @@ def whole(reverse: Any) -> bool:
         return False
     reverse.met += 1
     return reverse.met > HOT and reverse.spent > PART * COMPILATION * len(reverse.plan)
+
+
+#: Whether something has been made that trains models, see :func:`trains`.
+training = False
+
+
+def trains() -> None:
+    """Models are going to be trained: their steps come again, so they are compiled at first sight."""
+    global training
+    training = True
+
+
+def _may_be_all(profile: Profile) -> bool:
+    """Whether a trace is left to NumPy for now, as it may never come again: a model is looked at, not trained.
+
+    The second time as well, so that what is called twice gives the same bits.
+    """
+    if training or profile.updates or profile.calls < BRIEF or profile.met.seen > TWICE:
+        return False
+    return profile.light and not profile.family.dear
 
 
 def _worth(met: int, calls: int) -> bool:
@@ -196,7 +223,7 @@ def choose(state: State) -> str:
     profile = _profile(state)
     family, met = profile.family, profile.met
     met.seen += 1
-    if met.seen == 1 and profile.passing:
+    if met.seen == 1 and profile.passing and not (profile.heavy and _may_be_all(profile)):
         return "ops"
     if profile.pieces:
         return "fused" if met.spent > COMPILATION * profile.pieces else "ops"
@@ -214,7 +241,7 @@ def choose(state: State) -> str:
                 family.recurs = recurs(state.entries())
             if not family.recurs:  # rounds of loops are one kernel, however many there are
                 divide(state)
-        if waits(state):
+        if waits(state) or _may_be_all(profile):
             return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
@@ -423,7 +450,9 @@ class Profile(NamedTuple):
     passing: no reverse pass, and hardly ever run again: few kinds, as in the filling of parameters, which are quicker
     to compile one by one; or many calls, of arrays that NumPy treats quickly: the first tokens of a generated text are
     all different from the rest.
+    heavy: whether there are products or convolutions.
     pieces: what small arrays are cut into, where most calls do that, as a loop over the rows of a tensor does, or 0.
+    updates: whether leaves are written to, as by a training without an optimizer.
     light, large: whether NumPy would be quick beside a compilation; whether some arrays would be left to XLA otherwise.
     """
 
@@ -433,7 +462,9 @@ class Profile(NamedTuple):
     grows: bool
     long: bool
     passing: bool
+    heavy: bool
     pieces: int
+    updates: bool
     light: bool
     large: bool
     family: Family
@@ -456,7 +487,7 @@ def _look(state: State) -> Profile:
     kinds: set[tuple] = set()
     filling: set[Any] = set()  # as kinds, but for what costs nothing to compile, or once for all shapes
     largest, walked, work = 0, 0, 0.0
-    reverse = compiled_by_user = fills = heavy = False
+    reverse = compiled_by_user = fills = heavy = updates = False
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
     structure, sizes, graph, taken = [], [], [], []
     for e in state.entries():
@@ -479,6 +510,7 @@ def _look(state: State) -> Profile:
             kinds.add((e.kernel, e.metas))
             any_shape = not e.slots or e.op.alias or e.op.parts is not None
             filling.add(e.op if any_shape else (e.kernel, e.metas))
+            updates = updates or (e.op.inplace and not e.op.alias and not e.op.parts and e.metas[0].grad == LEAF)
             fills, heavy = fills or e.op.parts is not None, heavy or e.op.heavy
             structure.append((e.kernel, e.slots))
             sizes.append(e.metas)
@@ -516,7 +548,8 @@ def _look(state: State) -> Profile:
     if reverse or not small or largest > SMALL or 2 * pieces <= calls:
         pieces = 0
     light = not compiled_by_user and work < AT_FIRST * calls and getattr(state.place, "platform", None) == "cpu"
-    return Profile(calls, small, reverse, grows, long, passing, pieces, light, largest > SMALL, family, met)
+    return Profile(calls, small, reverse, grows, long, passing, heavy, pieces, updates, light, largest > SMALL,
+                   family, met)  # fmt: skip
 
 
 def _uses_of_weights(state: State) -> list[list]:
@@ -583,9 +616,9 @@ def used_again(program: Any) -> None:
 
 def reset() -> None:
     """Forget what was seen: the next traces are judged as in a new process."""
-    global _built, _reused, dividing
+    global _built, _reused, dividing, training
     _built = _reused = 0
-    dividing = False
+    dividing = training = False
     _lines.clear()
     _divided.clear()
     _kernels.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Op, Value, concrete, flush, local
+from ..engine import Leaf, Op, Value, concrete, flush, local, policy
 from ..engine.meta import LEAF
 from ..engine.op import Lifted, Wide
 from ..engine.trace import spread
@@ -282,11 +282,12 @@ def step_boundary() -> None:
 
 
 def initial_boundary(tensors: Iterable[Any]) -> None:
-    """Execute what is pending if ``tensors`` are still being initialised by it.
+    """They are going to be trained; execute what is pending if ``tensors`` are still being initialised by it.
 
     Else it would be executed where the first of them is used, together with what the first step made of its data until
     then, and the program of that step would be another than that of the following ones.
     """
+    policy.trains()
     trace = local.trace
     if any((t._value if t._alias is None else value_of(t)).trace is trace for t in tensors):
         flush("parameters were given to an optimizer")

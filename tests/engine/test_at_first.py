@@ -219,3 +219,55 @@ def test_rooms_for_sizes_that_are_not_far_apart_are_alike():
     from pytorchlike.engine.padded import _alike
 
     assert _alike((120, 200, 104, 240, 3, 90, 4)) == (240, 240, 104, 240, 4, 104, 4)
+
+
+def deep():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Linear(12, 12), torch.nn.Tanh()) for _ in range(12)])
+
+
+def compiled_by(run):
+    before = stats.compiles
+    run()
+    return stats.compiles - before
+
+
+def test_a_model_that_is_only_looked_at_is_not_compiled_for_that():
+    """What is called twice gives the same bits; what is called again is compiled after all, and agrees."""
+    model, x = deep(), torch.linspace(-1, 1, 60).reshape(5, 12)
+    found = []
+
+    def run():
+        model.zero_grad()
+        loss = model(x).square().mean()
+        loss.backward()
+        found.append([loss.item(), *[p.grad.numpy().copy() for p in model.parameters()]])
+
+    assert [compiled_by(run) for _ in range(3)] == [0, 0, 1]
+    for first, second, third in zip(*found, strict=True):
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(first, third, rtol=1e-4, atol=1e-7)
+
+
+def test_what_is_trained_is_compiled_at_first_sight():
+    """A run that is resumed goes through the same programs."""
+    model, x = deep(), torch.linspace(-1, 1, 60).reshape(5, 12)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def run():
+        loss = model(x).square().mean()
+        loss.backward()
+        optimizer.step()
+
+    assert compiled_by(run) > 0
+    policy.reset()  # as in a program without an optimizer
+
+    def by_hand():
+        model.zero_grad()
+        model(x).square().sum().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= 0.1 * p.grad
+        model[0][0].bias.sum().item()
+
+    assert compiled_by(by_hand) > 0

@@ -12,6 +12,7 @@ from pytorchlike.engine.config import config
 def _auto(monkeypatch):
     monkeypatch.setattr(config, "tier", "auto")
     monkeypatch.setattr(policy, "_built", 0)
+    monkeypatch.setattr(policy, "training", True)
 
 
 def looked_at(content=0, others=0, **told):
@@ -19,8 +20,8 @@ def looked_at(content=0, others=0, **told):
     family = policy.Family()
     for k in range(others):
         family.meet(k, k, k)
-    about = {"calls": 200, "small": True, "reverse": True, "grows": False, "long": False, "passing": False, "pieces": 0,
-             "light": False, "large": True}  # fmt: skip
+    about = {"calls": 200, "small": True, "reverse": True, "grows": False, "long": False, "passing": False,
+             "heavy": False, "pieces": 0, "updates": False, "light": False, "large": True}  # fmt: skip
     about |= told
     profile = policy.Profile(**about, family=family, met=family.meet(-1, -1, -1))
     return SimpleNamespace(place=None, content=content, programs=None, profile=profile)
@@ -52,6 +53,18 @@ def test_a_training_step_is_compiled_at_first_sight():
     many = looked_at(light=True, others=policy.FEW)
     many.profile.family.used = 1
     assert policy.choose(many) == "fused"
+
+
+def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch):
+    """Until then it may be all that the program does.  One that writes to leaves is a training without an optimizer."""
+    monkeypatch.setattr(policy, "training", False)
+    state = looked_at(light=True)
+    assert [policy.choose(state) for _ in range(3)] == ["first", "first", "fused"]
+    assert policy.choose(looked_at(light=True, updates=True)) == "fused"
+    assert policy.choose(looked_at(light=True, calls=policy.BRIEF - 1)) == "fused"
+    assert policy.choose(looked_at(light=False)) == "fused"
+    convolutions = looked_at(light=True, passing=True, heavy=True)
+    assert policy.choose(convolutions) == "first" and policy.choose(looked_at(light=True, passing=True)) == "ops"
 
 
 def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not():

@@ -5,6 +5,7 @@ import pytest
 
 import pytorchlike as torch
 from pytorchlike import nn
+from pytorchlike.engine import policy as engine_policy
 from pytorchlike.engine import together
 from pytorchlike.engine.config import config
 
@@ -22,6 +23,7 @@ def carried(monkeypatch):
     monkeypatch.setattr(together, "carry", counted)
     monkeypatch.setattr(together, "MET", 1)
     monkeypatch.setattr(config, "tier", "auto")
+    monkeypatch.setattr(engine_policy, "training", True)
     return found
 
 
