@@ -12,7 +12,8 @@ import pytest
 import pytorchlike as torch
 import pytorchlike.nn.functional as F
 from pytorchlike import nn
-from pytorchlike.engine import policy
+from pytorchlike.engine import execute, flush, policy
+from pytorchlike.engine.stats import stats
 from pytorchlike.utils.data import DataLoader, Dataset
 
 
@@ -165,3 +166,32 @@ def test_trainings_with_other_options_are_compiled_each(monkeypatch):
         chosen.clear()
         rest, _ = train(half, 3, options, state)
         assert torch.equal(whole, rest) and "ops" not in chosen, options
+
+
+def test_a_large_step_gives_the_same_bits_whether_it_is_the_first_of_a_process_or_not():
+    """Where nothing was saved or loaded NumPy evaluates the first one."""
+    x = torch.linspace(-1, 1, 24).view(4, 6)
+
+    def process(steps, saved=None):
+        policy.reset()
+        execute.forget_compiled()
+        torch.manual_seed(0)
+        net = nn.Sequential(*[nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(policy.WHOLE // 2)])
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+        if saved is not None:
+            net.load_state_dict(saved[0])
+            optimizer.load_state_dict(saved[1])
+        flush("the state was loaded")
+        before = stats.op_runs
+        for _ in range(steps):
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+        ran.append(stats.op_runs - before)
+        return net.state_dict(), optimizer.state_dict()
+
+    ran: list[int] = []
+    whole, _ = process(4)
+    rest, _ = process(2, process(2))
+    assert ran == [1, 1, 0]
+    assert all(torch.equal(whole[k], rest[k]) for k in whole)

@@ -86,11 +86,11 @@ _ELEMENT, _UPDATED = 6e-9, 12e-9
 #: Seconds of compiling a kernel.
 KERNEL = 0.02
 #: What forms that never come twice must have cost by NumPy before the next is compiled, of what the last compilation
-#: took; and seconds of that for each call, if there was none.
-RENTED, LIKELY = 0.3, 0.02
+#: took; and seconds of that for each call, if there was none: forward, and with a reverse pass.
+RENTED, LIKELY = 0.3, (0.02, 0.05)
 
-#: How often NumPy evaluates a trace where nothing is trained.
-TWICE = 2
+#: How often NumPy evaluates a trace where nothing is trained; calls of one that it evaluates once where something is.
+TWICE, WHOLE = 2, 100
 
 _kernels: dict[Any, int] = {}
 
@@ -165,7 +165,7 @@ def waits(state: State) -> bool:
     family = profile.family
     if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
-    return family.rent < RENTED * (family.price or LIKELY * profile.calls)
+    return family.rent < RENTED * (family.price or LIKELY[profile.reverse] * profile.calls)
 
 
 def budget(state: State) -> float:
@@ -208,6 +208,26 @@ def _may_be_all(profile: Profile) -> bool:
     return profile.light and not profile.family.dear
 
 
+#: Whether what has been trained so far was saved, or is loaded, see :func:`resumes`.
+_resumes = False
+
+
+def resumes() -> None:
+    """An optimizer's state is saved or loaded: from here on all that is trained is compiled at first sight.
+
+    So a run that goes on and one that is resumed give the same bits.
+    """
+    global _resumes
+    _resumes = True
+
+
+def _may_vary(profile: Profile) -> bool:
+    """Whether a large step is left to NumPy the first time: the next one may have other sizes."""
+    if _resumes or not training or profile.calls < WHOLE or not profile.reverse or profile.met.seen > 1:
+        return False
+    return profile.light and profile.family.fresh == 1 and not profile.family.dear
+
+
 def _worth(met: int, calls: int) -> bool:
     return met > HOT and met * calls > WORTH
 
@@ -247,6 +267,8 @@ def choose(state: State) -> str:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
         if profile.long and met.seen == 1:
             return "ops"
+        if _may_vary(profile):
+            return "first"
     if _built - _reused >= PATIENCE + _reused and met.seen < HOT:
         return "ops"
     return "fused"
@@ -616,9 +638,9 @@ def used_again(program: Any) -> None:
 
 def reset() -> None:
     """Forget what was seen: the next traces are judged as in a new process."""
-    global _built, _reused, dividing, training
+    global _built, _reused, dividing, training, _resumes
     _built = _reused = 0
-    dividing = training = False
+    dividing = training = _resumes = False
     _lines.clear()
     _divided.clear()
     _kernels.clear()

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from ..autograd.mode import enable_grad, no_grad
-from ..engine import Value
+from ..engine import Value, policy
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
 from ..tensor.recorded import (
@@ -382,6 +382,7 @@ class Optimizer:
 
         The tensors are the live ones, not copies.
         """
+        policy.resumes()
         for hook in list(self._optimizer_state_dict_pre_hooks.values()):
             hook(self)
         number: dict[int, int] = {}
@@ -407,6 +408,7 @@ class Optimizer:
         Tensors go to the parameter's device and, for floating parameters, its dtype; "step" is kept as it is. Names of
         parameters play no part. Raises ValueError if the number of groups or the size of one differs.
         """
+        policy.resumes()
         state_dict = state_dict.copy()
         for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
             changed = hook(self, state_dict)

@@ -13,6 +13,7 @@ def _auto(monkeypatch):
     monkeypatch.setattr(config, "tier", "auto")
     monkeypatch.setattr(policy, "_built", 0)
     monkeypatch.setattr(policy, "training", True)
+    monkeypatch.setattr(policy, "_resumes", False)
 
 
 def looked_at(content=0, others=0, **told):
@@ -48,11 +49,19 @@ def test_a_loop_of_which_other_lengths_were_met_is_compiled_when_it_has_cost_tha
 
 def test_a_training_step_is_compiled_at_first_sight():
     """So a run that is resumed goes through the same programs, also where an epoch ends with a smaller batch."""
-    assert policy.choose(looked_at(light=True)) == "fused"
+    assert policy.choose(looked_at(light=True, calls=policy.WHOLE - 1)) == "fused"
     assert policy.choose(looked_at(light=True, others=1)) == "fused"
     many = looked_at(light=True, others=policy.FEW)
     many.profile.family.used = 1
     assert policy.choose(many) == "fused"
+
+
+def test_a_large_training_step_is_numpys_the_first_time(monkeypatch):
+    """If the next has other sizes, it need not have been compiled; not if a resumed run is to give the same bits."""
+    state = looked_at(light=True)
+    assert [policy.choose(state) for _ in range(2)] == ["first", "fused"]
+    monkeypatch.setattr(policy, "_resumes", True)
+    assert policy.choose(looked_at(light=True)) == "fused"
 
 
 def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch):
@@ -83,9 +92,9 @@ def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_s
     state = looked_at(light=True, others=policy.FEW - 1)
     family = state.profile.family
     assert {policy.choose(state) for _ in range(20)} == {"first"}
-    family.rent = 1.1 * policy.RENTED * policy.LIKELY * state.profile.calls
+    family.rent = 1.1 * policy.RENTED * policy.LIKELY[True] * state.profile.calls
     assert policy.choose(state) != "first"
-    family.price = 2 * policy.LIKELY * state.profile.calls  # the last one took longer than that
+    family.price = 2 * policy.LIKELY[True] * state.profile.calls  # the last one took longer than that
     assert policy.choose(state) == "first"
     assert policy.choose(looked_at(others=policy.FEW - 1)) != "first"
 
