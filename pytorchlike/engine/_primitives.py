@@ -615,6 +615,10 @@ def _strided(x: np.ndarray, window: Sequence[int], strides: Sequence[int], dilat
     return view[(*lead, *(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilation))]
 
 
+#: Elements of an image's windows that are written out at a time.
+_WINDOWS = 1 << 22
+
+
 @_rule("conv_general_dilated")
 def _conv(params: dict, x: np.ndarray, w: np.ndarray) -> Any:
     dn, groups = params["dimension_numbers"], params["feature_group_count"]
@@ -630,9 +634,21 @@ def _conv(params: dict, x: np.ndarray, w: np.ndarray) -> Any:
     n, places = view.shape[0], view.shape[2 : 2 + k]
     taps = math.prod(w.shape[1:])
     view = view.reshape(n, groups, view.shape[1] // groups, *view.shape[2:])  # n, g, c/g, places, taps
-    rows = np.moveaxis(view, 2, 2 + k).reshape(n, groups, math.prod(places), taps)
     kernel = w.reshape(groups, w.shape[0] // groups, taps).transpose(0, 2, 1)
-    out = np.moveaxis(rows @ kernel, 2, 3).reshape(n, w.shape[0], *places)
+
+    def some(view: np.ndarray) -> np.ndarray:
+        places = view.shape[3 : 3 + k]
+        rows = np.moveaxis(view, 2, 2 + k).reshape(len(view), groups, math.prod(places), taps)
+        return np.moveaxis(rows @ kernel, 2, 3).reshape(len(view), w.shape[0], *places)
+
+    largest = max(places[0] * _WINDOWS // max(math.prod(places) * groups * taps, 1), 1)  # rows of places in a portion
+    if n * places[0] <= largest:
+        return some(view).transpose(np.argsort(dn.out_spec))
+    out = np.empty((n, w.shape[0], *places), dtype)
+    for i in range(n):
+        for first in range(0, places[0], largest):
+            part = slice(first, first + largest)
+            out[i : i + 1, :, part] = some(view[i : i + 1, :, :, part])
     return out.transpose(np.argsort(dn.out_spec))
 
 

@@ -90,7 +90,7 @@ KERNEL = 0.02
 RENTED, LIKELY = 0.3, (0.02, 0.05)
 
 #: How often NumPy evaluates a trace where nothing is trained; calls of one that it evaluates once where something is.
-TWICE, WHOLE = 2, 100
+TWICE, WHOLE = 2, 64
 
 _kernels: dict[Any, int] = {}
 

@@ -13,7 +13,7 @@ from jax import lax
 from jax.experimental.sparse import BCSR
 
 import pytorchlike as torch
-from pytorchlike.engine import flush, local, policy, read, record, stats
+from pytorchlike.engine import _primitives, flush, local, policy, read, record, stats
 from pytorchlike.engine import interpret as interpretation
 from pytorchlike.engine.interpret import Interpreted, Missing, interpret
 
@@ -157,6 +157,16 @@ def test_equals_xla(name):
             rtol = 2e-2 if g.dtype.kind == "V" else 2e-5
             kind = np.complex128 if g.dtype.kind == "c" else np.float64
             np.testing.assert_allclose(g.astype(kind), np.asarray(w).astype(kind), rtol=rtol, atol=1e-6)
+
+
+@pytest.mark.parametrize("elements", [1, 200, 1000])
+def test_the_windows_of_large_images_are_written_out_in_portions(monkeypatch, elements):
+    """All at once they would take many times the image's memory.  One row at least; some; one image at most."""
+    fn, *args = CLOSE["conv"]
+    closed = jax.make_jaxpr(fn)(*args)
+    whole = interpret(closed, args)
+    monkeypatch.setattr(_primitives, "_WINDOWS", elements)
+    np.testing.assert_allclose(interpret(closed, args)[0], whole[0], rtol=1e-5, atol=1e-5)
 
 
 def test_results_share_no_memory_with_arguments_or_constants():
