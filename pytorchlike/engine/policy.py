@@ -223,7 +223,7 @@ def resumes() -> None:
 
 def _may_vary(profile: Profile) -> bool:
     """Whether a large step is left to NumPy the first time: the next one may have other sizes."""
-    if _resumes or not training or profile.calls < WHOLE or not profile.reverse or profile.met.seen > 1:
+    if _resumes or not training or profile.calls < WHOLE or profile.met.seen > 1:
         return False
     return profile.light and profile.family.fresh == 1 and not profile.family.dear
 
@@ -243,7 +243,7 @@ def choose(state: State) -> str:
     profile = _profile(state)
     family, met = profile.family, profile.met
     met.seen += 1
-    if met.seen == 1 and profile.passing and not (profile.heavy and _may_be_all(profile)):
+    if met.seen == 1 and profile.passing and not (profile.heavy and (profile.calls >= WHOLE or _may_be_all(profile))):
         return "ops"
     if profile.pieces:
         return "fused" if met.spent > COMPILATION * profile.pieces else "ops"

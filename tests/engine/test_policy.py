@@ -60,8 +60,10 @@ def test_a_large_training_step_is_numpys_the_first_time(monkeypatch):
     """If the next has other sizes, it need not have been compiled; not if a resumed run is to give the same bits."""
     state = looked_at(light=True)
     assert [policy.choose(state) for _ in range(2)] == ["first", "fused"]
+    convolutions = {"light": True, "reverse": False, "passing": True, "heavy": True}
+    assert policy.choose(looked_at(**convolutions)) == "first"
     monkeypatch.setattr(policy, "_resumes", True)
-    assert policy.choose(looked_at(light=True)) == "fused"
+    assert policy.choose(looked_at(light=True)) == policy.choose(looked_at(**convolutions)) == "fused"
 
 
 def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch):
