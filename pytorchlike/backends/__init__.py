@@ -41,3 +41,4 @@ from . import mps as mps
 from . import nnpack as nnpack
 from . import openmp as openmp
 from . import opt_einsum as opt_einsum
+from . import quantized as quantized

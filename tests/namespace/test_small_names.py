@@ -36,6 +36,18 @@ def test_hints_are_checked():
     torch.accelerator.empty_host_cache()
 
 
+def test_the_library_that_computes_in_integers_is_a_name():
+    quantized = torch.backends.quantized
+    assert quantized.engine in quantized.supported_engines
+    before = quantized.engine
+    quantized.engine = "qnnpack"
+    assert quantized.engine == "qnnpack"
+    quantized.engine = before
+    for wrong in ("none", "mine", 3):
+        with pytest.raises(RuntimeError, match="quantized engine"):
+            quantized.engine = wrong
+
+
 def test_settings_of_the_code_generator_are_set_for_a_block():
     from pytorchlike._inductor import config
 

@@ -23,6 +23,16 @@ def pixels(img):
     return img.numpy() if isinstance(img, torch.Tensor) else np.asarray(img).transpose(2, 0, 1)
 
 
+def test_to_tensor_divides_in_the_default_dtype():
+    array = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(F.to_tensor(array), torch.from_numpy(array.transpose(2, 0, 1) / 255))
+    finally:
+        torch.set_default_dtype(before)
+
+
 def test_to_tensor_scales_bytes_only():
     array = picture()
     assert torch.equal(F.to_tensor(array), torch.from_numpy(array.transpose(2, 0, 1).astype(np.float32) / 255))

@@ -105,7 +105,7 @@ def get_image_num_channels(img: Any) -> int:
 
 
 def to_tensor(pic: Any) -> Tensor:
-    """A Pillow picture or an array (H, W[, C]) as a tensor (C, H, W); uint8 becomes float32 in [0, 1].
+    """A Pillow picture or an array (H, W[, C]) as a tensor (C, H, W); uint8 becomes the default dtype in [0, 1].
 
     Raises TypeError for other objects, ValueError for arrays that are not 2- or 3-dimensional.
     """
@@ -118,10 +118,11 @@ def to_tensor(pic: Any) -> Tensor:
     else:
         raise TypeError(f"pic should be PIL Image or ndarray. Got {type(pic)}")
     if array.dtype == np.uint8:
-        scaled = np.empty((array.shape[2], *array.shape[:2]), np.float32)
-        np.divide(array.transpose(2, 0, 1), np.float32(255), out=scaled)
         dtype = torch.get_default_dtype()
-        return tensor_of(scaled) if dtype == torch.float32 else tensor_of(scaled).to(dtype)
+        kind = np.float64 if dtype == torch.float64 else np.float32
+        scaled = np.empty((array.shape[2], *array.shape[:2]), kind)
+        np.divide(array.transpose(2, 0, 1), kind(255), out=scaled)
+        return tensor_of(scaled).to(dtype)
     return tensor_of(np.array(array.transpose(2, 0, 1), order="C"))
 
 
