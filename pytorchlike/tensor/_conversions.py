@@ -11,7 +11,7 @@ from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
 from ._cell import Cell, part_of_tensor
-from ._values import SAME, _as_leaf, _made_now, _plain, host_value, transfer
+from ._values import SAME, _as_leaf, _kept_apart, _made_now, _plain, host_value, transfer
 from .device import as_device, device, place_for
 from .dtype import dtype as torch_dtype
 from .storage import Alias, Storage
@@ -126,7 +126,7 @@ class Convertible(Cell):
                 base = alias.storage.value
                 if host is not None:
                     base = concrete(interop.aligned_copy(host), place_for("cpu"))
-                memo[id(alias.storage)] = storage = Storage(_plain(base))
+                memo[id(alias.storage)] = storage = Storage(_kept_apart(base))
                 memo.setdefault(id(memo), []).append(alias.storage)  # alive as long as its id is a key
             leaf = t._value.node if value.meta.grad == LEAF else None
             t._alias = Alias(storage, alias.chain, leaf, True, alias.floor)

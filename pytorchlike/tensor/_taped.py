@@ -11,7 +11,7 @@ from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
 from ..engine.segment import Freed
 from ._cell import Cell, frozen_of, part_of_tensor
-from ._values import _as_leaf, _plain, _straightened
+from ._values import _as_leaf, _kept_apart, _plain, _straightened
 from .dtype import dtype as torch_dtype
 from .storage import Alias
 
@@ -186,7 +186,7 @@ class Taped(Cell):
         """The same data, in the same storage, cut off from the graph."""
         value = self._get()
         alias = self._shared()
-        t = self._of(_plain(value))
+        t = self._of(_kept_apart(value))
         t._alias = Alias(alias.storage, alias.chain, None, True, len(alias.chain), alias.writes, group=object())
         return t
 

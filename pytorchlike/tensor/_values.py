@@ -91,6 +91,20 @@ def _plain(value: Value) -> Value:
     return record(DETACH, (), (value,))
 
 
+def _kept_apart(value: Value) -> Value:
+    """The value without its history, by a handle of its own where a program has computed it.
+
+    Who keeps that one (a state dict, a copy) does not keep the tensor's: what the next step replaces can be given to
+    its program as before, which copies an array that somebody still holds, and need not be compiled anew.
+    """
+    plain, trace = _plain(value), local.trace
+    if plain is not value or value.data is None or type(value.data) is np.ndarray:
+        return plain  # what lies on the host is copied to its device once for each handle
+    if local.scopes or trace.nested or trace.replayed or hasattr(value, "found"):  # known by its handle
+        return plain
+    return make_value(value.meta, value.data)
+
+
 def _as_leaf(value: Value, leaf: Leaf) -> Value:
     """The value as that of a leaf."""
     if value.data is not None and value.trace is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import os
@@ -214,3 +215,32 @@ def test_a_program_whose_kind_was_forgotten_is_the_first_of_it_again(whole):
     assert causes.cause_of(steps, "a value was read").kind == "first"
     causes._families.clear()
     assert causes.cause_of(steps, "a value was read").kind == "first"
+
+
+@pytest.mark.parametrize("keep", [
+    lambda model: model.state_dict(), lambda model: copy.deepcopy(model.state_dict()),
+    lambda model: [b.detach() for b in model.buffers()], copy.deepcopy,
+])  # fmt: skip
+def test_a_state_that_is_kept_has_no_step_compiled_anew(whole, keep):
+    """Its buffers are replaced by each step as before."""
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+
+    def step():
+        optimizer.zero_grad()
+        loss = model(torch.ones(2, 3)).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    for _ in range(3):
+        step()
+    with torch.compiler.report() as report:
+        kept = keep(model)
+        mean = model[1].running_mean.clone()
+        step(), step()
+    assert not report.compilations, report
+    assert not torch.equal(model[1].running_mean, mean)
+    if isinstance(kept, dict):  # deep copies keep the old numbers, the others share the module's
+        shared = kept["1.running_mean"]
+        assert torch.equal(shared, mean) or torch.equal(shared, model[1].running_mean)
