@@ -19,6 +19,7 @@ DIFFERS = {
     "torch.jit.trace": "returns the function or module itself: programs are compiled without it",
     "torch.jit.save": "raises: there is no TorchScript",
     "torch.jit.load": "raises: there is no TorchScript",
+    "torch.jit._get_trace_graph": "raises: there is no TorchScript",
     "torch.cuda.graph": "raises: recorded programs take the place of CUDA graphs",
     "torch.cuda.CUDAGraph": "raises: recorded programs take the place of CUDA graphs",
     "torch.cuda.make_graphed_callables": "raises: recorded programs take the place of CUDA graphs",

@@ -9,6 +9,7 @@ from typing import Any
 from ..engine import Op, Value, get_mode, local, record
 from ..engine import grad as reverse
 from ..engine.debug import held_back
+from ..engine.errors import warn
 from ..engine.grad import Watch, is_retaining
 from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
@@ -69,6 +70,12 @@ class FunctionCtx:
         if self._saved is None:
             raise RuntimeError(_AGAIN)
         return tuple([s if s is None else s.get() for s in self._saved])
+
+    @property
+    def saved_variables(self) -> tuple:
+        """The name that :attr:`saved_tensors` had before, which fvcore still uses; it warns."""
+        warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning)
+        return self.saved_tensors
 
     def jvp_of(self, cls: Any, tangents: list) -> Any:
         """What ``cls.jvp`` makes of tangents, with what it has saved for it."""

@@ -331,3 +331,9 @@ from typing import Final as Final
 def export_opnames(m: Any) -> list[str]:
     """The operators of a module's TorchScript: none, as there is no such program."""
     return []
+
+
+def _get_trace_graph(f: Any, args: Any = (), kwargs: Any = None, *options: Any, **more: Any) -> Any:
+    """Refused when called: libraries that count operations (fvcore) import it with everything else."""
+    raise NotImplementedError("torch.jit._get_trace_graph: there is no TorchScript; torch.utils.flop_counter counts "
+                              "operations, and torch.export shows them")

@@ -82,6 +82,23 @@ def test_backward_twice():
         y.backward()
 
 
+def test_what_was_saved_by_its_older_name():
+    class Square(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return 2 * ctx.saved_variables[0] * g
+
+    x = torch.tensor([3.0], requires_grad=True)
+    with pytest.warns(DeprecationWarning, match="saved_tensors"):
+        Square.apply(x).backward()
+    assert x.grad.tolist() == [6.0]
+
+
 @pytest.mark.parametrize("reads", [False, True])
 def test_numpy_both_ways(reads):
     class Sin(Function):

@@ -99,6 +99,8 @@ def test_settings_and_marks():
     assert torch.backends.opt_einsum.strategy == "auto-hq"
     torch.backends.opt_einsum.strategy = before
     assert torch.jit._overload(len) is len
+    with pytest.raises(NotImplementedError, match="flop_counter"):  # fvcore imports it, and counts only when asked to
+        torch.jit._get_trace_graph(torch.nn.Linear(2, 2), (torch.ones(1, 2),))
     assert torch.profiler.kineto_available()
     assert torch._C._TensorMeta is type(torch.Tensor)
     assert torch.cuda._initialized is torch.cuda.is_initialized()
