@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .tensor import Tensor as Tensor  # PyTorch's module has it, too, and programs take it from there
 from .tensor import functions as _functions
 
 _NAMES = (

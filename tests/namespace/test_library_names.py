@@ -93,6 +93,15 @@ def test_arguments_are_split_among_devices_and_results_joined():
     assert [j.tolist() for j in joined] == [[0, 1, 2, 3], [0, 1]]
 
 
+def test_names_that_openmmlab_takes_from_inner_modules():
+    from pytorchlike.distributed.fsdp import LocalOptimStateDictConfig, fully_sharded_data_parallel
+    from pytorchlike.functional import Tensor
+    from pytorchlike.nn.modules.conv import _ConvTransposeMixin
+
+    assert Tensor is torch.Tensor and issubclass(_ConvTransposeMixin, torch.nn.modules.conv._ConvTransposeNd)
+    assert fully_sharded_data_parallel.LocalOptimStateDictConfig is LocalOptimStateDictConfig
+
+
 def test_settings_and_marks():
     before = torch.backends.opt_einsum.strategy
     torch.backends.opt_einsum.strategy = "auto-hq"

@@ -37,6 +37,7 @@ from .api import (
     StateDictSettings,
     StateDictType,
 )
+from .api import LocalOptimStateDictConfig as LocalOptimStateDictConfig  # PyTorch's module has it, too
 from .wrap import wrapped_by
 
 __all__ = ["FullyShardedDataParallel"]

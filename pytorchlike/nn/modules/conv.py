@@ -233,6 +233,10 @@ class _ConvTransposeNd(_ConvNd):
                                           self.groups, self.dilation)
 
 
+class _ConvTransposeMixin(_ConvTransposeNd):
+    """The name that PyTorch's base class had before; MMEngine asks whether a layer is one."""
+
+
 class ConvTranspose1d(_ConvTransposeNd):
     """Gradient of Conv1d with respect to its input, as a layer.
 
