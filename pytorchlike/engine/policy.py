@@ -86,8 +86,8 @@ _ELEMENT, _UPDATED = 6e-9, 12e-9
 #: Seconds of compiling a kernel.
 KERNEL = 0.02
 #: What forms that never come twice must have cost by NumPy before the next is compiled, of what the last compilation
-#: took; and seconds of that for each call, if there was none: forward, and with a reverse pass.
-RENTED, LIKELY = 0.3, (0.02, 0.05)
+#: took; and seconds of that for each call, if there was none; of a large one with a reverse pass.
+RENTED, LIKELY, LIKELY_LARGE = 0.3, 0.02, 0.05
 
 #: How often NumPy evaluates a trace where nothing is trained; calls of one that it evaluates once where something is.
 TWICE, WHOLE = 2, 64
@@ -165,7 +165,8 @@ def waits(state: State) -> bool:
     family = profile.family
     if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
-    return family.rent < RENTED * (family.price or LIKELY[profile.reverse] * profile.calls)
+    likely = LIKELY_LARGE if profile.reverse and profile.calls >= WHOLE else LIKELY
+    return family.rent < RENTED * (family.price or likely * profile.calls)
 
 
 def budget(state: State) -> float:

@@ -282,7 +282,7 @@ def test_pickle_and_deepcopy(make):
     want = d.log_prob(x).numpy()
     for other in (pickle.loads(pickle.dumps(d)), copy.deepcopy(d)):
         assert repr(other) == repr(d)
-        np.testing.assert_allclose(other.log_prob(x).numpy(), want, rtol=1e-6)
+        np.testing.assert_allclose(other.log_prob(x).numpy(), want, rtol=1e-6, atol=4e-6)  # of a sum of larger terms
 
 
 def test_pickle_of_transforms():

@@ -94,9 +94,9 @@ def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_s
     state = looked_at(light=True, others=policy.FEW - 1)
     family = state.profile.family
     assert {policy.choose(state) for _ in range(20)} == {"first"}
-    family.rent = 1.1 * policy.RENTED * policy.LIKELY[True] * state.profile.calls
+    family.rent = 1.1 * policy.RENTED * policy.LIKELY_LARGE * state.profile.calls
     assert policy.choose(state) != "first"
-    family.price = 2 * policy.LIKELY[True] * state.profile.calls  # the last one took longer than that
+    family.price = 2 * policy.LIKELY_LARGE * state.profile.calls  # the last one took longer than that
     assert policy.choose(state) == "first"
     assert policy.choose(looked_at(others=policy.FEW - 1)) != "first"
 
