@@ -154,3 +154,41 @@ def test_snli(tmp_path):
     assert batch.premise.shape == (3, 3) and batch.hypothesis.shape == (2, 3) and batch.label.tolist() == [1, 1, 1]
     with pytest.raises(FileNotFoundError, match="snli_1.0_train"):
         legacy.datasets.SNLI.splits(text, label, root=str(tmp_path / "other"))
+
+
+def test_trec(tmp_path):
+    (tmp_path / "trec").mkdir()
+    rows = b"DESC:manner How did it go ?\nENTY:cremat What film is Sisters\xf0city ?\n"
+    (tmp_path / "trec" / "train_5500.label").write_bytes(rows)
+    (tmp_path / "trec" / "TREC_10.label").write_bytes(b"NUM:dist How far is it ?\n")
+    text, label = Field(), LabelField()
+    train, test = legacy.datasets.TREC.splits(text, label, root=str(tmp_path), fine_grained=False)
+    assert train[1].text == ["What", "film", "is", "Sisters", "city", "?"]
+    assert list(train.label) == ["DESC", "ENTY"] and test[0].label == "NUM"
+    fine, _ = legacy.datasets.TREC.splits(text, label, root=str(tmp_path), fine_grained=True)
+    assert fine[0].label == "DESC:manner"
+    text.build_vocab(train)
+    label.build_vocab(train)
+    batch = next(iter(BucketIterator(train, batch_size=2)))
+    assert batch.text.shape == (6, 2) and sorted(batch.label.tolist()) == [0, 1]
+
+
+def test_trees_of_sentiment(tmp_path):
+    folder = tmp_path / "sst" / "trees"
+    folder.mkdir(parents=True)
+    for part in ("train", "dev", "test"):
+        (folder / f"{part}.txt").write_text("(4 (2 A) (3 (3 joy) (2 -RRB-)))\n(2 (2 It) (2 is))\n")
+    text, label = Field(), Field(sequential=False)
+    splits = legacy.datasets.SST.splits
+    parts = splits(text, label, root=str(tmp_path), filter_pred=lambda x: x.label != "neutral")
+    assert [len(p) for p in parts] == [1, 1, 1] and parts[0][0].text == ["A", "joy", "-RRB-"]
+    assert parts[0][0].label == "positive"
+    train, dev, _ = splits(text, label, root=str(tmp_path), fine_grained=True, train_subtrees=True)
+    assert [(" ".join(x.text), x.label) for x in train][:4] == [
+        ("A joy -RRB-", "very positive"), ("A", "neutral"), ("joy -RRB-", "positive"), ("joy", "positive"),
+    ]  # fmt: skip
+    assert len(train) == 8 and len(dev) == 2
+    with pytest.raises(FileNotFoundError, match="train"):
+        splits(text, label, root=str(tmp_path / "other"))
+    with pytest.raises(ValueError, match="tree"):
+        Example.fromtree("(3 (2 A)", [("text", text), ("label", label)])

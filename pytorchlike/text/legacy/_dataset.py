@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,25 @@ from ...utils.data import Dataset as MapDataset
 from ..data.utils import RandomShuffler
 from ._field import fields_of
 
-__all__ = ["Dataset", "Example", "TabularDataset"]
+__all__ = ["Dataset", "Example", "TabularDataset", "nodes"]
+
+
+def nodes(data: str) -> list[tuple[str, str]]:
+    """The words and the label of each node of ``(3 (2 A) (4 joy))``, outer ones first."""
+    found: list[tuple[list[str], str]] = []
+    inside: list[tuple[list[str], str]] = []
+    for bracket, word in re.findall(r"(\(\s*[^\s()]*|\))|([^\s()]+)", data):
+        if bracket.startswith("("):
+            inside.append(([], bracket[1:].strip()))
+            found.append(inside[-1])
+        elif bracket and inside:
+            inside.pop()
+        else:
+            for words, _ in inside:
+                words.append(word)
+    if not found or inside:
+        raise ValueError(f"not a tree in brackets: {data.strip()!r}")
+    return [(" ".join(words), label) for words, label in found]
 
 
 class Example:
@@ -64,6 +83,15 @@ class Example:
         if field_to_index is None or not isinstance(fields, dict):
             return cls.fromlist(row, fields)
         return cls.fromdict({key: row[field_to_index[key]] for key in fields}, fields)
+
+    @classmethod
+    def fromtree(cls, data: str, fields: Any, subtrees: bool = False) -> Any:
+        """Of a line such as ``(3 (2 A) (4 joy))``, fields for its words and its label: (name, field)s.
+
+        subtrees: a list of examples, one for each node, outer ones first.
+        """
+        made = [cls.fromlist(node, fields) for node in nodes(data)[: None if subtrees else 1]]
+        return made if subtrees else made[0]
 
 
 class Dataset(MapDataset):

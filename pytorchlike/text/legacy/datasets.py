@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from ..data.utils import interleave_keys
-from ._dataset import Dataset, Example, TabularDataset
+from ._dataset import Dataset, Example, TabularDataset, nodes
 
 __all__ = [
-    "AG_NEWS", "IMDB", "LanguageModelingDataset", "Multi30k", "PennTreebank", "SNLI", "SequenceTaggingDataset",
-    "TranslationDataset", "UDPOS", "WikiText2", "WikiText103",
+    "AG_NEWS", "IMDB", "LanguageModelingDataset", "Multi30k", "PennTreebank", "SNLI", "SST",
+    "SequenceTaggingDataset", "TREC", "TranslationDataset", "UDPOS", "WikiText2", "WikiText103",
 ]  # fmt: skip
 
 
@@ -101,6 +101,79 @@ class IMDB(_Labelled):
 
 class AG_NEWS(_Labelled):
     """News of four topics, labels 1 to 4; ``splits(TEXT, LABEL)``."""
+
+
+class TREC(Dataset):
+    """Questions by what they ask for, columns ``text`` and ``label``: "ENTY", or "ENTY:cremat" if ``fine_grained``.
+
+    ``splits(TEXT, LABEL)`` reads ``.data/trec/train_5500.label`` and ``TREC_10.label``.
+    """
+
+    @staticmethod
+    def sort_key(ex: Example) -> int:
+        """By length."""
+        return len(ex.text)  # type: ignore[attr-defined]
+
+    def __init__(self, path: str, text_field: Any, label_field: Any, fine_grained: bool = False, **kwargs: Any) -> None:
+        fields = [("text", text_field), ("label", label_field)]
+        examples = []
+        with open(os.path.expanduser(path), encoding="utf-8", errors="replace") as file:  # one byte of it is no text
+            for line in file:
+                label, _, text = line.replace("\ufffd", " ").strip().partition(" ")
+                examples.append(Example.fromlist([text, label if fine_grained else label.partition(":")[0]], fields))
+        super().__init__(examples, fields, **kwargs)
+
+    @classmethod
+    def splits(  # type: ignore[override]
+        cls, text_field: Any, label_field: Any, root: str = ".data", train: str | None = "train_5500.label",
+        test: str | None = "TREC_10.label", **kwargs: Any,
+    ) -> tuple:  # fmt: skip
+        """(train, test). FileNotFoundError for a file that is not there."""
+        return super().splits(
+            os.path.join(root, "trec"), root, train, None, test, text_field=text_field, label_field=label_field,
+            **kwargs,
+        )  # fmt: skip
+
+
+class SST(Dataset):
+    """Sentences of film reviews, columns ``text`` and ``label``: "negative", "neutral", "positive".
+
+    subtrees: each phrase is an example.   fine_grained: "very negative" and "very positive" are labels of their own.
+    ``splits(TEXT, LABEL)`` reads ``.data/sst/trees/train.txt`` and so on, unpacked of trainDevTestTrees_PTB.zip.
+    """
+
+    @staticmethod
+    def sort_key(ex: Example) -> int:
+        """By length."""
+        return len(ex.text)  # type: ignore[attr-defined]
+
+    def __init__(
+        self, path: str, text_field: Any, label_field: Any, subtrees: bool = False, fine_grained: bool = False,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        very = "very " if fine_grained else ""
+        names = {"0": very + "negative", "1": "negative", "2": "neutral", "3": "positive", "4": very + "positive"}
+        fields = [("text", text_field), ("label", label_field)]
+        examples = []
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            for line in filter(str.strip, file):
+                for text, label in nodes(line)[: None if subtrees else 1]:
+                    examples.append(Example.fromlist([text, names.get(label, label)], fields))
+        super().__init__(examples, fields, **kwargs)
+
+    @classmethod
+    def splits(  # type: ignore[override]
+        cls, text_field: Any, label_field: Any, root: str = ".data", train: str | None = "train.txt",
+        validation: str | None = "dev.txt", test: str | None = "test.txt", train_subtrees: bool = False, **kwargs: Any,
+    ) -> tuple:  # fmt: skip
+        """(train, validation, test). FileNotFoundError for a file that is not there."""
+        path = os.path.join(root, "sst", "trees")
+        given = [(train, train_subtrees), (validation, False), (test, False)]
+        return tuple(
+            cls(os.path.join(path, name), text_field, label_field, subtrees=whole, **kwargs)
+            for name, whole in given
+            if name is not None
+        )
 
 
 class SNLI(TabularDataset):
