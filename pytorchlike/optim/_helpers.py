@@ -53,6 +53,11 @@ def _view_as_real(params: list[Tensor], *state_and_grads: list[Tensor]) -> None:
                 each[i] = T.view_as_real(each[i])
 
 
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    """The devices on which step counters may be tensors: all, the CPU included."""
+    return ["cpu", "cuda", *(["tpu"] if supports_xla else [])]
+
+
 def _default_to_fused_or_foreach(params: Iterable[Tensor], differentiable: bool, use_fused: bool = False,
                                  ) -> tuple[bool, bool]:  # fmt: skip
     """(False, False): the plain loop over parameters is recorded and fused anyway."""

@@ -27,6 +27,7 @@ from ._helpers import _default_to_fused_or_foreach as _default_to_fused_or_forea
 from ._helpers import _device_dtype_check_for_fused as _device_dtype_check_for_fused
 from ._helpers import _disable_dynamo_if_unsupported as _disable_dynamo_if_unsupported
 from ._helpers import _dispatch_sqrt as _dispatch_sqrt
+from ._helpers import _get_capturable_supported_devices as _get_capturable_supported_devices
 from ._helpers import _get_scalar_dtype as _get_scalar_dtype
 from ._helpers import _get_value as _get_value
 from ._helpers import _stack_if_compiling as _stack_if_compiling

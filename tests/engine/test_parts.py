@@ -11,7 +11,7 @@ FILLS = {
     "geometric_": (0.3,), "random_": (),
 }  # fmt: skip
 #: The last part is not full; one that is shorter than a part of any kernel; several parts of the larger one.
-SHAPES = (4097,), (4, 3), (19, 7283)
+SHAPES = (4097,), (60, 50), (19, 7283)
 
 
 def drawn(name, shape, dtype):

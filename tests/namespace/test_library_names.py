@@ -317,3 +317,11 @@ def test_attributes_of_tensor_classes_are_their_own():
         assert part.untyped_storage().nbytes() == 24
         assert part.untyped_storage().data_ptr() == base.untyped_storage().data_ptr()
         assert torch._C._is_alias_of(part, base) and not torch._C._is_alias_of(part, base.clone())
+
+
+def test_step_counters_may_be_tensors_on_the_cpu():
+    """Optimizers of libraries ask by PyTorch's inner name where ``capturable`` can be had."""
+    from pytorchlike.optim.optimizer import _get_capturable_supported_devices
+
+    assert torch.zeros(()).device.type in _get_capturable_supported_devices()
+    assert "tpu" not in _get_capturable_supported_devices(supports_xla=False)
