@@ -262,13 +262,13 @@ def choose(state: State) -> str:
                 family.recurs = recurs(state.entries())
             if not family.recurs:  # rounds of loops are one kernel, however many there are
                 divide(state)
-        if waits(state) or _may_be_all(profile):
+        if waits(state):
             return "first"
         if profile.grows or varies:
             return "fused" if met.spent > COMPILATION * profile.calls else "ops"
         if profile.long and met.seen == 1:
             return "ops"
-        if _may_vary(profile):
+        if _may_be_all(profile) or _may_vary(profile):
             return "first"
     if _built - _reused >= PATIENCE + _reused and met.seen < HOT:
         return "ops"
