@@ -63,7 +63,9 @@ def bits(key, shape: Sequence[int], dtype=np.uint32):
     dtype = np.dtype(dtype)
     shape = tuple(shape)
     multiplier, first = _stream(key)
-    first = first + getattr(_part, "first", _U64(0))
+    skipped = getattr(_part, "first", None)
+    if skipped is not None:
+        first = first + skipped
     x = (lax.iota(_U64, math.prod(shape)).reshape(shape) + first) * multiplier
     y, z = x, x + multiplier
     x = _swap(x * x + y)
