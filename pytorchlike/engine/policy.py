@@ -194,7 +194,7 @@ training = False
 
 
 def trains() -> None:
-    """Models are going to be trained: their steps come again, so they are compiled at first sight."""
+    """Models are going to be trained: their steps come again, so all but large ones are compiled at first sight."""
     global training
     training = True
 
@@ -508,7 +508,6 @@ def _look(state: State) -> Profile:
     shapes: dict[Any, set] = {}
     uses: Counter = Counter()
     kinds: set[tuple] = set()
-    filling: set[Any] = set()  # as kinds, but for what costs nothing to compile, or once for all shapes
     largest, walked, work = 0, 0, 0.0
     reverse = compiled_by_user = fills = heavy = updates = False
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
@@ -531,8 +530,6 @@ def _look(state: State) -> Profile:
             uses[op] += 1
             shapes.setdefault(op, set()).add(e.metas)
             kinds.add((e.kernel, e.metas))
-            any_shape = not e.slots or e.op.alias or e.op.parts is not None
-            filling.add(e.op if any_shape else (e.kernel, e.metas))
             updates = updates or (e.op.inplace and not e.op.alias and not e.op.parts and e.metas[0].grad == LEAF)
             fills, heavy = fills or e.op.parts is not None, heavy or e.op.heavy
             structure.append((e.kernel, e.slots))
@@ -565,7 +562,8 @@ def _look(state: State) -> Profile:
         uses = _uses_of_weights(state)
         loops = largest <= SMALL and sum(map(len, uses)) >= TIMES * len(uses)
         long = bool(uses) and (loops or _uneven(uses))
-    few_kinds = calls >= 6 and 3 * len(filling if fills and not heavy else kinds) <= calls
+    to_compile = _of_any_shape(state) if fills and not heavy else kinds
+    few_kinds = calls >= 6 and 3 * len(to_compile) <= calls
     passing = not reverse and (few_kinds or (small and calls >= UNEVENLY and largest <= SMALL))
     pieces = sum([n for n, made, whole in cut.values() if n >= PIECES and made <= whole])
     if reverse or not small or largest > SMALL or 2 * pieces <= calls:
@@ -573,6 +571,12 @@ def _look(state: State) -> Profile:
     light = not compiled_by_user and work < AT_FIRST * calls and getattr(state.place, "platform", None) == "cpu"
     return Profile(calls, small, reverse, grows, long, passing, heavy, pieces, updates, light, largest > SMALL,
                    family, met)  # fmt: skip
+
+
+def _of_any_shape(state: State) -> set[Any]:
+    """The kinds of calls of a trace that fills parameters; one for all shapes where that is compiled once, or never."""
+    calls = [e for e in state.entries() if type(e) is Call]
+    return {e.op if not e.slots or e.op.alias or e.op.parts else (e.kernel, e.metas) for e in calls}
 
 
 def _uses_of_weights(state: State) -> list[list]:

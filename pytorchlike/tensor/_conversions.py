@@ -11,7 +11,7 @@ from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
 from ._cell import Cell, part_of_tensor
-from ._values import SAME, _as_leaf, _kept_apart, _made_now, _plain, host_value, transfer
+from ._values import SAME, _as_leaf, _kept_apart, _made_now, _plain, host_value, told_by_handle, transfer
 from .device import as_device, device, place_for
 from .dtype import dtype as torch_dtype
 from .storage import Alias, Storage
@@ -155,8 +155,8 @@ def _cast_on_host(t: Tensor, kind: np.dtype) -> Tensor | None:
     A window or a filter bank that a model makes of an array in its first step, and keeps, would be a part of that step
     alone: the next one would be another program.
     """
-    meta, trace = t._value.meta, local.trace
-    if meta.size > _SHORT or meta.grad or local.scopes or trace.nested or trace.replayed:
+    meta = t._value.meta
+    if meta.size > _SHORT or meta.grad or told_by_handle():
         return None
     if meta.dtype.kind not in "biuf" or kind.kind not in "biuf" or not np.can_cast(meta.dtype, kind, "same_kind"):
         return None

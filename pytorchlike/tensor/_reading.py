@@ -12,7 +12,7 @@ from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR
 from . import printing
 from ._cell import Cell, part_of_tensor
-from ._values import _peek_host
+from ._values import _peek_host, told_by_handle
 from .device import place_for
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Readable(Cell):
         meta, trace = value.meta, local.trace
         if len(meta.shape) != 1 or meta.grad or meta.nbytes > _SHORT or type(value.data) is np.ndarray:
             return
-        if meta.place != place_for("cpu") or local.scopes or trace.nested or trace.replayed:
+        if meta.place != place_for("cpu") or told_by_handle():
             return
         if value.data is None and value.trace is trace and len(trace.values) <= _FEW:
             flush("a vector was gone through one by one")

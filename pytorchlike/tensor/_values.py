@@ -82,6 +82,12 @@ def host_value(array: np.ndarray) -> Value:
     return value
 
 
+def told_by_handle() -> bool:
+    """Whether somebody looks at what is recorded, or it is used again, so that a value must keep its handle."""
+    trace = local.trace
+    return bool(local.scopes) or trace.nested or trace.replayed
+
+
 def _plain(value: Value) -> Value:
     """The value without its history."""
     if not value.meta.grad and not local.scopes:  # a scope may tell it from the other by its identity
@@ -97,10 +103,10 @@ def _kept_apart(value: Value) -> Value:
     Who keeps that one (a state dict, a copy) does not keep the tensor's: what the next step replaces can be given to
     its program as before, which copies an array that somebody still holds, and need not be compiled anew.
     """
-    plain, trace = _plain(value), local.trace
+    plain = _plain(value)
     if plain is not value or value.data is None or type(value.data) is np.ndarray:
         return plain  # what lies on the host is copied to its device once for each handle
-    if local.scopes or trace.nested or trace.replayed or hasattr(value, "found"):  # known by its handle
+    if told_by_handle() or hasattr(value, "found"):
         return plain
     return make_value(value.meta, value.data)
 

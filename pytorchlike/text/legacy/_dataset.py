@@ -16,8 +16,8 @@ from ._field import fields_of
 __all__ = ["Dataset", "Example", "TabularDataset", "nodes"]
 
 
-def nodes(data: str) -> list[tuple[str, str]]:
-    """The words and the label of each node of ``(3 (2 A) (4 joy))``, outer ones first."""
+def nodes(data: str, subtrees: bool) -> list[tuple[str, str]]:
+    """The words and the label of ``(3 (2 A) (4 joy))``; ``subtrees``: of each node, outer ones first."""
     found: list[tuple[list[str], str]] = []
     inside: list[tuple[list[str], str]] = []
     for bracket, word in re.findall(r"(\(\s*[^\s()]*|\))|([^\s()]+)", data):
@@ -31,7 +31,7 @@ def nodes(data: str) -> list[tuple[str, str]]:
                 words.append(word)
     if not found or inside:
         raise ValueError(f"not a tree in brackets: {data.strip()!r}")
-    return [(" ".join(words), label) for words, label in found]
+    return [(" ".join(words), label) for words, label in found[: None if subtrees else 1]]
 
 
 class Example:
@@ -90,7 +90,7 @@ class Example:
 
         subtrees: a list of examples, one for each node, outer ones first.
         """
-        made = [cls.fromlist(node, fields) for node in nodes(data)[: None if subtrees else 1]]
+        made = [cls.fromlist(node, fields) for node in nodes(data, subtrees)]
         return made if subtrees else made[0]
 
 

@@ -157,7 +157,7 @@ class SST(Dataset):
         examples = []
         with open(os.path.expanduser(path), encoding="utf-8") as file:
             for line in filter(str.strip, file):
-                for text, label in nodes(line)[: None if subtrees else 1]:
+                for text, label in nodes(line, subtrees):
                     examples.append(Example.fromlist([text, names.get(label, label)], fields))
         super().__init__(examples, fields, **kwargs)
 
