@@ -16,6 +16,13 @@ def _get_tracing_state() -> None:
     return None
 
 
+def _set_grad_enabled(mode: bool) -> None:
+    """Whether operations are recorded for backward from here on, in this thread."""
+    from ..engine import get_mode, set_mode
+
+    set_mode(get_mode().replace(grad=bool(mode)))
+
+
 def _log_api_usage_once(event: str) -> None:
     """Nothing is logged."""
 
@@ -71,6 +78,24 @@ def _is_alias_of(tensor: Any, other: Any) -> bool:
     return tensor.untyped_storage() == other.untyped_storage()
 
 
+class _Functions:
+    """``torch._C._functions``: the functions, and the types of nodes of the backward graph that programs tell by."""
+
+    @property
+    def AccumulateGrad(self) -> type:
+        from ..autograd.nodes import kind_of
+
+        return kind_of("AccumulateGrad")
+
+    def __getattr__(self, name: str) -> Any:
+        from ..tensor import functions
+
+        return getattr(functions, name)
+
+
+_functions = _Functions()
+
+
 class _Nn:
     """``torch._C._nn``: the operators behind ``torch.nn.functional``, with their arguments; e.g. a number for the
     reduction of a loss.
@@ -123,7 +148,7 @@ def __getattr__(name: str) -> Any:
         from ..tensor import Size, Tensor
 
         return {"_TensorMeta": type(Tensor), "_TensorBase": Tensor, "Size": Size}[name]
-    if name in ("_VariableFunctions", "_VariableFunctionsClass", "_functions"):
+    if name in ("_VariableFunctions", "_VariableFunctionsClass"):
         from ..tensor import functions
 
         return functions

@@ -25,19 +25,13 @@ class Node:
     The same step is the same object as long as it is in use.
     """
 
-    __slots__ = ("_name", "_anchor", "_edges", "_hooks", "_leaf", "metadata", "__weakref__")
+    __slots__ = ("_name", "_anchor", "_edges", "_leaf", "metadata", "__weakref__")
 
     def __new__(cls, name: str = "Node", *args: Any, **kwargs: Any) -> Any:
-        # a class for each name: programs that draw graphs print the name of the type
-        short = name.rsplit(":", 1)[-1]
-        kind = _kinds.get(short)
-        if kind is None:
-            kind = _kinds[short] = type(short, (Node,), {"__slots__": (), "__module__": "torch.autograd"})
-        return object.__new__(kind)
+        return object.__new__(kind_of(name.rsplit(":", 1)[-1]))
 
     def __init__(self, name: str, anchor: Any = None, leaf: Leaf | None = None, edges: Any = None) -> None:
         self._name, self._anchor, self._leaf, self._edges = name, anchor, leaf, edges
-        self._hooks: Any = None
         self.metadata: dict = {}
 
     def name(self) -> str:
@@ -93,7 +87,7 @@ class Node:
             handle = RemovableHandle(self._leaf.post_hooks)
             self._leaf.post_hooks[handle.id] = _OfNode(fn)
             return handle
-        hooks = self._hook_table()[1]
+        hooks = self._hook_table().post
         handle = RemovableHandle(hooks)
         hooks[handle.id] = fn
         return handle
@@ -106,24 +100,19 @@ class Node:
             if self._leaf.hooks is None:
                 self._leaf.hooks = OrderedDict()
             handle = RemovableHandle(self._leaf.hooks)
-            self._leaf.hooks[handle.id] = lambda g: _single(fn((g,)))
+            self._leaf.hooks[handle.id] = _OfNode(fn)
             return handle
-        hooks = self._hook_table()[0]
+        hooks = self._hook_table().pre
         handle = RemovableHandle(hooks)
         hooks[handle.id] = fn
         return handle
 
-    def _hook_table(self) -> tuple:
-        if self._hooks is not None:
-            return self._hooks
+    def _hook_table(self) -> _CallHooks:
         place = _watched(self._anchor)
         if place is None:
             raise RuntimeError(f"cannot register a hook on {self._name}: its graph was given up by a backward pass")
         watched, graph, slot = place
-        call = graph.producer[slot]
-        self._hooks = pre, post = OrderedDict(), OrderedDict()
-        _hook_call(watched, call, pre, post)
-        return self._hooks
+        return _hooks_of_call(watched, graph.producer[slot])
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#014x}>"
@@ -139,14 +128,74 @@ class _OfNode:
 _kinds: dict[str, type] = {}
 
 
-def _single(result: Any) -> Any:
-    return result[0] if isinstance(result, tuple) else result
+def kind_of(name: str) -> type:
+    """A class for each name: programs that draw graphs print the name of the type."""
+    kind = _kinds.get(name)
+    if kind is None:
+        kind = _kinds[name] = type(name, (Node,), {"__slots__": (), "__module__": "torch.autograd"})
+    return kind
 
 
-def _hook_call(watched: dict, call: Call, pre: dict, post: dict) -> None:
-    """Have a reverse pass run hooks around one call."""
+class _CallHooks:
+    """What a reverse pass runs around one call: hooks on its node, whichever object stands for the node.
+
+    They see what PyTorch's see: a gradient for each result and for each of the next functions; None where there is no
+    gradient.
+    """
+
+    def __init__(self, call: Call, results: list[int]) -> None:
+        self.call, self.results = call, results
+        self.pre: dict[int, Any] = OrderedDict()
+        self.post: dict[int, Any] = OrderedDict()
+
+    def before(self, cotangents: dict[int, Value]) -> dict[int, Value]:
+        for hook in list(self.pre.values()):
+            new = hook(tuple([_tensor(cotangents.get(s)) for s in self.results]))
+            if new is not None:
+                cotangents = self._replaced(new, self.results, hook)
+        return cotangents
+
+    def after(self, call: Call, given: dict[int, Value], found: dict) -> dict:
+        keys = self._arguments(found)
+        for hook in list(self.post.values()):
+            once = [k if k not in keys[:i] else None for i, k in enumerate(keys)]  # x * x: the sum comes first
+            grads = tuple([_tensor(found.get(k)) for k in once])
+            new = hook(grads, tuple([_tensor(given.get(s)) for s in self.results]))
+            if new is not None:
+                found = self._replaced(new, keys, hook)
+        return found
+
+    def _arguments(self, found: dict) -> list:
+        """The keys of ``found`` in the order of the next functions."""
+        if any(not isinstance(k, int) for k in found):  # a custom function answers by the values that came in
+            return list(found)
+        wanted = set(self.call.wrt_slots)
+        edges = edges_of(self.call, lambda s: (s if s in wanted else None, 0), lambda name, edges: edges()[0][0])
+        slots = [s for s, _ in edges]
+        return slots if wanted <= set(slots) else list(self.call.wrt_slots)
+
+    @staticmethod
+    def _replaced(new: Any, keys: list, hook: Any) -> dict:
+        new = new if isinstance(new, tuple) else (new,)
+        if len(new) != len(keys):
+            raise RuntimeError(f"hook '{getattr(hook, '__name__', hook)}' has returned an incorrect number of values "
+                               f"(got {len(new)}, but expected {len(keys)})")  # fmt: skip
+        out: dict = {}
+        for k, t in zip(keys, new, strict=True):
+            if t is not None:
+                out[k] = t._get() if k not in out else (_tensor(out[k]) + t)._get()
+        out.pop(None, None)
+        return out
+
+
+def _tensor(value: Value | None) -> Any:
     from ..tensor import Tensor
 
+    return None if value is None else Tensor._of(value)
+
+
+def _hooks_of_call(watched: dict, call: Call) -> _CallHooks:
+    """Those of a call; they are made, and a reverse pass told of them, if there are none."""
     slots = tuple(call.out_slots)
     found = [w for w in dict.fromkeys(watched.get(s) for s in slots) if w is not None]
     one = next((w for w in found if set(w.slots) >= set(slots)), None)
@@ -157,32 +206,14 @@ def _hook_call(watched: dict, call: Call, pre: dict, post: dict) -> None:
                 one.hooks.setdefault(s, []).extend(hooks)
         for s in slots:
             watched[s] = one
-
-    def tensor(value: Value | None) -> Any:
-        return None if value is None else Tensor._of(value)
-
-    def before(cotangents: dict[int, Value]) -> dict[int, Value]:
-        for hook in list(pre.values()):
-            new = hook(tuple([tensor(cotangents.get(s)) for s in slots]))
-            if new is not None:
-                new = new if isinstance(new, tuple) else (new,)
-                cotangents = {s: t._get() for s, t in zip(slots, new, strict=True) if t is not None}
-        return cotangents
-
-    def after(call: Call, given: dict[int, Value], found: dict) -> dict:
-        # a custom function answers by the values that came in
-        by_value = any(not isinstance(k, int) for k in found)
-        keys = list(found) if by_value else list(call.wrt_slots)
-        for hook in list(post.values()):
-            grads = tuple([tensor(found.get(s)) for s in keys])
-            new = hook(grads, tuple([tensor(given.get(s)) for s in slots]))
-            if new is not None:
-                new = new if isinstance(new, tuple) else (new,)
-                found = {s: t._get() for s, t in zip(keys, new, strict=True) if t is not None}
-        return found
-
-    one.before.append(before)
-    one.after.append(after)
+    for hook in one.before:
+        if isinstance(there := getattr(hook, "__self__", None), _CallHooks):
+            return there
+    # a custom function has results that are no tensors as well
+    made = _CallHooks(call, list(getattr(one.handle, "slots", None) or slots))
+    one.before.append(made.before)
+    one.after.append(made.after)
+    return made
 
 
 # ---- where a node is ---------------------------------------------------------------------------------------------

@@ -173,9 +173,12 @@ def backward(
             plain = not carried
             for leaf, value in pairs:
                 if plain and leaf.grad is None and not leaf.hooks and not leaf.post_hooks:
-                    leaf.grad = t = object.__new__(Tensor)
+                    t = object.__new__(Tensor)
                     t._value, t._alias = value, None
-                    continue
+                    with _adding:
+                        if leaf.grad is None:
+                            leaf.grad = t
+                            continue
                 if task.leaves is None:
                     task.leaves = {leaf for leaf, _ in pairs}
                 accumulate(leaf, value, create_graph)
@@ -206,13 +209,18 @@ def _check_returned(new: Any) -> None:
         raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
 
 
-def hooked(leaf: Leaf, grad: Tensor, create_graph: bool) -> Tensor:
-    """A leaf's gradient after the hooks of the leaf."""
+def hooked(leaf: Leaf, grad: Tensor, create_graph: bool, of_node: bool = False) -> Tensor:
+    """A leaf's gradient after the hooks of the leaf, or after those of the step that adds to its ``.grad``."""
     for hook in list(leaf.hooks.values()):
+        fn = getattr(hook, "of_node", None)
+        if (fn is not None) is not of_node:
+            continue
         with _in_pass(create_graph):
-            new = hook(grad)
+            new = hook(grad) if fn is None else fn((grad,))
         if new is None:
             continue
+        if of_node and isinstance(new, tuple):
+            new = new[0]
         _check_returned(new)
         if new.shape != grad.shape:
             raise RuntimeError(
@@ -231,7 +239,26 @@ def accumulate(leaf: Leaf, value: Value, create_graph: bool) -> None:
 def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
     """As :func:`accumulate`, of a tensor, which may be sparse."""
     if leaf.hooks:
-        grad = hooked(leaf, grad, create_graph)
+        grad = hooked(leaf, hooked(leaf, grad, create_graph), create_graph, of_node=True)
+    with _adding:
+        _add(leaf, grad, create_graph)
+    if leaf.post_hooks:
+        owner = leaf.owner() if leaf.owner is not None else None
+        for hook in list(leaf.post_hooks.values()):
+            of_node = getattr(hook, "of_node", None)
+            with _in_pass(create_graph):
+                if of_node is not None:
+                    of_node((), (grad,))
+                elif owner is not None and (returned := hook(owner)) is not None:
+                    _check_returned(returned)
+                    raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+
+
+#: Held while a gradient is added: threads that train the same parameters must not lose one another's.
+_adding = threading.RLock()
+
+
+def _add(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
     old = leaf.grad
     if old is None:
         leaf.grad = grad
@@ -248,16 +275,6 @@ def give(leaf: Leaf, grad: Tensor, create_graph: bool) -> None:
     else:
         with no_grad():
             old.add_(grad)
-    if leaf.post_hooks:
-        owner = leaf.owner() if leaf.owner is not None else None
-        for hook in list(leaf.post_hooks.values()):
-            of_node = getattr(hook, "of_node", None)
-            with _in_pass(create_graph):
-                if of_node is not None:
-                    of_node((), (grad,))
-                elif owner is not None and (returned := hook(owner)) is not None:
-                    _check_returned(returned)
-                    raise RuntimeError("Tensor post accumulate grad hooks should return None.")
 
 
 def grad(
@@ -282,7 +299,9 @@ def grad(
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if allow_unused is False and materialize_grads:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
     allow_unused = bool(materialize_grads) if allow_unused is None else allow_unused
     roots = [_value(t) for t in outputs]
     seeds = _seeds(outputs, roots, gradients(outputs, grad_outputs) if KINDS else grad_outputs, is_grads_batched)
@@ -310,10 +329,12 @@ def _result(i: int, x: Any, v: Value, g: Any, unused: bool, zeros: bool, batch: 
             create_graph: bool) -> Tensor | None:  # fmt: skip
     if g is None:
         if zeros:
+            if isinstance(x, GradientEdge):
+                raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
             from ..tensor import functions as T
 
             lead = () if batch is None else (batch,)
-            return T.zeros((*lead, *v.meta.shape), dtype=Tensor._of(v).dtype)
+            return T.zeros((*lead, *v.meta.shape), dtype=Tensor._of(v).dtype, requires_grad=create_graph)
         if not unused:
             raise RuntimeError(
                 f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "

@@ -62,8 +62,6 @@ class Watch:
             for hook in hooks:
                 if slot in cotangents:
                     cotangents[slot] = hook({slot: cotangents[slot]})[slot]
-        for hook in self.before:
-            cotangents = hook(cotangents)
         return cotangents
 
 
@@ -123,6 +121,12 @@ def backward(
         else:
             return _quick(trace, tuple(slots), seeds, retain_graph), []
     return _Pass(roots, seeds, targets, retain_graph, create_graph, batch).run()
+
+
+def _last(graph: Graph, at: Watch) -> int:
+    """The slot behind which a pass must stop for a watch: a call is stepped through with all its results at once."""
+    call = graph.producer[max(at.slots)]
+    return call.out_slots[-1] if type(call) is Call else max(at.slots)
 
 
 def _stepwise() -> bool:
@@ -402,13 +406,13 @@ class _Pass:
                 targets = self._targets_within(where, graph, values, inner)
                 leads = None if targets is None or not where.watched else leading_to(graph, targets)
             freed = graph.freed if pending else where.freed
-            watched = [w for w in set(where.watched.values()) if w not in ran and w.stops
+            watched = [w for w in dict.fromkeys(where.watched.values()) if w not in ran and w.stops
                        and (leads is None or not leads.isdisjoint(w.slots))]
             stop, at = 0, None
             if watched:
                 reach = self._reach(graph, cotangents)
                 stop, at = max(
-                    ((max(w.slots), w) for w in watched if not reach.isdisjoint(w.slots)),
+                    ((_last(graph, w), w) for w in watched if not reach.isdisjoint(w.slots)),
                     key=lambda found: found[0], default=(0, None),
                 )  # fmt: skip
             first = {s: c for s, c in cotangents.items() if s > stop}
@@ -562,10 +566,12 @@ class _Pass:
         for s in inner:
             if s in given:
                 self.wanted[(where, s)] = given[s]
-        if leads is not None and (at.handle is not None or at.after):
+        if leads is not None and (at.handle is not None or at.before or at.after):
             calls = [graph.producer[s] for s in at.slots]
             if all(type(c) is Call and leads.isdisjoint(c.wrt_slots) for c in calls):
                 return {}
+        for hook in at.before:  # they belong to the step, which is not taken for what is asked for here
+            given = hook(given)
         _running.place = self, where, values
         if at.handle is not None:
             if self.batch is None or getattr(at.handle, "batched", False):

@@ -344,3 +344,97 @@ def test_a_tangent_is_the_tensor_that_was_given():
         assert forward_ad.unpack_dual(dual).tangent is t
         assert forward_ad.unpack_dual(forward_ad.make_dual(x, t.T)).tangent is not t
         assert torch.equal(forward_ad.unpack_dual(dual.clone()).tangent, t)
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_hook_on_one_of_several_results_loses_no_gradient(first, read):
+    """Gradients of an operation's other results must go on with the one that was looked at."""
+    x = torch.tensor([[1.0, 2.0], [4.0, 8.0]], requires_grad=True)
+    ways = (lambda x: torch.var_mean(x, dim=0), lambda x: torch.aminmax(x, dim=0), lambda x: (x * 1).split(1))
+    for way in ways:
+        whole = torch.autograd.grad((way(x)[0] ** 2).sum() + way(x)[1].exp().sum(), x)[0]
+        a, b = way(x)
+        assert (a.output_nr, b.output_nr) == (0, 1)
+        kept = a if first else b
+        kept.retain_grad()
+        loss = (a**2).sum() + b.exp().sum()
+        if read:
+            loss.item()
+        x.grad = None
+        loss.backward()
+        assert torch.allclose(x.grad, whole) and kept.grad is not None
+
+
+def test_the_order_of_hooks_on_leaves():
+    """Hooks of the tensor come before those of the step that accumulates; ``grad`` does not take that step."""
+    a, log = torch.tensor(1.0, requires_grad=True), []
+
+    def of_tensor(g):
+        log.append("tensor")
+        return g * 3
+
+    def of_step(gs):
+        log.append("step")
+        return (gs[0] * 2,)
+
+    b = a.clone()
+    b.grad_fn.next_functions[0][0].register_prehook(of_step)
+    a.register_hook(of_tensor)
+    assert torch.autograd.grad(b, a, retain_graph=True)[0].item() == 3 and log == ["tensor"]
+    b.backward()
+    assert a.grad.item() == 6 and log == ["tensor", "tensor", "step"]
+
+
+def test_prehooks_belong_to_the_step():
+    """The gradient that is asked for is what comes to a step: hooks on the step itself are for those that go on."""
+    x = leaf()
+    y = x * 2
+    y.grad_fn.register_prehook(lambda gs: (gs[0] * 10,))
+    z = (y * 3).sum()
+    assert torch.autograd.grad(z, y, retain_graph=True)[0].tolist() == [3, 3, 3]
+    gx, gy = torch.autograd.grad(z, (x, y), retain_graph=True)
+    assert gx.tolist() == [60, 60, 60] and gy.tolist() == [3, 3, 3]
+
+
+def test_node_hooks_see_a_place_for_each_argument_and_result():
+    class Both(Function):
+        @staticmethod
+        def forward(ctx, x, k):
+            return x * k, k, x + k
+
+        @staticmethod
+        def backward(ctx, g, _, h):
+            return g + h, None
+
+    x, seen = leaf(), []
+    (y := x * 2).grad_fn.register_hook(lambda gi, go: seen.append([g is None for g in gi]))
+    a, _, b = Both.apply(y, 3)
+    a.grad_fn.register_prehook(lambda gs: (gs[0] * 2, gs[1], gs[2]))
+    (a + b).sum().backward()
+    assert seen == [[False, True]] and x.grad.tolist() == [6, 6, 6]
+
+
+def test_a_hook_that_another_removes_still_runs_in_that_pass():
+    x, ran = leaf(), []
+    y = x * 2
+    y.grad_fn.register_prehook(lambda gs: other.remove())
+    other = y.grad_fn.register_prehook(lambda gs: ran.append(1))
+    y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    assert ran == [1]
+
+
+def test_accumulating_nodes_are_told_by_their_type():
+    x = leaf()
+    assert isinstance((x * 2).grad_fn.next_functions[0][0], torch._C._functions.AccumulateGrad)
+
+
+def test_unused_inputs():
+    """Zeros in the place of missing gradients require gradients where the others do; edges have no sizes for them."""
+    x, y = leaf(), leaf()
+    z = (x**2).sum()
+    got = torch.autograd.grad(z, (x, y), materialize_grads=True, create_graph=True)
+    assert got[0].requires_grad and got[1].requires_grad and got[1].tolist() == [0, 0, 0]
+    with pytest.raises(RuntimeError, match="materialize_grads cannot be used when the given input is a GradientEdge"):
+        torch.autograd.grad(z, (x, graph.get_gradient_edge(y)), materialize_grads=True)
