@@ -11,6 +11,7 @@ from .anomaly_mode import detect_anomaly as detect_anomaly
 from .anomaly_mode import set_detect_anomaly as set_detect_anomaly
 from .function import Function as Function
 from .function import NestedIOFunction as NestedIOFunction
+from .mode import _unsafe_preserve_version_counter as _unsafe_preserve_version_counter
 from .mode import enable_grad as enable_grad
 from .mode import enforce_grad_layout_policy as enforce_grad_layout_policy
 from .mode import inference_mode as inference_mode

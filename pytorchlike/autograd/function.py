@@ -38,17 +38,17 @@ class FunctionCtx:
     _saved: tuple | None = ()
     _saved_forward: tuple = ()
     _materialize = True
+    #: Whether backward gets zeros for outputs that were marked as not differentiable, too.
+    _materialize_non_diff_grads = True
     _not_differentiable: tuple = ()
     _dirty: tuple = ()
     needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """Keep tensors for backward, where they are ``ctx.saved_tensors``.  TypeError for anything else."""
-        for k, t in enumerate(tensors):
-            if t is not None and not isinstance(t, Tensor):
-                raise TypeError(
-                    f"save_for_backward can only save variables, but argument {k} is of type {type(t).__name__}"
-                )
+        """Keep tensors for backward, where they are ``ctx.saved_tensors``.
+
+        Where there will be a backward, :meth:`Function.apply` raises TypeError for anything else.
+        """
         self._to_save = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
@@ -278,6 +278,11 @@ class Function(metaclass=FunctionMeta):
                     "that are modified inplace must all be outputs of the Function."
                 )
         if tracked:
+            for k, t in enumerate(ctx._to_save):
+                if t is not None and not isinstance(t, Tensor):
+                    raise TypeError(
+                        f"save_for_backward can only save variables, but argument {k} is of type {type(t).__name__}"
+                    )
             if local.trace.nested:  # backward is recorded now, see ``nested``
                 ctx._saved = tuple([s if s is None else _Saved(s, None) for s in ctx._to_save])
             for t in ctx._dirty:
@@ -290,7 +295,9 @@ class Function(metaclass=FunctionMeta):
         else:
             result = list(outs)
         hooks = current_hooks() if mode.scoped and tracked else None
-        ctx._saved = tuple([s if s is None else _Saved(s, hooks) for s in _swapped(ctx._to_save, outs, result)])
+        ctx._saved = tuple([
+            _Saved(s, hooks) if isinstance(s, Tensor) else None for s in _swapped(ctx._to_save, outs, result)
+        ])  # fmt: skip
         ctx._to_save = ()
         if duals is not None:
             forward_ad.apply_jvp(cls, ctx, tensors, duals, result)
@@ -322,8 +329,8 @@ class _Backward:
     def __init__(self, cls: Any, ctx: Any, tensors: list, before: list, outs: list) -> None:
         self.cls, self.ctx, self.before = cls, ctx, before
         self.dtypes = [t.dtype if t is not None else None for t in tensors]
-        #: (shape, dtype) of each output that may have a gradient
-        self.outs = outs
+        #: (shape, dtype) of each output that may have a gradient, and of those that are tensors
+        self.outs, self.all = outs, outs
         self.slots: dict[int, int] = {}
 
     @property
@@ -335,7 +342,8 @@ class _Backward:
 
         ctx = self.ctx
         grads: list[Any] = [None] * len(self.outs)
-        for k, (slot, told) in enumerate(zip(self.slots, self.outs, strict=True)):
+        filled = self.all if ctx._materialize_non_diff_grads else self.outs
+        for k, (slot, told) in enumerate(zip(self.slots, filled, strict=True)):
             c = cotangents.get(slot)
             if c is not None:
                 grads[k] = tensor_of(c)
@@ -425,17 +433,19 @@ class _Backward:
 
 def _connect(cls: Any, ctx: Any, tensors: list, before: list, outs: tuple) -> list:
     moving = [before[i] for i, need in enumerate(ctx.needs_input_grad) if need]
+    tensors_out = [(tuple(o.shape), o.dtype) if isinstance(o, Tensor) else None for o in outs]
     told = [
-        (tuple(o.shape), o.dtype)
-        if isinstance(o, Tensor) and (o.dtype.is_floating_point or o.dtype.is_complex)
+        t if t is not None and (t[1].is_floating_point or t[1].is_complex)
         and not any(o is m for m in ctx._not_differentiable) else None
-        for o in outs
+        for o, t in zip(outs, tensors_out, strict=True)
     ]  # fmt: skip
     if get_mode().located:
         from ..engine.errors import user_location
 
         ctx._location = user_location()
-    return tied(cls.__name__, _Backward(cls, ctx, tensors, before, told), moving, outs, ctx._dirty)
+    handle = _Backward(cls, ctx, tensors, before, told)
+    handle.all = tensors_out
+    return tied(cls.__name__, handle, moving, outs, ctx._dirty)
 
 
 def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple = ()) -> list:
@@ -474,7 +484,9 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
             result[k] = original
         else:
             result[k] = Tensor._of(v)
-    return result
+    # what is returned twice stays one tensor, which has the gradients of the last
+    last = {id(o): k for k, o in enumerate(outs)}
+    return [result[last[id(o)]] if isinstance(o, Tensor) else result[k] for k, o in enumerate(outs)]
 
 
 def _expands(small: tuple, big: tuple) -> bool:

@@ -182,8 +182,16 @@ class _Check:
     def compare(self, what: str, i: int, k: int, numerical: np.ndarray, analytical: np.ndarray) -> None:
         if not self.close(analytical, numerical):
             raise GradcheckError(
-                f"{what}Jacobian mismatch for output {i} with respect to input {k},\nnumerical:{numerical}\n"
+                f"{what}mismatch for output {i} with respect to input {k},\nnumerical:{numerical}\n"
                 f"analytical:{analytical}\n"
+            )
+
+    def steady(self, i: int, k: int, a: np.ndarray, b: np.ndarray) -> None:
+        if not _same(a, b, self.nondet):
+            raise GradcheckError(
+                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
+                "gives different values, although analytical gradient matches numerical gradient. The tolerance for "
+                f"nondeterminism was {self.nondet}. (output {i}, input {k})"
             )
 
     def backward(self) -> None:
@@ -193,16 +201,11 @@ class _Check:
                 rows = _reverse_rows(o, self.xs, unit)
                 again = _reverse_rows(o, self.xs, unit)
                 for k, (a, b) in enumerate(zip(rows, again, strict=True)):
-                    if not _same(a, b, self.nondet):
-                        raise GradcheckError(
-                            "Backward is not reentrant, i.e., running backward with same input and grad_output "
-                            "multiple times gives different values, although analytical gradient matches numerical "
-                            f"gradient. The tolerance for nondeterminism was {self.nondet}. (output {i}, input {k})"
-                        )
+                    self.steady(i, k, a, b)
                 for k, a in zip(self.moving, rows, strict=True):
                     expected = _expected_rows(self.fn, self.inputs, k, self.eps, unit)[i]
                     what = "While considering the imaginary part of complex outputs only, " if unit == 1j else ""
-                    self.compare(what, i, k, expected, a)
+                    self.compare(what + "Jacobian ", i, k, expected, a)
 
     def backward_fast(self) -> None:
         """One random projection of each Jacobian: u^T J v, with u of the outputs and v of the inputs."""
@@ -212,12 +215,16 @@ class _Check:
             u = _random(rng, o)
             if not o.requires_grad or not o.numel():
                 continue
-            found = _grad(o, self.xs, T.tensor(u, device=o.device), retain_graph=True, allow_unused=True)
-            for k, x, g in zip(self.moving, self.xs, found, strict=True):
+            found, again = (
+                _grad(o, self.xs, T.tensor(u, device=o.device), retain_graph=True, allow_unused=True) for _ in range(2)
+            )
+            for k, x, g, h in zip(self.moving, self.xs, found, again, strict=True):
+                if g is not None and h is not None:
+                    self.steady(i, k, g.detach().cpu().numpy(), h.detach().cpu().numpy())
                 v = _random(rng, x)
                 analytical = 0.0 if g is None else float(np.real(np.vdot(g.detach().cpu().numpy(), v)))
                 d = _difference(self.fn, self.inputs, k, self.eps * v)[i] / (2 * self.eps)
-                self.compare("While considering a random projection (fast mode), ", i, k,
+                self.compare("While considering a random projection (fast mode), Jacobian ", i, k,
                              np.asarray(float(np.real(np.vdot(u, d)))), np.asarray(analytical))  # fmt: skip
 
     def forward(self, fast: bool) -> None:
@@ -239,12 +246,16 @@ class _Check:
                     ]
                 for i, (d, t) in enumerate(zip(numerical, tangents, strict=True)):
                     d = d / (2 * self.eps)
-                    self.compare(f"While computing forward AD (direction {j}), ", i, k, d,
+                    self.compare(f"In direction {j}, Jacobian computed with forward mode ", i, k, d,
                                  np.zeros_like(d) if t is None else t)  # fmt: skip
 
     def undefined(self) -> None:
         """Missing gradients of outputs must count as zeros."""
         outputs = [o for o in _outputs(self.fn, self.inputs) if o.requires_grad]
+        nothing = [T.zeros_like(o) for o in outputs]
+        for g in _grad(outputs, self.xs, nothing, retain_graph=True, allow_unused=True):
+            if g is not None and np.any(g.detach().cpu().numpy() != 0):
+                raise GradcheckError("backward not multiplied by grad_output")
         for drop in range(len(outputs)) if len(outputs) > 1 else ():
             rest = [o for k, o in enumerate(outputs) if k != drop]
             ones = [T.ones_like(o) for o in rest]
@@ -339,7 +350,7 @@ def gradcheck(
 def _check_inputs(inputs: tuple) -> None:
     if not _moving(inputs):
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "gradcheck expects at least one input tensor to require gradient, but none of them have "
             "requires_grad=True."
         )
     for k in _moving(inputs):
@@ -348,6 +359,12 @@ def _check_inputs(inputs: tuple) -> None:
                 f"Input #{k} requires gradient and is not a double precision floating point or complex. This check "
                 "will likely fail if all the inputs are not of double precision floating point or complex. ",
                 stacklevel=3,
+            )
+        if any(stride == 0 and n > 1 for stride, n in zip(inputs[k].stride(), inputs[k].shape, strict=True)):
+            raise RuntimeError(
+                f"The {k}th input has a dimension with stride 0. gradcheck only supports inputs that are "
+                "non-overlapping, since finite differences of single elements make no sense otherwise; call "
+                ".contiguous() on the input before."
             )
         inputs[k].retain_grad()
 

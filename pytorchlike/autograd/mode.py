@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..engine import get_mode, set_mode
 
 __all__ = [
@@ -55,7 +57,13 @@ class _Mode:
         if inspect.isgeneratorfunction(fn):
             return self._generator(fn)
         if inspect.isclass(fn):
-            raise TypeError(f"{type(self).__name__} cannot decorate a class; decorate its methods")
+            import warnings
+
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. What is decorated here is the call that makes an instance; to decorate just "
+                "that, decorate __init__.", FutureWarning, stacklevel=2,
+            )  # fmt: skip
 
         @functools.wraps(fn)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -79,7 +87,8 @@ class _Mode:
                 try:
                     send, error = (yield item), None
                 except GeneratorExit:
-                    generator.close()
+                    with self.clone():
+                        generator.close()
                     raise
                 except BaseException as raised:
                     send, error = None, raised
@@ -111,7 +120,7 @@ class enable_grad(_Mode, metaclass=_Decorating):
 
 
 class inference_mode(_Mode, metaclass=_Decorating):
-    """As :class:`no_grad`; ``inference_mode(False)`` changes nothing but ends an outer one."""
+    """As :class:`no_grad`; ``inference_mode(False)`` ends an outer one, and records for backward again."""
 
     def __init__(self, mode: bool = True) -> None:
         self.mode = mode
@@ -120,13 +129,17 @@ class inference_mode(_Mode, metaclass=_Decorating):
         return type(self)(self.mode)
 
     def _changes(self) -> dict[str, Any]:
-        return {"grad": not self.mode, "inference": self.mode} if self.mode else {"inference": False}
+        return {"grad": not self.mode, "inference": self.mode}
 
 
 class set_grad_enabled(_Mode):
     """Switch recording on or off at once; as a context manager, until its end."""
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, (bool, np.bool_)):
+            raise TypeError(
+                f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}"
+            )
         self.mode = bool(mode)
         self._before = set_mode(get_mode().replace(grad=self.mode))
 
@@ -142,6 +155,9 @@ class set_grad_enabled(_Mode):
 
     def __exit__(self, *exc: object) -> None:
         set_mode(get_mode().replace(grad=self._before.grad))
+
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
 
 class set_multithreading_enabled:

@@ -22,7 +22,7 @@ from ._tensor import BLOCKED, BY_ROWS, SPOKEN, SparseTensor, expected
 
 
 def _blocks(name: str, size: tuple[int, int], block: Any) -> tuple[int, int]:
-    block = tuple(block) if isinstance(block, (list, tuple)) else (block,)
+    block = tuple(block) if isinstance(block, (list, tuple)) else (block, block)
     if len(block) != 2:
         raise RuntimeError(f"{name}: blocksize needs to be a tuple of size 2, but got {len(block)}")
     if block[0] < 1 or block[1] < 1 or size[0] % block[0] or size[1] % block[1]:

@@ -6,6 +6,8 @@ import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..engine import Leaf, Value, local
 from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
@@ -42,6 +44,8 @@ class Taped(Cell):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise RuntimeError("requires_grad must be a bool")
         if self._get().meta.grad == INTERIOR:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables; for a computed one that does not require "
@@ -134,11 +138,18 @@ class Taped(Cell):
                 raise RuntimeError("can't assign Variable as its own grad")
             if tuple(grad.shape) != self._value.meta.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {list(grad.shape)} for a tensor of {list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(grad.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if grad.dtype is not self.dtype:
                 raise RuntimeError(
-                    f"assigned grad has data of a different type: {grad.dtype} for a tensor of {self.dtype}"
+                    f"attempting to assign a gradient with dtype '{grad.dtype}' to a tensor with grad_dtype "
+                    f"'{self.dtype}'. The gradient must match the tensor's grad_dtype, which is its own dtype."
+                )
+            if grad.device.type != self.device.type:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with device type '{grad.device.type}' to a tensor with device "
+                    f"type '{self.device.type}'. Please ensure that the gradient and the tensor are on the same device"
                 )
         node = self._get().node
         if type(node) is Leaf:
@@ -165,7 +176,12 @@ class Taped(Cell):
 
     @property
     def output_nr(self) -> int:
-        return 0
+        """Which of its :attr:`grad_fn`'s results the tensor is."""
+        if self._get().meta.grad != INTERIOR:
+            return 0
+        from ..autograd.nodes import edge_of_value
+
+        return edge_of_value(self._get())[1]
 
     def backward(
         self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -217,6 +233,10 @@ class Taped(Cell):
         old = self._get()
         node = old.node
         value = _plain(new._get())
+        if old.meta.grad and value.meta.dtype.kind in "biu":
+            raise RuntimeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype"
+            )
         if old.meta.grad == INTERIOR and (value.meta.shape, value.meta.dtype) == (old.meta.shape, old.meta.dtype):
             self._bumps, self._alias = self._version, None  # it keeps its history, and so shares nothing
             self._value = _straightened(value, old)
@@ -253,6 +273,9 @@ class Taped(Cell):
     @property
     def volatile(self) -> bool:
         """False: use ``torch.no_grad()``."""
+        import warnings
+
+        warnings.warn("volatile was removed (Variable.volatile is always False)", UserWarning, stacklevel=2)
         return False
 
     def reinforce(self, reward: Any) -> None:
@@ -285,6 +308,8 @@ class Taped(Cell):
         from ..utils.hooks import RemovableHandle
 
         value = self._get()
+        if not value.meta.grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if value.meta.grad != LEAF:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
         leaf = value.node

@@ -119,7 +119,7 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     size = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
     if any(n < 0 for n in size):
         raise RuntimeError(f"requested resize to {list(size)}: sizes must be non-negative")
-    if input.requires_grad and tuple(size) != tuple(input.shape):
+    if input.requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     if tuple(size) == tuple(input.shape):
         return input

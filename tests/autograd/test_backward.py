@@ -612,3 +612,76 @@ def test_a_hook_after_accumulation_may_step():
 
 def _stepping(p):
     p.add_(p.grad, alpha=-0.1)
+
+
+def test_generators_are_closed_in_their_mode():
+    seen = []
+
+    @torch.no_grad()
+    def numbers():
+        try:
+            yield 1
+        finally:
+            seen.append(torch.is_grad_enabled())
+
+    g = numbers()
+    next(g)
+    g.close()
+    assert seen == [False] and torch.is_grad_enabled()
+
+
+def test_decorated_classes_are_made_in_the_mode():
+    with pytest.warns(FutureWarning, match="Decorating classes"):
+
+        @torch.no_grad()
+        class Made:
+            def __init__(self):
+                self.inside = torch.is_grad_enabled()
+
+            def now(self):
+                return torch.is_grad_enabled()
+
+    assert Made().inside is False and Made().now() is True
+
+
+def test_what_cannot_be_assigned():
+    """The errors by which programs tell what was wrong."""
+    x = torch.ones(2, requires_grad=True)
+    for name, value, error, text in (
+        ("grad", torch.ones(3), RuntimeError, "gradient of size"),
+        ("grad", torch.ones(2, device="meta"), RuntimeError, "device"),
+        ("grad", torch.ones(2).double(), RuntimeError, "gradient with dtype"),
+        ("requires_grad", "yes", RuntimeError, "must be a bool"),
+    ):
+        with pytest.raises(error, match=text):
+            setattr(x, name, value)
+    with pytest.raises(RuntimeError, match="doesn't require gradient"):
+        torch.ones(1).register_post_accumulate_grad_hook(print)
+    with pytest.raises(RuntimeError, match="cannot resize variables that require grad"):
+        x.resize_(2)
+    with pytest.raises(TypeError, match="must be bool, not str"):
+        torch.set_grad_enabled("no")
+    assert "set_grad_enabled(mode=True)" in repr(torch.set_grad_enabled(True))
+
+
+def test_the_end_of_inference_mode_records_again():
+    """``inference_mode(False)`` is how a part of a program that only infers is trained."""
+    for outer in (torch.inference_mode, torch.no_grad):
+        with outer():
+            with torch.inference_mode(False):
+                x = leaf()
+                (x * x).sum().backward()
+            assert x.grad.tolist() == [2, 4, 6] and not torch.is_grad_enabled()
+
+
+def test_threads_lose_no_gradient_of_one_another():
+    x = leaf()
+    x.tolist()
+
+    def train(_):
+        for _ in range(5):
+            (x * 2).sum().backward()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(train, range(4)))
+    assert x.grad.tolist() == [40, 40, 40]

@@ -306,3 +306,45 @@ def test_missing_parts():
 
     with pytest.raises(TypeError, match="save_for_backward"):
         SavesNumbers.apply(leaf())
+    assert SavesNumbers.apply(torch.ones(3)).tolist() == [1, 1, 1]  # nothing is kept where there will be no backward
+
+
+@pytest.mark.parametrize("fill", [True, False])
+def test_gradients_of_outputs_that_have_none(fill):
+    """Outputs that were marked as not differentiable have zeros as gradients, unless this is switched off."""
+    seen = []
+
+    class Two(Function):
+        @staticmethod
+        def forward(ctx, x):
+            a, b = x * 2, x > 1
+            ctx.mark_non_differentiable(b)
+            ctx._materialize_non_diff_grads = fill
+            return a, b
+
+        @staticmethod
+        def backward(ctx, ga, gb):
+            seen.append(gb)
+            return ga * 2
+
+    x = leaf()
+    Two.apply(x)[0].sum().backward()
+    assert x.grad.tolist() == [2, 2, 2]
+    assert (seen[0].dtype is torch.bool and seen[0].shape == (3,)) if fill else seen == [None]
+
+
+def test_a_result_that_is_returned_twice_stays_one():
+    class Twice(Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x * 2
+            return y, y
+
+        @staticmethod
+        def backward(ctx, g, h):
+            return (g + h) * 2
+
+    x = leaf()
+    a, b = Twice.apply(x)
+    (a + b).sum().backward()
+    assert a is b and x.grad.tolist() == [4, 4, 4]

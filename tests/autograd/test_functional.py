@@ -140,3 +140,33 @@ def test_gradcheck_forgives_what_another_executor_rounds_otherwise(monkeypatch):
     factor[:] = [1.0, 1.0 + 1e-12]
     with pytest.raises(RuntimeError, match="not reentrant"):
         torch.autograd.gradcheck(torch.sin, (x,))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_gradcheck_finds_what_no_single_gradient_shows(fast):
+    class Odd(Function):
+        @staticmethod
+        def forward(ctx, x, kind):
+            ctx.kind, ctx.times = kind, 0
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            ctx.times += 1
+            if ctx.kind == "changes":
+                return g * (2 + 1e-7 * ctx.times), None
+            return (g * 2 if (g != 0).any() else g + 1), None
+
+    x = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    with pytest.raises(GradcheckError, match="Backward is not reentrant"):
+        gradcheck(Odd.apply, (x, "changes"), fast_mode=fast)
+    with pytest.raises(GradcheckError, match="backward not multiplied by grad_output"):
+        gradcheck(Odd.apply, (x, "adds"), fast_mode=fast)
+    with pytest.raises(RuntimeError, match="dimension with stride 0"):
+        gradcheck(torch.sin, (x[:1].expand(3),), fast_mode=fast, raise_exception=False)
+
+
+def test_data_of_another_kind_is_refused():
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="must be floating point or complex dtype"):
+        x.data = torch.ones(2, dtype=torch.int64)
