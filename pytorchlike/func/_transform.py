@@ -123,7 +123,7 @@ def chosen(args: tuple, argnums: Any) -> tuple[Any, Callable[[Any], tuple]]:
         raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
     if isinstance(argnums, tuple):
         if not argnums:
-            raise RuntimeError("argnums must be a non-empty tuple")
+            raise RuntimeError("argnums must be non-empty")
         if not all(isinstance(k, int) for k in argnums):
             raise RuntimeError(f"argnum elements must be int, got {[type(k) for k in argnums]}")
     numbers = (argnums,) if isinstance(argnums, int) else argnums
@@ -155,6 +155,8 @@ def with_aux(out: Any, what: str) -> tuple[Any, Any]:
 def only_tensors(tree: Any, what: str) -> tuple[list[Tensor], TreeSpec]:
     """The results of a function, all of which must be tensors."""
     leaves, spec = tree_flatten(tree)
+    if all(x is None for x in leaves):
+        raise RuntimeError(f"{what}: Expected f to be a function that has non-empty output (got output = {leaves})")
     for x in leaves:
         if not isinstance(x, Tensor):
             raise RuntimeError(f"{what}: expected f(*primals) to return only tensors, got unsupported type {type(x)}")

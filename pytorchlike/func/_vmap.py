@@ -51,7 +51,7 @@ def vmap(func: Callable[..., Any], in_dims: InDims = 0, out_dims: OutDims = 0, r
     """A function that applies ``func`` to each entry along a dimension of its arguments, at once.
 
     in_dims:     which dimension of each positional argument to go along: an int for all, or a (nested) tuple of the
-                 structure of the arguments, with None for what is the same for all.  Keyword arguments go along 0.
+                 structure of the arguments, with None for what is the same for all, as keyword arguments are.
     out_dims:    where that dimension comes in the results, an int, or ints in their structure; None for a result that
                  is the same for all.
     randomness:  'error': random operations raise; 'same': one draw for all; 'different': a draw for each entry.
@@ -112,7 +112,7 @@ def _prepared(name: str, in_dims: Any, args: tuple, kwargs: dict) -> tuple[list,
             f"vmap({name}, in_dims={in_dims}, ...)(<inputs>): expected `in_dims` to be int or a (potentially nested) "
             f"tuple matching the structure of inputs, got: {type(in_dims)}."
         )
-    if not args and not kwargs:
+    if not args:
         raise ValueError(
             f"vmap({name})(<inputs>): got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a "
             "function with no inputs. The latter is unsupported."
@@ -127,7 +127,7 @@ def _prepared(name: str, in_dims: Any, args: tuple, kwargs: dict) -> tuple[list,
     more, kw_spec = tree_flatten(kwargs)
     where = f"vmap({name}, in_dims={in_dims}, ...)(<inputs>)"
     dims = [_dim(where, x, d) for x, d in zip(flat, dims, strict=True)]
-    dims += [_dim(where, x, 0) if isinstance(x, Tensor) else None for x in more]
+    dims += [None] * len(more)
     flat += more
     sizes = [x.shape[d] for x, d in zip(flat, dims, strict=True) if d is not None]
     if not sizes:
@@ -219,18 +219,16 @@ def _run(func: Callable[..., Any], flat: list, dims: list, spec: TreeSpec, size:
         out = func(*args, **kwargs)
         outs, out_spec = tree_flatten(out)
         told = _out_dims(name, out_dims, out_spec)
-        for o in outs:
-            if not isinstance(o, Tensor):
-                if o is None and all(d is None for d in told):
-                    continue
+        for o, d in zip(outs, told, strict=True):
+            if not isinstance(o, Tensor) and d is not None:
                 raise ValueError(
                     f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(o)}. Did you mean to set "
                     "out_dims= to None for output?"
                 )
-        values = [o._get() for o in outs if isinstance(o, Tensor)]
-        batched = nested.batched_outs(values)
+        given_out = [(o._get(), d) for o, d in zip(outs, told, strict=True) if isinstance(o, Tensor)]
+        values = [v for v, _ in given_out]
         places: list[int | None] = []
-        for v, d, b in zip(values, [d for o, d in zip(outs, told, strict=True) if o is not None], batched, strict=True):
+        for (v, d), b in zip(given_out, nested.batched_outs(values), strict=True):
             if d is None and b:
                 raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
             places.append(_place(d, v.meta.ndim))

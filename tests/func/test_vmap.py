@@ -29,9 +29,9 @@ def test_nested_dims_and_structures(x):
     def f(pair, k, *, y):
         return {"s": pair["a"] * k + y, "t": (pair["b"].sum(),)}
 
-    y = torch.arange(3.0)
+    y = torch.arange(4.0)
     got = vmap(f, in_dims=({"a": 1, "b": None}, None), out_dims={"s": 1, "t": 0})({"a": x, "b": x}, 2.0, y=y)
-    close(got["s"], torch.stack([a * 2 + y[i] for i, a in enumerate(x.unbind(1))], 1))
+    close(got["s"], torch.stack([a * 2 + y for a in x.unbind(1)], 1))
     close(got["t"][0], x.sum().expand(3))
     outer = vmap(vmap(torch.mul, (None, 0)), (0, None))
     close(outer(y, y + 1), y[:, None] * (y + 1))
@@ -247,3 +247,17 @@ def test_gradients_of_a_graph_of_outside_have_no_history():
     assert not rows.requires_grad and rows.tolist() == [[2, 0], [0, 4]]
     rows = vmap(lambda v: torch.autograd.grad(y, x, v, create_graph=True)[0])(torch.eye(2))
     assert rows.requires_grad
+
+
+def test_keyword_arguments_are_the_same_for_all():
+    x, k = torch.arange(6.0).reshape(2, 3), torch.arange(6.0).reshape(2, 3)
+    assert vmap(lambda x, k=1: x * k)(x, k=k).tolist() == (x[:, None] * k).tolist()
+    with pytest.raises(ValueError, match="got no inputs"):
+        vmap(lambda k: k)(k=k)
+
+
+def test_what_is_no_tensor_comes_back_where_its_out_dim_is_none():
+    got = vmap(lambda x: (x * 2, "name", None), out_dims=(0, None, None))(torch.arange(2.0))
+    assert got[0].tolist() == [0, 2] and got[1:] == ("name", None)
+    with pytest.raises(ValueError, match="must only return Tensors"):
+        vmap(lambda x: (x, "name"))(torch.arange(2.0))
