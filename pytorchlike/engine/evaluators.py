@@ -106,7 +106,10 @@ def _cached(key: tuple, compile: Callable[[], Any], interpreted: Callable[[], An
         if found is None:
             begin = time.perf_counter()
             found = compile()
-            _tell(calls, what, time.perf_counter() - begin)
+            seconds = time.perf_counter() - begin
+            _tell(calls, what, seconds)
+            if len(calls) == 1:
+                policy.priced(policy.kind_of(calls[0].op, what), seconds)
         _forward[key] = found
         while len(_forward) > config.max_kernels:
             _forward.popitem(last=False)
@@ -266,8 +269,8 @@ class OpByOp(Evaluator):
                 random = getattr(call.op.info, "random", False)
                 size = _largest(call.metas, call.outs) if call.ins or random else 0  # a constant: NumPy's as well
                 if self.interprets(call.op, "forward", call.place, size, len(call.outs)):
-                    traced = functools.partial(traced_of, call.kernel, shapes)
-                    found = self._interpreted(compile, traced, exactly=self.exact and random)
+                    kind, traced = policy.kind_of(call.op, ""), functools.partial(traced_of, call.kernel, shapes)
+                    found = self._interpreted(kind, compile, traced, exactly=self.exact and random)
                 return found
 
             key = (call.kernel, shapes, call.place)
@@ -315,9 +318,9 @@ class OpByOp(Evaluator):
         """What a kernel gives."""
         return quick(run)(*args)
 
-    def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
+    def _interpreted(self, kind: Any, compile: Any, traced: Any, exactly: bool = False) -> Any:
         try:
-            return Interpreted(None, (), compile if self.compiles else None, traced(), exactly, self.patient)
+            return Interpreted(None, (), compile if self.compiles else None, traced(), exactly, self.patient, kind)
         except Missing:
             if not self.compiles:
                 raise
@@ -365,9 +368,8 @@ class OpByOp(Evaluator):
         def interpreted() -> Any:
             if self.interprets(call.op, (wrt, present), call.place, _largest(call.metas, call.outs), len(wrt)):
                 shapes = _shapes(call.metas)
-                return self._interpreted(
-                    compile, lambda: traced_kernel(kernel, ("backward", wrt, present), shapes, traced)
-                )
+                made = functools.partial(traced_kernel, kernel, ("backward", wrt, present), shapes, traced)
+                return self._interpreted(policy.kind_of(call.op, " backward"), compile, made)
             return None
 
         def traced(kernel: Any, shapes: tuple) -> tuple:
@@ -471,8 +473,8 @@ class AtFirst(OpByOp):
     def whole(self, call: Call) -> bool:
         return False
 
-    def _interpreted(self, compile: Any, traced: Any, exactly: bool = False) -> Any:
-        found = super()._interpreted(compile, traced, exactly)
+    def _interpreted(self, kind: Any, compile: Any, traced: Any, exactly: bool = False) -> Any:
+        found = super()._interpreted(kind, compile, traced, exactly)
         if found is None:  # XLA's then
             self._pay(policy.KERNEL)
         return found

@@ -71,13 +71,15 @@ class Interpreted:
 
     compile: makes the compiled function, used instead once the time spent here would have paid for a compilation, and
     for what NumPy does not have; None: never.  exactly: results must be XLA's to the bit (random numbers, which are to
-    be the same for a seed).  Raises Missing if NumPy does not have it, or would take too long.
+    be the same for a seed).  kind: what is to be known of its price, see ``policy.rent``.  Raises Missing if NumPy does
+    not have it, or would take too long.
     """
 
-    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large", "dear")
+    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large", "dear", "kind")
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
-                 traced: Traced | None = None, exactly: bool = False, patient: bool = False) -> None:  # fmt: skip
+                 traced: Traced | None = None, exactly: bool = False, patient: bool = False,
+                 kind: Any = None) -> None:  # fmt: skip
         import jax
 
         exactly = exactly and config.tier != "interpret"
@@ -92,7 +94,7 @@ class Interpreted:
         if exactly and _rounds(closed):
             raise Missing("rounding is not XLA's")
         self.tree = jax.tree.structure(shape)
-        self.compile, self.compiled, self.spent = compile, None, 0.0
+        self.compile, self.compiled, self.spent, self.kind = compile, None, 0.0, kind
         self.least: float | None = None  # seconds that the compiled function would need, too
         stats.interpreted += 1
 
@@ -102,7 +104,8 @@ class Interpreted:
         import jax
 
         begin = time.thread_time()  # waiting for a busy machine is nothing that a compilation would save
-        if self.compile is not None and self.spent > max(policy.RENT, self.large) and config.tier != "interpret":
+        pays = self.compile is not None and self.spent > max(policy.rent(self.kind), self.large)
+        if pays and config.tier != "interpret":
             return self._give_up(args)
         out = self.once(*args)
         if self.compiled is not None:
@@ -125,7 +128,9 @@ class Interpreted:
             return self._give_up(args)
 
     def _give_up(self, args: tuple) -> Any:
+        begin = time.perf_counter()
         self.compiled = self.compile()  # type: ignore[misc]
+        policy.priced(self.kind, time.perf_counter() - begin)
         self.plan = None
         stats.kernels += 1
         return self.compiled(*args)

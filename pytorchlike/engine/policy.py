@@ -61,7 +61,7 @@ LARGE = 2_000_000
 #: a compilation for shapes that do not come again takes as long, and longer.
 SLOW = 60e6
 #: Seconds spent on interpreting a kernel beyond what it would take when compiled, after which it is: about what that
-#: costs, so that the sum is never much more than twice the better choice.
+#: costs, so that the sum is never much more than twice the better choice; see ``rent``.
 RENT = 0.05
 #: Seconds of compilation for an equation of a kernel of very many, as the update of hundreds of weights is.
 EQUATION = 2e-4
@@ -71,7 +71,7 @@ _CALL, _BYTE = 50e-6, 2e-10
 #: each time, as of sentences: one that comes a second time is not compiled for that.
 FEW = 3
 #: Seconds of compilation per operation of a trace; one that is not expected to come again is compiled when it has taken
-#: that much operation by operation.
+#: that much operation by operation, and as much as a compilation took before.
 COMPILATION = 0.008
 #: The same of all traces of a family together, for a program that serves them all.
 SHARED = 0.004
@@ -86,18 +86,44 @@ _ELEMENT, _UPDATED = 6e-9, 12e-9
 #: Seconds of compiling a kernel.
 KERNEL = 0.02
 #: What forms that never come twice must have cost by NumPy before the next is compiled, of what the last compilation
-#: took; and seconds of that for each call, if there was none; of a large one with a reverse pass.
-RENTED, LIKELY, LIKELY_LARGE = 0.3, 0.02, 0.05
+#: took, and where arrays are large, since such trainings last; and seconds of that for each call, if there was none; of
+#: a large one with a reverse pass.
+RENTED, RENTED_LARGE, LIKELY, LIKELY_LARGE = 1.0, 0.3, 0.02, 0.05
 
 #: How often NumPy evaluates a trace where nothing is trained; calls of one that it evaluates once where something is.
 TWICE, WHOLE = 2, 64
 
 _kernels: dict[Any, int] = {}
+#: What compiling a kernel of a kind took the last time, where that was more.
+_prices: dict[Any, float] = {}
 
 
 def least(nbytes: float) -> float:
     """Seconds that a compiled kernel needs, too, so that they are no rent."""
     return _CALL + _BYTE * nbytes
+
+
+def kind_of(op: Any, what: str) -> Any:
+    """What kernels are alike by that take about as long to compile; ``what``: 'backward' or ''."""
+    return (op.name, what) if op.walk is None else frozenset([c.op.name for c in op.info.plan])
+
+
+def rent(kind: Any, least: float | None = None) -> float:
+    """Seconds that interpreting a kernel of that kind may cost before it is compiled: what another one has taken.
+
+    A loop takes XLA twenty times as long as what most kernels are, and it is compiled for each length.
+    """
+    return max(_prices.get(kind, 0.0), RENT if least is None else least)
+
+
+def priced(kind: Any, seconds: float) -> None:
+    """Take note of what compiling a kernel has taken."""
+    if seconds > RENT:
+        if len(_prices) > 2_000:
+            _prices.clear()
+        _prices[kind] = seconds
+    else:
+        _prices.pop(kind, None)
 
 
 #: By operation, the values that each of its numbers has had so far, see ``trace``.
@@ -166,7 +192,8 @@ def waits(state: State) -> bool:
     if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
     likely = LIKELY_LARGE if profile.reverse and profile.calls >= WHOLE else LIKELY
-    return family.rent < RENTED * (family.price or likely * profile.calls)
+    share = RENTED_LARGE if profile.large else RENTED
+    return family.rent < share * (family.price or likely * profile.calls)
 
 
 def budget(state: State) -> float:
@@ -186,7 +213,8 @@ def whole(reverse: Any) -> bool:
     if config.tier in ("interpret", "ops"):
         return False
     reverse.met += 1
-    return reverse.met > HOT and reverse.spent > PART * COMPILATION * len(reverse.plan)
+    least = PART * COMPILATION * len(reverse.plan)
+    return reverse.met > HOT and reverse.spent > least and reverse.spent > rent(kind_of(reverse.op, ""), least)
 
 
 #: Whether something has been made that trains models, see :func:`trains`.
@@ -265,7 +293,7 @@ def choose(state: State) -> str:
         if waits(state):
             return "first"
         if profile.grows or varies:
-            return "fused" if met.spent > COMPILATION * profile.calls else "ops"
+            return "fused" if met.spent > max(COMPILATION * profile.calls, family.price) else "ops"
         if profile.long and met.seen == 1:
             return "ops"
         if _may_be_all(profile) or _may_vary(profile):
@@ -442,9 +470,9 @@ class Family:
         will, as their sizes are found in data.
 
         What is compiled at first sight gives the same bits in a run that is resumed; so do steps that repeat, with a
-        smaller batch at the end of an epoch.
+        smaller batch at the end of an epoch; and lengths that come again, where that matters.
         """
-        other_lengths = not self.used and (self.by_data or self.resized)
+        other_lengths = (self.by_data or self.resized) and not (self.used and _resumes)
         return other_lengths or (len(self.met) >= FEW and len(self.met) > VERSIONS * self.used)
 
     @property
@@ -649,6 +677,7 @@ def reset() -> None:
     _lines.clear()
     _divided.clear()
     _kernels.clear()
+    _prices.clear()
     _families.clear()
     _sizes.clear()
     variety.clear()

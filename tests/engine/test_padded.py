@@ -19,6 +19,7 @@ def _anew(monkeypatch):
     """Nothing was compiled or seen before, and programs for all sizes are made as soon as can be."""
     monkeypatch.setattr(policy, "SHARED", -1)
     monkeypatch.setattr(policy, "RENTED", 0)
+    monkeypatch.setattr(policy, "RENTED_LARGE", 0)
     flush("a test begins")
     execute.forget_compiled()
     policy.reset()

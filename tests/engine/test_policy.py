@@ -14,6 +14,7 @@ def _auto(monkeypatch):
     monkeypatch.setattr(policy, "_built", 0)
     monkeypatch.setattr(policy, "training", True)
     monkeypatch.setattr(policy, "_resumes", False)
+    monkeypatch.setattr(policy, "_prices", {})
 
 
 def looked_at(content=0, others=0, **told):
@@ -26,6 +27,14 @@ def looked_at(content=0, others=0, **told):
     about |= told
     profile = policy.Profile(**about, family=family, met=family.meet(-1, -1, -1))
     return SimpleNamespace(place=None, content=content, programs=None, profile=profile)
+
+
+def reverse(calls):
+    """A way back through an executed trace."""
+    name = SimpleNamespace(op=SimpleNamespace(name=f"one of {calls}"))
+    found = SimpleNamespace(met=0, spent=0.0, plan=[name] * calls)
+    found.op = SimpleNamespace(walk=True, info=found)
+    return found
 
 
 def test_what_goes_back_through_pieces_is_compiled_when_it_has_cost_its_compilation():
@@ -78,15 +87,20 @@ def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch
     assert policy.choose(convolutions) == "first" and policy.choose(looked_at(light=True, passing=True)) == "ops"
 
 
-def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not():
+def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not(monkeypatch):
+    """Also where one came again: a program is hardly dearer later on.  Not where two runs are to give the same bits."""
     state = looked_at(light=True)
-    family = state.profile.family
-    state.profile = state.profile._replace(met=family.meet(1, 1, -1, taken=((4, 3),)))
+    family = policy.Family()
+    state.profile = state.profile._replace(family=family, met=family.meet(1, 1, -1, taken=((4, 3),)))
+    assert policy.choose(state) == "first"  # it is a large step
+    state.profile = state.profile._replace(met=family.meet(1, 4, -1, taken=((2, 3),)))
     assert policy.choose(state) == "fused"
     state.profile = state.profile._replace(met=family.meet(2, 2, -1, taken=((4, 5),)))
     assert policy.choose(state) == "first"
     family.used = 1
     state.profile = state.profile._replace(met=family.meet(3, 3, -1, taken=((4, 5),)))
+    assert policy.choose(state) == "first"
+    monkeypatch.setattr(policy, "_resumes", True)
     assert policy.choose(state) == "fused"
 
 
@@ -94,16 +108,36 @@ def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_s
     state = looked_at(light=True, others=policy.FEW - 1)
     family = state.profile.family
     assert {policy.choose(state) for _ in range(20)} == {"first"}
-    family.rent = 1.1 * policy.RENTED * policy.LIKELY_LARGE * state.profile.calls
+    family.rent = 1.1 * policy.RENTED_LARGE * policy.LIKELY_LARGE * state.profile.calls
     assert policy.choose(state) != "first"
+    large, state.profile = state.profile, state.profile._replace(large=False)  # so small that it may soon be over
+    assert policy.choose(state) == "first"
+    state.profile = large
     family.price = 2 * policy.LIKELY_LARGE * state.profile.calls  # the last one took longer than that
     assert policy.choose(state) == "first"
     assert policy.choose(looked_at(others=policy.FEW - 1)) != "first"
 
 
+def test_a_trace_that_took_long_to_compile_must_have_cost_that_before_another_form_is():
+    """A loop takes XLA much longer than its few calls let expect."""
+    state = looked_at(grows=True)
+    state.profile.family.price = 10 * policy.COMPILATION * state.profile.calls
+    state.profile.met.spent = 2 * policy.COMPILATION * state.profile.calls
+    assert policy.choose(state) == "ops"
+    state.profile.met.spent *= 6
+    assert policy.choose(state) == "fused"
+
+
+def test_a_kernel_is_interpreted_as_long_as_another_of_its_kind_took_to_compile():
+    policy.priced("loop", 3.0)
+    assert policy.rent("loop") == 3.0 and policy.rent("sum") == policy.RENT
+    policy.priced("loop", 0.01)  # it was loaded from the cache
+    assert policy.rent("loop") == policy.RENT
+
+
 def test_a_long_way_back_is_compiled_when_it_has_cost_its_share():
     """After as many runs as a short one it has cost too little yet."""
-    short, long = (SimpleNamespace(met=0, spent=0.0, plan=[None] * n) for n in (4, 400))
+    short, long = (reverse(n) for n in (4, 400))
     for way in (short, long):
         compiled = [policy.whole(way) for _ in range(2 * policy.HOT)]
         way.spent = policy.COMPILATION * 4
@@ -111,6 +145,9 @@ def test_a_long_way_back_is_compiled_when_it_has_cost_its_share():
     assert policy.whole(short)
     assert not policy.whole(long)
     long.spent = policy.COMPILATION * 400
+    policy.priced(policy.kind_of(long.op, ""), 2 * long.spent)
+    assert not policy.whole(long)
+    long.spent *= 3
     assert policy.whole(long)
 
 
