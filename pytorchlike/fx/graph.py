@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from .immutable_collections import immutable_dict, immutable_list
 from .node import Node, map_arg, target_name
 
 __all__ = ["Graph", "PythonCode"]
@@ -158,7 +159,8 @@ class Graph:
             return "output"
         if isinstance(target, str):
             return target
-        return getattr(target, "__name__", type(target).__name__).strip("_") or "call"
+        name = getattr(target, "__name__", type(target).__name__)
+        return name[2:-2] if len(name) > 4 and name.startswith("__") and name.endswith("__") else name
 
     def placeholder(self, name: str, type_expr: Any = None, default_value: Any = ...) -> Node:
         """An argument of the program; with ``*`` or ``**`` in front of the name it takes the rest."""
@@ -445,9 +447,9 @@ class _Writer:
             return f"({inside},)" if len(a) == 1 else f"({inside})"
         if isinstance(a, tuple) and hasattr(a, "_fields"):
             return f"{self._global(type(a))}({', '.join(map(self._value, a))})"
-        if type(a) is list:
+        if type(a) in (list, immutable_list):
             return f"[{', '.join(map(self._value, a))}]"
-        if type(a) is dict:
+        if type(a) in (dict, immutable_dict):
             return "{" + ", ".join(f"{k!r}: {self._value(v)}" for k, v in a.items()) + "}"
         if isinstance(a, slice):
             return f"slice({', '.join(map(self._value, (a.start, a.stop, a.step)))})"

@@ -148,12 +148,13 @@ class GraphModule(Module):
     def delete_all_unused_submodules(self) -> None:
         """Take away the modules that no node calls, or finds an attribute in."""
         used: set[str] = set()
+        present = dict(self.named_modules())
         for node in self._graph.nodes:
             if node.op in ("call_module", "get_attr"):
                 parts = node.target.split(".")
                 used |= {".".join(parts[: k + 1]) for k in range(len(parts))}
-                if node.op == "call_module":
-                    used |= {f"{node.target}.{n}" for n, _ in self.get_submodule(node.target).named_modules() if n}
+                if node.op == "call_module" and node.target in present:
+                    used |= {f"{node.target}.{n}" for n, _ in present[node.target].named_modules() if n}
         for name in [n for n, _ in self.named_modules() if n and n not in used]:
             self.delete_submodule(name)
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..nn.modules.module import Module
 from .graph import Graph
 from .graph_module import GraphModule
-from .node import Node, map_aggregate, map_arg
+from .node import Node, map_aggregate, mapped
 from .proxy import Proxy
 from .tracer import Tracer
 
@@ -122,7 +122,7 @@ class Interpreter:
                                    "issues")  # fmt: skip
             return self.env[m]
 
-        return map_arg(args, value)
+        return mapped(args, lambda m: value(m) if isinstance(m, Node) else m)
 
 
 class Transformer(Interpreter):

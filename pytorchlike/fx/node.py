@@ -6,10 +6,12 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .immutable_collections import immutable_dict, immutable_list
+
 if TYPE_CHECKING:
     from .graph import Graph
 
-__all__ = ["OPS", "Node", "has_side_effect", "map_aggregate", "map_arg", "target_name"]
+__all__ = ["OPS", "Node", "has_side_effect", "map_aggregate", "map_arg", "mapped", "target_name"]
 
 T = TypeVar("T")
 Argument = Any
@@ -27,16 +29,21 @@ def has_side_effect(fn: T) -> T:
 
 
 def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
-    """``a`` with ``fn`` applied to everything in its tuples, lists, dicts and slices."""
+    """``a`` with ``fn`` applied to all that its tuples, lists, dicts and slices hold; new ones cannot be changed."""
+    return mapped(a, fn, immutable_list, immutable_dict)
+
+
+def mapped(a: Any, fn: Callable[[Any], Any], lists: type = list, dicts: type = dict) -> Any:
+    """As :func:`map_aggregate`, with lists and dicts of the classes that are given."""
     if isinstance(a, tuple):
-        parts = [map_aggregate(x, fn) for x in a]
+        parts = [mapped(x, fn, lists, dicts) for x in a]
         return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)
     if isinstance(a, list):
-        return [map_aggregate(x, fn) for x in a]
+        return lists([mapped(x, fn, lists, dicts) for x in a])
     if isinstance(a, dict):
-        return {k: map_aggregate(v, fn) for k, v in a.items()}
+        return dicts({k: mapped(v, fn, lists, dicts) for k, v in a.items()})
     if isinstance(a, slice):
-        return slice(*(map_aggregate(x, fn) for x in (a.start, a.stop, a.step)))
+        return slice(*(mapped(x, fn, lists, dicts) for x in (a.start, a.stop, a.step)))
     return fn(a)
 
 
@@ -92,9 +99,13 @@ class Node:
     def _set(self, args: tuple, kwargs: dict[str, Any]) -> None:
         for used in self._uses:
             used.users.pop(self, None)
-        self._args, self._kwargs = args, kwargs
         self._uses = {}
-        map_arg((args, kwargs), lambda n: self._uses.setdefault(n))
+
+        def use(n: Node) -> Node:
+            self._uses.setdefault(n)
+            return n
+
+        self._args, self._kwargs = map_arg((args, kwargs), use)
         for used in self._uses:
             used.users.setdefault(self)
 
@@ -245,8 +256,8 @@ def _written(a: Any) -> str:
         return f"%{a.name}"
     if type(a) is tuple:
         return f"({', '.join(map(_written, a))}{',' if len(a) == 1 else ''})"
-    if type(a) is list:
+    if isinstance(a, list):
         return f"[{', '.join(map(_written, a))}]"
-    if type(a) is dict:
+    if isinstance(a, dict):
         return "{" + ", ".join(f"{k}: {_written(v)}" for k, v in a.items()) + "}"
     return str(a)

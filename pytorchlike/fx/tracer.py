@@ -21,7 +21,7 @@ from .graph_module import GraphModule
 from .node import map_aggregate
 from .proxy import Proxy, TracerBase
 
-__all__ = ["Tracer", "is_fx_tracing", "symbolic_trace", "wrap"]
+__all__ = ["PH", "PHBase", "Tracer", "is_fx_tracing", "symbolic_trace", "wrap"]
 
 _PACKAGE = __package__.partition(".")[0]
 #: (globals of a module, name) of functions that are not looked into.
@@ -176,25 +176,25 @@ class Tracer(TracerBase):
         parameters = list(inspect.signature(root_fn).parameters.values())[1 if is_module else 0 :]
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
+        rest: list[Any] = []
         for p in parameters:
             name = {p.VAR_POSITIONAL: "*", p.VAR_KEYWORD: "**"}.get(p.kind, "") + p.name
             default = () if p.default is p.empty else (p.default,)
             value: Any = self.create_proxy("placeholder", name, default, {})
-            if p.name in concrete_args:
-                given = concrete_args[p.name]
+            given = concrete_args.get(p.name, PH)
+            if given is not PH:
                 self._check_concrete(value, given)
                 value = given
-            if p.kind == p.VAR_POSITIONAL:
-                args.append(_Rest(value))
-            elif p.kind == p.VAR_KEYWORD:
-                raise NotImplementedError(f"fx: functions with **{p.name} cannot be traced: its names are not known")
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                rest.append(value)
             elif p.kind == p.KEYWORD_ONLY:
                 kwargs[p.name] = value
             else:
                 args.append(value)
-        args = [x for a in args for x in (a.parts() if isinstance(a, _Rest) else (a,))]
         fn = root_fn
-        if kwargs:
+        if rest:
+            fn, args = _without_stars(root_fn), [*args, *kwargs.values(), *rest]
+        elif kwargs:
 
             @functools.wraps(root_fn)
             def fn(*args: Any) -> Any:
@@ -309,16 +309,31 @@ class _Marked:
         return _not_looked_into(found) if id(found) in self._which else found
 
 
-class _Rest:
-    """``*args`` of a traced function: one proxy of a tuple of unknown length."""
+def _without_stars(fn: Any) -> Any:
+    """A function whose ``*args`` and ``**kwargs`` are ordinary arguments, last, which proxies can stand for."""
+    if inspect.ismethod(fn):
+        return functools.partial(_without_stars(fn.__func__), fn.__self__)
+    code = getattr(fn, "__code__", None)
+    if code is None or not code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS):
+        raise NotImplementedError(f"fx: {fn!r} cannot be traced: the names of its arguments are not known")
+    if hasattr(fn, "__wrapped__"):
+        raise NotImplementedError(f"fx: {fn.__name__} takes * or ** arguments behind a decorator and cannot be traced")
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    plain = code.replace(co_argcount=count, co_kwonlyargcount=0, co_posonlyargcount=0,
+                         co_flags=code.co_flags & ~(inspect.CO_VARARGS | inspect.CO_VARKEYWORDS))  # fmt: skip
+    return FunctionType(plain, fn.__globals__, fn.__name__, fn.__defaults__, fn.__closure__)
 
-    def __init__(self, proxy: Any) -> None:
-        self.proxy = proxy
 
-    def parts(self) -> tuple:
-        return (self.proxy,) if isinstance(self.proxy, Proxy) else tuple(self.proxy)
+class PHBase:
+    """What :data:`PH` is."""
+
+    def __repr__(self) -> str:
+        return "PH"
 
 
+#: Among ``concrete_args``: an argument that stays one.
+PH = PHBase()
 _MISSING = object()
 
 

@@ -229,3 +229,39 @@ def test_functions_taken_before_any_tracing_have_their_names_in_the_code():
     for name in ("torch.log(x)", "torch.atan(log)", "torch.nn.functional.gelu(atan)"):
         assert name in module.code
     assert torch.allclose(module(torch.ones(2) * 2), F.gelu(torch.atan(torch.log(torch.ones(2) * 2))))
+
+
+def test_rest_arguments_are_proxies_of_their_own():
+    """``args[0]`` of a traced ``*args`` was lost: the graph returned all of them."""
+
+    def f(x, *args, scale=2, **kwargs):
+        return x * scale + args[0] - kwargs["shift"]
+
+    made = fx.symbolic_trace(f)
+    assert made.code.startswith("def forward(self, x, *args, scale = 2, **kwargs)")
+    assert made(torch.ones(1), torch.ones(1), scale=3, shift=5).item() == f(1, 1, scale=3, shift=5)
+
+    def g(*args):
+        return args[1] * 2
+
+    assert fx.symbolic_trace(g)(torch.ones(1), torch.ones(1) * 3).item() == 6
+    assert fx.symbolic_trace(lambda x, flag: x + 1 if flag else x, concrete_args={"x": fx.PH, "flag": True})
+    assert not fx._symbolic_trace.is_fx_tracing()
+    assert [n.name for n in fx.symbolic_trace(lambda x: x & 1).graph.nodes][1] == "and_"
+
+
+def test_containers_in_arguments_cannot_be_changed_behind_the_graphs_back():
+    from pytorchlike.fx.immutable_collections import immutable_dict, immutable_list
+
+    made = fx.symbolic_trace(lambda x, y: torch.cat([x, y], dim=0))
+    call = next(n for n in made.graph.nodes if n.op == "call_function")
+    assert type(call.args[0]) is immutable_list and type(call.kwargs) is immutable_dict
+    with pytest.raises(TypeError, match="does not support mutation"):
+        call.args[0].append(call.args[0][0])
+    with pytest.raises(TypeError, match="does not support mutation"):
+        call.kwargs["dim"] = 1
+    call.update_kwarg("dim", 1)
+    made.recompile()
+    assert made(torch.ones(1, 2), torch.ones(1, 2)).shape == (1, 4)
+    assert type(fx.Interpreter(made).run(torch.ones(1, 2), torch.ones(1, 2))) is torch.Tensor
+    assert pickle.loads(pickle.dumps(immutable_list([1, immutable_dict(a=2)]))) == [1, {"a": 2}]

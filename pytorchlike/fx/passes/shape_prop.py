@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ...tensor import Tensor
 from ..interpreter import Interpreter
-from ..node import Node, map_aggregate
+from ..node import Node, mapped
 
 __all__ = ["ShapeProp", "TensorMetadata"]
 
@@ -29,7 +29,7 @@ class ShapeProp(Interpreter):
     def run_node(self, n: Node) -> Any:
         """As of an Interpreter."""
         result = super().run_node(n)
-        found = map_aggregate(result, lambda x: TensorMetadata(x.shape, x.dtype, x.requires_grad, tuple(x.stride()))
+        found = mapped(result, lambda x: TensorMetadata(x.shape, x.dtype, x.requires_grad, tuple(x.stride()))
                               if isinstance(x, Tensor) else None)  # fmt: skip
         several = isinstance(found, (tuple, list)) and any(f is not None for f in found)
         if isinstance(found, TensorMetadata) or several:
