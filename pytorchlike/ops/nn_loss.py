@@ -11,7 +11,7 @@ from jax import lax
 
 from ..engine import check
 from ._shapes import classified, compared
-from ._table import Array, op, result_type, to_float, within
+from ._table import Array, Operand, op, result_type, to_float, within
 
 
 def _reduce(loss, reduction: str):
@@ -70,6 +70,11 @@ def _pair(name: str, input, target):
     input, target = _broadcast(name, input.astype(dtype), target.astype(dtype))
     _require_float(name, input)
     return input, target
+
+
+def _like_input(loss, dtype):
+    """In the input's dtype, whatever that of the target is, unless the input holds integers."""
+    return loss.astype(dtype) if jnp.issubdtype(dtype, jnp.floating) else loss
 
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
@@ -311,16 +316,19 @@ def huber_loss(
 ):
     """``d ** 2 / 2`` where ``|d| <= delta``, else ``delta * (|d| - delta / 2)``, with d = input - target.
 
-    Shapes: input and target broadcast.  weight: as in mse_loss.  Raises: RuntimeError for delta <= 0.
+    Shapes: input and target broadcast.  weight: of their shape.  Raises: RuntimeError for delta <= 0.
     """
     _check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta. Got {delta}")
+    dtype = input.dtype
     input, target = _pair("huber_loss", input, target)
     d = input - target
     size = jnp.abs(d)
-    loss = jnp.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta))
-    return _weigh("huber_loss", loss, weight, reduction)
+    loss = _like_input(jnp.where(size <= delta, 0.5 * d * d, delta * (size - 0.5 * delta)), dtype)
+    if weight is not None:  # "mean" counts the elements here, unlike mse_loss
+        loss = _weigh("huber_loss", loss, weight, "none")
+    return _reduce(loss, reduction)
 
 
 # ---- binary ----------------------------------------------------------------------------------------------------------
@@ -392,6 +400,7 @@ def binary_cross_entropy_with_logits(
             f"(binary_cross_entropy_with_logits)"
         )
     _require_float("binary_cross_entropy_with_logits", input)
+    dtype = target.dtype  # the result's: PyTorch computes in place of 1 - target
     target = target.astype(result_type(input, target))
     # softplus(-x) is -log(sigmoid(x)).
     if pos_weight is None:
@@ -401,7 +410,7 @@ def binary_cross_entropy_with_logits(
         loss = (1 - target) * input + (1 + (pos_weight - 1) * target) * _softplus_minus(input)
     if weight is not None:
         loss = loss * _broadcast("binary_cross_entropy_with_logits", weight, input)[0]
-    return _reduce(loss, reduction)
+    return _reduce(_like_input(loss, dtype), reduction)
 
 
 @jax.custom_jvp
@@ -420,11 +429,11 @@ def _softplus_minus_jvp(primals, tangents):
 def soft_margin_loss(input: Array, target: Array, *, reduction: str = "mean"):
     """``log(1 + exp(-target * input))`` for targets of 1 or -1 (target is broadcast to input)."""
     _check_reduction(reduction)
-    given = input.shape
+    given, dtype = input.shape, input.dtype
     input, target = _pair("soft_margin_loss", input, target)
     if input.shape != given:
         raise RuntimeError(f"output with shape {list(given)} doesn't match the broadcast shape {list(input.shape)}")
-    return _reduce(_softplus_minus(input * target), reduction)
+    return _reduce(_like_input(_softplus_minus(input * target), dtype), reduction)
 
 
 @op(namespace="nn.functional", out=False)
@@ -495,20 +504,23 @@ def poisson_nll_loss(
     return _reduce(loss, reduction)
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, promote="common")
 def gaussian_nll_loss(
     input: Array,
     target: Array,
-    var: Array,
+    var: Operand,
     full: bool = False,
     eps: float = 1e-6,
     reduction: str = "mean",
 ):
     """``(log(v) + (input - target) ** 2 / v) / 2`` with ``v = max(var, eps)``; full adds ``log(2 pi) / 2``.
 
-    Shapes: var like input, or without its last axis, or with 1 there.  The cut-off by eps does not stop the gradient.
+    Shapes: var like input, or without its last axis, or with 1 there; or a number.
+    The cut-off by eps does not stop the gradient.
     Raises: ValueError for another shape, a negative variance or an unknown reduction.
     """
+    if var.shape == ():  # a number: the same variance for all
+        var = jnp.broadcast_to(var, input.shape)
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var[..., None]
@@ -538,9 +550,10 @@ def _hinge(x):
 def hinge_embedding_loss(input: Array, target: Array, margin: float = 1.0, *, reduction: str = "mean"):
     """``x`` where target is 1, ``max(0, margin - x)`` where it is -1 (shapes broadcast)."""
     _check_reduction(reduction)
+    dtype = input.dtype
     input, target = _pair("hinge_embedding_loss", input, target)
     loss = jnp.where(target != 1, _hinge(margin - input), 0) + jnp.where(target != -1, input, 0)
-    return _reduce(loss, reduction)
+    return _reduce(_like_input(loss, dtype), reduction)
 
 
 @op(namespace="nn.functional", out=False)

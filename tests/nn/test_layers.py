@@ -327,3 +327,16 @@ def test_encoders_leave_padding_out(change, zero):
         torch.backends.mha.set_fastpath_enabled(True)
     assert not (encoder(x, src_key_padding_mask=ends) == 0).any()  # parameters that require gradients
     assert not (encoder.train()(x, src_key_padding_mask=ends) == 0).any()
+
+
+def test_losses_take_the_input_dtype_and_a_number_as_variance():
+    """Targets out of NumPy are float64; the loss of a float32 model stays float32, as PyTorch's."""
+    x, y = torch.tensor([0.5, -1.0, 3.0]), torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)
+    for loss in (F.huber_loss, F.soft_margin_loss, F.hinge_embedding_loss):
+        assert loss(x, y).dtype == torch.float32 and loss(x.double(), y.float()).dtype == torch.float64
+    assert F.binary_cross_entropy_with_logits(x, y.abs()).dtype == torch.float64
+    weighted = F.huber_loss(x, y.float(), weight=torch.full((3,), 2.0))
+    assert weighted.item() == pytest.approx(2 * F.huber_loss(x, y.float()).item())
+    same = F.gaussian_nll_loss(x, y.float(), torch.full((3,), 2.0))
+    assert F.gaussian_nll_loss(x, y.float(), 2.0).item() == pytest.approx(same.item())
+    assert nn.GaussianNLLLoss()(x[None], y[None].float(), 2.0).dtype == torch.float32
