@@ -7,7 +7,7 @@ Containers are tuples, lists, dicts, named tuples, ``OrderedDict``, ``defaultdic
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque, namedtuple
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
@@ -22,21 +22,25 @@ Context = Any  # what a container is, beside its children
 class _Kind(NamedTuple):
     flatten_fn: Callable[[Any], tuple[list, Any]]
     unflatten_fn: Callable[[Iterable, Any], Any]
+    flatten_with_keys_fn: Callable[[Any], tuple[list, Any]] | None = None
 
 
 SUPPORTED_NODES: dict[type, _Kind] = {}
 
 
 def register_pytree_node(cls: type, flatten_fn: Callable[[Any], tuple[list, Any]],
-                         unflatten_fn: Callable[[Iterable, Any], Any], **names: Any) -> None:  # fmt: skip
+                         unflatten_fn: Callable[[Iterable, Any], Any], *,
+                         flatten_with_keys_fn: Callable[[Any], tuple[list, Any]] | None = None,
+                         **names: Any) -> None:  # fmt: skip
     """Make ``cls`` a container.
 
-    ``flatten_fn(x)`` gives (children, context), ``unflatten_fn(children, context)`` makes x again; further keywords are
-    names and functions for serialization, which is not offered.  Raises ValueError if ``cls`` is registered already.
+    ``flatten_fn(x)`` gives (children, context), ``unflatten_fn(children, context)`` makes x again, and
+    ``flatten_with_keys_fn(x)`` gives (pairs of key and child, context); further keywords are names and functions for
+    serialization, which is not offered.  Raises ValueError if ``cls`` is registered already.
     """
     if cls in SUPPORTED_NODES:
         raise ValueError(f"{cls} is already registered as pytree node.")
-    SUPPORTED_NODES[cls] = _Kind(flatten_fn, unflatten_fn)
+    SUPPORTED_NODES[cls] = _Kind(flatten_fn, unflatten_fn, flatten_with_keys_fn)
 
 
 _register_pytree_node = register_pytree_node
@@ -291,6 +295,77 @@ def _list_unflatten(values: Iterable[Any], context: Any) -> list:
 def _list_flatten_with_keys(d: list) -> tuple[list[tuple[SequenceKey, Any]], Any]:
     """The elements with their places."""
     return [(SequenceKey(i), x) for i, x in enumerate(d)], None
+
+
+class GetAttrKey(NamedTuple):
+    """The place of a child that is an attribute."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+    def get(self, obj: Any) -> Any:
+        """The child."""
+        return getattr(obj, self.name)
+
+
+KeyPath = tuple[Any, ...]
+
+
+def keystr(kp: KeyPath) -> str:
+    """A path as it would be written behind a name, as ``['a'][0].b``."""
+    return "".join(map(str, kp))
+
+
+def key_get(obj: Any, kp: KeyPath) -> Any:
+    """What is at a path."""
+    for key in kp:
+        obj = key.get(obj)
+    return obj
+
+
+def tree_flatten_with_path(tree: Any, is_leaf: Callable[[Any], bool] | None = None
+                           ) -> tuple[list[tuple[KeyPath, Any]], TreeSpec]:  # fmt: skip
+    """Pairs of path and leaf in order, and the tree's shape. ValueError for a container that tells no keys."""
+    return list(_leaves_with_path((), tree, is_leaf)), tree_structure(tree, is_leaf)
+
+
+def tree_leaves_with_path(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[tuple[KeyPath, Any]]:
+    """Pairs of path and leaf in order."""
+    return list(_leaves_with_path((), tree, is_leaf))
+
+
+def tree_map_with_path(func: Callable[..., Any], tree: Any, *rests: Any,
+                       is_leaf: Callable[[Any], bool] | None = None) -> Any:  # fmt: skip
+    """``func(path, leaf, *leaves of the other trees)`` for each leaf, as a tree of the first one's shape."""
+    pairs, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [flatten_up_to(spec, rest) for rest in rests]
+    return tree_unflatten([func(path, x, *xs) for (path, x), *xs in zip(pairs, *others, strict=True)], spec)
+
+
+def _leaves_with_path(path: KeyPath, tree: Any, is_leaf: Callable[[Any], bool] | None
+                      ) -> Iterator[tuple[KeyPath, Any]]:  # fmt: skip
+    cls = _get_node_type(tree)
+    if cls is None or (is_leaf is not None and is_leaf(tree)):
+        yield path, tree
+        return
+    for key, child in _children_with_keys(tree, cls):
+        yield from _leaves_with_path((*path, key), child, is_leaf)
+
+
+def _children_with_keys(tree: Any, cls: type) -> list[tuple[Any, Any]]:
+    kind = SUPPORTED_NODES[cls]
+    if kind.flatten_with_keys_fn is not None:
+        return kind.flatten_with_keys_fn(tree)[0]
+    if isinstance(tree, dict):
+        return _dict_flatten_with_keys(tree)[0]
+    if hasattr(tree, "_fields"):
+        return [(GetAttrKey(name), x) for name, x in zip(tree._fields, tree, strict=True)]
+    if isinstance(tree, (list, tuple, deque)):
+        return _list_flatten_with_keys(list(tree))[0]
+    raise ValueError(f"Did not find a flatten_with_keys_fn for type: {cls}. Please pass a flatten_with_keys_fn "
+                     "argument to register_pytree_node.")
 
 
 def is_structseq_class(cls: type) -> bool:

@@ -319,3 +319,22 @@ def test_settings_of_profiles_that_are_not_there_say_so():
 
     with pytest.raises(NotImplementedError, match="torch._C._profiler._ExperimentalConfig is not there.*leave"):
         _ExperimentalConfig(verbose=True)
+
+
+def test_leaves_of_trees_are_found_with_their_paths():
+    from pytorchlike.utils import _pytree
+
+    class Pair:
+        def __init__(self, x, y):
+            self.x, self.y = x, y
+
+    keys = (_pytree.GetAttrKey("x"), _pytree.GetAttrKey("y"))
+    _pytree.register_pytree_node(Pair, lambda p: ([p.x, p.y], None), lambda xs, _: Pair(*xs),
+                                 flatten_with_keys_fn=lambda p: (list(zip(keys, (p.x, p.y), strict=True)), None))
+    tree = {"a": [1, (2,)], "p": Pair(3, {"k": 4})}
+    pairs, spec = _pytree.tree_flatten_with_path(tree)
+    assert [(_pytree.keystr(path), leaf) for path, leaf in pairs] == [
+        ("['a'][0]", 1), ("['a'][1][0]", 2), ("['p'].x", 3), ("['p'].y['k']", 4)]  # fmt: skip
+    assert _pytree.key_get(tree, pairs[3][0]) == 4 and spec == _pytree.tree_structure(tree)
+    named = _pytree.tree_map_with_path(lambda path, x, y: (_pytree.keystr(path), x + y), {"a": [1]}, {"a": [5]})
+    assert named == {"a": [("['a'][0]", 6)]}
