@@ -108,6 +108,17 @@ class UninitializedTensorMixin:
                            "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
                            "initialized module. Call `forward` to initialize the parameters before accessing them.")
 
+    def _unknown(self, *args: Any, **kwargs: Any) -> Any:
+        """What a program does with a tensor's values and sizes. Raises ValueError."""
+        raise ValueError("Attempted to use an uninitialized parameter. This error happens when you are using a "
+                         f"`LazyModule` or explicitly manipulating `torch.nn.parameter.{type(self).__name__}` objects. "
+                         "When using LazyModules Call `forward` with a dummy batch to initialize the parameters before "
+                         "calling torch functions")
+
+    numel = nelement = __len__ = dim = ndimension = _unknown
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __matmul__ = __truediv__ = __getitem__ = _unknown
+    sum = mean = norm = abs = view = reshape = zero_ = fill_ = normal_ = uniform_ = clone = _unknown
+
     def share_memory_(self) -> Any:
         """Impossible before the shape is known.
 

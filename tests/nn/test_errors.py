@@ -98,6 +98,10 @@ CASES = [
     (lambda: nn.Module().add_module("a", 3), TypeError, r"int"),
     (lambda: nn.Linear(2, 2).get_submodule("x"), AttributeError, r"x"),
     (lambda: nn.Linear(2, 2).to("somewhere"), RuntimeError, r"somewhere"),
+    (lambda: nn.LazyLinear(2).weight.numel(), ValueError, "uninitialized"),
+    (lambda: nn.LazyLinear(2).weight + 1, ValueError, "uninitialized"),
+    (lambda: nn.LazyLinear(2).share_memory(), RuntimeError, "uninitialized"),
+    (lambda: nn.utils.rnn.pack_padded_sequence(torch.ones(2, 1, 3), torch.tensor([[2]])), RuntimeError, "1D"),
     (lambda: nn.LazyLinear(2).weight.shape, RuntimeError, r"uninitialized|Can't access the shape"),
 ]
 

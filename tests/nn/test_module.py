@@ -549,3 +549,42 @@ def test_classes_of_parameters_make_themselves_with_arguments_of_their_own():
         nn.Parameter(torch.ones(2), curvature=3.0)
     with pytest.raises(TypeError, match="unexpected"):
         nn.UninitializedParameter(curvature=3.0)
+
+
+def test_backward_hooks_get_zeros_for_inputs_that_the_loss_does_not_rest_on():
+    """A hook that takes the norm of each gradient must not meet None because a branch was not used."""
+
+    class Two(nn.Module):
+        def forward(self, a, b, c):
+            return a * 2, b * 3, c * 4
+
+    m, seen = Two(), []
+    m.register_full_backward_hook(lambda mod, gi, go: seen.append((gi, go)))
+    a, b, c = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True), torch.ones(1)
+    out = m(a, b, c)
+    assert [o.requires_grad for o in out] == [True, True, False]
+    out[0].backward()
+    (gi, go), = seen
+    assert [g.item() for g in gi] == [2, 0, 0] and go[0].item() == 1 and go[1] is go[2] is None
+
+
+def test_what_to_and_assignments_of_buffers_refuse():
+    m = nn.Linear(2, 2)
+    with pytest.raises(RuntimeError, match="copy"):
+        m.to("cpu", copy=True)
+    for args in ((torch.device("cpu"), True), (None, True)):
+        with pytest.raises(TypeError, match="invalid combination"):
+            m.to(*args)
+    m.taken = 5
+    for name in ("taken", "weight"):
+        with pytest.raises(KeyError if name == "taken" else TypeError):
+            setattr(m, name, nn.Buffer(torch.ones(2)))
+
+    class Forgetful(nn.Module):
+        def __init__(self):
+            self.b = nn.Buffer(torch.ones(2))
+
+    with pytest.raises(AttributeError, match="cannot assign buffer before"):
+        Forgetful()
+    with pytest.raises(AttributeError, match="_parameters|_modules"):
+        list(Forgetful.__new__(Forgetful).parameters())

@@ -11,6 +11,7 @@ from ...autograd.mode import is_grad_enabled
 from ...engine import local
 from ...engine.errors import warn
 from ...tensor import Tensor
+from ...tensor import functions as T
 
 __all__ = ["BackwardHook", "BackwardHooks"]
 
@@ -19,18 +20,26 @@ class _Identity(Function):
     """Hands its tensors through; backward passes the gradients through ``rewrite``."""
 
     @staticmethod
-    def forward(ctx: Any, rewrite: Callable[[tuple], tuple], *tensors: Tensor) -> tuple:
+    def forward(ctx: Any, rewrite: Callable[[tuple, list], tuple], *tensors: Tensor) -> tuple:
         ctx.rewrite = rewrite
-        ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
         ctx.set_materialize_grads(False)
-        return tuple(t.view(t.shape) for t in tensors)
+        passed = tuple(t.view(t.shape) for t in tensors)
+        ctx.mark_non_differentiable(*[p for p, t in zip(passed, tensors, strict=True) if not t.requires_grad])
+        ctx.shapes = [(t.shape, t.dtype, t.device) for t in tensors]
+        return passed
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        return (None, *ctx.rewrite(grads))
+        return (None, *ctx.rewrite(grads, ctx.shapes))
 
 
-def _through(items: Sequence[Any], rewrite: Callable[[tuple], tuple]) -> tuple[tuple, list[int] | None]:
+def _zeros(grad: Tensor | None, told: tuple) -> Tensor:
+    """A gradient, or zeros for a tensor that the loss does not rest on."""
+    shape, dtype, device = told
+    return T.zeros(shape, dtype=dtype, device=device) if grad is None else grad
+
+
+def _through(items: Sequence[Any], rewrite: Callable[[tuple, list], tuple]) -> tuple[tuple, list[int] | None]:
     """``items`` with its tensors led through the identity, and their places; (items, None) if none needs a gradient."""
     places = [i for i, item in enumerate(items) if isinstance(item, Tensor)]
     if not is_grad_enabled() or not any(items[i].requires_grad for i in places):
@@ -50,7 +59,8 @@ class BackwardHooks:
     ``inputs`` wraps the positional arguments before forward, ``outputs`` the result after it. During backward the
     pre-hooks get (module, grad_output) when the outputs' gradients are there, the hooks (module, grad_input,
     grad_output) when the inputs' are; what they return replaces grad_output or grad_input. Entries that are not
-    tensors have None. Without an input that needs a gradient the hooks run right after the pre-hooks.
+    tensors have None, and so have outputs that the loss does not rest on; such inputs have zeros. Without an input that
+    needs a gradient the hooks run right after the pre-hooks.
 
     Raises:  RuntimeError if a hook returns another number of gradients than it was given.
     """
@@ -85,12 +95,12 @@ class BackwardHooks:
             return new[0]
         return new if type(result) is tuple else type(result)(*new)
 
-    def _at_inputs(self, grads: tuple) -> tuple:
+    def _at_inputs(self, grads: tuple, told: list) -> tuple:
         if self.grad_output is None:  # reached without passing the outputs, as in a second derivative
             return grads
         full: list[Any] = [None] * self.n_inputs
-        for place, grad in zip(self.input_places, grads, strict=True):
-            full[place] = grad
+        for place, grad, kind in zip(self.input_places, grads, told, strict=True):
+            full[place] = _zeros(grad, kind)
         current: Sequence[Any] = tuple(full)
         for hook in self.hooks:
             new = hook(self.module, current, self.grad_output)
@@ -104,7 +114,7 @@ class BackwardHooks:
         self.grad_output = None
         return tuple(current[place] for place in self.input_places)
 
-    def _at_outputs(self, grads: tuple) -> tuple:
+    def _at_outputs(self, grads: tuple, told: list) -> tuple:
         full: list[Any] = [None] * self.n_outputs
         for place, grad in zip(self.output_places, grads, strict=True):
             full[place] = grad

@@ -15,6 +15,8 @@ from ..parameter import Parameter, is_lazy
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
     """(device, dtype, non_blocking, memory_format) of the overloaded arguments of ``to``."""
+    if kwargs.get("copy"):
+        raise RuntimeError(".to() does not accept copy argument")
     known = {"device", "dtype", "non_blocking", "copy", "memory_format", "tensor", "other"}
     for name in kwargs:
         if name not in known:
@@ -30,8 +32,8 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[Any, Any, bool, Any]:
         dtype = rest.pop(0)
     elif rest:
         device = rest.pop(0)
-        if rest and (rest[0] is None or isinstance(rest[0], DType)):
-            dtype = rest.pop(0)
+        if rest:
+            dtype = rest.pop(0)  # what is no dtype, a flag for instance, is refused below
     non_blocking = rest.pop(0) if rest else kwargs.get("non_blocking", False)
     if rest or dtype is not None and not isinstance(dtype, DType) or not isinstance(non_blocking, (bool, int)):
         raise TypeError(f"to() received an invalid combination of arguments: {args!r}, {kwargs!r}; expected "
@@ -173,4 +175,7 @@ class Conversions:
 
     def share_memory(self) -> Self:
         """Put all parameters and buffers into memory that other processes can share; returns self."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            if is_lazy(tensor):
+                tensor.share_memory_()  # says that its shape is not known
         return self._apply(lambda t: t.share_memory_())

@@ -340,8 +340,9 @@ class Module(StateDict, Conversions):
             self.register_parameter(name, value)
             return
         if parameters is None:
-            if isinstance(value, Module):
-                raise AttributeError("cannot assign module before Module.__init__() call")
+            kind = "module" if isinstance(value, Module) else "buffer" if isinstance(value, Buffer) else None
+            if kind is not None:
+                raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
             super().__setattr__(name, value)
             return
         changed(owner_of(self))
@@ -369,7 +370,6 @@ class Module(StateDict, Conversions):
                                 "(torch.nn.Buffer, torch.Tensor or None expected)")
             persistent = name not in state["_non_persistent_buffers_set"]
             if isinstance(value, Buffer):
-                self._release(name, "_buffers")
                 persistent = value.persistent
             self._set_buffer(name, value, persistent)
             return
@@ -685,7 +685,7 @@ class Module(StateDict, Conversions):
             found: dict[str, dict[int, Any]] = {"_parameters": {}, "_buffers": {}}
             for module in self.modules():
                 for name, values in found.items():
-                    for value in module.__dict__[name].values():
+                    for value in getattr(module, name).values():
                         if value is not None:
                             values.setdefault(id(value), value)
             cached = {name: tuple(values.values()) for name, values in found.items()}

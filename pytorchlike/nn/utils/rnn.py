@@ -171,6 +171,8 @@ def pack_padded_sequence(input: Tensor, lengths: Tensor | list[int], batch_first
              not one per sequence.
     """
     counts = _host(lengths)
+    if isinstance(lengths, Tensor) and lengths.dim() != 1:
+        raise RuntimeError(f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D")
     steps_axis, batch_axis = (1, 0) if batch_first else (0, 1)
     steps, batch = input.shape[steps_axis], input.shape[batch_axis]
     if len(counts) != batch:
