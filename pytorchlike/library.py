@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import ast
+import contextlib
+import functools
 import inspect
+import numbers
+import operator
 import re
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ._dispatch.schema import parsed
 from .autograd import Function
 from .autograd.mode import no_grad
+from .engine import get_mode
 from .ops._custom import CUSTOM, opaque
 from .tensor import Tensor
+from .tensor.device import device
+from .tensor.dtype import dtype
+from .utils._pytree import tree_flatten, tree_unflatten
 
 __all__ = [
     "CustomOpDef",
@@ -44,30 +52,39 @@ class CustomOpDef:
     function calls are recorded and compiled with the program around them.
     """
 
-    def __init__(self, name: str, fn: Callable[..., Any], mutates_args: Any, device_types: Any) -> None:
-        if "::" not in name:
-            raise ValueError(f"Expected the name of an operator as 'namespace::name', got {name!r}")
-        self._namespace, _, self._name = name.partition("::")
+    def __init__(self, name: str, fn: Callable[..., Any], schema: str, device_types: Any) -> None:
+        self._namespace, _, self._name = _qualified(name).partition("::")
         self._qualname = name
-        self._mutates = mutates_args
+        self._schema = parsed(f"{name.partition('::')[2]}{schema}", self._namespace)
+        self._mutates = {a.name for a in self._schema.arguments if a.is_write}
         self._kernels: dict[str | None, Callable[..., Any]] = {}
         self._fake: Callable[..., Any] | None = None
         self._backward: Callable[..., Any] | None = None
         self._context: Callable[..., Any] | None = None
+        self._casts: dict[str, Any] = {}  # to which dtype autocast takes the arguments, by its device type
         self._rules: dict[type, Callable[..., Any]] = {}  # by class, instead of its __torch_dispatch__
         self._through = False  # whether gradients go through the function's own operations
+        self._own = True  # whether results may share no memory with arguments; those of ``define`` tell it themselves
         self._signature = inspect.signature(fn)
+        self._types = {a.name: a.type for a in self._schema.arguments}
         self._default = fn
-        for device in _devices(device_types):
-            self._kernels[device] = fn
+        for kind in _devices(device_types):
+            self._kernels[kind] = fn
+        self._function = _differentiable(self)
         self.__name__, self.__doc__, self.__module__ = self._name, fn.__doc__, fn.__module__
+
+    @property
+    def _opoverload(self) -> Any:
+        from ._dispatch.operators import of_custom
+
+        return of_custom(self)
 
     def register_kernel(self, device_types: Any, func: Callable[..., Any] | None = None, /) -> Callable[..., Any]:
         """Use another function for tensors on these device types; a decorator without ``func``."""
 
         def enter(func: Callable[..., Any]) -> Callable[..., Any]:
-            for device in _devices(device_types):
-                self._kernels[device] = func
+            for kind in _devices(device_types):
+                self._kernels[kind] = func
             return func
 
         return enter if func is None else enter(func)
@@ -81,18 +98,39 @@ class CustomOpDef:
         self, backward: Callable[..., Any], /, *, setup_context: Callable[..., Any] | None = None
     ) -> None:
         """``backward(ctx, *grads)`` returns a gradient for each argument; ``setup_context(ctx, inputs, output)``
-        saves.
-        """
-        self._backward, self._context = backward, setup_context
-        self._function = _differentiable(self)
+        saves.  A list of tensors has a list of gradients.
 
-    def _kernel(self, args: tuple) -> Callable[..., Any]:
-        kinds = {x.device.type for x in args if isinstance(x, Tensor)}
+        Raises RuntimeError for an operator that writes to its arguments.
+        """
+        if self._mutates:
+            raise RuntimeError(
+                f"Cannot register autograd formula for non-functional operator {self!r} with schema {self._schema}. "
+                "Please create a functional operator and register an autograd formula for that."
+            )
+        self._backward, self._context = backward, setup_context
+
+    def register_vmap(self, func: Callable[..., Any] | None = None, /) -> Any:
+        """Accepted: ``torch.vmap`` maps the function as it is, whatever rule is given; a decorator without ``func``."""
+        return (lambda fn: fn) if func is None else func
+
+    def register_autocast(self, device_type: str, cast_inputs: Any) -> None:
+        """Under ``torch.autocast`` of that device type, cast the floating-point arguments, and switch it off inside."""
+        if device_type not in ("cpu", "cuda"):
+            raise ValueError(f"register_autocast: device_type must be cpu or cuda, but got {device_type!r}")
+        self._casts[device_type] = cast_inputs
+
+    def _kernel(self, args: Iterable[Any]) -> Callable[..., Any]:
+        kinds = {x.device.type for x in _tensors_in(args)}
         if "meta" in kinds and self._fake is not None:
             return self._fake
         for kind in sorted(kinds):
             if kind in self._kernels:
                 return self._kernels[kind]
+        if "meta" in kinds and self._kernels and self._own and None not in self._kernels:
+            raise NotImplementedError(
+                f"There was no fake impl registered for {self!r}: how the shapes of its results follow is told by "
+                f"`{self._name}.register_fake`"
+            )
         if None in self._kernels:
             return self._kernels[None]
         some = ", ".join(map(str, self._kernels)) or "none"
@@ -102,52 +140,181 @@ class CustomOpDef:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        if self._backward is not None:
-            return self._function.apply(*bound.args, *bound.kwargs.values())
+        return self._run(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """The result, asking no mode."""
+        bound = self._bound(args, kwargs)
+        for kind, to in self._casts.items():
+            from .amp.autocast_mode import _cast, autocast
+            from .tensor.functions_amp import is_autocast_enabled
+
+            if is_autocast_enabled(kind):
+                with autocast(kind, enabled=False):
+                    return self._computed(*_cast((bound.args, bound.kwargs), kind, to))
+        return self._computed(bound.args, bound.kwargs)
+
+    def _computed(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if self._through:
-            return self._kernel(bound.args)(*bound.args, **bound.kwargs)
-        needs = any(isinstance(x, Tensor) and x.requires_grad for x in (*bound.args, *bound.kwargs.values()))
+            return self._kernel((*args, *kwargs.values()))(*args, **kwargs)
+        tracked = not self._mutates and any(x.requires_grad for x in _tensors_in((*args, *kwargs.values())))
+        if self._backward is None and not (tracked and get_mode().grad):
+            return self._once(args, kwargs)
+        flat, spec = tree_flatten((*args, *kwargs.values()))
+        call = _Call(spec, len(args), tuple(kwargs))
+        got = self._function.apply(call, *flat)
+        return tree_unflatten(list(got if isinstance(got, tuple) else (got,)), call.results)
+
+    def _once(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """The result without gradients."""
+        given = (*args, *kwargs.values())
         with no_grad(), opaque():
-            out = self._kernel(bound.args)(*bound.args, **bound.kwargs)
-        if needs:
-            _no_gradient(self._qualname, out)
+            out = self._kernel(given)(*args, **kwargs)
+        if self._own:
+            _check_own(self._name, given, out)
         return out
+
+    def _bound(self, args: tuple, kwargs: dict[str, Any]) -> inspect.BoundArguments:
+        """The arguments by their names; RuntimeError for what the schema has not."""
+        names = self._signature.parameters
+        for name in kwargs:
+            if name not in names:
+                raise RuntimeError(
+                    f"Unknown keyword argument '{name}' for operator '{self._qualname}'. Schema: {self._schema}"
+                )
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            most = sum(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in names.values())
+            if len(args) > most:
+                raise RuntimeError(f"{self._qualname}() expected at most {most} argument(s) but received "
+                                   f"{len(args)} argument(s). Declaration: {self._schema}") from None  # fmt: skip
+            missing = str(error).rpartition(":")[2].strip()
+            raise RuntimeError(f"{self._qualname}() is missing value for argument {missing}. Declaration: "
+                               f"{self._schema}") from None  # fmt: skip
+        for name, value in bound.arguments.items():
+            kind = self._types.get(name, "")
+            if not _fits(value, kind):
+                raise RuntimeError(
+                    f"{self._qualname}() Expected a value of type '{kind.replace('SymInt', 'int')}' for argument "
+                    f"'{name}' but instead found type '{type(value).__name__}'."
+                )
+        bound.apply_defaults()
+        return bound
 
     def __repr__(self) -> str:
         return f"<CustomOpDef({self._qualname})>"
 
 
-def _no_gradient(name: str, out: Any) -> None:
-    for x in out if isinstance(out, (tuple, list)) else (out,):
-        if isinstance(x, Tensor) and x.requires_grad:
-            raise RuntimeError(f"{name}: the function returned a tensor with a history; return new tensors")
+class _Call:
+    """How a call's arguments, and then its results, are put together from their parts."""
+
+    def __init__(self, spec: Any, positional: int, names: tuple[str, ...]) -> None:
+        self.spec, self.positional, self.names = spec, positional, names
+        self.results: Any = None
+
+    def arguments(self, flat: Sequence[Any]) -> tuple[tuple, dict[str, Any]]:
+        args = tree_unflatten(list(flat), self.spec)
+        return tuple(args[: self.positional]), dict(zip(self.names, args[self.positional :], strict=True))
+
+
+def _qualified(name: str) -> str:
+    if name.count("::") != 1 or name.startswith("::") or name.endswith("::"):
+        raise ValueError(f"Expected `qualname` to be of the form namespace::name, e.g. mine::sin, but got {name!r}")
+    return name
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value may be an argument of that type: what is certainly wrong is refused."""
+    if kind.endswith("?") and value is None:
+        return True
+    kind = kind.rstrip("?")
+    if kind == "Tensor":
+        return isinstance(value, Tensor)
+    if kind.startswith("Tensor"):
+        return isinstance(value, (list, tuple)) and all(isinstance(v, Tensor) or v is None for v in value)
+    if kind in ("SymInt", "int", "float", "bool"):
+        return not isinstance(value, (str, list, tuple, dict)) and value is not None
+    return kind != "str" or isinstance(value, str)
+
+
+def _tensors_in(args: Iterable[Any]) -> Iterable[Tensor]:
+    for x in args:
+        if isinstance(x, Tensor):
+            yield x
+        elif isinstance(x, (list, tuple)):
+            yield from _tensors_in(x)
+
+
+def _check_own(name: str, args: Iterable[Any], out: Any) -> None:
+    """Results are tensors of their own: PyTorch's compiler takes that for granted, and its operators refuse others."""
+    seen = list(_tensors_in(args))
+    for t in _tensors_in(out if isinstance(out, (list, tuple)) else (out,)):
+        for other in seen:
+            if t is other or (t._is_view() or other._is_view()) and t._shared().storage is other._shared().storage:
+                raise RuntimeError(
+                    f"{name}: The output of this custom operator (1) must not also be an input to this custom operator "
+                    "and (2) may not alias any inputs to this custom operator or other returns. The most common way to "
+                    "trigger this error is if we have y = custom_op(x) and y and x are the same Tensor. Please instead "
+                    "return a clone of the offending output tensor(s) (e.g. return x.clone()) or refactor the custom "
+                    "operator to not return y."
+                )
+        seen.append(t)
 
 
 def _differentiable(op: CustomOpDef) -> type[Function]:
-    names = list(op._signature.parameters.values())
-    positional = sum(p.kind is not inspect.Parameter.KEYWORD_ONLY for p in names)
-
     class Differentiable(Function):
         @staticmethod
-        def forward(ctx: Any, *args: Any) -> Any:
-            named = {p.name: x for p, x in zip(names[positional:], args[positional:], strict=True)}
-            with opaque():
-                out = op._kernel(args)(*args[:positional], **named)
+        def forward(ctx: Any, call: _Call, *flat: Any) -> Any:
+            args, named = call.arguments(flat)
+            out = op._once(args, named)
             if op._context is not None:
                 told = {"keyword_only_inputs": named} if named else {}
-                op._context(ctx, inputs=args[:positional], output=out, **told)
-            return out
+                op._context(ctx, inputs=args, output=out, **told)
+            leaves, call.results = tree_flatten(out)
+            ctx._call = call
+            return tuple(leaves)
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            found = op._backward(ctx, *grads)  # type: ignore[misc]
-            found = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-            return (*found, *[None] * (len(names) - len(found)))
+            if op._backward is None:
+                raise RuntimeError(
+                    f"Trying to backward through {op._namespace}.{op._name}.default but no autograd formula was "
+                    "registered. Please use register_autograd to add one."
+                )
+            call, needs = ctx._call, ctx.needs_input_grad
+            given = tree_unflatten(list(grads), call.results)
+            ctx.needs_input_grad = tuple(tree_unflatten(list(needs[1:]), call.spec))
+            try:
+                found = op._backward(ctx, *given if isinstance(given, tuple) else (given,))
+            finally:
+                ctx.needs_input_grad = needs
+            return (None, *_parts(found if isinstance(found, tuple) else (found,), call.spec, needs[1:], op._name))
 
-    Differentiable.__name__ = Differentiable.__qualname__ = op._name
+    Differentiable.__name__ = Differentiable.__qualname__ = f"GeneratedBackwardFor_{op._namespace}_{op._name}_default"
     return Differentiable
+
+
+def _parts(found: tuple, spec: Any, needs: Sequence[bool], name: str) -> list[Any]:
+    """Gradients in the order of the arguments' parts; those of arguments that need none may be left out at the end."""
+    children = list(spec.children_specs)
+    out: list[Any] = []
+    for k, child in enumerate(children):
+        n, g = child.num_leaves, found[k] if k < len(found) else None
+        missing = k >= len(found) and any(needs[len(out) : len(out) + n])
+        if missing or any(x is not None for x in found[len(children) :]):
+            raise RuntimeError(f"function {name} returned an incorrect number of gradients (expected {len(children)}, "
+                               f"got {len(found)})")  # fmt: skip
+        if n == 1 and not child.children_specs:
+            out.append(g)
+        elif g is None:
+            out += [None] * n
+        elif len(g) != n:
+            raise RuntimeError(f"{name}: Expected the return from backward to be of the same structure as the inputs, "
+                               f"got {len(g)} gradients for a list of {n}")  # fmt: skip
+        else:
+            out += g
+    return out
 
 
 def _devices(given: Any) -> list[str | None]:
@@ -160,13 +327,15 @@ def custom_op(
 ) -> Any:  # fmt: skip
     """Make a function an operator ``namespace::name``; a decorator without ``fn``.
 
-    mutates_args: names of the arguments that it changes in place (told for PyTorch's compiler; nothing rests on it).
-    device_types: those that the function is for; all if None.   schema, tags: what PyTorch would take from them is
-    taken from the function itself.
+    mutates_args: names of the arguments that it changes in place.   device_types: those that the function is for; all
+    if None.   schema: ``"(Tensor x, int n=0) -> Tensor"``; told by the annotations if None, for which see
+    :func:`infer_schema`.   tags are not looked at.
     """
+    _qualified(name)
 
     def enter(fn: Callable[..., Any]) -> CustomOpDef:
-        found = CUSTOM[name] = CustomOpDef(name, fn, mutates_args, device_types)
+        told = infer_schema(fn, mutates_args=mutates_args) if schema is None else schema
+        found = CUSTOM[name] = CustomOpDef(name, fn, told, device_types)
         return found
 
     return enter if fn is None else enter(fn)
@@ -175,6 +344,10 @@ def custom_op(
 def _found(op: Any) -> CustomOpDef:
     if isinstance(op, CustomOpDef):
         return op
+    if not isinstance(op, str):  # torch.ops.namespace.name, or an overload of it
+        op = getattr(getattr(op, "overloadpacket", op), "custom", None) or op
+        if isinstance(op, CustomOpDef):
+            return op
     if op not in CUSTOM:
         raise RuntimeError(
             f"Could not find schema for {op}: no operator of that name was made by torch.library.custom_op or define"
@@ -202,69 +375,127 @@ def register_autograd(
     _found(op).register_autograd(backward, setup_context=setup_context)
 
 
-def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None) -> str:
-    """The signature of a function in PyTorch's schema language. Raises ValueError for parameters without
-    annotations.
-    """
-    names = {Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str"}
+def _names() -> dict[Any, str]:
+    """Types in PyTorch's schema language."""
+    return {
+        Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str", dtype: "ScalarType",
+        device: "Device", int | float | bool: "Scalar", numbers.Number: "Scalar",
+    }  # fmt: skip
 
-    def told(kind: Any) -> str:
-        if kind in names:
-            return names[kind]
-        origin, inside = typing.get_origin(kind), typing.get_args(kind)
-        if origin in (list, Sequence, typing.Sequence):
-            return f"{told(inside[0])}[]"
-        if type(None) in inside:
-            return f"{told(next(t for t in inside if t is not type(None)))}?"
-        raise ValueError(f"infer_schema(func): unsupported type {kind}")
+
+def _spoken(kind: Any) -> str | None:
+    """A type in PyTorch's schema language; None if it has none."""
+    names = _names()
+    if kind in names:
+        return names[kind]
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, Sequence, typing.Sequence):
+        told = _spoken(inside[0])
+        return None if told is None else f"{told}[]"
+    if type(None) in inside:
+        told = _spoken(functools.reduce(operator.or_, [t for t in inside if t is not type(None)]))
+        return None if told is None else f"{told}?"
+    return None
+
+
+def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None) -> str:
+    """The signature of a function in PyTorch's schema language.
+
+    Raises ValueError for parameters without annotations, or with other types than tensors, numbers, texts, dtypes,
+    devices, lists of these and None, and for ``mutates_args`` that are no tensors of it.
+    """
+    signature = inspect.signature(prototype_function)
+
+    def wrong(what: str) -> ValueError:
+        return ValueError(f"infer_schema(func): {what} Got func with signature {signature})")
 
     hints = typing.get_type_hints(prototype_function)
     parts, starred = [], False
-    for i, (name, parameter) in enumerate(inspect.signature(prototype_function).parameters.items()):
+    for i, (name, parameter) in enumerate(signature.parameters.items()):
+        if parameter.kind not in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
+            raise wrong("We do not support positional-only args, varargs, or varkwargs.")
         if name not in hints:
-            raise ValueError(f"infer_schema(func): Parameter {name} must have a type annotation.")
+            raise wrong(f"Parameter {name} must have a type annotation.")
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not starred:
             parts.append("*")
             starred = True
-        text = told(hints[name])
-        if mutates_args == "unknown" or name in mutates_args:
-            text = f"{text[:6]}(a{i}!){text[6:]}"
-        parts.append(
-            f"{text} {name}" + ("" if parameter.default is inspect.Parameter.empty else f"={parameter.default}")
+        text = _spoken(hints[name])
+        if text is None:
+            raise wrong(f"Parameter {name} has unsupported type {hints[name]}.")
+        if (mutates_args == "unknown" and text.startswith("Tensor")) or name in mutates_args:
+            if not text.startswith("Tensor"):
+                raise wrong(f"Parameter {name} is in mutable_args but only Tensors or collections of Tensors can be "
+                            "mutated")  # fmt: skip
+            text = f"Tensor(a{i}!){text[6:]}"
+        default = "" if parameter.default is inspect.Parameter.empty else f"={_written(parameter.default)}"
+        parts.append(f"{text} {name}{default}")
+    if mutates_args != "unknown" and (unknown := set(mutates_args) - set(signature.parameters)):
+        raise wrong(
+            f"{unknown} in mutates_args were not found in the custom op's signature. mutates_args should contain the "
+            "names of all args that the custom op mutates, or just the string 'unknown'."
         )
-    out = hints.get("return", type(None))
-    inside = typing.get_args(out) if typing.get_origin(out) is tuple else None
-    result = "()" if out is type(None) else f"({', '.join(map(told, inside))})" if inside else told(out)
-    return f"{op_name or ''}({', '.join(parts)}) -> {result}"
+    if signature.return_annotation is inspect.Signature.empty:
+        raise wrong("No return type annotation was provided. Please add one.")
+    out = hints["return"]
+    inside = typing.get_args(out) if typing.get_origin(out) is tuple else (out,)
+    told = [_spoken(t) for t in inside if t is not type(None)]
+    if None in told or Ellipsis in inside:
+        raise wrong(f"Return has unsupported type {out}.")
+    result = ", ".join(map(str, told))
+    return f"{op_name or ''}({', '.join(parts)}) -> {result if len(told) == 1 else f'({result})'}"
+
+
+def _written(default: Any) -> str:
+    if isinstance(default, str):
+        return f'"{default}"'
+    if isinstance(default, dtype):
+        return str(default).removeprefix("torch.")
+    if isinstance(default, device):
+        return f'"{default}"'
+    return str(list(default) if isinstance(default, tuple) else default)
 
 
 def define(qualname: str, schema: str, *, lib: Library | None = None, tags: Any = ()) -> None:
     """Declare an operator ``namespace::name`` by the schema of its arguments, ``"(Tensor x, float k=1) -> Tensor"``.
 
-    :func:`impl` gives it functions. RuntimeError if it is there already.
+    :func:`impl` gives it functions. RuntimeError if it is there already, or for a type that PyTorch has not.
     """
+    if isinstance(qualname, Library):  # the older form, a decorator: define(library, "name(Tensor x) -> Tensor")
+        name = qualname.define(schema)
+        of = qualname
+        return lambda fn: (of.impl(name, fn, "CompositeExplicitAutograd"), fn)[1]  # type: ignore[return-value]
+    _qualified(qualname)
+    if not schema.strip().startswith("("):
+        raise ValueError('define(qualname, schema, ...): expected schema to look like e.g. "(Tensor x) -> Tensor" but '
+                         f'got "{schema}"')  # fmt: skip
     if qualname in CUSTOM:
-        raise RuntimeError(f"{qualname}: an operator of that name was defined already")
-    found = CUSTOM[qualname] = CustomOpDef(qualname, _undefined(qualname, schema), (), ())
+        raise RuntimeError(f"Tried to register an operator ({qualname}{schema}) with the same name and overload name "
+                           "multiple times: it is there already")  # fmt: skip
+    found = CustomOpDef(qualname, _undefined(qualname, schema), schema, ())
+    for kind in (*found._types.values(), *(r.type for r in found._schema.returns)):
+        if (word := re.match(r"\w+", kind)) is not None and word[0] not in _TYPES:
+            raise RuntimeError(f"{qualname}{schema}: unknown type specifier: {word[0]}")
+    found._own = False
     found._kernels.clear()
+    CUSTOM[qualname] = found
+
+
+_TYPES = frozenset(
+    "Tensor SymInt int float bool str Scalar ScalarType Device Layout MemoryFormat Generator Dict Any complex "
+    "SymBool SymFloat Dimname Stream Storage QScheme t".split()
+)
 
 
 def _undefined(qualname: str, schema: str) -> Callable[..., Any]:
     """A function of the parameters of a schema, which says that the operator has no function yet."""
-    match = re.fullmatch(r"\s*[\w:.]*\s*\((.*)\)\s*->\s*(.+)", schema, re.DOTALL)
-    if match is None:
-        raise RuntimeError(f"{qualname}: expected a schema such as '(Tensor x, int n=0) -> Tensor', got {schema!r}")
-    parameters, kind = [], inspect.Parameter.POSITIONAL_OR_KEYWORD
-    for part in re.split(r",(?![^\[(]*[\])])", match[1]):
-        if not part.strip():
-            continue
-        if part.strip() == "*":
-            kind = inspect.Parameter.KEYWORD_ONLY
-            continue
-        told, _, default = part.strip().partition("=")
-        name = told.split()[-1]
-        value = inspect.Parameter.empty if not default else _literal(default.strip())
-        parameters.append(inspect.Parameter(name, kind, default=value))
+    told = parsed(f"{qualname.partition('::')[2]}{schema}", "")
+    parameters = [
+        inspect.Parameter(
+            a.name, inspect.Parameter.KEYWORD_ONLY if a.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=a.default if a.has_default_value() else inspect.Parameter.empty,
+        )
+        for a in told.arguments
+    ]  # fmt: skip
 
     def missing(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{qualname}: no function was given to this operator; use torch.library.impl")
@@ -273,18 +504,14 @@ def _undefined(qualname: str, schema: str) -> Callable[..., Any]:
     return missing
 
 
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None if text == "None" else text
-
-
 #: Names of dispatch keys for the devices that functions are for; None: any.
 _KEYS = {
     "CPU": "cpu", "CUDA": "cuda", "XLA": "xla", "MPS": "mps", "XPU": "xpu", "CompositeExplicitAutograd": None,
     "CompositeImplicitAutograd": None, "": None, "default": None,
 }  # fmt: skip
+
+
+_DEVICES = ("cpu", "cuda", "xpu", "mkldnn", "xla", "mps", "meta", "hpu", "mtia", "tpu", "privateuseone")
 
 
 def impl(qualname: Any, types: Any, func: Any = None, *, lib: Library | None = None) -> Any:
@@ -303,6 +530,10 @@ def impl(qualname: Any, types: Any, func: Any = None, *, lib: Library | None = N
             return fn
 
         return through
+
+    for key in [types] if isinstance(types, str) else types:
+        if key.islower() and key not in (*_KEYS, *_DEVICES):
+            raise RuntimeError(f"Expected one of {', '.join(_DEVICES)} device type at start of device string: {key}")
 
     def enter(func: Callable[..., Any]) -> Callable[..., Any]:
         op = _found(qualname)
@@ -333,11 +564,14 @@ class Library:
             raise NotImplementedError(f"torch.library.Library({ns!r}, {kind!r}): PyTorch's own operators cannot be "
                                       "defined or replaced; use a namespace of your own")  # fmt: skip
         self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+        self._made: list[str] = []
 
     def define(self, schema: str, alias_analysis: str = "", *, tags: Any = ()) -> str:
         """Declare ``name(arguments) -> results``; returns the name."""
-        name = schema.partition("(")[0].strip()
-        define(f"{self.ns}::{name}", schema)
+        name, _, rest = schema.partition("(")
+        name = name.strip().rpartition("::")[2]
+        define(f"{self.ns}::{name}", f"({rest}")
+        self._made.append(f"{self.ns}::{name}")
         return name
 
     def impl(self, op_name: Any, fn: Callable[..., Any], dispatch_key: str = "", *, with_keyset: bool = False,
@@ -351,70 +585,88 @@ class Library:
         raise NotImplementedError("Library.fallback: there is no dispatcher")
 
     def _destroy(self) -> None:
-        """Forget the operators of the namespace."""
-        for name in [n for n in CUSTOM if n.startswith(f"{self.ns}::")]:
-            del CUSTOM[name]
+        """Forget the operators that it has defined."""
+        for name in self._made:
+            CUSTOM.pop(name, None)
+
+
+@contextlib.contextmanager
+def _scoped_library(*args: Any, **kwargs: Any) -> Iterator[Library]:
+    """A :class:`Library` whose operators are there within the context only."""
+    made = Library(*args, **kwargs)
+    try:
+        yield made
+    finally:
+        made._destroy()
+
+
+class OpCheckError(RuntimeError):
+    """What :func:`opcheck` found."""
 
 
 def opcheck(
     op: Any, args: tuple, kwargs: dict[str, Any] | None = None, *, test_utils: Any = None,
     raise_exception: bool = True, atol: float | None = None, rtol: float | None = None,
 ) -> dict[str, str]:  # fmt: skip
-    """Try an operator on example arguments: its function, its fake function's shapes, its gradient.
+    """Try an operator on example arguments: what it writes to, its fake function's shapes, its gradient.
 
-    Returns {"test_schema", "test_faketensor", "test_autograd_registration": "SUCCESS" or what is wrong}; raises the
-    error unless ``raise_exception`` is False. ``test_utils``: the names of those to run; all if None.
+    Returns {"test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic": "SUCCESS" or
+    what is wrong}; raises :class:`OpCheckError` unless ``raise_exception`` is False. ``test_utils``: the names of those
+    to run; all if None.
     """
-    found, kwargs = _found(op), kwargs or {}
-    checks = {"test_schema": _check_schema, "test_faketensor": _check_fake, "test_autograd_registration": _check_grad}
-    wanted = checks if test_utils is None else [test_utils] if isinstance(test_utils, str) else test_utils
+    if getattr(op, "namespace", getattr(op, "_namespace", None)) != "aten":
+        op = _found(op)
+    kwargs = kwargs or {}
+    checks = {"test_schema": _check_schema, "test_autograd_registration": _check_grad, "test_faketensor": _check_fake,
+              "test_aot_dispatch_dynamic": _check_grad}  # fmt: skip
+    wanted = tuple(checks) if test_utils is None else (test_utils,) if isinstance(test_utils, str) else test_utils
+    allowed = (*checks, "test_aot_dispatch_static")
+    if not set(wanted) <= set(allowed):
+        raise ValueError(f"opcheck(op, ..., test_utils={wanted}), expected test_utils to be subset of {allowed} but it "
+                         "was not")  # fmt: skip
     results = {}
     for name in wanted:
         try:
-            if name in checks:
-                checks[name](found, args, kwargs)
+            checks.get(name, _check_grad)(op, args, kwargs)
             results[name] = "SUCCESS"
         except Exception as error:
             if raise_exception:
-                raise RuntimeError(f"opcheck(op, ...): {name} failed with {error}") from error
+                raise OpCheckError(f"opcheck(op, ...): {name} failed with {error}") from error
             results[name] = f"{type(error).__name__}: {error}"
     return results
 
 
-def _tensors(out: Any) -> list[Tensor]:
-    return [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, Tensor)]
-
-
-def _check_schema(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
-    before = [(x, x._version) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-    out = op(*args, **kwargs)
-    told = list(op._signature.bind(*args, **kwargs).arguments.items())
-    for x, version in before:
-        name = next(n for n, a in told if a is x)
-        if x._version != version and name not in (op._mutates or ()):
-            raise RuntimeError(f"the argument '{name}' was written to, but is not among mutates_args")
-        if any(y is x for y in _tensors(out)):
-            raise RuntimeError(f"the argument '{name}' is returned as a result; return a new tensor")
-
-
-def _check_fake(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
-    if op._fake is None:
+def _check_schema(op: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    given = list(_tensors_in((*args, *kwargs.values())))
+    before = [x._version for x in given]
+    op(*args, **kwargs)
+    if not isinstance(op, CustomOpDef):
         return
-    real = _tensors(op(*args, **kwargs))
-    fake = _tensors(op._fake(*args, **kwargs))
+    told = op._signature.bind(*args, **kwargs).arguments
+    for x, version in zip(given, before, strict=True):
+        name = next(n for n, a in told.items() if any(t is x for t in _tensors_in((a,))))
+        if x._version != version and name not in op._mutates:
+            raise RuntimeError(f"Argument {name} is not defined as mutable but was mutated")
+
+
+def _check_fake(op: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    if not isinstance(op, CustomOpDef) or op._fake is None:
+        return
+    real = list(_tensors_in((op(*args, **kwargs),)))
+    fake = list(_tensors_in((op._fake(*args, **kwargs),)))
     for a, b in zip(real, fake, strict=True):
         if a.shape != b.shape or a.dtype != b.dtype:
             raise RuntimeError(f"the operator gives {tuple(a.shape)}, {a.dtype}, its fake function {tuple(b.shape)}, "
                                f"{b.dtype}")  # fmt: skip
 
 
-def _check_grad(op: CustomOpDef, args: tuple, kwargs: dict[str, Any]) -> None:
-    leaves = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.requires_grad]
-    if op._backward is None or not leaves:
+def _check_grad(op: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    leaves = [x for x in _tensors_in((*args, *kwargs.values())) if x.requires_grad]
+    if not leaves or (isinstance(op, CustomOpDef) and op._backward is None):
         return
     from .autograd import grad
 
-    total = sum(x.sum() for x in _tensors(op(*args, **kwargs)) if x.requires_grad)
+    total = sum(x.sum() for x in _tensors_in((op(*args, **kwargs),)) if x.requires_grad)
     grad(total, leaves, allow_unused=True)
 
 
@@ -446,21 +698,13 @@ def fallthrough_kernel(*args: Any, **kwargs: Any) -> Any:
 
 
 def register_autocast(op: Any, device_type: str, cast_inputs: Any, /, *, lib: Any = None) -> None:
-    """Under ``torch.autocast`` of that device type, cast the floating-point arguments of an operator."""
-    from .amp import autocast_mode
-
-    found = _found(op)
-    if device_type not in ("cpu", "cuda"):
-        raise ValueError(f"register_autocast: device_type must be cpu or cuda, but got {device_type!r}")
-    for device in list(found._kernels):
-        found._kernels[device] = autocast_mode.custom_fwd(found._kernels[device], device_type=device_type,
-                                                          cast_inputs=cast_inputs)  # fmt: skip
+    """:meth:`CustomOpDef.register_autocast` of an operator or its name."""
+    _found(op).register_autocast(device_type, cast_inputs)
 
 
 def register_vmap(op: Any, func: Callable[..., Any] | None = None, /, *, lib: Any = None) -> Any:
-    """NotImplementedError: a function of operations is mapped as it is, by ``torch.vmap``, and needs no rule."""
-    raise NotImplementedError("torch.library.register_vmap: operators made of operations are mapped by themselves; for "
-                              "another rule write an autograd.Function with a vmap method")  # fmt: skip
+    """:meth:`CustomOpDef.register_vmap` of an operator or its name."""
+    return _found(op).register_vmap(func)
 
 
 def register_torch_dispatch(op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None) -> Any:

@@ -400,7 +400,7 @@ def _setitem(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> None:
 
 def _custom(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     op, *given = args
-    func = of_custom(op, made.fast)
+    func = of_custom(op)
     return offers.at_autograd(func, tuple(given), kwargs, lambda: made.fast(*args, **kwargs))
 
 

@@ -33,6 +33,8 @@ class Overload:
 
     @functools.cached_property
     def _schema(self) -> Schema | None:
+        if self.overloadpacket.custom is not None:
+            return self.overloadpacket.custom._schema
         return schemas(self._opname).get(self._overloadname) if self.namespace == "aten" else None
 
     @property
@@ -118,6 +120,9 @@ class Packet:
     def __getattr__(self, overload: str) -> Overload:
         if overload.startswith("__"):
             raise AttributeError(overload)
+        if self.custom is not None and overload != "default":
+            raise AttributeError(f"The underlying op of '{self._namespace}.{self.__name__}' has no overload name "
+                                 f"'{overload}'")  # fmt: skip
         known = schemas(self.__name__) if self._namespace == "aten" else {}
         if known and overload not in known and not overload.endswith(("out", "_mode")):
             if overload != "default":
@@ -133,6 +138,8 @@ class Packet:
         return kernels.BY_OVERLOAD.get((self.__name__, overload), self._function)(*args, **kwargs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.custom is not None:
+            return self.custom(*args, **kwargs)
         if not offers.active(args, kwargs) and (offers.state.pending is None or offers.state.inside):
             return self._function(*args, **kwargs)
         overload, given, named = self._resolve(args, kwargs)
@@ -150,7 +157,7 @@ class Packet:
 
     def overloads(self) -> list[str]:
         """The names of the overloads."""
-        return list(schemas(self.__name__)) or ["default"]
+        return ["default"] if self.custom is not None else list(schemas(self.__name__)) or ["default"]
 
     @property
     def op(self) -> Any:
@@ -235,11 +242,11 @@ def _function(name: str) -> Callable[..., Any]:
 _customs: dict[str, Packet] = {}
 
 
-def of_custom(op: Any, fast: Callable[..., Any]) -> Overload:
+def of_custom(op: Any) -> Overload:
     """The overload of an operator that a program has named (``torch.library``)."""
     found = _customs.get(op._qualname)
     if found is None or found.custom is not op:
-        found = _customs[op._qualname] = Packet(functools.partial(fast, op), op._name, op._namespace)
+        found = _customs[op._qualname] = Packet(op._run, op._name, op._namespace)
         found.custom = op
     return found._overload("default")
 

@@ -10,8 +10,9 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from ..tensor import Tensor
+from ..tensor import dtype as dtypes
 
-__all__ = ["Alias", "Argument", "Return", "Schema", "among", "schemas"]
+__all__ = ["Alias", "Argument", "Return", "Schema", "among", "parsed", "schemas"]
 
 
 class Alias(NamedTuple):
@@ -87,7 +88,7 @@ class Schema(NamedTuple):
         return any(a.is_write for a in self.arguments)
 
     def __str__(self) -> str:
-        return f"aten::{self.text}"
+        return f"{self.name.partition('::')[0]}::{self.text}"
 
 
 def _alias(letters: str | None) -> Alias | None:
@@ -104,7 +105,12 @@ def _value(text: str, kind: str) -> Any:
         return None
     if re.fullmatch(r"int\[\d\]", kind) and "[" not in text:
         return [int(text)] * int(kind[4])
-    return ast.literal_eval(text)
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        if kind.startswith("ScalarType"):
+            return getattr(dtypes, text)
+        return {"true": True, "false": False}.get(text, text)
 
 
 _ARGUMENT = re.compile(r"(\w+)(?:\((\w+!?(?: -> \*)?)\))?((?:\[\w*\]|\?)*)(?:\((\w+!?)\))? (\w+)(?:=(.+))?")
@@ -115,7 +121,17 @@ def _split(text: str) -> list[str]:
     return [p for p in re.split(r",\s*(?![^\[(]*[\])])", text) if p]
 
 
-def _parse(line: str) -> Schema:
+def parsed(text: str, namespace: str) -> Schema:
+    """The signature of an operator of a program's own; RuntimeError for what is none."""
+    try:
+        return _parse(" ".join(text.split()), namespace)
+    except (AttributeError, ValueError) as error:
+        raise RuntimeError(
+            f"{namespace}::{text}: expected a schema such as 'name(Tensor x, int n=0) -> Tensor'"
+        ) from error
+
+
+def _parse(line: str, namespace: str = "aten") -> Schema:
     text = line.removeprefix("~")
     head, _, rest = text.partition("(")
     inside, _, results = rest.rpartition(") -> ")
@@ -132,7 +148,7 @@ def _parse(line: str) -> Schema:
     for part in _split(results[1:-1] if results.startswith("(") else results):
         kind, alias, more, late, label = _RESULT.fullmatch(part).groups()  # type: ignore[union-attr]
         returns.append(Return(label or "", kind + more, _alias(alias or late)))
-    return Schema(f"aten::{name}", overload, tuple(arguments), tuple(returns), line.startswith("~"), text)
+    return Schema(f"{namespace}::{name}", overload, tuple(arguments), tuple(returns), line.startswith("~"), text)
 
 
 @functools.cache

@@ -228,13 +228,13 @@ class Distribution:
         shape, event = value.shape, self._event_shape
         if len(event) and shape[max(len(shape) - len(event), 0) :] != event:
             raise ValueError(
-                f"The right-most size of value must match event_shape: {tuple(shape)} vs {tuple(event)}."
+                f"The right-most size of value must match event_shape: {shape} vs {event}."
             )
         expected = self._batch_shape + event
         for a, b in zip(reversed(shape), reversed(expected), strict=False):
             if a != 1 and b != 1 and a != b:
                 raise ValueError(
-                    f"Value is not broadcastable with batch_shape+event_shape: {tuple(shape)} vs {tuple(expected)}."
+                    f"Value is not broadcastable with batch_shape+event_shape: {shape} vs {Size(expected)}."
                 )
         try:
             support = self.support

@@ -38,18 +38,16 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         found = CUSTOM.get(f"{self._name}::{name}")
         if found is None:
-            raise AttributeError(f"torch.ops.{self._name} has no operator '{name}'; torch.library.custom_op makes some")
-        return found
+            raise AttributeError(f"'_OpNamespace' '{self._name}' object has no attribute '{name}': no operator was "
+                                 "registered in this namespace under that name by torch.library")  # fmt: skip
+        from .._dispatch.operators import of_custom
+
+        return of_custom(found).overloadpacket
 
     def __dir__(self) -> list[str]:
         return sorted(name.partition("::")[2] for name in CUSTOM if name.startswith(f"{self._name}::"))
 
 
 def namespace(name: str) -> Namespace:
-    """The namespace of that name; AttributeError if no operator was registered in it."""
-    if not any(known.startswith(f"{name}::") for known in CUSTOM):
-        raise AttributeError(
-            f"module 'torch.ops' has no namespace '{name}': no operator was registered there by "
-            "torch.library.custom_op"
-        )
+    """The namespace of that name, whether or not there are operators in it."""
     return Namespace(name)

@@ -182,7 +182,8 @@ def test_custom_operators():
         ctx.k = inputs[1]
 
     x = torch.tensor([1.0, 3.0], requires_grad=True)
-    assert not scaled_square(x).requires_grad
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        scaled_square(x).sum().backward()
     scaled_square.register_autograd(lambda ctx, g: (g * 2 * ctx.k * ctx.saved_tensors[0], None), setup_context=keep)
     torch.ops.tests.scaled_square(x, k=3.0).sum().backward()
     assert x.grad.tolist() == [6.0, 18.0]
@@ -190,6 +191,116 @@ def test_custom_operators():
         torch.ops.no_such_namespace.f  # noqa: B018
     with pytest.raises(ValueError, match="namespace::name"):
         torch.library.custom_op("bare", lambda x: x)
+
+
+def test_operators_of_lists_and_words():
+    """Lists of tensors have lists of gradients; words are told by ``keyword_only_inputs``."""
+
+    @torch.library.custom_op("tests::joined", mutates_args=())
+    def joined(xs: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+        return torch.cat(xs, dim)
+
+    @torch.library.custom_op("tests::both", mutates_args=())
+    def both(x: torch.Tensor, *, by: float = 2.0) -> list[torch.Tensor]:
+        return [x * by, x + by]
+
+    needs = []
+
+    def split(ctx, g):
+        needs.append(ctx.needs_input_grad)
+        return [g[:2], g[2:]], None
+
+    joined.register_autograd(split)
+    both.register_autograd(
+        lambda ctx, gs: gs[0] * ctx.by + gs[1],
+        setup_context=lambda ctx, inputs, keyword_only_inputs, output: setattr(ctx, "by", keyword_only_inputs["by"]),
+    )
+    x, y = torch.ones(2, requires_grad=True), torch.ones(2)
+    (joined([x, y]) * torch.arange(4.0)).sum().backward()
+    assert x.grad.tolist() == [0, 1] and needs == [([True, False], False)]
+    x.grad = None
+    a, b = both(x, by=3.0)
+    (a + b).sum().backward()
+    assert x.grad.tolist() == [4, 4]
+    joined.register_autograd(lambda ctx, g: ([g],))
+    with pytest.raises(RuntimeError, match="same structure"):
+        joined([x, x]).sum().backward()
+
+
+def test_operators_are_packets_with_schemas():
+    @torch.library.custom_op("tests::told", mutates_args={"out"})
+    def told(
+        x: torch.Tensor, out: torch.Tensor, n: int = 3, name: str = "a", kind: torch.dtype = torch.float64
+    ) -> None:
+        out.copy_(x * n)
+
+    op = torch.ops.tests.told
+    assert str(op) == "tests.told" and op.overloads() == ["default"] and op.default.overloadpacket is op
+    assert str(op.default._schema) == (
+        'tests::told(Tensor x, Tensor(a1!) out, SymInt n=3, str name="a", ScalarType kind=float64) -> ()'
+    )
+    assert op.default._schema.is_mutable and torch.library.infer_schema(lambda_typed, mutates_args=()) == (
+        "(Tensor? x, Scalar[] ks, Device at) -> (Tensor, SymInt)"
+    )
+    out = torch.zeros(2)
+    op(torch.ones(2), out)
+    assert out.tolist() == [3, 3]
+    for call, text in (
+        (lambda: op(torch.ones(2)), "missing value for argument 'out'"),
+        (lambda: op(torch.ones(2), out, times=2), "Unknown keyword argument 'times'"),
+        (lambda: op(3, out), "Expected a value of type 'Tensor' for argument 'x'"),
+        (lambda: told.register_autograd(lambda ctx, g: g), "non-functional operator"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            call()
+    with pytest.raises(ValueError, match="must have a type annotation"):
+        torch.library.custom_op("tests::bare", lambda x: x, mutates_args=())
+    with pytest.raises(ValueError, match="mutates_args were not found"):
+        torch.library.infer_schema(lambda_typed, mutates_args={"y"})
+
+
+def lambda_typed(
+    x: torch.Tensor | None, ks: list[int | float | bool], at: torch.device
+) -> tuple[torch.Tensor, int]: ...
+
+
+def test_operators_give_tensors_of_their_own():
+    @torch.library.custom_op("tests::first", mutates_args=())
+    def first(x: torch.Tensor, own: bool) -> torch.Tensor:
+        return x[:1].clone() if own else x[:1]
+
+    assert first(torch.ones(2), True).tolist() == [1]
+    with pytest.raises(RuntimeError, match="may not alias any inputs"):
+        first(torch.ones(2), False)
+    x = torch.ones(2, requires_grad=True)
+    assert first(x, True).requires_grad
+    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
+        first(x, True).sum().backward()
+
+
+def test_autocast_of_operators():
+    @torch.library.custom_op("tests::copied", mutates_args=())
+    def copied(x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    torch.library.register_autocast("tests::copied", "cpu", torch.bfloat16)
+    assert copied(torch.ones(1)).dtype is torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert copied(torch.ones(1)).dtype is torch.bfloat16
+
+
+def test_libraries_for_a_while():
+    with torch.library._scoped_library("tests_scoped", "FRAGMENT") as lib:
+        lib.define("twice(Tensor x) -> Tensor")
+        lib.impl("twice", lambda x: x * 2, "CompositeExplicitAutograd")
+        assert torch.ops.tests_scoped.twice(torch.ones(1)).item() == 2
+        with pytest.raises(RuntimeError, match="unknown type specifier"):
+            lib.define("wrong(thing x) -> Tensor")
+    assert not hasattr(torch.ops.tests_scoped, "twice")
+    with pytest.raises(ValueError, match="expected schema to look like"):
+        torch.library.define("tests_scoped::f", "f(Tensor x) -> Tensor")
+    with pytest.raises(RuntimeError, match="Expected one of cpu, cuda"):
+        torch.library.impl("tests::scaled_square", "nowhere", print)
 
 
 def test_operators_by_schema_and_their_checks():
