@@ -144,9 +144,10 @@ def handle(func: Callable[..., Any], asked: list[Any], args: tuple, kwargs: dict
         result = x.__torch_function__(func, types, args, kwargs)
         if result is not NotImplemented:
             return result
-    where = getattr(func, "__module__", None) or "torch"
+    where = (getattr(func, "__module__", None) or "torch").replace(__name__.partition(".")[0], "torch", 1)
     raise TypeError(
-        f"no implementation found for '{where}.{getattr(func, '__name__', func)}' on types that implement "
+        f"Multiple dispatch failed for '{where}.{getattr(func, '__name__', func)}'; all __torch_function__ handlers "
+        "returned NotImplemented: no implementation found for it on types that implement "
         f"__torch_function__: {[t.__name__ for t in types]}"
     )
 
