@@ -42,6 +42,13 @@ VERSIONS = {
     "torchdata": "0.11.0+pytorchlike",
 }
 
+#: The classes of arrays, by module, and where PyTorch has them: libraries find the functions for an array (opt_einsum,
+#: autoray) or tell that it is PyTorch's by the package that its class names.
+CLASSES = {
+    f"{_PACKAGE}.tensor._tensor": ("torch", ("Tensor",)),
+    f"{_PACKAGE}.nn.parameter": ("torch.nn.parameter", ("Parameter", "Buffer")),
+}
+
 
 def ours(name: str) -> str | None:
     """The module of this package that the module ``name`` of a foreign package stands for, e.g. ``torch.nn``."""
@@ -61,6 +68,13 @@ def publish(module: ModuleType) -> None:
     """Enter a module of this package into ``sys.modules`` under its foreign names, where programs look for it."""
     for name in foreign_names(module.__name__):
         sys.modules.setdefault(name, module)
+
+
+def _name_classes(module: ModuleType, *, foreign: bool) -> None:
+    """Have the classes of arrays name the module where PyTorch has them, or their own."""
+    theirs, names = CLASSES.get(module.__name__, ("", ()))
+    for name in names:
+        getattr(module, name).__module__ = theirs if foreign else module.__name__
 
 
 class _Alias(Loader):
@@ -122,6 +136,7 @@ def _load_published(load: Callable[[ModuleType], None], module: ModuleType) -> N
             if sys.modules.get(alias) is module:
                 del sys.modules[alias]
         raise
+    _name_classes(module, foreign=True)
 
 
 class _Finder(importlib.metadata.DistributionFinder):
@@ -202,6 +217,7 @@ def install_as_torch() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{_PACKAGE}.") and module is not None:
             publish(module)
+            _name_classes(module, foreign=True)
     multiprocessing.spawn.get_preparation_data = _preparation_data
 
 
@@ -212,6 +228,9 @@ def uninstall_as_torch() -> None:
     sys.meta_path.remove(_finder)
     sys.modules[_PACKAGE].__name__ = _PACKAGE
     multiprocessing.spawn.get_preparation_data = _prepared
+    for name in CLASSES:
+        if name in sys.modules:
+            _name_classes(sys.modules[name], foreign=False)
     for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS]:
         module, target = sys.modules[name], ours(name)
         if module is None or module is sys.modules.get(target):  # type: ignore[arg-type]

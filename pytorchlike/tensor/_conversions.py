@@ -144,9 +144,12 @@ class Convertible(Cell):
         return t
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
+        from ._tensor import Tensor
+
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
         data = np.array(self._host())
-        return _rebuild, (type(self), data, str(self.device), self.requires_grad, extra)
+        kind = None if type(self) is Tensor else type(self)  # whose module has two names, see `_hook`
+        return _rebuild, (kind, data, str(self.device), self.requires_grad, extra)
 
 
 def _cast_on_host(t: Tensor, kind: np.dtype) -> Tensor | None:
@@ -233,8 +236,10 @@ def _move(t: Tensor, place: Any) -> Tensor:
     return t._of(transfer(value, place))
 
 
-def _rebuild(cls: type, data: np.ndarray, where: str, requires_grad: bool, extra: dict) -> Any:
-    t = object.__new__(cls)
+def _rebuild(cls: type | None, data: np.ndarray, where: str, requires_grad: bool, extra: dict) -> Any:
+    from ._tensor import Tensor
+
+    t = object.__new__(cls or Tensor)
     t._alias = None
     try:
         place = place_for(where)

@@ -162,12 +162,19 @@ def test_installing_and_uninstalling():
         pytorchlike.install_as_torch(); pytorchlike.install_as_torch()
         import torch.nn, torch.utils.data as data
         assert torch is pytorchlike and data is pytorchlike.utils.data
+        # libraries find the functions for an array by the package that its class names; pickles do not rest on that
+        kinds = torch.Tensor, torch.nn.Parameter
+        assert [k.__module__ for k in kinds] == ["torch", "torch.nn.parameter"]
+        import pickle
+        packed = pickle.dumps([torch.ones(1), torch.nn.Parameter(torch.ones(1))])
         for name in ("torchvision", "torchaudio"):
             ours = importlib.util.find_spec("pytorchlike." + name[5:])
             assert (importlib.util.find_spec(name) is None) == (ours is None)
         pytorchlike.uninstall_as_torch()
         assert not [n for n in sys.modules if n.partition(".")[0] in ("torch", "torchvision")]
         assert multiprocessing.spawn.get_preparation_data is before
+        assert [k.__module__ for k in kinds] == ["pytorchlike.tensor._tensor", "pytorchlike.nn.parameter"]
+        assert [type(x) for x in pickle.loads(packed)] == [*kinds]
         import types
         sys.modules["torch"] = types.ModuleType("torch")
         try:
