@@ -30,6 +30,12 @@ _STEMS = {
     "rdiv": "Mul", "normalize": "Div",
 }  # fmt: skip
 
+#: Operations whose node notes the shape of what it takes.
+_SIZED = frozenset("""split reshape view view_as ravel flatten unflatten expand expand_as broadcast_to sum mean squeeze
+    repeat index_select index getitem""".split())  # fmt: skip
+#: Arguments that count dims; PyTorch notes negative ones as unsigned numbers.
+_DIMS = ("dim", "dims", "dim0", "dim1")
+
 #: Reductions whose node is numbered by whether a dimension was given: operation -> (without, with).
 _BY_DIM = {
     "sum": (0, 1), "mean": (0, 1), "prod": (0, 1), "max": (1, 0), "min": (1, 0), "median": (0, 1), "nanmedian": (0, 1),
@@ -56,6 +62,43 @@ def arguments(call: Call, args: tuple) -> dict[str, Any]:
         return bind(call.static, args)
     except Exception:  # an operation made of others has another layout; its plain name will do
         return {}
+
+
+def noted(call: Call, told: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a call, ``told`` by name, with what PyTorch's node notes under names of its own."""
+    op = call.op.name.strip("_")
+    told = dict(told)
+    if op == "split":
+        sizes = told["sizes"]
+        told |= {"split_sizes": sizes, "split_size": sizes[0]} if _even(sizes) else {"split_sizes": sizes}
+    elif op == "getitem":
+        spec = told["spec"]
+        steps = [(dim, item) for dim, item in enumerate(spec) if item != ":"]
+        if len(steps) == 1 and steps[0][1] is not None:  # several are several nodes there
+            ((dim, item),), (start, *_) = steps, told["starts"]
+            if item == "i":
+                told |= {"dim": dim, "index": start}
+            else:
+                length, step = item
+                end = min(start + length * step, call.metas[0].shape[dim])
+                told |= {"dim": dim, "start": start, "end": end, "step": step}
+    if op in _SIZED and call.metas:
+        told["self_sym_sizes"] = call.metas[0].shape
+    for name in _DIMS:
+        dim = told.get(name)
+        if type(dim) is tuple and all(type(d) is int for d in dim):
+            told[name] = tuple([d % _UNSIGNED for d in dim])
+        elif type(dim) is int:
+            told[name] = (dim % _UNSIGNED,) if op in ("sum", "mean", "roll") else dim % _UNSIGNED
+    return told
+
+
+_UNSIGNED = 2**64
+
+
+def _even(sizes: tuple) -> bool:
+    """Whether parts are those of one size, of which the last may have less."""
+    return all(n == sizes[0] for n in sizes[:-1]) and sizes[-1] <= sizes[0]
 
 
 def stem(op: str) -> str:
@@ -85,6 +128,10 @@ def name_of(call: Call) -> str:
         if ndims[0] == 2:
             return ("AddmmBackward0" if len(ndims) == 3 else "MmBackward0")
         return "ViewBackward0" if len(ndims) == 3 else "UnsafeViewBackward0"
+    if short == "split" and not _even(call.static[0]):
+        return "SplitWithSizesBackward0"
+    if short == "pad" and _arguments(call).get("mode", "constant") == "constant":
+        return "ConstantPadNdBackward0"
     if short == "getitem":
         return _getitem(_arguments(call).get("spec", call.static))
     if short in _BY_DIM:
@@ -134,6 +181,8 @@ def edges_of(call: Call, edge: Any, make: Any) -> tuple:
         x, *rest = edges
         return ((make("LogSoftmaxBackward0", edges=lambda: (x,)), 0) if x[0] is not None else x,)
     name = call.op.name.strip("_")
+    if name == "batch_norm":
+        return tuple(edges[:3])  # running statistics have no place among them
     if len(slots) == 1 and name == "rdiv":
         return (make("ReciprocalBackward0", edges=lambda: tuple(edges)), 0), (None, 0)
     if len(slots) == 1 and name in _WITH_NUMBERS:
@@ -144,4 +193,4 @@ def edges_of(call: Call, edge: Any, make: Any) -> tuple:
     return tuple([e for e, m in zip(edges, call.metas, strict=True) if m.dtype.kind not in "biu"])
 
 
-__all__ = ["CUSTOM", "arguments", "edges_of", "name_of", "stem"]
+__all__ = ["CUSTOM", "arguments", "edges_of", "name_of", "noted", "stem"]

@@ -11,7 +11,7 @@ from ..engine.grad import Watch
 from ..engine.op import Wide
 from ..engine.segment import Freed, Segment
 from ..engine.trie import Call, Graph, Input
-from ._node_names import CUSTOM, arguments, edges_of, name_of
+from ._node_names import CUSTOM, arguments, edges_of, name_of, noted
 
 __all__ = ["CUSTOM", "GradientEdge", "Node", "get_gradient_edge", "node_of"]
 
@@ -261,7 +261,7 @@ def _saved(node: Node, name: str) -> Any:
             "you need to access saved tensors after calling backward."
         )
     where, graph = spot[0], found[0]
-    told = arguments(call, tuple([_Slot(i) if type(i) is int else _number(where, i) for i in call.ins]))
+    told = noted(call, arguments(call, tuple([_Slot(i) if type(i) is int else _number(where, i) for i in call.ins])))
     # the first argument has other names here
     key = next(iter(told)) if name == "self" and "self" not in told and told else name
     value = _Slot(call.first) if name == "result" else told.get(key, _MISSING)

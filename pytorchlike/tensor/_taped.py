@@ -195,7 +195,7 @@ class Taped(Cell):
         global _autograd
         if _autograd is None:
             from .. import autograd as _autograd
-        weights = None if gradient is None else (gradient,)
+        weights = gradient if gradient is None or isinstance(gradient, (list, tuple)) else (gradient,)
         _autograd.backward((self,), weights, retain_graph, create_graph, inputs=inputs)
 
     def detach(self) -> Tensor:

@@ -31,6 +31,12 @@ def test_accumulation(read):
     assert x.grad.tolist() == [5, 5, 5] and first.tolist() == [4, 6, 8]
 
 
+def test_the_seed_may_come_in_a_list():
+    x = torch.ones(2, requires_grad=True)
+    x.sum().backward([torch.tensor(3.0)])
+    assert x.grad.tolist() == [3, 3]
+
+
 def test_seeds_are_not_shared():
     x, g = leaf(), torch.ones(3)
     x.backward(g)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
+import pytorchlike.nn.functional as F
 from pytorchlike import nn
 from pytorchlike.autograd import Function, forward_ad, graph
 
@@ -438,3 +439,29 @@ def test_unused_inputs():
     assert got[0].requires_grad and got[1].requires_grad and got[1].tolist() == [0, 0, 0]
     with pytest.raises(RuntimeError, match="materialize_grads cannot be used when the given input is a GradientEdge"):
         torch.autograd.grad(z, (x, graph.get_gradient_edge(y)), materialize_grads=True)
+
+
+def test_nodes_of_parts_tell_where_they_were_cut():
+    """Libraries that prune follow channels through the graph by these."""
+    x = torch.ones(2, 6, 4, requires_grad=True) * 2
+    first, second = x.split((2, 4), 1)
+    assert first.grad_fn is second.grad_fn and (first.output_nr, second.output_nr, x.output_nr) == (0, 1, 0)
+    assert first.grad_fn.name() == "SplitWithSizesBackward0"
+    assert first.grad_fn._saved_split_sizes == (2, 4) and first.grad_fn._saved_self_sym_sizes == (2, 6, 4)
+    chunk = x.chunk(2, 1)[0].grad_fn
+    assert chunk.name() == "SplitBackward0" and (chunk._saved_split_size, chunk._saved_dim) == (3, 1)
+    part, one = x[:, 1:5:2].grad_fn, x[:, 3].grad_fn
+    assert [getattr(part, f"_saved_{name}") for name in ("dim", "start", "end", "step")] == [1, 1, 5, 2]
+    assert (one._saved_dim, one._saved_index) == (1, 3)
+    with pytest.raises(AttributeError, match="_saved_start"):
+        x[0, 1:].grad_fn._saved_start  # noqa: B018
+    assert x.flatten(1).grad_fn._saved_self_sym_sizes == (2, 6, 4) and x.sum(1).grad_fn._saved_dim == (1,)
+    assert torch.cat([x, x], -1).grad_fn._saved_dim == 2**64 - 1  # as PyTorch has it
+    assert F.pad(x, (1, 1)).grad_fn.name() == "ConstantPadNdBackward0"
+
+
+def test_running_statistics_have_no_place_in_the_graph():
+    x = torch.ones(2, 3, requires_grad=True) * 2
+    for layer in (torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3, affine=False)):
+        steps = layer(x).grad_fn.next_functions
+        assert steps[0] == (x.grad_fn, 0) and len(steps) == 3
