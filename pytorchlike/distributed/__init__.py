@@ -29,6 +29,7 @@ from ._store import HashStore as HashStore
 from ._store import PrefixStore as PrefixStore
 from ._store import QueueEmptyError as QueueEmptyError
 from ._store import Store as Store
+from ._world import _rank_not_in_group as _rank_not_in_group
 from .device_mesh import DeviceMesh as DeviceMesh
 from .device_mesh import init_device_mesh as init_device_mesh
 from .distributed_c10d import *  # noqa: F403

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-__all__ = ["backward", "context", "get_gradients"]
+__all__ = ["backward", "context", "get_gradients", "is_available"]
+
+
+def is_available() -> bool:
+    """False."""
+    return False
 
 
 def _refuse(name: str) -> NoReturn:

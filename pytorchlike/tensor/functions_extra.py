@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from . import asking
 from ._register import function
 from ._tensor import Tensor
 from .dtype import bool_, memory_format
@@ -24,23 +26,23 @@ def numel(input: Tensor) -> int:
     return input.numel()
 
 
-def _need_tensor(name: str, input: Any) -> None:
-    if not isinstance(input, Tensor):
-        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+def _answer(fn: Callable[..., Any], input: Any) -> Any:
+    """What an argument that is no tensor has to say about a function of one tensor; TypeError if nothing."""
+    if not asking.wants(type(input)):
+        raise TypeError(f"{fn.__name__}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    return asking.handle(fn, [input], (input,), {})
 
 
 @function
 def is_floating_point(input: Tensor) -> bool:
     """Whether the dtype is a floating one."""
-    _need_tensor("is_floating_point", input)
-    return input.is_floating_point()
+    return input.is_floating_point() if isinstance(input, Tensor) else _answer(is_floating_point, input)
 
 
 @function
 def is_complex(input: Tensor) -> bool:
     """Whether the dtype is a complex one."""
-    _need_tensor("is_complex", input)
-    return input.is_complex()
+    return input.is_complex() if isinstance(input, Tensor) else _answer(is_complex, input)
 
 
 @function(method=True)

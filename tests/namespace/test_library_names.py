@@ -300,6 +300,7 @@ def test_whether_a_dual_level_is_open_and_references_to_other_processes():
     with forward_ad.dual_level():
         assert forward_ad._current_level == 0
     assert not isinstance(1, torch._C._distributed_rpc.PyRRef)
+    assert not torch.distributed.rpc.is_available() and not torch.distributed.autograd.is_available()
     with pytest.raises(NotImplementedError, match="remote calls"):
         torch._C._distributed_rpc.PyRRef(1)
 

@@ -56,6 +56,9 @@ def test_objects_that_are_no_tensors():
     assert torch.mean(duck) == ("mean", (Duck,)) and F.cross_entropy(duck, torch.tensor([1]))[0] == "cross_entropy"
     assert torch.cat([torch.ones(1), duck])[0] == "cat" and torch.ones(1).mul(duck)[0] == "mul"
     assert (torch.ones(1) + duck)[0] == "add"
+    assert torch.is_complex(duck)[0] == "is_complex" and torch.is_floating_point(duck)[0] == "is_floating_point"
+    with pytest.raises(TypeError, match="is_complex.*must be Tensor, not int"):
+        torch.is_complex(1)
 
     class Silent(Duck):
         @classmethod

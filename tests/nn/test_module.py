@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import io
 import pickle
 import weakref
@@ -41,6 +42,12 @@ def test_names_in_order_of_registration():
     assert m.get_submodule("b.0") is m.b[0]
     assert m.get_parameter("b.0.bias") is m.b[0].bias
     assert m.get_buffer("seen") is m.seen
+
+
+def test_parameters_and_buffers_come_from_generators():
+    """Who takes either those or groups tells them apart by that."""
+    module = torch.nn.BatchNorm1d(2)
+    assert inspect.isgenerator(module.parameters()) and inspect.isgenerator(module.buffers())
 
 
 def test_shared_parameters_appear_once():

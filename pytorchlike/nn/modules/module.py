@@ -690,7 +690,7 @@ class Module(StateDict, Conversions):
                             values.setdefault(id(value), value)
             cached = {name: tuple(values.values()) for name, values in found.items()}
             remember(self, "_leaf_cache", cached)
-        return iter(cached[kind])
+        return (value for value in cached[kind])  # a generator, which some libraries look for
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters, each once; only the module's own if not ``recurse``."""
