@@ -14,6 +14,7 @@ from ..tensor import functions as T
 from ..tensor.device import as_device, get_default_device
 from ..tensor.dtype import bool_, from_numpy_dtype
 from ..tensor.dtype import dtype as torch_dtype
+from ..tensor.indexing import reads_as_tuple
 from ..tensor.wrapped import is_wrapped
 from . import kernels, offers
 from .composites import COMPOSITES, Bound
@@ -336,7 +337,7 @@ def _tensor(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
 def _getitem(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     """An index expression, as PyTorch takes it to pieces: select, slice, unsqueeze, and tensors at last."""
     self, index = args
-    items = list(index) if isinstance(index, tuple) else [index]
+    items = list(index) if isinstance(index, tuple) or reads_as_tuple(index) else [index]
     if any(isinstance(i, list) for i in items):
         items = [T.tensor(i) if isinstance(i, list) else i for i in items]
     if not all(i is None or i is Ellipsis or isinstance(i, (int, slice, Tensor)) for i in items) or any(
@@ -383,7 +384,7 @@ def _getitem(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 def _setitem(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> None:
     self, index, value = args
-    items = list(index) if isinstance(index, tuple) else [index]
+    items = list(index) if isinstance(index, tuple) or reads_as_tuple(index) else [index]
     if any(isinstance(i, (Tensor, list, bool)) for i in items):
         if isinstance(value, (int, float)) and len(items) == 1 and isinstance(index, Tensor) and index.dtype is bool_:
             self.masked_fill_(index, value)

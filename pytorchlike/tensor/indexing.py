@@ -237,7 +237,7 @@ def _slice(index: slice, n: int) -> tuple[int | None, Any]:
     return start, (length, step)
 
 
-def _reads_as_tuple(index: Any) -> bool:
+def reads_as_tuple(index: Any) -> bool:
     """Whether a list stands for a tuple of indices, as it does in PyTorch if something in it is no number."""
     if not isinstance(index, list) or len(index) >= 32:
         return False
@@ -253,7 +253,7 @@ def _is_mask(x: Any) -> bool:
 
 def _parse(self: Tensor, index: Any) -> tuple[tuple, tuple, list]:
     """Starts and spec for ``_getitem``, and (dim of its result, tensor or bool) for everything else."""
-    items = list(index) if isinstance(index, tuple) or _reads_as_tuple(index) else [index]
+    items = list(index) if isinstance(index, tuple) or reads_as_tuple(index) else [index]
     shape = self._value.meta.shape
     used, gap = 0, None
     for i, item in enumerate(items):

@@ -224,3 +224,12 @@ def test_dropout_and_attention_are_computed_as_pytorch_takes_them_apart():
         out = F.scaled_dot_product_attention(q, q, q, is_causal=True)
     assert "aten.bmm.default" in log.seen
     torch.testing.assert_close(out, F.scaled_dot_product_attention(q, q, q, is_causal=True))
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")
+def test_a_list_of_slices_is_taken_to_pieces_as_a_tuple():
+    x = torch.arange(6.0).reshape(2, 3)
+    with Log() as log:
+        y = x[[slice(None), slice(1, 2)]]
+        x[[slice(0, 1), slice(None)]] = 7.0
+    assert y.tolist() == [[7], [4]] and log.seen[0] == "aten.slice.Tensor" and x[0].tolist() == [7, 7, 7]
