@@ -232,6 +232,8 @@ class OpDef:
                 f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(out.shape)} "
                 f"({self.name}_)"
             )
+        if target.dtype.kind == "c" and out.dtype.kind == "f":
+            raise RuntimeError(f"In-place {self.name} is not supported for complex tensors.")
         return cast_result(self.name + "_", out, target.dtype)
 
     def _call_safe(self, static: tuple, args: tuple) -> Any:

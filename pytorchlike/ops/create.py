@@ -126,6 +126,8 @@ def _steps(steps: int) -> int:
 @op(method=False, saves=False)
 def linspace(start: Scalar, end: Scalar, steps: int, *, dtype: np.dtype | None = None):
     """``steps`` evenly spaced numbers from start to end, both included."""
+    if dtype == np.bool_:
+        raise NotImplementedError("\"linspace_cpu\" not implemented for 'Bool'")
     dtype = dtype_of_kind(max(number_kind(start, end), "f", key="bifc".index)) if dtype is None else np.dtype(dtype)
     kind = dtype if dtype in (np.float64, np.complex128) else np.complex128 if dtype.kind == "c" else np.float64
     return _line(start, end, _steps(steps), kind).astype(dtype)

@@ -733,7 +733,9 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None):
 
     Goes with ``argmax(keepdim=True)`` and ``argsort``.  Negative indices count from the end.
     """
-    _need_index("torch.take_along_dim", indices)
+    if np.dtype(indices.dtype) != np.int64:
+        got = type_name(indices.dtype)
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {got}")
     if dim is None:
         x, i, d = input.reshape((-1,)), indices.reshape((-1,)), 0
     else:

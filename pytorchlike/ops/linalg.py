@@ -1052,6 +1052,8 @@ def vander(x: Array, N: int | None = None, increasing: bool = False):
     """Vandermonde matrix of a vector, powers descending unless ``increasing``."""
     if x.ndim != 1:
         raise RuntimeError(f"x must be a one-dimensional tensor, but got {x.ndim}D")
+    if N is not None and N < 0:
+        raise RuntimeError(f"N must be non-negative, got {N}")
     out = _powers(x, x.shape[0] if N is None else N)
     return out if increasing else jnp.flip(out, -1)
 

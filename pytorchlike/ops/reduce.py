@@ -290,21 +290,28 @@ def trace(input: Array):
     return jnp.sum(jnp.diagonal(input).astype(_sum_dtype(input, None)))
 
 
+def _decided(input, dim: Dims = None, keepdim: bool = False, **_: Any):
+    return (input.shape,) if dim == () else reduced(input, dim, keepdim)
+
+
 def _truth(input: jax.Array, dim: Dims, keepdim: bool, reduce) -> jax.Array:
-    out = reduce(input != 0, many_axes(dim, input.ndim), keepdims=keepdim)
+    out = input != 0 if dim == () else reduce(input != 0, many_axes(dim, input.ndim), keepdims=keepdim)
     # uint8 was PyTorch's bool once and still reduces to itself.
     return out.astype(np.uint8) if input.dtype == np.uint8 else out
 
 
-@op(name="all", differentiable=False, shapes=reduced)
+@op(name="all", differentiable=False, shapes=_decided)
 def all_(input: Array, dim: Dims = None, keepdim: bool = False):
-    """Whether all elements over ``dim`` are non-zero; True of no elements.  Bool, but uint8 for uint8."""
+    """Whether all elements over ``dim`` are non-zero; True of no elements.  Bool, but uint8 for uint8.
+
+    Over no dims, ``dim=()``, each element for itself, unlike sums, which reduce all then.
+    """
     return _truth(input, dim, keepdim, jnp.all)
 
 
-@op(name="any", differentiable=False, shapes=reduced)
+@op(name="any", differentiable=False, shapes=_decided)
 def any_(input: Array, dim: Dims = None, keepdim: bool = False):
-    """Whether any element over ``dim`` is non-zero; False of no elements.  Bool, but uint8 for uint8."""
+    """Whether any element over ``dim`` is non-zero; False of no elements.  Otherwise as ``all``."""
     return _truth(input, dim, keepdim, jnp.any)
 
 
@@ -868,7 +875,7 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(
-            f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
     if isinstance(q, (int, float)):
         if not 0 <= q <= 1:
@@ -942,8 +949,8 @@ def _range(x: jax.Array, low, high, margin: float = 1) -> tuple[jax.Array, jax.A
         low, high = jnp.where(auto, jnp.min(x), low), jnp.where(auto, jnp.max(x), high)
     flat = low == high
     low, high = jnp.where(flat, low - margin, low), jnp.where(flat, high + margin, high)
-    check(jnp.isfinite(low) & jnp.isfinite(high), RuntimeError, "histc: range of [min, max] is not finite")
-    check(low < high, RuntimeError, "histc: max must be larger than min")
+    check(jnp.isfinite(low) & jnp.isfinite(high), RuntimeError, "torch.histc: range of [min, max] is not finite")
+    check(low < high, RuntimeError, "torch.histc: max must be larger than min")
     return low, high
 
 

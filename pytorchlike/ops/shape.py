@@ -268,36 +268,35 @@ def T(input: Array):
     return _reverse_dims(input)
 
 
-def _need_matrix(name: str, input):
-    if input.ndim < 2:
-        raise RuntimeError(
-            f"tensor.{name} is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
-        )
+def _turned(input, name: str = ""):
+    """The last two dims exchanged; a tensor without dims as it is."""
+    if not input.ndim:
+        return input[...]
+    if input.ndim == 1:
+        raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return input.swapaxes(-1, -2)
 
 
 def _conj(x):
     return x.conj() if np.issubdtype(x.dtype, np.complexfloating) else x
 
 
-@op(view=view_rule(lambda base, new: new.swapaxes(-1, -2)), function=False, out=False, saves=False)
+@op(view=view_rule(lambda base, new: _turned(new)), function=False, out=False, saves=False)
 def mT(input: Array):
-    """Property: the last two dims exchanged.  Raises RuntimeError for fewer than two dims."""
-    _need_matrix("mT", input)
-    return input.swapaxes(-1, -2)
+    """Property: the last two dims exchanged.  Raises RuntimeError for one dim."""
+    return _turned(input, "mT")
 
 
-@op(view=view_rule(lambda base, new: _conj(new.swapaxes(-1, -2))), function=False, out=False, saves=False)
+@op(view=view_rule(lambda base, new: _conj(_turned(new))), function=False, out=False, saves=False)
 def mH(input: Array):
     """Property: the last two dims exchanged, and the conjugate taken."""
-    _need_matrix("mH", input)
-    return _conj(input.swapaxes(-1, -2))
+    return _conj(_turned(input, "mH"))
 
 
-@op(view=view_rule(lambda base, new: _conj(new.swapaxes(-1, -2))), out=False, saves=False)
+@op(view=view_rule(lambda base, new: _conj(_turned(new))), out=False, saves=False)
 def adjoint(input: Array):
     """The conjugate transpose of a matrix, or of each matrix of a batch."""
-    _need_matrix("mH", input)
-    return _conj(input.swapaxes(-1, -2))
+    return _conj(_turned(input, "mH"))
 
 
 @op(view=view_rule(lambda base, new: _conj(_reverse_dims(new))), function=False, out=False, saves=False)
@@ -644,9 +643,12 @@ def _view_dtype(input: Array, dtype: np.dtype):
         ratio = new.itemsize // old.itemsize
         if ratio > 1 and input.shape[-1] % ratio:
             raise RuntimeError(f"self.size(-1) must be divisible by {ratio} {words} {input.shape[-1]}")
+    empty = None
+    if not input.size and old.itemsize != new.itemsize:  # both libraries divide by the bytes of a row
+        empty = np.empty((*input.shape[:-1], input.shape[-1] * old.itemsize // new.itemsize), new)
     if isinstance(input, np.ndarray):
-        return input.view(new)
-    return _reinterpret(input, new)
+        return empty if empty is not None else input.view(new)
+    return _reinterpret(input, new) if empty is None else jnp.asarray(empty)
 
 
 # ------------------------------------------------------------------------------------------------- joining tensors
@@ -979,7 +981,7 @@ def diag_embed(input: Array, offset: int = 0, dim1: int = -2, dim2: int = -1):
     Shape (*, n) -> (*, n + |offset|, n + |offset|) for the default dims.
     """
     if not input.ndim:
-        raise RuntimeError("diag_embed: input must have at least 1 dimension, got a tensor without dimensions")
+        raise IndexError("Dimension out of range (diag_embed: expected at least 1 dimension, but got none)")
     return _diag_embed(input, offset, dim1, dim2)
 
 

@@ -417,7 +417,7 @@ def _polygamma(input: Array, n: int) -> jax.Array:
     """
     refuse("polygamma", input, kinds="c")
     if n < 0:
-        raise RuntimeError(f"polygamma(n, x) does not support negative n, got {n}.")
+        raise RuntimeError(f"polygamma(n, x) does not support negative n. Got {n}")
     return unary.polygamma_body(n, input)
 
 

@@ -61,7 +61,7 @@ class Taped(Cell):
             if now:
                 return self
             if value.meta.dtype.kind in "biu":
-                raise RuntimeError("only Tensors of floating point dtype can require gradients")
+                raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
             if value.meta.inference and not local.trace.mode.inference:
                 raise RuntimeError(
                     "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."

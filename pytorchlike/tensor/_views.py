@@ -56,6 +56,36 @@ class Placed(Cell):
         if told is not None and not told[2]:
             check_view(self._value.meta.shape, told[0], size)
 
+    def _check_dtype_view(self, kind: np.dtype) -> None:
+        """What ``view(dtype)`` asks of the memory where items are of another size; the body looks at the shape."""
+        own, told = self._value.meta.dtype, self._strided()
+        if own.itemsize == kind.itemsize or told is None or not self._value.meta.shape:
+            return
+        strides, offset, _ = told
+        words = f"to view {self.dtype!r} as {kind} (different element sizes), but got"
+        if strides[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 {words} {strides[-1]}")
+        ratio = kind.itemsize // own.itemsize
+        if ratio > 1 and self._value.meta.shape[-1] % ratio == 0:
+            if offset % ratio:
+                raise RuntimeError(f"self.storage_offset() must be divisible by {ratio} {words} {offset}")
+            for d, s in enumerate(strides[:-1]):
+                if s % ratio:
+                    raise RuntimeError(f"self.stride({d}) must be divisible by {ratio} {words} {s}")
+
+    def _check_complex_view(self) -> None:
+        """What ``view_as_complex`` asks of the memory: real and imaginary part side by side, in pairs."""
+        told = self._strided()
+        if told is None or not self._value.meta.shape or self._value.meta.shape[-1] != 2:
+            return
+        strides, offset, _ = told
+        if strides[-1] != 1:
+            raise RuntimeError(f"Tensor must have a last dimension with stride 1, got {strides[-1]}")
+        if any(s % 2 for s in strides[:-1]):
+            raise RuntimeError(f"Tensor must have a stride divisible by 2 for all but last dimension, got {strides}")
+        if offset % 2:
+            raise RuntimeError(f"Tensor must have a storage_offset divisible by 2, got {offset}")
+
     def stride(self, dim: int | None = None) -> Any:
         """Elements to skip to get to the next index of each dimension, as PyTorch would lay the tensor out."""
         told = self._strided()

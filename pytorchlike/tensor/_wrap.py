@@ -38,6 +38,11 @@ NOT_GIVEN = object()
 #: Of Python's operators those that take NumPy's arrays beside tensors, by NumPy; the others leave that to the array.
 _BESIDE_ARRAYS = {"eq": np.equal, "_rdiv": np.true_divide}
 
+#: What views of memory ask for before anything is recorded, as calls on the tensor.
+VIEW_CHECKS = {
+    "view": "_check_view(size)", "_view_dtype": "_check_dtype_view(dtype)", "view_as_complex": "_check_complex_view()"
+}  # fmt: skip
+
 #: Operators that also take their keyword-only numbers in front of the tensors, as programs of old pass them:
 #: ``p.add_(-lr, grad)``, ``x.addcmul_(1 - b, g, g)``, ``torch.addmm(beta, x, alpha, a, b)``.
 NUMBERS_FIRST = frozenset(("add", "sub", "addcmul", "addcdiv", "addmm", "addbmm", "baddbmm", "addmv", "addr"))
@@ -217,13 +222,15 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             ins.append(f"*[(_n.__class__, _n) for _n in {n}]")
             starred = True
     del starred
+    if entry.factory and entry.out and any(p.name == "dtype" for p in params):
+        body.append("if out is not None and dtype is not None: same_dtype(out, dtype)")
     if entry.factory:
         body.append("place = place_for(device)")
         static.append("place")
     fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
     body.append(f"static = {fixed}")
-    if entry.name == "view":
-        body.append("input._check_view(size)")
+    if entry.name in VIEW_CHECKS:
+        body.append(f"input.{VIEW_CHECKS[entry.name]}")
     if entry.view is not None:
         first = params[0].name
         body.append(
@@ -341,8 +348,8 @@ def build(
         "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
         "lie_alike": _views.lie_alike,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
-        "write_out": _write_out, "RETURNS": _returns(entry), "old_reduction": legacy_get_string,
-        "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
+        "write_out": _write_out, "same_dtype": _same_dtype, "RETURNS": _returns(entry),
+        "old_reduction": legacy_get_string, "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
         "TOLD": entry.deprecated and entry.deprecated[0],
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
@@ -594,6 +601,12 @@ def _precheck(entry: OpDef, held: dict[str, Any], plain: dict[str, Any], op: Any
     return safe if seen else op
 
 
+def _same_dtype(out: Any, dtype: np.dtype) -> None:
+    """RuntimeError where a factory is asked for one dtype and a tensor of another."""
+    if out.dtype.numpy != dtype:
+        raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype!r})")
+
+
 def _write_out(out: Any, result: Any, entry: OpDef) -> Any:
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
@@ -621,7 +634,14 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     answer = _ask(entry, name, args, kwargs)
     if answer is not NOT_GIVEN:
         return answer
-    _strided(entry, kwargs.pop("layout", None))
+    layout = kwargs.pop("layout", None)
+    if entry.name in ("zeros", "empty") and repr(layout) == "torch.sparse_coo" and kwargs.get("out") is None:
+        from ._names import find
+
+        size = sizes(_bind(entry, name, args, {k: v for k, v in kwargs.items() if k == "size"})["size"])
+        told = {k: v for k, v in kwargs.items() if k in ("dtype", "device", "requires_grad")}
+        return find("torch", "sparse_coo_tensor")(size=size, **told)
+    _strided(entry, layout)
     kwargs.pop("pin_memory", None)
     if kwargs.pop("inplace", False):
         return _general(entry, True, unusual, *args, **kwargs)
@@ -689,6 +709,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
         else:
             raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be Tensor, not {type(x).__name__}")
     if entry.factory:
+        if out is not None and bound.get("dtype") is not None:
+            _same_dtype(out, to_dtype(bound["dtype"]))
         static.append(place_for(device))
     elif not held and any(p.kind is Operand for p in entry.params) and not any(isinstance(d, Value) for d in dynamic):
         given = ", ".join(type(a).__name__ for a in args)
@@ -697,6 +719,10 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     op = entry.op_inplace if inplace else entry.op
     if entry.name == "view":
         bound["input"]._check_view(bound["size"])
+    elif entry.name == "_view_dtype":
+        bound["input"]._check_dtype_view(static[0])
+    elif entry.name == "view_as_complex":
+        bound["input"]._check_complex_view()
     if entry.precheck is not None:
         plain = {p.name: bound[p.name] for p in entry.params if p.kind in (None, Sizes, Scalar, Scalars)}
         op = _precheck(entry, held, plain, op, entry.op_inplace_safe if inplace else entry.op_safe)

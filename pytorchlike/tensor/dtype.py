@@ -326,8 +326,8 @@ class finfo(_Info):
         d = default if type is None else _info_argument("finfo", type)
         if not (d.is_floating_point or d.is_complex):
             raise TypeError(
-                f"torch.finfo() requires a floating point input type, got {d!r}. "
-                "Use torch.iinfo to handle 'torch.finfo'"
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo' of "
+                f"{d!r}"
             )
         real = d.to_real()
         info = ml_dtypes.finfo(real.numpy)  # float8_e5m2fnuz: eps is its true 2 ** -2, where PyTorch says 2 ** -3
@@ -364,7 +364,7 @@ class iinfo(_Info):
             raise TypeError("torch.bool is not supported by torch.iinfo")
         if d.is_floating_point or d.is_complex:
             raise TypeError(
-                f"torch.iinfo() requires an integer input type, got {d!r}. Use torch.finfo to handle 'torch.iinfo'"
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo' of {d!r}"
             )
         info = np.iinfo(d.numpy)
         self._fill(bits=d.itemsize * 8, min=int(info.min), max=int(info.max), dtype=d._name)

@@ -11,7 +11,7 @@ from ._cell import before_write, write_out
 from ._register import FUNCTIONS, METHODS, function
 from ._tensor import Tensor
 from ._values import _as_leaf, _plain
-from .functions_shape import split, split_with_sizes, unbind
+from .functions_shape import _ints, split, split_with_sizes, unbind
 from .storage import Alias
 
 
@@ -116,7 +116,7 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
     A tensor that grows gets a storage of its own.  Raises RuntimeError for a tensor that requires gradients.
     """
-    size = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    size = _ints(sizes[0] if len(sizes) == 1 else sizes)
     if any(n < 0 for n in size):
         raise RuntimeError(f"requested resize to {list(size)}: sizes must be non-negative")
     if input.requires_grad:

@@ -10,7 +10,7 @@ import numpy as np
 from ..engine.errors import warn
 from ._register import function
 from ._tensor import Tensor, host_tensor
-from .dtype import as_dtype, bool_, get_default_dtype, int64
+from .dtype import as_dtype, bool_, get_default_dtype, int64, strided
 
 _EMPTY = object()
 
@@ -45,7 +45,7 @@ def arange(
     start, end, step = _plain(start), _plain(end), _plain(step)
     if dtype is None:
         floats = start.__class__ is float or end.__class__ is float or step.__class__ is float
-        kind = get_default_dtype() if floats else int64
+        kind = out.dtype if out is not None else get_default_dtype() if floats else int64
     else:
         kind = as_dtype(dtype)
         if kind is bool_:
@@ -67,25 +67,36 @@ def arange(
     return _arange(start, step, length, kind, out=out, **place)
 
 
-def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, lower: bool) -> Tensor:
+def _triangle(row: int, col: int, offset: int, dtype: Any, device: Any, layout: Any, lower: bool) -> Tensor:
+    full = "tril_indices" if lower else "triu_indices"
+    if layout is not None and layout is not strided:
+        raise NotImplementedError(f"{full} is implemented for strided tensors only, got: {layout}")
     for name, n in (("row", row), ("col", col)):
         if n < 0:
             raise RuntimeError(f"{name} must be non-negative, got {n}")
     rows, cols = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
     kind = int64 if dtype is None else as_dtype(dtype)
+    if kind.numpy.kind not in "iu":
+        raise NotImplementedError(f'"{full}" not implemented for {kind!r}: indices are integers')
     return host_tensor(np.stack([rows, cols]).astype(kind.numpy), device, constant=True)
 
 
 @function
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    pin_memory: bool = False
+) -> Tensor:  # fmt: skip
     """Row and column indices, as int64 of shape (2, n), of the elements on and below diagonal ``offset``."""
-    return _triangle(row, col, offset, dtype, device, True)
+    return _triangle(row, col, offset, dtype, device, layout, True)
 
 
 @function
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    pin_memory: bool = False
+) -> Tensor:  # fmt: skip
     """Row and column indices, as int64 of shape (2, n), of the elements on and above diagonal ``offset``."""
-    return _triangle(row, col, offset, dtype, device, False)
+    return _triangle(row, col, offset, dtype, device, layout, False)
 
 
 def _like(input: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:

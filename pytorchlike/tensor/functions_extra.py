@@ -235,9 +235,12 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """Coordinates in a tensor of ``shape`` of the elements that ``indices`` count, one int64 tensor per dim."""
     if not isinstance(indices, Tensor) or indices.dtype.is_floating_point or indices.dtype.is_complex:
         raise TypeError(f"expected 'indices' to be integer dtype, but got {getattr(indices, 'dtype', type(indices))}")
-    if isinstance(shape, Tensor):
-        shape = shape.tolist()
-    sizes = [shape] if isinstance(shape, int) else [int(n) for n in shape]
+    if not isinstance(shape, (int, list, tuple)):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape)}")
+    sizes = [shape] if isinstance(shape, int) else list(shape)
+    for n in sizes:
+        if not isinstance(n, int):
+            raise TypeError(f"expected 'shape' sequence to only contain ints, but got {type(n)}")
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {tuple(sizes)}")
     out, step = [], 1

@@ -48,14 +48,16 @@ def _checked(tensors: Any, name: str) -> Sequence[Tensor]:
 
 
 def _register(name: str, call: Callable[..., Any]) -> None:
-    """Both forms: a list of new tensors, and in place (None)."""
+    """Both forms: a tuple of new tensors, and in place (a list of those given)."""
     full = f"_foreach_{name}"
 
     def new(self: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        if name == "pow" and isinstance(self, (int, float, complex)):  # one number to the power of each
+            return tuple([find("torch", name)(self, t) for t in _checked(*args, full)])
         tensors = _checked(self, full)
         return tuple([call(_method(name), t, k, len(tensors), full, *args, **kwargs) for k, t in enumerate(tensors)])
 
-    def in_place(self: Any, *args: Any, **kwargs: Any) -> None:
+    def in_place(self: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
         tensors, op = _checked(self, full + "_"), _method(name + "_")
         for t in tensors if local.trace.mode.grad else ():
             before_write(t, t._get(), local.trace)  # what is refused is so before anything has changed
@@ -63,6 +65,7 @@ def _register(name: str, call: Callable[..., Any]) -> None:
             result = call(op or _method(name), t, k, len(tensors), full + "_", *args, **kwargs)
             if op is None:
                 t.copy_(result)
+        return list(tensors)
 
     for fn, suffix in ((new, ""), (in_place, "_")):
         fn.__name__ = fn.__qualname__ = full + suffix
@@ -108,18 +111,16 @@ for _name in _TERNARY.split():
 
 
 @function(namespace="")
-def _foreach_zero_(self: Any) -> None:
+def _foreach_zero_(self: Any) -> list[Tensor]:
     """Zeros into each tensor."""
-    for t in _checked(self, "_foreach_zero_"):
-        t.zero_()
+    return [t.zero_() for t in _checked(self, "_foreach_zero_")]
 
 
 @function(namespace="")
-def _foreach_copy_(self: Any, src: Any, non_blocking: bool = False) -> None:
+def _foreach_copy_(self: Any, src: Any, non_blocking: bool = False) -> list[Tensor]:
     """The elements of each tensor of ``src`` into that of ``self``."""
     tensors = _checked(self, "_foreach_copy_")
-    for k, t in enumerate(tensors):
-        t.copy_(_of(src, k, len(tensors), "_foreach_copy_"))
+    return [t.copy_(_of(src, k, len(tensors), "_foreach_copy_")) for k, t in enumerate(tensors)]
 
 
 @function(namespace="")

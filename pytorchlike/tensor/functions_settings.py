@@ -175,8 +175,8 @@ def set_default_tensor_type(t: Any) -> None:
     """Set the default float dtype by a type (``torch.DoubleTensor``) or its name."""
     warn_once("torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() "
               "and torch.set_default_device() as alternatives")  # fmt: skip
-    name = t if isinstance(t, str) else t.__name__
-    kind = _TYPES.get(name.rsplit(".", 1)[-1])
+    name = t if isinstance(t, str) else getattr(t, "__name__", None)
+    kind = None if name is None else _TYPES.get(name.rsplit(".", 1)[-1])
     if kind is None or not kind.is_floating_point:
         raise TypeError("only floating-point types are supported as the default type")
     d.set_default_dtype(kind)
@@ -192,7 +192,10 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
     count: elements to take, all if negative.   offset: bytes to skip.   Raises ValueError if they do not fit.
     """
     kind = d.as_dtype(dtype).numpy
-    held = memoryview(buffer).nbytes
+    try:
+        held = memoryview(buffer).nbytes
+    except TypeError:
+        raise ValueError("object does not implement Python buffer protocol.") from None
     if held == 0 or count == 0:
         raise ValueError(f"both buffer length ({held}) and count ({count}) must not be 0")
     if not 0 <= offset < held:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import Any
 
 from ..engine.errors import warn_once
@@ -25,7 +26,10 @@ def _ints(x: Any) -> tuple[int, ...]:
     """Integers out of one, a sequence of them, or an integer tensor."""
     if isinstance(x, Tensor):
         x = x.tolist()
-    return (x.__index__(),) if hasattr(x, "__index__") else tuple(n.__index__() for n in x)
+    try:
+        return (x.__index__(),) if hasattr(x, "__index__") else tuple([operator.index(n) for n in x])
+    except TypeError as error:
+        raise TypeError(f"expected an int or a sequence of ints, got {x!r:.60}") from error
 
 
 def _part(input: Tensor, dim: int, start: int, length: int) -> Tensor:
@@ -269,6 +273,11 @@ def tensor_split(
     dim = wrap_dim(dim, len(shape))
     n = shape[dim]
     if isinstance(indices_or_sections, Tensor):
+        if indices_or_sections.ndim > 1:
+            raise RuntimeError(
+                "tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, "
+                f"but got a tensor with {indices_or_sections.ndim} dims"
+            )
         indices_or_sections = indices_or_sections.tolist()
     if hasattr(indices_or_sections, "__index__"):
         sections = indices_or_sections.__index__()
@@ -327,7 +336,12 @@ def _listed(tensors: tuple) -> tuple:
 @function
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that tensors of these shapes broadcast to.  Raises RuntimeError if there is none."""
-    sizes = [_ints(s) for s in shapes]
+    try:
+        sizes = [_ints(s) for s in shapes]
+    except TypeError:
+        raise RuntimeError("Input shapes should be of type ints, a tuple of ints, or a list of ints") from None
+    if any(n < 0 for s in sizes for n in s):
+        raise ValueError("Attempting to broadcast a dimension with negative length!")
     try:
         return Size(broadcast_sizes(*sizes))
     except RuntimeError as error:

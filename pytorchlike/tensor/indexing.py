@@ -340,6 +340,8 @@ def _convert(self: Tensor, item: Any) -> Any:
         if kind == np.uint8:
             _warn_uint8()
             return item != 0
+        if kind.kind in "iu" and not value.meta.shape:  # a number, of whatever integers
+            return _convert(self, item.long())
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
     if isinstance(item, (np.bool_, bool)):
         return bool(item)

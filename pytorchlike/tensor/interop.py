@@ -150,6 +150,8 @@ def infer_dtype(obj: Any) -> np.dtype:
         return _number_dtype(kinds)
     found: np.dtype | None = None
     for item in obj:
+        if item is obj:
+            raise TypeError("new(): self-referential lists are incompatible")
         item_dtype = infer_dtype(item)
         found = item_dtype if found is None else promote_numpy(found, item_dtype)
     return _dtype.default.numpy if found is None else found

@@ -15,7 +15,8 @@ def test_functions_on_lists():
     assert values(torch._foreach_mul(a, [2.0, 3.0])) == [[2, 8], [27]] and values(a) == [[1, 4], [9]]
     assert values(torch._foreach_sqrt(a)) == [[1, 2], [3]] and values(torch._foreach_norm([a[1]])) == [9]
     assert values(torch._foreach_addcdiv(a, b, a, value=-0.5)) == [[0, 3.625], [pytest.approx(9 - 2.5 / 9)]]
-    assert torch._foreach_add_(a, 1) is None
+    assert all(x is y for x, y in zip(torch._foreach_add_(a, 1), a, strict=True))  # what is written to is returned
+    assert values(torch._foreach_pow(2.0, [torch.tensor([1.0, 3.0])])) == [[2, 8]]
     torch._foreach_lerp_(a, b, 0.5)
     torch._foreach_addcmul_(a, b, b, [2.0, 1.0])
     torch._foreach_neg_(a)

@@ -362,3 +362,51 @@ def test_a_dim_without_a_default_may_come_by_numpys_name():
         torch.cumsum(x)
     with pytest.raises(TypeError, match=r'gather\(\) missing 1 required positional arguments: "index"'):
         x.gather(0)
+
+
+def test_truth_over_no_dims_is_that_of_each_element():
+    x = torch.tensor([[1, 0], [1, 1]])
+    for reduce in (torch.any, torch.all):
+        assert reduce(x, ()).tolist() == x.bool().tolist() == reduce(x + 0, (), True).tolist()
+        assert reduce(x, None).shape == ()
+    assert x.sum(()).item() == 3
+
+
+def test_factories_refuse_what_they_cannot_make():
+    with pytest.raises(RuntimeError, match="does not match dtype of out"):
+        torch.zeros(2, dtype=torch.int64, out=torch.empty(2))
+    into = torch.empty(0)
+    assert torch.arange(3, out=into) is into and into.tolist() == [0, 1, 2]
+    with pytest.raises(NotImplementedError, match="linspace"):
+        torch.linspace(0, 1, 3, dtype=torch.bool)
+    with pytest.raises(NotImplementedError, match="tril_indices"):
+        torch.tril_indices(3, 3, dtype=torch.float32)
+    assert torch.triu_indices(2, 2, layout=torch.strided).tolist() == [[0, 0, 1], [0, 1, 1]]
+    with pytest.raises(RuntimeError, match="N must be non-negative"):
+        torch.vander(torch.tensor([1, 2]), N=-1)
+    with pytest.raises(ValueError, match="buffer protocol"):
+        torch.frombuffer([1], dtype=torch.uint8)
+    held = [0]
+    held.append(held)
+    with pytest.raises(TypeError, match="self-referential lists are incompatible"):
+        torch.tensor(held)
+
+
+@pytest.mark.filterwarnings("ignore:torch.set_default_tensor_type")
+def test_a_dtype_is_no_default_tensor_type():
+    with pytest.raises(TypeError, match="only floating-point types"):
+        torch.set_default_tensor_type(torch.float32)
+
+
+def test_empty_sparse_tensors_come_of_factories():
+    for make in (torch.zeros, torch.empty):
+        x = make(2, 3, dtype=torch.float64, layout=torch.sparse_coo)
+        assert x.layout is torch.sparse_coo and x._nnz() == 0 and x.to_dense().tolist() == [[0] * 3] * 2
+        assert x.dtype is torch.float64
+
+
+def test_magnitudes_do_not_go_into_complex_tensors():
+    x = torch.tensor([3 + 4j])
+    with pytest.raises(RuntimeError, match="In-place abs is not supported for complex tensors"):
+        x.abs_()
+    assert x.tolist() == [3 + 4j]

@@ -280,3 +280,27 @@ def test_places_of_what_is_not_zero(shape, dtype):
         for got, want in zip(torch.where(x), expected, strict=True):
             assert got.dtype is torch.int64 and got.is_contiguous()
             np.testing.assert_array_equal(got.numpy(), want)
+
+
+def test_a_number_in_a_tensor_of_any_integers_is_an_index():
+    x = torch.arange(6.0).view(2, 3)
+    for dtype in (torch.int8, torch.int16, torch.int32, torch.int64):
+        row = x[torch.tensor(1, dtype=dtype)]
+        assert row.tolist() == [3, 4, 5] and row.data_ptr() == x[1].data_ptr()
+    with pytest.raises(IndexError, match="long, int, byte or bool"):
+        x[torch.tensor([1], dtype=torch.int16)]
+
+
+def test_unravel_index_says_what_a_shape_is():
+    assert [t.tolist() for t in torch.unravel_index(torch.tensor([3, 5]), (2, 3))] == [[1, 1], [0, 2]]
+    with pytest.raises(TypeError, match="expected 'shape' to be int or sequence"):
+        torch.unravel_index(torch.tensor([1]), torch.tensor([1, 2, 3]))
+    with pytest.raises(TypeError, match="expected 'shape' sequence to only contain ints"):
+        torch.unravel_index(torch.tensor([1]), (1, 2, 2.0))
+
+
+def test_take_along_dim_takes_long_indices_only():
+    x = torch.ones(2, 3)
+    for dtype in (torch.int32, torch.bool, torch.float32):
+        with pytest.raises(RuntimeError, match="dtype of indices should be Long"):
+            torch.take_along_dim(x, torch.zeros(2, 1, dtype=dtype), 1)

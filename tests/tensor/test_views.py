@@ -503,3 +503,44 @@ def test_the_storage_of_a_transposed_tensor_whose_base_is_gone():
     w = torch.arange(6.0).requires_grad_()
     (w * 2).reshape(2, 3).t().as_strided((3,), (1,)).sum().backward()
     assert w.grad.tolist() == [2, 2, 2, 0, 0, 0]
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_items_of_another_size_must_lie_in_memory_as_they_are_read(pending):
+    def made(*shape, dtype=torch.float32):
+        x = torch.arange(12.0).view(*shape).to(dtype)
+        return x + 0 if pending else x
+
+    with pytest.raises(RuntimeError, match=r"self.stride\(-1\) must be 1"):
+        made(3, 4).t().view(torch.int16)
+    assert made(3, 4).t().view(torch.int32).shape == (4, 3)
+    shorts = made(3, 4, dtype=torch.int16)
+    assert shorts[:, 2:].view(torch.int32).shape == (3, 1)
+    with pytest.raises(RuntimeError, match=r"self.storage_offset\(\) must be divisible by 2"):
+        shorts[:, 1:3].view(torch.int32)
+    with pytest.raises(RuntimeError, match=r"self.stride\(0\) must be divisible by 2"):
+        made(4, 3, dtype=torch.int16)[:, :2].view(torch.int32)
+    assert torch.ones(0, 2).view(torch.int16).shape == (0, 4)
+    with pytest.raises(RuntimeError, match="Tensor must have a last dimension with stride 1"):
+        torch.view_as_complex(made(3, 2, 2).transpose(1, 2))
+    with pytest.raises(RuntimeError, match="Tensor must have a stride divisible by 2"):
+        torch.view_as_complex(made(4, 3)[:, :2])
+
+
+def test_transposes_of_numbers_are_themselves():
+    x = torch.tensor(5.0)
+    assert x.mT.item() == x.mH.item() == x.adjoint().item() == 5
+    with pytest.raises(RuntimeError, match="only supported on matrices"):
+        torch.ones(2).mT.sum()
+
+
+def test_splits_and_shapes_refuse_what_is_no_whole_number():
+    with pytest.raises(TypeError):
+        torch.tensor_split(torch.ones(3), [1.5])
+    with pytest.raises(RuntimeError, match="zero-dimensional or one-dimensional tensor"):
+        torch.tensor_split(torch.ones(3), torch.tensor([[1]]))
+    with pytest.raises(RuntimeError, match="Input shapes should be of type ints"):
+        torch.broadcast_shapes(1.1)
+    with pytest.raises(ValueError, match="negative"):
+        torch.broadcast_shapes((4, -11))
+    assert torch.ones(2).resize_(torch.tensor(1)).shape == (1,)
