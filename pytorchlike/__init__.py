@@ -93,7 +93,7 @@ _MODULES = {
     "fx", "monitor", "package", "distributions", "distributed", "func", "functional", "sparse", "nested", "export",
     "onnx", "profiler", "quantization", "ao", "_C", "_logging", "_utils", "_dynamo", "_jit_internal", "__config__",
     "__future__", "vision", "text", "audio", "_higher_order_ops", "_subclasses", "_tensor_str", "_VF",
-    "quasirandom", "_six", "_inductor", "_functorch", "_guards",
+    "quasirandom", "_six", "_inductor", "_functorch", "_guards", "_tensor",
 }  # fmt: skip
 _ELSEWHERE = {
     "cond": "_higher_order_ops", "while_loop": "_higher_order_ops",

@@ -144,10 +144,10 @@ def __getattr__(name: str) -> Any:
         from .. import _unmapped
 
         return getattr(_unmapped, name)
-    if name in ("_TensorMeta", "_TensorBase", "Size"):
+    if name in ("_TensorMeta", "_TensorBase", "TensorBase", "Size"):
         from ..tensor import Size, Tensor
 
-        return {"_TensorMeta": type(Tensor), "_TensorBase": Tensor, "Size": Size}[name]
+        return {"_TensorMeta": type(Tensor), "Size": Size}.get(name, Tensor)
     if name in ("_VariableFunctions", "_VariableFunctionsClass"):
         from ..tensor import functions
 

@@ -232,6 +232,12 @@ class SparseTensor(Composed):
     def contiguous(self, memory_format: Any = None) -> Any:
         raise RuntimeError("unsupported memory format option Contiguous: sparse tensors have no order in memory")
 
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """Name of the tensor's type, ``torch.sparse.FloatTensor``, or the tensor converted: see ``Tensor.type``."""
+        if dtype is None:
+            return self._flat_values().detach().type().replace("torch.", "torch.sparse.", 1)
+        return self.to(dtype=self._flat_values().detach()[:0].type(dtype).dtype)
+
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """Not possible.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Leaf, concrete, local, make_value, own, record
+from ..engine import Leaf, Value, concrete, local, make_value, own, record
 from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
@@ -147,7 +147,8 @@ class Convertible(Cell):
         from ._tensor import Tensor
 
         extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
-        data = np.array(self._host())
+        meta = self._value.meta
+        data = (meta.shape, meta.dtype) if meta.place == SHAPE_ONLY else np.array(self._host())
         kind = None if type(self) is Tensor else type(self)  # whose module has two names, see `_hook`
         return _rebuild, (kind, data, str(self.device), self.requires_grad, extra)
 
@@ -223,10 +224,7 @@ def _move(t: Tensor, place: Any) -> Tensor:
     """The tensor at another place; gradients flow back."""
     value = t._get()
     if place == SHAPE_ONLY:
-        from ..engine.execute import ShapeOnly
-
-        meta = meta_of(value.meta.shape, value.meta.dtype, SHAPE_ONLY)
-        return t._of(make_value(meta, ShapeOnly(meta)))
+        return t._of(_shape_only(value.meta.shape, value.meta.dtype))
     if value.meta.place == SHAPE_ONLY:
         raise NotImplementedError("Cannot copy out of meta tensor; no data! Use torch.nn.Module.to_empty() instead")
     if value.meta.grad:
@@ -236,7 +234,15 @@ def _move(t: Tensor, place: Any) -> Tensor:
     return t._of(transfer(value, place))
 
 
-def _rebuild(cls: type | None, data: np.ndarray, where: str, requires_grad: bool, extra: dict) -> Any:
+def _shape_only(shape: tuple[int, ...], kind: np.dtype) -> Value:
+    from ..engine.execute import ShapeOnly
+
+    meta = meta_of(shape, kind, SHAPE_ONLY)
+    return make_value(meta, ShapeOnly(meta))
+
+
+def _rebuild(cls: type | None, data: np.ndarray | tuple, where: str, requires_grad: bool, extra: dict) -> Any:
+    """The pickled tensor; ``data`` is its elements, or shape and dtype where it has none."""
     from ._tensor import Tensor
 
     t = object.__new__(cls or Tensor)
@@ -245,9 +251,12 @@ def _rebuild(cls: type | None, data: np.ndarray, where: str, requires_grad: bool
         place = place_for(where)
     except RuntimeError:
         place = place_for("cpu")
-    value = concrete(interop.aligned_copy(data), place_for("cpu"))
-    if place != value.meta.place:
-        value = transfer(value, place)
+    if isinstance(data, tuple):
+        value = _shape_only(*data)
+    else:
+        value = concrete(interop.aligned_copy(data), place_for("cpu"))
+        if place != value.meta.place:
+            value = transfer(value, place)
     t._value = _as_leaf(value, Leaf()) if requires_grad else value
     t.__dict__.update(extra)
     return t

@@ -156,7 +156,9 @@ def empty_strided(size: Any, stride: Any, **kwargs: Any) -> Tensor:
 
 
 def _size(size: tuple) -> tuple:
-    return tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) and hasattr(size[0], "__len__") else size
+    if len(size) != 1 or isinstance(size[0], (int, Tensor)) or not hasattr(size[0], "__len__"):
+        return size
+    return tuple(size[0])
 
 
 @function(namespace=None, method=True)

@@ -338,3 +338,7 @@ def test_leaves_of_trees_are_found_with_their_paths():
     assert _pytree.key_get(tree, pairs[3][0]) == 4 and spec == _pytree.tree_structure(tree)
     named = _pytree.tree_map_with_path(lambda path, x, y: (_pytree.keystr(path), x + y), {"a": [1]}, {"a": [5]})
     assert named == {"a": [("['a'][0]", 6)]}
+
+
+def test_the_base_of_tensors_is_found():
+    assert isinstance(torch.tensor(1), torch._C.TensorBase) and torch._tensor.Tensor is torch.Tensor

@@ -244,3 +244,11 @@ def test_masks_diagonals_and_sizes():
         s.sparse_resize_((4, 4), 2, 0)
     s.sparse_resize_and_clear_((2, 2), 2, 0)
     assert s._nnz() == 0 and s.shape == (2, 2)
+
+
+def test_types_of_sparse_tensors():
+    x = torch.eye(2).to_sparse()
+    assert x.type() == "torch.sparse.FloatTensor" and x.double().type() == "torch.sparse.DoubleTensor"
+    for dtype in (torch.float64, "torch.sparse.DoubleTensor", torch.DoubleTensor):
+        y = x.type(dtype)
+        assert y.dtype is torch.float64 and y.layout is torch.sparse_coo and y.to_dense().tolist() == [[1, 0], [0, 1]]

@@ -410,3 +410,14 @@ def test_magnitudes_do_not_go_into_complex_tensors():
     with pytest.raises(RuntimeError, match="In-place abs is not supported for complex tensors"):
         x.abs_()
     assert x.tolist() == [3 + 4j]
+
+
+def test_tensors_without_data_are_pickled():
+    x = pickle.loads(pickle.dumps(torch.ones(2, 3, dtype=torch.float16, device="meta", requires_grad=True)))
+    assert x.is_meta and x.shape == (2, 3) and x.dtype is torch.float16 and x.requires_grad
+    assert pickle.loads(pickle.dumps(torch.nn.Linear(2, 3, device="meta"))).weight.is_meta
+
+
+def test_new_tensors_of_a_size_that_is_a_tensor():
+    x = torch.ones(1, dtype=torch.float64)
+    assert x.new_zeros(torch.tensor(2)).tolist() == [0, 0] and x.new_ones(torch.Size([2])).shape == (2,)
