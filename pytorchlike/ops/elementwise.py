@@ -185,7 +185,7 @@ def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
     """``x * alpha`` in x's dtype, refusing an alpha that the dtype cannot hold."""
     kind = np.dtype(jnp.result_type(alpha)).kind  # of an array, too: a number that varies
     if kind == "b" and not is_boolean(x):
-        raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results, got {scalar_name(x.dtype)}.")
+        raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results. Got {scalar_name(x.dtype)}")
     if kind in "fcV" and (is_integral(x) or is_boolean(x)):
         raise RuntimeError(f"{name}: For integral input tensors, argument alpha must not be a floating point number.")
     if kind == "c" and not is_complex(x):
@@ -412,8 +412,8 @@ def _power(base: Any, exponent: Any, dtype: Any) -> jax.Array:
             exponent = exponent.real
         if is_integral(x) and exponent < 0:
             raise RuntimeError(
-                f"Integers to negative integer powers are not allowed: pow of {scalar_name(dtype)} to {exponent}; "
-                "convert the base to a floating dtype first."
+                "Integers to negative integer powers are not allowed. Convert the base to a floating dtype first "
+                f"(pow of {scalar_name(dtype)} to {exponent})"
             )
         return _power_of_number(x, exponent).astype(dtype)
     x, y = fit(widened(jnp.asarray(base, dtype)), widened(jnp.asarray(exponent, dtype)))

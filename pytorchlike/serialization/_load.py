@@ -161,8 +161,8 @@ def _opened(f: Any, path: str | None) -> Iterator[BinaryIO]:
     for method in ("read", "seek", "tell"):
         if not callable(getattr(f, method, None)):
             raise AttributeError(
-                f"load: expected a path or a file object that has read, seek and tell, but {type(f).__name__} has no "
-                f"{method}. Please pre-load the data into a buffer like io.BytesIO and try to load from it instead."
+                f"'{type(f).__name__}' has no {method}. You can only torch.load from a file that is seekable. Please "
+                "pre-load the data into a buffer like io.BytesIO and try to load from it instead."
             )
     yield f
 

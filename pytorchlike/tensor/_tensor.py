@@ -318,7 +318,7 @@ def made_of_old(args: tuple, dtype: torch_dtype, device: Any = None) -> Tensor:
     """What the constructors of old (``Tensor``, ``FloatTensor``, ``x.new``) make of other things than one tensor.
 
     args: nothing, sizes (also one integer of NumPy, or an array of one without dims), a Size: uninitialised; else one
-        sequence or array of data.
+        sequence or array of data, or a storage, whose memory is shared.
     Raises: TypeError for a number that is no integer.
     """
     from .functions import empty
@@ -334,7 +334,16 @@ def made_of_old(args: tuple, dtype: torch_dtype, device: Any = None) -> Tensor:
                 f"new(): data must be a sequence (got {type(given).__name__}); torch.tensor makes a tensor of a number"
             )
         if not isinstance(given, int):
-            return tensor(given, dtype=dtype, device=device)
+            if isinstance(given, list | tuple | np.ndarray):
+                return tensor(given, dtype=dtype, device=device)
+            from .typed_storage import TypedStorage, flat_of
+            from .untyped import UntypedStorage
+
+            if not isinstance(given, TypedStorage | UntypedStorage):
+                return tensor(given, dtype=dtype, device=device)
+            if isinstance(given, TypedStorage) and given.dtype is not dtype:
+                raise RuntimeError(f"Expected a Storage of type {dtype} or an UntypedStorage, but got {given.dtype}")
+            return flat_of(given, dtype).detach()  # over its memory
         args = (given,)
     return empty(args or (0,), dtype=dtype, device=device)
 

@@ -421,3 +421,14 @@ def test_tensors_without_data_are_pickled():
 def test_new_tensors_of_a_size_that_is_a_tensor():
     x = torch.ones(1, dtype=torch.float64)
     assert x.new_zeros(torch.tensor(2)).tolist() == [0, 0] and x.new_ones(torch.Size([2])).shape == (2,)
+
+
+def test_a_tensor_made_of_a_storage_is_over_its_memory():
+    storage = torch.FloatStorage([1, 2])
+    for make in (torch.FloatTensor, torch.Tensor):
+        x = make(storage)
+        x[0] += 4
+        storage[1] = x[0].item()
+    assert storage.tolist() == [9, 9] and x.tolist() == [9, 9]
+    with pytest.raises(RuntimeError, match="Expected a Storage of type"):
+        torch.LongTensor(storage)
