@@ -186,7 +186,7 @@ class Cell:
                 self._count_write(alias)
                 return
             storage.host, storage.lent = None, False
-        old = storage.value
+        old = held = storage.value
         own = storage.apart is not None and storage.apart is alias.group
         if storage.apart is not None and not own:
             old = _plain(old)
@@ -207,13 +207,18 @@ class Cell:
             base = _straightened(_plain(base), old)
         elif of_leaf:
             base = _as_leaf(_plain(base), old.node)
+        # what others write leaves the history of a group that is on the tape for itself as it is, too
+        others = storage.apart is not None and not own and base.meta.grad == NO_GRAD
+        if others:
+            base = _straightened(base, held)
         _note_write(storage, old)
         # a leaf over somebody else's storage is a leaf for itself only
         storage.value = _plain(base) if alias.leaf is not None and alias.detached and not behind else base
         # what a detached tensor computes into memory of others is on the tape for itself and its views only
-        storage.apart = alias.group if base.meta.grad == INTERIOR and (own or old.meta.grad == NO_GRAD) else None
+        if not others:
+            storage.apart = alias.group if base.meta.grad == INTERIOR and (own or old.meta.grad == NO_GRAD) else None
         self._count_write(alias)
-        if alias.chain and base.meta.grad and not (leaf or of_leaf or behind and alias.detached):
+        if alias.chain and base.meta.grad and not (leaf or of_leaf or others or behind and alias.detached):
             self._value = _on_tape(through, base, alias.chain) if behind else through(base, alias.chain)
         else:
             self._value = value

@@ -88,3 +88,16 @@ def test_views_of_a_detached_tensor_belong_to_it(g):
     assert not inner.requires_grad
     part.sum().backward()
     assert g.grad.tolist() == [1, 1, 1] and base.tolist() == [0, 7, 1, 2]
+
+
+def test_what_others_write_leaves_a_detached_tensors_own_history():
+    t, y = torch.ones(4), torch.ones(4, requires_grad=True)
+    d = t.detach()
+    d.mul_(y)  # on the tape for itself: t is not
+    t[0] = 5
+    v = t[1:3]
+    v.add_(1)
+    assert d.tolist() == t.tolist() == [5, 2, 2, 1] and v.tolist() == [2, 2]
+    assert d.requires_grad and not t.requires_grad and not v.requires_grad
+    (grad,) = torch.autograd.grad((d * d).sum(), y)
+    assert grad.tolist() == [10, 4, 4, 2]
