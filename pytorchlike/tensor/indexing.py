@@ -156,6 +156,10 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     if value.__class__ is complex and value.imag and self._value.meta.dtype.kind != "c":
         raise RuntimeError(f"value cannot be converted to type {self.dtype} without overflow: {value} is not real")
     kind = index.__class__
+    if kind is bool:  # one alone: everything, as a part of size 1, or nothing
+        if not index:
+            return
+        index = None
     if kind is int:
         starts, spec, advanced = (_position(index, 0, self._value.meta.shape),), _INT, None
     else:

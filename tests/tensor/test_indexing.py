@@ -304,3 +304,14 @@ def test_take_along_dim_takes_long_indices_only():
     for dtype in (torch.int32, torch.bool, torch.float32):
         with pytest.raises(RuntimeError, match="dtype of indices should be Long"):
             torch.take_along_dim(x, torch.zeros(2, 1, dtype=dtype), 1)
+
+
+def test_one_boolean_alone_assigns_all_or_nothing():
+    x = torch.zeros(2, 3)
+    x[True] = torch.tensor([3])  # an assignment casts, unlike one by index tensors
+    assert x.tolist() == [[3.0] * 3] * 2
+    x[False] = torch.ones(5)
+    x[True] = torch.ones(1, 1, 2, 3)
+    assert x.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(RuntimeError):
+        x[True] = torch.ones(5)
