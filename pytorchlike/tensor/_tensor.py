@@ -281,9 +281,12 @@ class Tensor(Placed, Taped, Readable, Convertible, metaclass=_LazyMethods):
         return self._copy_from_(src)
 
     def __dir__(self) -> list[str]:
-        return sorted(set(object.__dir__(self)))
+        """All methods, also those that are made when they are first used: completion at a prompt asks for them."""
+        return sorted({*dir(type(self)), *self.__dict__})
 
+    @property
     def __cuda_array_interface__(self) -> Any:
+        """Nothing, so that who looks for it (numba, CuPy) takes the tensor otherwise."""
         raise AttributeError("__cuda_array_interface__: use DLPack (torch.utils.dlpack) to exchange GPU arrays")
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:

@@ -431,3 +431,9 @@ def test_hub_offers_the_progress_bar_that_programs_take_from_it(monkeypatch):
     from pytorchlike.hub import tqdm
 
     assert tqdm is bar
+
+
+def test_a_tensor_lists_its_methods_before_they_are_used():
+    x = torch.nn.Parameter(torch.ones(2))
+    x.mark = 1
+    assert {"logcumsumexp", "T", "split", "add_", "shape", "mark"} <= set(dir(x))
