@@ -35,7 +35,8 @@ class Watch:
     """Something that a reverse pass must stop for at the results of a call, or of several.
 
     handle(cotangents: dict[slot, Value]) -> dict[slot or Value, Value]: takes the cotangents of ``slots`` (absent:
-    zero), returns those to go on with, before them.  None: the pass goes on through the tape by itself.
+    zero), returns those to go on with, before them.  None: the pass goes on through the tape by itself, as it does
+    while the handle says that it is ``idle``.
     hooks: per slot, functions that look at the cotangent first: ``hook({slot: cotangent}) -> {slot: cotangent}``.
     before, after: of single calls, functions that look at all cotangents of the results, and of the arguments too.
     forward(tangents of the call's differentiable arguments) -> tangents of its results: for forward passes, or None
@@ -54,7 +55,12 @@ class Watch:
     @property
     def stops(self) -> bool:
         """Whether a reverse pass has anything to do here."""
-        return bool(self.handle is not None or self.hooks or self.before or self.after)
+        return bool(self.takes or self.hooks or self.before or self.after)
+
+    @property
+    def takes(self) -> bool:
+        """Whether the handle takes the cotangents."""
+        return self.handle is not None and not getattr(self.handle, "idle", False)
 
     def arrive(self, cotangents: dict[int, Value]) -> dict[int, Value]:
         """The cotangents after those who look at them first."""
@@ -566,14 +572,14 @@ class _Pass:
         for s in inner:
             if s in given:
                 self.wanted[(where, s)] = given[s]
-        if leads is not None and (at.handle is not None or at.before or at.after):
+        if leads is not None and (at.takes or at.before or at.after):
             calls = [graph.producer[s] for s in at.slots]
             if all(type(c) is Call and leads.isdisjoint(c.wrt_slots) for c in calls):
                 return {}
         for hook in at.before:  # they belong to the step, which is not taken for what is asked for here
             given = hook(given)
         _running.place = self, where, values
-        if at.handle is not None:
+        if at.takes:
             if self.batch is None or getattr(at.handle, "batched", False):
                 found = at.handle(given)
             else:

@@ -182,7 +182,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple([input._getitem((i,), spec) for i in range(shape[dim])])
 
 
-@function(method=True)
+@function(method=True, aliases=("unsafe_split_with_sizes",))
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of the given sizes, one after the other, along ``dim``; the sizes add up to the dim's."""
     shape = input._value.meta.shape

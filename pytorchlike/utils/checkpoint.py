@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ..autograd._node_names import name_of
 from ..autograd.function import Function, tied
 from ..autograd.passes import current_task
 from ..engine import Op, Value, current_platform, get_mode, local, record, set_mode
@@ -230,6 +232,8 @@ class _Region(Scope):
         self.calls: list[Call] = []
         self.parts: list[_Part] = []
         self.again: Any = None
+        #: Whether the first run has not ended: a reverse pass that starts in it goes through what is there.
+        self.running = True
         self.policy = getattr(context, "policy", None)
 
     def portion(self, trace: Any, calls: list[Call], executing: bool) -> None:
@@ -313,6 +317,10 @@ class _Part:
         self.index = {s: (base + k, j) for k, c in enumerate(calls) for j, s in enumerate(c.out_slots)}
         self.freed = False
         self.all_calls: list[Call] = []
+
+    @property
+    def idle(self) -> bool:
+        return self.region.running
 
     def __call__(self, given: dict[int, Value]) -> dict[Any, Value]:
         region = self.region
@@ -512,6 +520,7 @@ def checkpoint(
             out = function(*args, **kwargs)
         region.close()
     finally:
+        region.running = False
         if region in local.scopes:
             local.scopes.remove(region)
         set_mode(get_mode().replace(scoped=mode.scoped))
@@ -568,6 +577,7 @@ class CheckpointPolicy(enum.Enum):
     MUST_RECOMPUTE = 2
     PREFER_RECOMPUTE = 3
     MUST_CPU_OFFLOAD = 4
+    PREFER_CPU_OFFLOAD = 5
 
 
 class SelectiveCheckpointContext:
@@ -575,6 +585,34 @@ class SelectiveCheckpointContext:
 
     def __init__(self, *, is_recompute: bool, op_output: Any = None) -> None:
         self.is_recompute, self.op_output = is_recompute, op_output
+
+
+#: What PyTorch computes products and attention with, where the name of the node does not tell.
+_OPERATORS = {
+    "scaled_dot_product_flash_attention_for_cpu": "_scaled_dot_product_flash_attention_for_cpu", "squeeze": "mm",
+    "unsafe_view": "bmm", "softmax": "_softmax", "log_softmax": "_log_softmax", "to_copy": "_to_copy",
+}  # fmt: skip
+
+
+def _operator(call: Call) -> Any:
+    """PyTorch's operator for a recorded call, as a policy is asked about it."""
+    from .._dispatch.operators import aten
+    from .._dispatch.schema import schemas
+
+    name = call.op.name.strip("_")
+    if name == "linear":
+        name = "addmm" if len(call.metas) == 3 else "mm"
+    elif all(s.composite for s in schemas(name).values()) or name in ("matmul", "bmm", "mm"):
+        stem = re.sub(r"Backward\d*$", "", name_of(call).rpartition(":")[2])
+        found = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", stem).lower()
+        name = _OPERATORS.get(found, found)
+    known = schemas(name)
+    try:
+        packet = getattr(aten, name)
+    except AttributeError:
+        return form(call.op.info, False)
+    wanted = ("Tensor", "default") if len(call.metas) > 1 else ("default", "Tensor")
+    return packet._overload(next((o for o in (*wanted, *known) if o in known), "default"))
 
 
 #: Operations that a policy is never asked about.
@@ -594,29 +632,34 @@ def create_selective_checkpoint_contexts(
 ) -> tuple[Any, Any]:  # fmt: skip
     """Contexts for ``checkpoint(context_fn=...)`` that keep the results of some operations.
 
-    policy_fn_or_list: functions of this package (``[torch.mm, F.linear]``) whose results are kept, or
-    ``policy(ctx, op, *args, **kwargs)`` -> :class:`CheckpointPolicy` (or True to keep) with ``op`` such a function and
-    its arguments as they were recorded.  The region is repeated from the recording, so the function itself runs once.
-    allow_cache_entry_mutation: accepted; values that are kept never change.
+    policy_fn_or_list: operators (``torch.ops.aten.mm.default``) or functions of this package (``F.linear``) whose
+    results are kept, or ``policy(ctx, op, *args, **kwargs)`` -> :class:`CheckpointPolicy` (or True to keep) with ``op``
+    PyTorch's operator for what was recorded, and its arguments as they were recorded.  The region is repeated from the
+    recording, so the function itself runs once.   allow_cache_entry_mutation: accepted; values that are kept never
+    change.
     """
+    from .._dispatch.operators import Overload, Packet
+
     if isinstance(policy_fn_or_list, (list, tuple, set, frozenset)):
-        wanted = {getattr(f, "entry", None) for f in policy_fn_or_list}
+        operators = {f for f in policy_fn_or_list if isinstance(f, Overload)}
+        wanted = {getattr(f, "entry", None) for f in policy_fn_or_list if f not in operators}
         if None in wanted:
-            bad = next(f for f in policy_fn_or_list if getattr(f, "entry", None) is None)
-            raise ValueError(f"Expected functions of this package, such as torch.mm or F.linear, but got: {bad!r}")
+            bad = next(f for f in policy_fn_or_list if f not in operators and getattr(f, "entry", None) is None)
+            more = ". Please update the OpOverloadPacket to a specific OpOverload" if isinstance(bad, Packet) else ""
+            raise ValueError(f"Expected op in `op_list` to be an OpOverload, or a function of this package such as "
+                             f"torch.mm or F.linear, but got: {bad!r}{more}")  # fmt: skip
 
         def policy(call: Call) -> bool:
-            return call.op.info in wanted
+            return call.op.info in wanted or bool(operators) and _operator(call) in operators
 
     elif callable(policy_fn_or_list):
 
         def policy(call: Call) -> bool:
-            info = call.op.info
-            if call.op.name in SAC_IGNORED_OPS or not hasattr(info, "bind"):
+            if call.op.name in SAC_IGNORED_OPS or not hasattr(call.op.info, "bind"):
                 return False
             ctx = SelectiveCheckpointContext(is_recompute=False)
-            found = policy_fn_or_list(ctx, form(info, False), *call.metas)
-            if found is CheckpointPolicy.MUST_CPU_OFFLOAD:
+            found = policy_fn_or_list(ctx, _operator(call), *call.metas)
+            if found is CheckpointPolicy.MUST_CPU_OFFLOAD:  # only preferring it asks for nothing
                 raise NotImplementedError(
                     "CheckpointPolicy.MUST_CPU_OFFLOAD: use torch.autograd.graph.save_on_cpu to keep tensors on the CPU"
                 )

@@ -152,7 +152,9 @@ def test_sequential():
 
 @pytest.mark.parametrize("policy", [
     [torch.tanh],
-    lambda ctx, op, *args: CheckpointPolicy.MUST_SAVE if op is F.linear else CheckpointPolicy.PREFER_RECOMPUTE,
+    [torch.ops.aten.mm.default],
+    lambda ctx, op, *args: CheckpointPolicy.MUST_SAVE if op in {torch.ops.aten.mm.default}
+    else CheckpointPolicy.PREFER_RECOMPUTE,
 ])  # fmt: skip
 def test_selective(policy):
     """Some results are kept, the others computed again, and the function runs once."""
@@ -172,8 +174,40 @@ def test_selective(policy):
     plain = run()
     found = run(context_fn=lambda: create_selective_checkpoint_contexts(policy))
     assert all(torch.equal(a, b) for a, b in zip(plain, found, strict=True)) and len(runs) == 2
-    with pytest.raises(ValueError, match="functions of this package"):
+    with pytest.raises(ValueError, match="to be an OpOverload"):
         create_selective_checkpoint_contexts([len])
+    with pytest.raises(ValueError, match="update the OpOverloadPacket to a specific OpOverload"):
+        create_selective_checkpoint_contexts([torch.ops.aten.mm])
+
+
+def test_policies_are_asked_about_pytorchs_operators():
+    asked = []
+
+    def body(x, w, k):
+        x = F.linear(x, w, w[0]) * F.linear(x, w)
+        return F.layer_norm(torch.softmax(x @ w, -1) + 1, (3,)) + F.conv1d(x[:, None], k)[:, 0].sum()
+
+    x, w, k = (torch.ones(s, requires_grad=True) for s in ((2, 3), (3, 3), (1, 1, 2)))
+    policy = lambda ctx, op, *args: asked.append(str(op))  # noqa: E731
+    made = lambda: create_selective_checkpoint_contexts(policy)  # noqa: E731
+    checkpoint(body, x, w, k, use_reentrant=False, context_fn=made).sum().backward()
+    for name in ("addmm.default", "mm.default", "mul.Tensor", "_softmax.default", "add.Tensor", "convolution.default",
+                 "native_layer_norm.default"):  # fmt: skip
+        assert f"aten.{name}" in asked, (name, asked)
+
+
+def test_gradients_within_a_checkpointed_function():
+    """Forces, of an energy, say: the pass within goes through what the function has just recorded."""
+
+    def slope(x):
+        with torch.enable_grad():
+            return torch.autograd.grad(x.sin().exp().sin().sum(), x, create_graph=True)[0]
+
+    x = torch.tensor([0.5, 0.75], requires_grad=True)
+    a, b = slope(x), checkpoint(slope, x, use_reentrant=False)
+    assert torch.allclose(a, b)
+    ga, gb = (torch.autograd.grad(y.sum(), x)[0] for y in (a, b))
+    assert torch.allclose(ga, gb)
 
 
 def test_less_is_kept():
