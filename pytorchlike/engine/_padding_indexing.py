@@ -9,7 +9,7 @@ import numpy as np
 
 from ._primitives import scanned
 from .generic import Equation, Generic, Size, Unlike
-from .padding import Axis, Evaluation, Spread, beginning, covers, factors, joined, rule, starting, widened
+from .padding import Axis, Evaluation, Spread, beginning, covers, factors, in_line, joined, rule, starting, widened
 
 
 def _indices(
@@ -114,6 +114,8 @@ def _dynamic_slice(ev: Evaluation, e: Equation, x: Spread, *at: Spread) -> Sprea
     import jax.numpy as jnp
     from jax import lax
 
+    for d, n in enumerate(e.params["slice_sizes"]):
+        x = x if covers(ev, x, d, n) else in_line(ev, x, d)
     found, axes, starts, room = x.x, [], [], ev.room
     sizes = []
     for d, n in enumerate(e.params["slice_sizes"]):
@@ -124,7 +126,6 @@ def _dynamic_slice(ev: Evaluation, e: Equation, x: Spread, *at: Spread) -> Sprea
             sizes.append(found.shape[d])
             continue
         if x.axes[d] is not None:
-            starting(x.axes[d], "dynamic_slice")
             whole = room.now(factors(x.axes[d])[0])
         else:
             whole = found.shape[d]
@@ -142,6 +143,9 @@ def _dynamic_update(ev: Evaluation, e: Equation, x: Spread, new: Spread, *at: Sp
     from jax import lax
 
     x = ev.own(x, e)
+    for d in range(len(x.axes)):
+        if x.axes[d] != new.axes[d]:
+            x, new = in_line(ev, x, d), in_line(ev, new, d)
     room, starts, axes = ev.room, [], list(x.axes)
     found, cut = x.x, []
     shape = x.x.shape
@@ -151,11 +155,8 @@ def _dynamic_update(ev: Evaluation, e: Equation, x: Spread, new: Spread, *at: Sp
         if shape[d] == new.x.shape[d] if a is None and b is None else a == b:
             starts.append(jnp.zeros_like(i))
             continue
-        if a is not None:
-            starting(a, "dynamic_update_slice")
         whole = shape[d] if a is None else room.now(factors(a)[0])
         if b is not None:
-            starting(b, "dynamic_update_slice")
             cut.append(d)
             found = widened(found, d, shape[d] + new.x.shape[d])
         part = new.x.shape[d] if b is None else room.now(factors(b)[0])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._primitives import SUMS
 from .generic import Equation, Unlike
-from .padding import Axis, Evaluation, Spread, beginning, factors, joined, rule, starting
+from .padding import Axis, Evaluation, Spread, beginning, factors, in_line, joined, rule, starting
 
 
 def _lowest(dtype: Any) -> Any:
@@ -63,20 +63,22 @@ def _arg(ev: Evaluation, e: Equation, x: Spread) -> Spread:
 @rule("cumsum cumprod cummax cummin cumlogsumexp")
 def _cumulative(ev: Evaluation, e: Equation, x: Spread) -> Spread:
     d = e.params["axis"]
-    starting(x.axes[d], e.primitive.name)
-    if e.params["reverse"]:
+    axes, axis = list(x.axes), x.axes[d]
+    joined = axis is not None and len(factors(axis)) > 1
+    if e.params["reverse"] or joined:  # what lies between stretches comes before elements, too
         x = Spread(ev.room.masked(x, (d,), _neutral[e.primitive.name](x.x.dtype)), x.axes)
-    axes = tuple([beginning(factors(a)[0]) if k == d and a is not None else a for k, a in enumerate(x.axes)])
-    return Spread(ev.bind(e, x.x), axes)
+    if axis is not None and not joined:
+        axes[d] = beginning(factors(axis)[0])
+    return Spread(ev.bind(e, x.x), tuple(axes))
 
 
 @rule("sort")
 def _sort(ev: Evaluation, e: Equation, *xs: Spread) -> list[Spread]:
     d = e.params["dimension"]
+    xs = tuple([in_line(ev, v, d) for v in xs])
     axes = tuple(joined([v.axes[k] for v in xs]) for k in range(len(xs[0].axes)))
     arrays = [v.x for v in xs]
     if axes[d] is not None:
-        starting(axes[d], "sort")
         if e.params["num_keys"] != 1:
             raise Unlike("sort by several keys")
         dtype = np.dtype(arrays[0].dtype)
@@ -91,7 +93,7 @@ def _top_k(ev: Evaluation, e: Equation, x: Spread) -> list[Spread]:
     d = e.params.get("axis", len(x.axes) - 1) % len(x.axes)
     if type(e.params["k"]) is not int:
         raise Unlike("a number of largest elements that varies")
-    starting(x.axes[d], "top_k")
+    x = in_line(ev, x, d)
     found = ev.bind(e, ev.room.masked(x, (d,), _lowest(x.x.dtype)))
     axes = tuple([None if k == d else a for k, a in enumerate(x.axes)])
     return [Spread(y, axes) for y in found]

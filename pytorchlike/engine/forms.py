@@ -6,12 +6,14 @@ traced once more, and every further size only puts numbers in their place.
 
 A body that decides by a size cannot be traced so, and is traced for each as before.  JAX raises then, but for
 ``n == m``, which it takes to be false.  So a form must agree with what was traced for the sizes that were met, and it
-is not used where a size is the same as another one of the call.
+is not used where a size is the same as another one of the call, nor where what JAX decided so (``n % 2 == 0``, ``if
+n % 2``) would be otherwise.
 """
 
 from __future__ import annotations
 
 import gc
+import numbers
 import operator
 import re
 import threading
@@ -35,6 +37,7 @@ COMPARED = 1 << 18
 _scope = {"__builtins__": {}, "floordiv": operator.floordiv, "mod": operator.mod, "max": max, "min": min}
 #: By identity, sizes and what they are made of: another size's name, or code.  (Their text takes long to make.)
 _codes: dict[int, tuple[Any, Any]] = {}
+_NAME = re.compile(r"\bsize\d+\b")
 _local = threading.local()
 _symbol: list[type] = []
 
@@ -77,20 +80,27 @@ def magnitude() -> tuple[int, ...]:
     return () if sizes is None else tuple([n.bit_length() for n in sizes.values()])
 
 
+def _code_of(x: Any, sizes: Any) -> Any:
+    known = _codes.get(id(x))
+    if known is None:
+        if len(_codes) > 20_000:
+            _codes.clear()
+        text = str(x)
+        code = text if text in sizes else compile(text.replace("^", "**"), "<size>", "eval")
+        known = _codes[id(x)] = x, code
+    return known[1]
+
+
+def _number(code: Any, sizes: dict[str, int]) -> int:
+    return sizes[code] if type(code) is str else int(eval(code, _scope, sizes))  # our own symbols only
+
+
 def _fill(x: Any, sizes: dict[str, int]) -> Any:
     kind = type(x)
     if kind is tuple:
         return tuple([_fill(v, sizes) for v in x])
     if kind is _symbol[0]:
-        known = _codes.get(id(x))
-        if known is None:
-            if len(_codes) > 20_000:
-                _codes.clear()
-            text = str(x)
-            code = text if text in sizes else compile(text.replace("^", "**"), "<size>", "eval")
-            known = _codes[id(x)] = x, code
-        code = known[1]
-        return sizes[code] if type(code) is str else int(eval(code, _scope, sizes))  # our own symbols only
+        return _number(_code_of(x, sizes), sizes)
     if kind is dict:
         return {k: _fill(v, sizes) for k, v in x.items()}
     if kind is list:
@@ -104,14 +114,16 @@ class Form:
     closed: the jaxpr;  outs: what comes out, a tree of ``jax.ShapeDtypeStruct``.  pattern: of the arguments' sizes,
     numbers and names;  least, most: what the named ones may be, so that more can be decided while tracing.
     checks: its data checks, whose messages may tell of sizes by name.   samples: what it was compared with.
+    unlike: what must not be equal to these numbers, as it was traced as if it were not.
     """
 
-    __slots__ = ("closed", "outs", "pattern", "least", "most", "checks", "samples", "_fixed")
+    __slots__ = ("closed", "outs", "pattern", "least", "most", "checks", "samples", "unlike", "_fixed")
 
     def __init__(self, closed: Any, outs: Any, pattern: tuple, least: dict[str, int], most: dict[str, int]) -> None:
         self.closed, self.outs, self.pattern, self.least, self.most = closed, outs, pattern, least, most
         self.checks: tuple[DataError, ...] = ()
         self.samples: list[tuple] = []
+        self.unlike: list[tuple[Any, int]] = []
         self._fixed = {d for dims in pattern for d in dims if type(d) is int}
 
     def sizes(self, shapes: tuple) -> dict[str, int] | None:
@@ -124,7 +136,7 @@ class Form:
                         return None
                 elif n < self.least[p] or found.setdefault(p, n) != n:
                     return None
-        return found
+        return None if any(_number(code, found) == n for code, n in self.unlike) else found
 
     def allows(self, sizes: dict[str, int]) -> bool:
         """Whether none of the numbers is too large."""
@@ -147,7 +159,7 @@ class Form:
     def data_checks(self, sizes: dict[str, int]) -> tuple[DataError, ...]:
         """The data checks with numbers for the names."""
         return tuple([
-            DataError(c.exception, re.sub(r"\bsize\d+\b", lambda m: str(sizes.get(m[0], m[0])), c.message))
+            DataError(c.exception, _NAME.sub(lambda m: str(sizes.get(m[0], m[0])), c.message))
             for c in self.checks
         ])  # fmt: skip
 
@@ -262,6 +274,33 @@ def _common(samples: list[tuple], trace: Callable[[tuple], tuple], agrees: Agree
     return _traced(tuple(pattern), least, most, list(samples), trace, agrees)
 
 
+def _watch(kind: type) -> None:
+    """Have it noted, while a form is traced, by what symbols the body decides as JAX cannot: ``n == 3``, ``if n % 2``.
+
+    JAX takes the first to be false and the second to be true, which says that they are unlike these numbers.
+    """
+    equal, true = kind.__eq__, getattr(kind, "__bool__", lambda symbol: True)
+
+    def note(symbol: Any, number: int) -> None:
+        noted = getattr(_local, "noted", None)
+        if noted is not None:
+            noted[symbol, number] = None
+
+    def eq(self: Any, other: Any) -> bool:
+        found = equal(self, other)
+        if found is False and isinstance(other, numbers.Integral):
+            note(self, int(other))
+        return found
+
+    def boolean(self: Any) -> bool:
+        found = true(self)
+        if found:
+            note(self, 0)
+        return found
+
+    kind.__eq__, kind.__bool__ = eq, boolean  # type: ignore[method-assign, assignment, attr-defined]
+
+
 def _room(n: int) -> int:
     return 1 << max(n, 1).bit_length() + 1
 
@@ -277,18 +316,22 @@ def _traced(
     symbols = dict(zip(most, symbolic, strict=True))
     if not _symbol:
         _symbol.append(type(symbolic[0]))
+        _watch(_symbol[0])
     shapes = tuple([
         (tuple([symbols[d] if type(d) is str else d for d in dims]), dtype)
         for dims, (_, dtype) in zip(pattern, samples[0][0], strict=True)
     ])  # fmt: skip
+    _local.noted = noted = {}
     try:
         closed, outs = trace(shapes)
     except Exception as error:  # whatever it needs a number for, it is traced for each
         let_go(error)
         return None
     finally:
+        _local.noted = None
         gc.collect(1)  # what JAX raised and caught on its way refers to itself by its frames, see ``let_go``
     form = Form(closed, outs, pattern, least, most)
+    form.unlike = [(_code_of(x, most), n) for x, n in noted if set(_NAME.findall(str(x))) <= set(most)]
     form.samples = samples
     compared = 0
     for seen, jaxpr in samples:

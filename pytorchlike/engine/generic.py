@@ -121,13 +121,14 @@ class Sizes:
             b = seen[low] - a * s[low]
             if a != 0 and rest == 0 and all(n == a * m + b for n, m in zip(seen, s, strict=True)):
                 return Size(seen, "linear", (symbol,), a, b)
-        for n, terms in ((2, [*self.known.values()][:64]), (3, symbols)):
+        known = [*self.known.values()]
+        for n, terms in ((1, known), (2, known[:64]), (3, symbols)):
             for chosen in itertools.combinations_with_replacement(terms, n):
                 product = [math.prod(each) for each in zip(*[t.seen for t in chosen], strict=True)]
                 a = seen[0] // product[0] if product[0] > 0 else 0
                 if a > 0 and all(x == a * p for x, p in zip(seen, product, strict=True)):
                     return Size(seen, "product", chosen, a, 0)
-        for base in self.known.values():
+        for base in known:
             rests = {x - y for x, y in zip(seen, base.seen, strict=True)}
             if len(rests) == 1:
                 return Size(seen, "linear", (base,), 1, rests.pop())
@@ -377,32 +378,39 @@ def _generic(jaxprs: list, constants: list, sizes: Sizes) -> Generic:
 
 
 class Series(NamedTuple):
-    """A constant array of a shape that varies: ``first`` and, along one dimension, ``step`` more each time."""
+    """A constant array of a shape that varies: ``first`` and, along each dimension, so much more each time.
+
+    As numbers of places, or the places of the frames of a sound.
+    """
 
     dtype: Any
     shape: tuple
-    dim: int
     first: Any
-    step: Any
+    steps: tuple
 
 
 def _series(values: list, sizes: Sizes) -> Series:
     arrays = [np.asarray(v) for v in values]
-    one = arrays[0]
+    one = max(arrays, key=np.size)
     if any(a.ndim != one.ndim or a.dtype != one.dtype or not a.size for a in arrays) or one.dtype.kind == "c":
         raise Unlike("a constant array that differs by size")
     shape = tuple([sizes.of(each) for each in zip(*[a.shape for a in arrays], strict=True)])
-    first = one.flat[0]
-    for dim in range(one.ndim):
-        step = 0 if one.dtype.kind == "b" or one.shape[dim] < 2 else np.moveaxis(one, dim, 0)[1].flat[0] - first
-        if all(_equal(a, _count(a.dtype, a.shape, dim, first, step)) for a in arrays):
-            return Series(one.dtype, shape, dim, first, step)
-    raise Unlike("a constant array that differs by size")
+    first, steps = one.flat[0], []
+    for dim, n in enumerate(one.shape):
+        step = 0 if one.dtype.kind == "b" or n < 2 else np.moveaxis(one, dim, 0)[1].flat[0] - first
+        steps.append(step)
+    found = Series(one.dtype, shape, first, tuple(steps))
+    if not all(_equal(a, _counted(found, a.shape)) for a in arrays):
+        raise Unlike("a constant array that differs by size")
+    return found
 
 
-def _count(dtype: Any, shape: tuple, dim: int, first: Any, step: Any) -> np.ndarray:
-    along = np.arange(shape[dim]).reshape([-1 if d == dim else 1 for d in range(len(shape))])
-    return np.broadcast_to((first + along * step if step else np.full(along.shape, first)).astype(dtype), shape)
+def _counted(series: Series, shape: tuple) -> np.ndarray:
+    found = np.full(shape, series.first)
+    for dim, step in enumerate(series.steps):
+        if step:
+            found = found + step * np.arange(shape[dim]).reshape([-1 if d == dim else 1 for d in range(len(shape))])
+    return found.astype(series.dtype)
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -437,7 +445,9 @@ def _atom(atoms: list, sizes: Sizes) -> Any:
     values = [a.val for a in atoms]
     if all(_equal(v, values[0]) for v in values) or all(v != v for v in values):
         return Literal(values[0], dtype)
-    numbers = [float(v) for v in values]
+    if any(np.imag(v) for v in values):
+        raise Unlike("a complex number that differs by size")
+    numbers = [float(np.real(v)) for v in values]
     if all(n == int(n) for n in numbers):
         return Literal(1, dtype, sizes.of(tuple(map(int, numbers))))
     factor, size, over = sizes.ratio(numbers)

@@ -808,6 +808,8 @@ def _alike(sizes: tuple[int, ...]) -> tuple[int, ...]:
 def _checks(found: list[list], sizes: Sizes) -> list[tuple]:
     """Data checks whose messages are told with the sizes that a trace has: (exception, parts, location, operation)."""
     out = []
+    if len(set(map(len, found))) > 1:
+        raise Unlike("other data checks for other sizes")
     for same in zip(*found, strict=True):
         texts = [re.split(r"(\d+)", c.message) for c, _, _ in same]
         (c, location, op), parts = same[0], texts[0]

@@ -9,6 +9,7 @@ so many stretches.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,14 @@ __all__ = ["Again", "Room", "Spread", "evaluate"]
 
 class Again(Unlike):
     """Something was made in an order that does not fit; it is known better now."""
+
+
+class Undivided(Unlike):
+    """Elements that are all in line are to be in stretches: dimension ``d`` as these sizes."""
+
+    def __init__(self, d: int, parts: tuple) -> None:
+        super().__init__("reshape of a dimension into others whose sizes vary")
+        self.d, self.parts = d, parts
 
 
 class Disorder(Unlike):
@@ -206,8 +215,11 @@ class Evaluation:
 
         shape = self.room.at(x.shape)
         kind = np.dtype(np.int64) if x.dtype.kind == "b" else x.dtype
-        found = lax.broadcasted_iota(kind, shape, x.dim) * np.asarray(x.step, kind) + np.asarray(x.first, kind)
-        axes = [None if type(n) is int else (n,) if d == x.dim and x.step else Alike(n) for d, n in enumerate(x.shape)]
+        found = lax.full(shape, x.first, kind)
+        for d, step in enumerate(x.steps):
+            if step:
+                found += lax.broadcasted_iota(kind, shape, d) * np.asarray(step, kind)
+        axes = [None if type(n) is int else (n,) if x.steps[d] else Alike(n) for d, n in enumerate(x.shape)]
         return Spread(found.astype(x.dtype), tuple(axes))
 
     def _of(self, env: dict, atom: Any) -> Spread:
@@ -275,8 +287,17 @@ def rule(names: str) -> Callable[[Rule], Rule]:
        "bessel_i0e bessel_i1e polynomial random_gamma_grad mulhi")  # fmt: skip
 def _elementwise(ev: Evaluation, e: Equation, *ins: Spread) -> Spread:
     ndim = len(e.shapes[0])
-    axes = tuple(joined([v.axes[d] for v in ins if len(v.axes) == ndim]) for d in range(ndim))
-    return Spread(ev.bind(e, *[v.x for v in ins]), axes)
+    axes = []
+    for d in range(ndim):
+        try:
+            axis = joined([v.axes[d] for v in ins if len(v.axes) == ndim])
+        except Disorder:
+            raise
+        except Unlike:  # as of rows of several texts, and those in another order
+            ins = tuple([in_line(ev, v, d) if len(v.axes) == ndim else v for v in ins])
+            axis = joined([v.axes[d] for v in ins if len(v.axes) == ndim])
+        axes.append(axis)
+    return Spread(ev.bind(e, *[v.x for v in ins]), tuple(axes))
 
 
 @rule("bitcast_convert_type")
@@ -335,7 +356,13 @@ def _reshape(ev: Evaluation, e: Equation, x: Spread) -> Spread:
             n = ev.room.now(shape[d])
             stride = stride * (np.asarray(n, dtype) if type(n) is int else n.astype(dtype))
         return Spread(total, tuple(axes))
-    return Spread(jnp.reshape(x.x, room), _regrouped(ev, x, shape))
+    while True:
+        try:
+            axes = _regrouped(ev, x, shape)
+        except Undivided as error:
+            x = in_stretches(ev, x, error.d, error.parts)
+        else:
+            return Spread(jnp.reshape(x.x, room), axes)
 
 
 def _seen(ev: Evaluation, n: Any) -> tuple:
@@ -344,10 +371,11 @@ def _seen(ev: Evaluation, n: Any) -> tuple:
 
 def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
     """Where the elements are after a reshape: the factors of all dimensions, taken together anew."""
-    left: list[tuple] = []  # (what was seen, whether all elements along it are the same, the axis if it is that one)
+    left: list[tuple] = []  # (what was seen, whether all elements along it are the same, the axis if it is that one, d)
     for d, a in enumerate(x.axes):
         for f in (x.x.shape[d],) if a is None else factors(a):
-            left.append((_seen(ev, f), type(a) is Alike, a if type(a) is Made else None))
+            line = d if a is not None and len(factors(a)) == 1 else None
+            left.append((_seen(ev, f), type(a) is Alike, a if type(a) is Made else None, line))
     left = [f for f in left if set(f[0]) != {1}]
     left.reverse()
     axes: list[Axis] = []
@@ -358,7 +386,7 @@ def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
         while set(want) != {1}:
             if not left:
                 raise Unlike("reshape")
-            seen, same, made = left.pop()
+            seen, same, made, line = left.pop()
             alike, whole = alike and same, made if made is not None and seen == want and not parts else None
             rest = [divmod(w, s) for w, s in zip(want, seen, strict=True)]
             if all(r == 0 for _, r in rest):  # the factor as a whole
@@ -372,9 +400,11 @@ def _regrouped(ev: Evaluation, x: Spread, shape: Sequence[Any]) -> tuple:
             if len(set(inner)) > 1 and not same:
                 if made is not None:
                     raise Disorder(made.of, (ev.sizes.of(want), ev.sizes.of(inner)))
-                raise Unlike("reshape of a dimension into others whose sizes vary")
+                if line is None:
+                    raise Unlike("reshape of stretches into others whose sizes vary")
+                raise Undivided(line, (ev.sizes.of(want), ev.sizes.of(inner)))
             parts.append(ev.sizes.of(want))
-            left.append((inner, same, None))
+            left.append((inner, same, None, None))
             break
         axes.append(Alike(n) if type(n) is Size and alike else whole or _canonical(ev, parts))
     return tuple(axes)
@@ -409,6 +439,31 @@ def starting(axis: Axis, what: str) -> None:
         raise Unlike(f"{what} along dimensions that were joined")
 
 
+def in_line(ev: Evaluation, v: Spread, d: int) -> Spread:
+    """The same with all elements at the beginning of a dimension, also where that was joined of others."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    axis = v.axes[d]
+    if axis is None or len(factors(axis)) == 1:
+        return v
+    seen = [f.seen if type(f) is Size else itertools.repeat(f) for f in axis]
+    whole = ev.sizes.of(tuple([math.prod(each) for each in zip(*seen, strict=False)]))
+    places = ev.room.placed(lax.iota(np.int32, ev.room.at(whole)), axis)
+    found = jnp.take(v.x, places, axis=d, mode="clip")
+    return Spread(found, (*v.axes[:d], beginning(whole), *v.axes[d + 1 :]))
+
+
+def in_stretches(ev: Evaluation, v: Spread, d: int, parts: tuple) -> Spread:
+    """The same with elements that are in line where those of dimensions of these sizes are that have been joined."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    numbers = ev.room.numbered(lax.iota(np.int32, ev.room.extent(parts)), parts)
+    found = jnp.take(v.x, numbers, axis=d, mode="clip")
+    return Spread(found, (*v.axes[:d], parts, *v.axes[d + 1 :]))
+
+
 def widened(x: Any, d: int, n: int, fill: Any = 0) -> Any:
     """``x`` with at least ``n`` places along a dimension."""
     import jax.numpy as jnp
@@ -421,6 +476,7 @@ def widened(x: Any, d: int, n: int, fill: Any = 0) -> Any:
 
 @rule("slice")
 def _slice(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    import jax.numpy as jnp
     from jax import lax
 
     found, axes, room = x.x, [], ev.room
@@ -438,13 +494,13 @@ def _slice(ev: Evaluation, e: Equation, x: Spread) -> Spread:
             found = lax.slice_in_dim(found, start, limit, stride, d)
             axes.append(None)
             continue
-        if type(axis) is not Alike:
-            starting(axis, "a slice")
-        if type(stride) is not int:
-            raise Unlike("a slice's step that varies")
+        found = in_line(ev, Spread(found, (*axes, *x.axes[d:])), d).x
         count = room.at(n)
-        span = (count - 1) * stride + 1
-        if type(start) is int:
+        span = (count - 1) * stride + 1 if type(stride) is int else 0
+        if type(stride) is not int:  # as of a diagonal
+            at = room.now(start) + room.now(stride) * lax.iota(np.int32, count)
+            found = jnp.take(found, at, axis=d, mode="clip")
+        elif type(start) is int:
             found = widened(found, d, start + span)
             found = lax.slice_in_dim(found, start, start + span, stride, d)
         else:
@@ -471,11 +527,20 @@ def covers(ev: Evaluation, x: Spread, d: int, size: Any) -> bool:
     return type(size) is Size and is_whole(x.axes[d], size)
 
 
+@rule("fft")
+def _fft(ev: Evaluation, e: Equation, x: Spread) -> Spread:
+    if any(axis is not None for axis in x.axes[len(x.axes) - len(e.params["fft_lengths"]) :]):
+        raise Unlike("fft where sizes vary")
+    return Spread(ev.bind(e, x.x), x.axes)
+
+
 @rule("pad")
 def _pad(ev: Evaluation, e: Equation, x: Spread, fill: Spread) -> Spread:
     import jax.numpy as jnp
     from jax import lax
 
+    for d in [d for d, how in enumerate(e.params["padding_config"]) if any(type(k) is not int or k for k in how)]:
+        x = in_line(ev, x, d)
     found, axes, room = x.x, list(x.axes), ev.room
     fixed = []
     for d, (low, high, inside) in enumerate(e.params["padding_config"]):
@@ -486,7 +551,6 @@ def _pad(ev: Evaluation, e: Equation, x: Spread, fill: Spread) -> Spread:
         if axis is None and all(type(k) is int for k in (low, high, inside)):
             fixed.append((low, high, inside))
             continue
-        starting(axis, "pad")
         found = room.masked(Spread(found, tuple(axes)), (d,), fill.x) if axis is not None else found
         count = room.at(n)
         axes[d] = beginning(n)
@@ -513,12 +577,11 @@ def _concatenate(ev: Evaluation, e: Equation, *parts: Spread) -> Spread:
     from jax import lax
 
     d, room, n = e.params["dimension"], ev.room, e.shapes[0][e.params["dimension"]]
+    parts = tuple([in_line(ev, p, d) for p in parts])
     axes = [joined([p.axes[k] for p in parts]) if k != d else None for k in range(len(e.shapes[0]))]
     moving = [p.axes[d] is not None for p in parts]
     if not any(moving):
         return Spread(ev.bind(e, *[p.x for p in parts]), tuple(axes))
-    for p in parts:
-        starting(p.axes[d], "concatenation")
     axes[d] = beginning(n)
     if not any(moving[:-1]):
         found = ev.bind(e, *[p.x for p in parts])
@@ -573,13 +636,14 @@ def _rev(ev: Evaluation, e: Equation, x: Spread) -> Spread:
     import jax.numpy as jnp
     from jax import lax
 
+    for d in e.params["dimensions"]:
+        x = in_line(ev, x, d)
     found = x.x
     for d in e.params["dimensions"]:
         axis = x.axes[d]
         if axis is None:
             found = lax.rev(found, (d,))
         elif type(axis) is not Alike:
-            starting(axis, "flip")
             n = ev.room.now(axis[0])
             places = lax.iota(np.int32, found.shape[d])
             found = jnp.take(found, jnp.where(places < n, n - 1 - places, places), axis=d, mode="clip")

@@ -154,6 +154,18 @@ def test_what_depends_on_a_size_is_traced_for_each(tier, monkeypatch):
         np.testing.assert_array_equal(got, np.full(n, 6.0 if n % 2 else 10.0))
 
 
+def test_a_size_that_a_body_takes_to_be_odd_is_traced_by_itself_where_it_is_even(tier, monkeypatch):
+    """JAX's gradient of `rfft` asks ``if n % 2``, which is true of any symbol; no even size was compared here."""
+    tier("interpret")
+    monkeypatch.setattr(forms, "MET", 3)
+    for n in (5, 7, 9, 11, 8, 13, 10):
+        x = torch.from_numpy(np.random.default_rng(n).normal(size=(2, n))).requires_grad_()
+        kept = torch.fft.irfft(torch.fft.rfft(x), n=n)
+        (g,) = torch.autograd.grad((kept * torch.arange(n)).sum(), x)
+        np.testing.assert_allclose(g.numpy(), np.broadcast_to(np.arange(n), (2, n)), atol=1e-12)
+    assert any(form.unlike for met in forms._met.values() for form in met.forms)
+
+
 def test_numbers_that_vary_otherwise_than_sizes_stay_numbers(tier, monkeypatch):
     """A static argument that was the same as a size only by chance does not become that size."""
     from pytorchlike.engine import policy

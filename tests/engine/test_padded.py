@@ -62,6 +62,30 @@ def rows(rng, n):
     return torch.tensor(rng.normal(size=(n, 6)).astype(np.float32)), torch.tensor(rng.integers(0, 3, n))
 
 
+def several(rng, n):
+    """Texts of several lengths, filled up to the longest."""
+    lengths = torch.tensor([n, *rng.integers(1, n + 1, 3)])
+    return torch.tensor(rng.normal(size=(4, n, 6)).astype(np.float32)), torch.arange(n) < lengths[:, None]
+
+
+def masked(model, x, mask):
+    """Rows chosen by where they are in all texts together."""
+    chosen = x.masked_scatter(mask[..., None], x.flip(1))
+    rows = (chosen * mask[..., None]).reshape(-1, 6)
+    rows = rows + rows.flip(0).roll(1, 0) + rows.sort(0).values + rows.topk(2, 0).values.sum(0)
+    return F.cross_entropy(model(rows)[1:-2], mask.reshape(-1).long()[2:-1])
+
+
+def sounds(rng, n):
+    return torch.tensor(rng.normal(size=(2, 16 + 5 * n)).astype(np.float32)), torch.arange(2)
+
+
+def heard(model, x, y):
+    """The frames of a sound are as many as its length lets."""
+    found = torch.stft(x, 10, 4, window=torch.ones(10), return_complex=True).abs()
+    return F.cross_entropy(model(found.mT).mean(1), y)
+
+
 def tagged(model, x, y):
     return F.cross_entropy(model(x).reshape(-1, 3), y.reshape(-1))
 
@@ -112,6 +136,8 @@ PROGRAMS = {
     "batches, with statistics and random numbers": (normed, rows, classified),
     "many random numbers": (dropped, rows, classified),
     "slices from ever other places": (small, rows, split),
+    "rows of texts of several lengths": (small, several, masked),
+    "frames of sounds": (small, sounds, heard),
 }
 
 
