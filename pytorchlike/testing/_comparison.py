@@ -29,6 +29,14 @@ def default_tolerances(*inputs: Tensor | d.dtype) -> tuple[float, float]:
     return max(p[0] for p in pairs), max(p[1] for p in pairs)
 
 
+def get_tolerances(*inputs: Tensor | d.dtype, rtol: float | None, atol: float | None) -> tuple[float, float]:
+    """What is given, else the tolerances of the inputs' dtypes. ValueError if only one is given."""
+    if (rtol is None) != (atol is None):
+        missing = "atol" if atol is None else "rtol"
+        raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+    return default_tolerances(*inputs) if rtol is None or atol is None else (rtol, atol)
+
+
 class _Differs(Exception):
     """Two values differ; where they lie inside of containers."""
 
@@ -57,11 +65,9 @@ def assert_close(
     Raises TypeError for inputs that cannot be compared, ValueError if only one tolerance is given.
     """
     __tracebackhide__ = True
-    if (rtol is None) != (atol is None):
-        missing = "atol" if atol is None else "rtol"
-        raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {missing}.")
+    given = None if rtol is None and atol is None else get_tolerances(rtol=rtol, atol=atol)
     how = {
-        "subclasses": allow_subclasses, "tolerances": None if rtol is None else (rtol, atol), "equal_nan": equal_nan,
+        "subclasses": allow_subclasses, "tolerances": given, "equal_nan": equal_nan,
         "device": check_device, "dtype": check_dtype, "layout": check_layout, "stride": check_stride,
     }  # fmt: skip
     try:

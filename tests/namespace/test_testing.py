@@ -84,6 +84,15 @@ def test_make_tensor(dtype):
     assert made.shape == (4, 5) and made.dtype is dtype and not made.is_contiguous() and bool((made != 0).all())
 
 
+def test_tolerances_of_inputs():
+    from pytorchlike.testing._comparison import get_tolerances
+
+    assert get_tolerances(A, B, rtol=None, atol=None) == (1.3e-6, 1e-5)
+    assert get_tolerances(A, rtol=0.5, atol=0.25) == (0.5, 0.25)
+    with pytest.raises(ValueError, match="got no atol"):
+        get_tolerances(A, rtol=0.5, atol=None)
+
+
 def test_make_tensor_bounds():
     make = torch.testing.make_tensor
     made = make(100, dtype=torch.float64, device="cpu", low=2, high=3, requires_grad=True)
