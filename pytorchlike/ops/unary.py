@@ -230,18 +230,24 @@ def _log10(x: jax.Array) -> jax.Array:
     return _log_by_parts(x, _LOG10_OF_2_HIGH, _LOG10_OF_2_LOW, 1 / math.log(10))
 
 
+def _complex_log(x: jax.Array, scale: float) -> jax.Array:
+    """The logarithm, its parts divided by a number one by one: a complex quotient is NaN where one is infinite."""
+    y = lax.log(x)
+    return lax.complex(lax.real(y) / scale, lax.imag(y) / scale)
+
+
 @op(promote="float", inplace=True)
 @half_in_float32
 def log2(input: Array) -> jax.Array:
     """Logarithm to base 2, exact for powers of two; integers become the default float dtype."""
-    return lax.log(input) / math.log(2) if is_complex(input) else _log2(input)
+    return _complex_log(input, math.log(2)) if is_complex(input) else _log2(input)
 
 
 @op(promote="float", inplace=True)
 @half_in_float32
 def log10(input: Array) -> jax.Array:
     """Logarithm to base 10; integers become the default float dtype."""
-    return lax.log(input) / math.log(10) if is_complex(input) else _log10(input)
+    return _complex_log(input, math.log(10)) if is_complex(input) else _log10(input)
 
 
 @op(promote="float", inplace=True)

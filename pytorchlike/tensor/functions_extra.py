@@ -138,7 +138,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
             f"weights should be 1-d and have the same length as input, but got {list(weights.shape)} for "
             f"{list(input.shape)}"
         )
-    return input._bincount(weights, length=max(int(data.max(initial=-1)) + 1, minlength))
+    return input._bincount(weights, length=max(int(data.max()) + 1 if data.size else 0, minlength))
 
 
 @function

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import pytorchlike as torch
@@ -42,3 +44,14 @@ def test_what_does_not_broadcast_names_the_last_such_dimension():
         for op in (torch.add, torch.maximum, torch.eq, torch.pow):
             with pytest.raises(RuntimeError, match=words):
                 op(torch.ones(a), torch.ones(b))
+
+
+def test_logarithms_of_complex_zero_and_infinity_have_a_direction():
+    x = torch.tensor([0j, complex(0, float("inf"))])
+    for log, base in ((torch.log2, 2), (torch.log10, 10)):
+        got = torch.view_as_real(log(x)).tolist()
+        assert got[0] == [-float("inf"), 0] and got[1][0] == float("inf")
+        assert got[1][1] == pytest.approx(math.pi / 2 / math.log(base))
+    y = torch.tensor([1 + 2j], requires_grad=True)
+    (grad,) = torch.autograd.grad(torch.log2(y).real.sum(), y)
+    assert torch.allclose(grad, (1 / (y.detach() * math.log(2))).conj())

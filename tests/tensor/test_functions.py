@@ -432,3 +432,9 @@ def test_a_tensor_made_of_a_storage_is_over_its_memory():
     assert storage.tolist() == [9, 9] and x.tolist() == [9, 9]
     with pytest.raises(RuntimeError, match="Expected a Storage of type"):
         torch.LongTensor(storage)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int64])
+def test_bincount_counts_integers_of_any_size(dtype):
+    assert torch.bincount(torch.tensor([3, 1, 1], dtype=dtype)).tolist() == [0, 2, 0, 1]
+    assert torch.bincount(torch.tensor([], dtype=dtype), minlength=2).tolist() == [0, 0]
