@@ -279,6 +279,8 @@ def _input(value: Value) -> Any:
     data = value.data
     if type(data) is not np.ndarray:
         return data
+    if value.trace is not None:  # pending in another thread, which goes by its slot
+        return data
     # the slot counts the uses: to copy a small array costs more than to pass it
     if value.slot < (1 if data.nbytes > _SMALL else 4):
         if not value.slot:  # part of a mapped file, perhaps

@@ -356,6 +356,23 @@ def test_threads_record_and_read_by_themselves():
     assert pending.sum().item() == 18
 
 
+def test_what_another_thread_has_used_stays_in_its_place():
+    """Small arrays count how often they were passed on; not where a thread still goes by the place of a pending one."""
+    a = torch.ones(3) * 2
+    b = a * 5
+    results = []
+
+    def work():
+        for k in range(3):
+            results.append((a + k).tolist())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert (a + 10).tolist() == [12, 12, 12] and (b - a).tolist() == [8, 8, 8]
+    assert results == [[2, 2, 2], [3, 3, 3], [4, 4, 4]]
+
+
 @pytest.mark.parametrize("other", [1, 1.5, True, torch.tensor(2), torch.tensor([True])])
 def test_booleans_are_not_subtracted(other):
     mask = torch.tensor([True, False])
