@@ -360,7 +360,11 @@ def _attention_by_products(b: Bound) -> Any:
         return NotImplemented
     scores = (q * (q.shape[-1] ** -0.5 if b["scale"] is None else b["scale"])) @ k.transpose(-2, -1)
     if b["is_causal"]:
-        mask = T.ones(scores.shape[-2:], dtype=bool_, device=q.device).tril()
+        seen = T.ones(scores.shape[-2:], dtype=bool_, device=q.device).tril()
+        if mask is None:
+            mask = seen
+        else:
+            mask = mask & seen if mask.dtype is bool_ else mask.masked_fill(seen.logical_not(), -math.inf)
     if mask is not None:
         scores = scores.masked_fill(mask.logical_not(), -math.inf) if mask.dtype is bool_ else scores + mask
     weights = aten._softmax.default(scores, -1, False)

@@ -234,7 +234,13 @@ def _attention(b: Builder, a: Args) -> V:
     scores = b.op("MatMul", b.binary("Mul", q, scale), b.transpose(k, perm))
     mask = a.attn_mask
     if a.is_causal:
-        mask = b.op("GreaterOrEqual", b.unsqueeze(b.range(rows), 1), b.range(columns), dtype=np.bool_)
+        seen = b.op("GreaterOrEqual", b.unsqueeze(b.range(rows), 1), b.range(columns), dtype=np.bool_)
+        if mask is None:
+            mask = seen
+        elif mask.dtype == np.bool_:
+            mask = b.op("And", mask, seen, dtype=np.bool_)
+        else:
+            mask = b.op("Where", seen, b.cast(mask, dtype), b.number(-np.inf, dtype), dtype=dtype)
     if mask is None:
         weights = b.op("Softmax", scores, axis=-1)
     elif mask.dtype == np.bool_:

@@ -15,7 +15,7 @@ from ._table import Array, Key, op, platform
 from .elementwise import widened
 
 
-def _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa) -> None:
+def _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa) -> None:
     if min(query.ndim, key.ndim, value.ndim) < 2:
         raise RuntimeError(
             "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
@@ -34,10 +34,6 @@ def _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa
     if key.shape[-2] != value.shape[-2]:
         raise RuntimeError(f"scaled_dot_product_attention: key and value differ in length (axis -2): {shapes}")
     if attn_mask is not None:
-        if is_causal:
-            raise RuntimeError(
-                "_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
-            )
         if attn_mask.dtype not in (jnp.bool_, jnp.float32, query.dtype):
             raise RuntimeError(
                 "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
@@ -98,7 +94,7 @@ def _block_size(length: int) -> int:
 
 
 def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, rng):
-    _check_shapes(query, key, value, attn_mask, dropout_p, is_causal, enable_gqa)
+    _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa)
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         key = jnp.repeat(key, query.shape[-3] // key.shape[-3], -3)
     if enable_gqa and query.shape[-3] != value.shape[-3]:
@@ -114,6 +110,9 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
                 f"scaled_dot_product_attention: attn_mask of shape {list(attn_mask.shape)} does not broadcast to "
                 f"{[*batch, length, span]}"
             ) from None
+        if is_causal:  # a query sees what both allow
+            seen = jnp.arange(length, dtype=jnp.int32)[:, None] >= jnp.arange(span, dtype=jnp.int32)
+            mask, is_causal = (mask & seen if mask.dtype == bool else jnp.where(seen, mask, -jnp.inf)), False
     if not span or not features or not q.size:
         return jnp.zeros((*batch, length, value.shape[-1]), query.dtype)
     if scale is None:
@@ -165,9 +164,10 @@ def scaled_dot_product_attention(
 
     Shapes: query (*, L, E), key (*, S, E), value (*, S, V), attn_mask broadcasting to (*, L, S) -> (*, L, V).
     attn_mask: True where a query may look, or floats that are added; a query without any place to look gets zeros.
-    is_causal: query i sees keys 0 to i.  scale: ``E ** -0.5`` where None.  dropout_p: share of the weights set to zero.
+    is_causal: query i sees keys 0 to i, of those that attn_mask allows.
+    scale: ``E ** -0.5`` where None.  dropout_p: share of the weights set to zero.
     enable_gqa: key and value have fewer heads (axis -3), each of which serves several of query.
-    Raises: RuntimeError for shapes or dtypes that do not fit, or a mask beside is_causal.
+    Raises: RuntimeError for shapes or dtypes that do not fit.
     """
     return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, None)
 

@@ -1,5 +1,7 @@
 """Products of factors with scales."""
 
+import math
+
 import pytest
 
 import pytorchlike as torch
@@ -78,3 +80,12 @@ def test_results_lie_in_memory_as_queries_do():
         "smaller values": attend(heads, heads, heads[..., :4]),
     }
     assert {n: y.is_contiguous() for n, y in others.items()} == dict.fromkeys(others, True)
+
+
+def test_a_mask_beside_is_causal_hides_what_either_hides():
+    attend = torch.nn.functional.scaled_dot_product_attention
+    q, k, v = (torch.randn(2, n, 4, dtype=torch.float64) for n in (3, 5, 5))
+    causal, bias = torch.ones(3, 5, dtype=torch.bool).tril(), torch.randn(3, 5, dtype=torch.float64)
+    shown = torch.tensor([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 0, 1, 1]], dtype=torch.bool)
+    for mask, both in ((bias, bias.masked_fill(~causal, -math.inf)), (shown, shown & causal)):
+        torch.testing.assert_close(attend(q, k, v, mask, is_causal=True), attend(q, k, v, both))

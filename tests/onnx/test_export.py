@@ -116,6 +116,8 @@ CASES = {
         F.scaled_dot_product_attention(q, k, v), F.scaled_dot_product_attention(q, k, v, is_causal=True),
         F.scaled_dot_product_attention(q, k, v, attn_mask=torch.ones(5, 5).tril(-1).bool()),
         F.scaled_dot_product_attention(q, k, v, attn_mask=torch.zeros(5, 5), scale=0.3),
+        F.scaled_dot_product_attention(q, k, v, attn_mask=torch.ones(5, 5).triu(-2).bool(), is_causal=True),
+        F.scaled_dot_product_attention(q, k, v, attn_mask=torch.arange(5.0).expand(5, 5), is_causal=True),
         F.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True)), (HEADS, HEADS + 1, HEADS - 1)),
     "doubles": (lambda a: (a + 1, a.softmax(-1), a @ a.t(), a.float()), (X.double(),)),
 }  # fmt: skip
