@@ -163,3 +163,17 @@ def test_what_nobody_reads_is_profiled():
         layer(x)
     assert {"inference", "aten::conv2d"} <= {e.key for e in prof.key_averages()}
     assert not torch.get_debug()
+
+
+def test_steps_and_batches_are_ranges_under_pytorchs_names():
+    """Tables of PyTorch's profiler are read by these names, to see what loading data and updating weights cost."""
+    step = training()
+    with profile() as prof:
+        step()
+        for _ in torch.utils.data.DataLoader([1, 2]):
+            pass
+    found = {e.key: e for e in prof.key_averages()}
+    assert found["Optimizer.step#SGD.step"].count == found["Optimizer.zero_grad#SGD.zero_grad"].count == 1
+    loading = found["enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"]
+    assert loading.count == 3 and loading.device_type is torch.profiler.DeviceType.CPU
+    assert loading.cpu_time_total_str.endswith("s") and not hasattr(loading, "no_time_str")

@@ -22,7 +22,7 @@ from ..engine.trace import platform_of
 from .profiler_util import EventList, FunctionEvent, FunctionEventAvg
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Session", "emit_itt", "emit_nvtx", "profile",
-           "record_function"]  # fmt: skip
+           "ranged", "record_function"]  # fmt: skip
 
 
 def _now() -> float:
@@ -165,6 +165,14 @@ class record_function:
                 return function(*args, **kwargs)
 
         return inner
+
+
+def ranged(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function, as a range of that name if this thread is being profiled."""
+    if getattr(local, "session", None) is None:
+        return function(*args, **kwargs)
+    with record_function(name):
+        return function(*args, **kwargs)
 
 
 class profile:

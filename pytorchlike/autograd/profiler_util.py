@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import enum
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Interval"]
+
+
+class DeviceType(enum.Enum):
+    """Where something ran, with PyTorch's numbers."""
+
+    CPU, CUDA, MKLDNN, OPENGL, OPENCL, IDEEP, HIP, FPGA, MAIA, XLA, Vulkan, Metal, XPU, MPS, Meta, HPU = range(16)
+
+
+class Shown:
+    """Times as text: ``cpu_time_str`` and the like."""
+
+    def __getattr__(self, name: str) -> str:
+        if name.endswith("_str") and name.removesuffix("_str") in _TIMES:
+            return _time(getattr(self, name.removesuffix("_str")))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+_TIMES = ("cpu_time", "cpu_time_total", "self_cpu_time_total", "device_time", "device_time_total",
+          "self_device_time_total")  # fmt: skip
 
 
 class Interval:
@@ -20,7 +40,7 @@ class Interval:
         return self.end - self.start
 
 
-class FunctionEvent:
+class FunctionEvent(Shown):
     """One operation, or one range of the user's.
 
     key, name: what it is.   time_range.   thread: its number.   cpu_children: events within it.   on_device: whether it
@@ -82,6 +102,11 @@ class FunctionEvent:
         """Bytes of results on accelerators, of this alone."""
         return self._nbytes if self.on_device else 0
 
+    @property
+    def device_type(self) -> DeviceType:
+        """Where it took place."""
+        return DeviceType.CUDA if self.on_device else DeviceType.CPU
+
     cpu_time = cpu_time_total
     device_time = device_time_total
     cuda_time = cuda_time_total = device_time_total
@@ -99,13 +124,14 @@ _SUMS = (
 )  # fmt: skip
 
 
-class FunctionEventAvg:
+class FunctionEventAvg(Shown):
     """Events of the same key taken together: ``count`` of them, sums of what they have, and means."""
 
     def __init__(self, key: str = "Total") -> None:
         self.key, self.count, self.is_user = key, 0, False
         self.input_shapes: list = []
         self.stack: list[str] = []
+        self.device_type = DeviceType.CPU
         for name in _SUMS:
             setattr(self, name, 0)
 
@@ -113,6 +139,7 @@ class FunctionEventAvg:
         """Take one more event, or another average, into account."""
         if self.count == 0:
             self.input_shapes, self.stack, self.is_user = event.input_shapes, event.stack, event.is_user
+            self.device_type = event.device_type
         self.count += event.count
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(event, name))

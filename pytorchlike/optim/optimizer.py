@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, ClassVar
 
 from ..autograd.mode import enable_grad, no_grad
-from ..engine import Value, policy
+from ..engine import Value, local, policy
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
 from ..tensor.recorded import (
@@ -105,7 +105,8 @@ def _with_hooks(step: Callable) -> Callable:
                                            f"(new_args, new_kwargs), but got {result}.")
                     whole, kwargs = result
                 args = tuple(whole)[1:]
-            out = step(self, *args, **kwargs)
+            out = (step(self, *args, **kwargs) if getattr(local, "session", None) is None
+                   else _profiled(self, "step", step, *args, **kwargs))
             if _global_step_post_hooks or self._optimizer_step_post_hooks:
                 for hook in [*self._optimizer_step_post_hooks.values(), *_global_step_post_hooks.values()]:
                     hook(self, (self, *args), kwargs)
@@ -116,6 +117,14 @@ def _with_hooks(step: Callable) -> Callable:
 
     wrapper.hooked = True
     return wrapper
+
+
+def _profiled(optimizer: "Optimizer", what: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
+    """A method's call as a range of a profile, under PyTorch's name for it."""
+    from ..autograd.profiler import ranged
+
+    name = type(optimizer).__name__
+    return ranged(f"Optimizer.{what}#{name}.{what}", function, optimizer, *args, **kwargs)
 
 
 class Optimizer:
@@ -253,6 +262,12 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros if not ``set_to_none``."""
+        if getattr(local, "session", None) is not None:
+            _profiled(self, "zero_grad", Optimizer._zero_grad, set_to_none)
+        else:
+            self._zero_grad(set_to_none)
+
+    def _zero_grad(self, set_to_none: bool) -> None:
         for group in self.param_groups:
             if set_to_none:
                 drop_grads(group["params"])

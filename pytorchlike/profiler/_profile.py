@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
 from ..autograd.profiler import Session, record_function, refuse
+from ..autograd.profiler_util import DeviceType as DeviceType
 from ..autograd.profiler_util import EventList
 from ..engine import flush
 
@@ -280,12 +281,6 @@ def xla_trace(log_dir: str | os.PathLike) -> Iterator[None]:
             yield
         finally:
             flush("a trace ends")
-
-
-class DeviceType(enum.Enum):
-    """Where something ran, with PyTorch's numbers."""
-
-    CPU, CUDA, MKLDNN, OPENGL, OPENCL, IDEEP, HIP, FPGA, MAIA, XLA, Vulkan, Metal, XPU, MPS, Meta, HPU = range(16)
 
 
 class ExecutionTraceObserver:

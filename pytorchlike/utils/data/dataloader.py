@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
-from ...engine import host
+from ...engine import host, local
 from ...tensor.functions_settings import get_num_threads
 from ...tensor.random import Generator
 from ._random import draw_seed
@@ -311,6 +311,13 @@ class _BaseDataLoaderIter:
         return self
 
     def __next__(self) -> Any:
+        if getattr(local, "session", None) is None:
+            return self._batch()
+        from ...autograd.profiler import ranged
+
+        return ranged(f"enumerate(DataLoader)#{type(self).__name__}.__next__", self._batch)
+
+    def _batch(self) -> Any:
         try:
             batch = self._next()
         except StopIteration:
@@ -323,7 +330,7 @@ class _BaseDataLoaderIter:
         if self.counted is not None and self.handed_out > self.counted:
             warnings.warn(f"Length of IterableDataset {self.loader.dataset} was reported to be {self.counted} (when "
                           f"accessing len(dataloader)), but {self.handed_out} samples have been fetched."
-                          + _SPLIT * (self.loader.num_workers > 1), stacklevel=2)
+                          + _SPLIT * (self.loader.num_workers > 1), stacklevel=3)
         return batch
 
     @property
