@@ -131,3 +131,13 @@ def test_detectors_may_ask_for_the_tracer():
     """DETR asks each time that it makes a batch; scripts of the years of transforms.v2's beta silence a warning."""
     assert vision._is_tracing() is False
     assert vision.disable_beta_transforms_warning() is None
+
+
+def test_overlaps_of_boxes_in_other_formats():
+    corners = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 35]])
+    for fmt in ("xywh", "cxcywh"):
+        other = ops.box_convert(corners, "xyxy", fmt)
+        torch.testing.assert_close(ops.box_iou(other, other[:2], fmt), ops.box_iou(corners, corners[:2]))
+        torch.testing.assert_close(ops.box_area(other, fmt=fmt), ops.box_area(corners))
+    with pytest.raises(ValueError, match="zz"):
+        ops.box_iou(corners, corners, "zz")

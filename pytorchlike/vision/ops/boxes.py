@@ -22,10 +22,14 @@ def _floats(t: Tensor) -> Tensor:
     return t if t.dtype in (torch.int32, torch.int64) else t.int()
 
 
-def box_area(boxes: Tensor) -> Tensor:
-    """(..., 4) -> (...): width times height."""
-    b = _floats(boxes)
+def box_area(boxes: Tensor, fmt: str = "xyxy") -> Tensor:
+    """(..., 4) -> (...): width times height of boxes of a format that box_convert knows."""
+    b = _floats(_corners(boxes, fmt))
     return (b[..., 2] - b[..., 0]) * (b[..., 3] - b[..., 1])
+
+
+def _corners(boxes: Tensor, fmt: str) -> Tensor:
+    return boxes if fmt == "xyxy" else box_convert(boxes, fmt, "xyxy")
 
 
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,9 +40,9 @@ def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return both, box_area(a)[..., :, None] + box_area(b)[..., None, :] - both
 
 
-def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """(N, 4) and (M, 4) -> (N, M): intersection over union."""
-    both, either = _overlap(boxes1, boxes2)
+def box_iou(boxes1: Tensor, boxes2: Tensor, fmt: str = "xyxy") -> Tensor:
+    """(N, 4) and (M, 4) -> (N, M): intersection over union, of boxes of a format that box_convert knows."""
+    both, either = _overlap(_corners(boxes1, fmt), _corners(boxes2, fmt))
     return both / either
 
 
