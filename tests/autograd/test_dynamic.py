@@ -6,6 +6,7 @@ import pytest
 
 import pytorchlike as torch
 from pytorchlike import nn
+from pytorchlike.engine import policy as engine_policy
 
 
 @pytest.fixture(params=["fused", "ops"])
@@ -230,13 +231,11 @@ class Encoder(torch.nn.Module):
 @pytest.fixture
 def pieces(monkeypatch):
     """Graphs that differ are divided after a few, and their pieces are compiled at once."""
-    from pytorchlike.engine import policy
-
-    monkeypatch.setattr(policy, "VISITS", 4)
-    monkeypatch.setattr(policy, "WORTH", 0)
-    policy.reset()
-    yield policy
-    policy.reset()
+    monkeypatch.setattr(engine_policy, "VISITS", 4)
+    monkeypatch.setattr(engine_policy, "WORTH", 0)
+    engine_policy.reset()
+    yield engine_policy
+    engine_policy.reset()
 
 
 def train_on_trees(count, step):
@@ -440,8 +439,10 @@ def test_iterations_on_a_leaf_made_anew_share_a_program(tier):
     assert compiles[2:] == compiles[2:3] * 3
 
 
-def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_each():
+def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_each(monkeypatch):
     """A step that is read comes several times in a row, and then never again."""
+    monkeypatch.setattr(engine_policy, "RENTED", 0)  # a program for all lengths is made as soon as can be
+    monkeypatch.setattr(engine_policy, "SHARED", -1)
     torch.compiler.reset()
     cell, out = nn.GRUCell(8, 8), nn.Linear(16, 5)
 
@@ -457,7 +458,7 @@ def test_steps_of_a_decoder_over_texts_of_ever_new_lengths_are_not_compiled_for_
             h = h.detach()
 
     for length in range(5, 15):
-        translate(length, steps=12)  # so that a program for all lengths has paid by then, however quick the machine is
+        translate(length)
     before = torch.compiler.stats()["compiles"]
     for length in range(20, 26):
         translate(length)
