@@ -375,19 +375,17 @@ def register_autograd(
     _found(op).register_autograd(backward, setup_context=setup_context)
 
 
-def _names() -> dict[Any, str]:
-    """Types in PyTorch's schema language."""
-    return {
-        Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str", dtype: "ScalarType",
-        device: "Device", int | float | bool: "Scalar", numbers.Number: "Scalar",
-    }  # fmt: skip
+#: Types in PyTorch's schema language.
+_SPOKEN = {
+    Tensor: "Tensor", int: "SymInt", float: "float", bool: "bool", str: "str", dtype: "ScalarType",
+    device: "Device", int | float | bool: "Scalar", numbers.Number: "Scalar",
+}  # fmt: skip
 
 
 def _spoken(kind: Any) -> str | None:
     """A type in PyTorch's schema language; None if it has none."""
-    names = _names()
-    if kind in names:
-        return names[kind]
+    if kind in _SPOKEN:
+        return _SPOKEN[kind]
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin in (list, Sequence, typing.Sequence):
         told = _spoken(inside[0])
@@ -446,12 +444,10 @@ def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any
 
 
 def _written(default: Any) -> str:
-    if isinstance(default, str):
+    if isinstance(default, (str, device)):
         return f'"{default}"'
     if isinstance(default, dtype):
         return str(default).removeprefix("torch.")
-    if isinstance(default, device):
-        return f'"{default}"'
     return str(list(default) if isinstance(default, tuple) else default)
 
 

@@ -9,7 +9,6 @@ so many stretches.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -447,8 +446,7 @@ def in_line(ev: Evaluation, v: Spread, d: int) -> Spread:
     axis = v.axes[d]
     if axis is None or len(factors(axis)) == 1:
         return v
-    seen = [f.seen if type(f) is Size else itertools.repeat(f) for f in axis]
-    whole = ev.sizes.of(tuple([math.prod(each) for each in zip(*seen, strict=False)]))
+    whole = ev.sizes.of(_product(axis, len(ev.sizes.symbols[0])))
     places = ev.room.placed(lax.iota(np.int32, ev.room.at(whole)), axis)
     found = jnp.take(v.x, places, axis=d, mode="clip")
     return Spread(found, (*v.axes[:d], beginning(whole), *v.axes[d + 1 :]))
@@ -496,15 +494,15 @@ def _slice(ev: Evaluation, e: Equation, x: Spread) -> Spread:
             continue
         found = in_line(ev, Spread(found, (*axes, *x.axes[d:])), d).x
         count = room.at(n)
-        span = (count - 1) * stride + 1 if type(stride) is int else 0
         if type(stride) is not int:  # as of a diagonal
             at = room.now(start) + room.now(stride) * lax.iota(np.int32, count)
             found = jnp.take(found, at, axis=d, mode="clip")
         elif type(start) is int:
+            span = (count - 1) * stride + 1
             found = widened(found, d, start + span)
             found = lax.slice_in_dim(found, start, start + span, stride, d)
         else:
-            at = room.now(start)
+            at, span = room.now(start), (count - 1) * stride + 1
             found = widened(found, d, max(room.at(start), found.shape[d]) + span)
             found = lax.dynamic_slice_in_dim(found, at, span, d)
             found = lax.slice_in_dim(found, 0, span, stride, d) if stride > 1 else found
@@ -514,10 +512,13 @@ def _slice(ev: Evaluation, e: Equation, x: Spread) -> Spread:
 
 def is_whole(axis: Axis, size: Any) -> bool:
     """Whether a dimension is of that size."""
-    product = [1] * len(size.seen)
-    for f in factors(axis):
-        product = [p * s for p, s in zip(product, f.seen if type(f) is Size else (f,) * len(product), strict=True)]
-    return tuple(product) == size.seen
+    return _product(axis, len(size.seen)) == size.seen
+
+
+def _product(axis: Axis, count: int) -> tuple:
+    """What was seen of the extent of a dimension, so many times."""
+    seen = [f.seen if type(f) is Size else (f,) * count for f in factors(axis)]
+    return tuple(map(math.prod, zip(*seen, strict=True)))
 
 
 def covers(ev: Evaluation, x: Spread, d: int, size: Any) -> bool:

@@ -214,7 +214,7 @@ def whole(reverse: Any) -> bool:
         return False
     reverse.met += 1
     least = PART * COMPILATION * len(reverse.plan)
-    return reverse.met > HOT and reverse.spent > least and reverse.spent > rent(kind_of(reverse.op, ""), least)
+    return reverse.met > HOT and reverse.spent > rent(kind_of(reverse.op, ""), least)
 
 
 #: Whether something has been made that trains models, see :func:`trains`.
