@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import colorsys
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
@@ -83,11 +83,14 @@ def save_image(
     pillow().fromarray(np.ascontiguousarray(pixels)).save(fp, format=format)
 
 
+#: Multiples of these, modulo 255, are the colours of objects that are given none.
+_STEPS = (2**25 - 1, 2**15 - 1, 2**21 - 1)
+
+
 def _colours(colors: Any, count: int) -> list[tuple[int, int, int]]:
     """RGB of each object."""
     if colors is None:
-        # hues far from each other: multiples of the golden ratio
-        return [tuple(int(255 * v) for v in colorsys.hsv_to_rgb(i * 0.618 % 1, 0.9, 0.95)) for i in range(count)]  # type: ignore[misc]
+        return [tuple(i * step % 255 for step in _STEPS) for i in range(count)]  # type: ignore[misc]
     if isinstance(colors, list):
         if len(colors) < count:
             raise ValueError(
@@ -101,12 +104,14 @@ def _colours(colors: Any, count: int) -> list[tuple[int, int, int]]:
     return [tuple(named(c)[:3]) if isinstance(c, str) else tuple(c) for c in given[:count]]  # type: ignore[misc]
 
 
-def _canvas(image: Any) -> np.ndarray:
+def _canvas(image: Any, channels: tuple[int, ...] = (3,)) -> np.ndarray:
     """The picture as uint8 (H, W, 3)."""
     if not isinstance(image, Tensor):
         raise TypeError(f"Tensor expected, got {type(image)}")
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise ValueError(f"Pass an individual image (1 or 3, H, W), got shape {tuple(image.shape)}")
+    if image.ndim != 3:
+        raise ValueError("Pass individual images, not batches")
+    if image.shape[0] not in channels:
+        raise ValueError(f"Pass an image of {' or '.join(map(str, channels))} channels, got {image.shape[0]}")
     array = _read(image)
     if array.dtype.kind == "f":
         array = (np.clip(array, 0, 1) * 255).astype(np.uint8)
@@ -125,71 +130,90 @@ def _as(pixels: np.ndarray, like: Tensor) -> Tensor:
 def draw_bounding_boxes(
     image: Tensor, boxes: Tensor, labels: list[str] | None = None, colors: Any = None, fill: bool = False,
     width: int = 1, font: str | None = None, font_size: int | None = None, label_colors: Any = None,
+    label_background_colors: Any = None, fill_labels: bool = False,
 ) -> Tensor:  # fmt: skip
     """The picture (C, H, W), uint8 or floats in [0, 1], with boxes (N, 4), x1 y1 x2 y2, and their labels.
 
-    colors: one, or a list; names, "#rrggbb" or RGB.   Raises ValueError for a box whose x1 > x2 or y1 > y2.
+    colors: one, or a list; names, "#rrggbb" or RGB.   fill_labels: labels stand on rectangles of
+    ``label_background_colors``, by default of the colours of the boxes, and are black.
+    Raises ValueError for a box whose x1 > x2 or y1 > y2.
     """
+    pixels = _canvas(image, (1, 3))
     coordinates = _read(boxes).reshape(-1, 4).tolist()
     if any(x1 > x2 or y1 > y2 for x1, y1, x2, y2 in coordinates):
         raise ValueError("Boxes need to be in (xmin, ymin, xmax, ymax) format. Use torchvision.ops.box_convert to convert them")  # noqa: E501  # fmt: skip
     if labels is not None and len(labels) != len(coordinates):
         raise ValueError(f"The number of boxes ({len(coordinates)}) and labels ({len(labels)}) mismatch.")
-    pixels = _canvas(image)
+    if not coordinates:
+        warnings.warn("boxes doesn't contain any box. No box was drawn", stacklevel=2)
+        return image
     shown = _colours(colors, len(coordinates))
-    text = _colours(label_colors, len(coordinates)) if label_colors is not None else shown
+    text = _colours(label_colors or "black", len(coordinates)) if label_colors or fill_labels else shown
+    behind = _colours(label_background_colors, len(coordinates)) if label_background_colors else shown
+    if font is None and font_size is not None:
+        warnings.warn("Argument 'font_size' will be ignored since 'font' is not set.", stacklevel=2)
     drawing = pillow("ImageDraw")
     picture = pillow().fromarray(pixels)
     draw = drawing.Draw(picture, "RGBA") if fill else drawing.Draw(picture)
     fonts = pillow("ImageFont")
     letters = fonts.load_default() if font is None else fonts.truetype(font, font_size or 10)
-    for i, (box, colour) in enumerate(zip(coordinates, shown, strict=True)):
+    for i, (given, colour) in enumerate(zip(coordinates, shown, strict=True)):
+        box = [int(v) for v in given]
         draw.rectangle(box, fill=(*colour, 100) if fill else None, width=width, outline=colour)
         if labels is not None and labels[i] is not None:
-            draw.text((box[0] + width + 1, box[1] + width + 1), labels[i], fill=text[i], font=letters)
+            corner = (box[0] + width + 1, box[1] + width + 1)
+            if fill_labels:
+                left, top, right, bottom = draw.textbbox(corner, labels[i], font=letters)
+                draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), fill=behind[i])
+            draw.text(corner, labels[i], fill=text[i], font=letters)
     return _as(np.array(picture), image)
 
 
 def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, colors: Any = None) -> Tensor:
-    """The picture (3, H, W) with masks (N, H, W), bool, laid over it with opacity ``alpha``."""
+    """The picture (3, H, W) with masks (N, H, W), bool, with opacity ``alpha``; black where several are."""
+    _canvas(image)
     flags = _read(masks)
     flags = flags[None] if flags.ndim == 2 else flags
     if flags.dtype != np.bool_:
         raise ValueError("The masks must be of dtype bool. Got " + str(masks.dtype))
     if flags.shape[-2:] != tuple(image.shape[-2:]):
         raise ValueError("The image and the masks must have the same height and width")
-    pixels = _canvas(image)
+    if not len(flags):
+        warnings.warn("masks doesn't contain any mask. No mask was drawn", stacklevel=2)
+        return image
+    floating = image.dtype.is_floating_point
+    pixels = _read(image).astype(np.float32)
     mixed = pixels.copy()
     for mask, colour in zip(flags, _colours(colors, len(flags)), strict=True):
-        mixed[mask] = colour
-    both = flags.sum(0) > 1
-    if both.any():  # where masks overlap, the mean of their colours
-        total = sum(f[..., None] * np.array(c, np.float32) for f, c in
-                    zip(flags, _colours(colors, len(flags)), strict=True))  # fmt: skip
-        mixed[both] = (total[both] / flags.sum(0)[both][:, None]).astype(np.uint8)
-    out = pixels * (1 - alpha) + mixed * alpha
-    return _as(out.astype(np.uint8), image)
+        mixed[:, mask] = np.array(colour, np.float32)[:, None] / (255 if floating else 1)
+    mixed[:, flags.sum(0) > 1] = 0
+    out = pixels * np.float32(1 - alpha) + mixed * np.float32(alpha)
+    return tensor_of(out).to(image.dtype) if floating else tensor_of(out.astype(np.uint8))
 
 
 def draw_keypoints(
     image: Tensor, keypoints: Tensor, connectivity: Sequence[tuple[int, int]] | None = None, colors: Any = None,
     radius: int = 2, width: int = 3, visibility: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """The picture (3, H, W) with points (N, K, 2), x and y, joined by lines where ``connectivity`` names pairs."""
+    """The picture (3, H, W) with points (N, K, 2), x and y; white lines join those that ``connectivity`` pairs.
+
+    colors: one, of the points, which are not drawn without it.
+    """
     points = _read(keypoints)
     if points.ndim != 3:
         raise ValueError("keypoints must be of shape (num_instances, K, 2)")
+    points = points.astype(np.int64)
     seen = np.ones(points.shape[:2], bool) if visibility is None else _read(visibility).reshape(points.shape[:2]) > 0
     picture = pillow().fromarray(_canvas(image))
     draw = pillow("ImageDraw").Draw(picture)
     colour = None if colors is None else _colours(colors, 1)[0]
     for instance, visible in zip(points, seen, strict=True):
-        for a, b in connectivity or ():
-            if visible[a] and visible[b]:
-                draw.line([tuple(instance[a].tolist()), tuple(instance[b].tolist())], width=width, fill=colour)
         for (x, y), shown in zip(instance.tolist(), visible, strict=True):
             if shown:
-                draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour)
+                draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=colour, width=0)
+        for a, b in connectivity or ():
+            if visible[a] and visible[b]:
+                draw.line([tuple(instance[a].tolist()), tuple(instance[b].tolist())], width=width)
     return _as(np.array(picture), image)
 
 

@@ -48,3 +48,33 @@ def test_boxes_and_masks_are_drawn():
         utils.draw_bounding_boxes(black, torch.tensor([[10, 3, 2, 12]]))
     with pytest.raises(ValueError, match="bool"):
         utils.draw_segmentation_masks(black, mask.int())
+
+
+def test_objects_without_colours_get_those_of_torchvision():
+    grey = torch.full((3, 8, 8), 100, dtype=torch.uint8)
+    boxes = torch.tensor([[0.9, 0, 2, 2], [4, 0, 6, 2], [4, 4, 6, 6]])
+    drawn = utils.draw_bounding_boxes(grey, boxes)
+    assert [drawn[:, y, x].tolist() for y, x in ((0, 0), (0, 4), (4, 4))] == [[0, 0, 0], [1, 127, 31], [2, 254, 62]]
+    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    masks[0, :4], masks[1, 2:] = True, True
+    painted = utils.draw_segmentation_masks(grey, masks, alpha=0.5, colors=["red", "blue"])
+    assert painted[:, 0, 0].tolist() == [177, 50, 50] and painted[:, 7, 0].tolist() == [50, 50, 177]
+    assert painted[:, 3, 0].tolist() == [50, 50, 50]  # black where two masks are
+    with pytest.raises(ValueError, match="channels"):
+        utils.draw_segmentation_masks(grey[:1], masks)
+
+
+def test_keypoints_need_a_colour_and_are_joined_by_white_lines():
+    black = torch.zeros(3, 9, 9, dtype=torch.uint8)
+    points = torch.tensor([[[1.0, 1.0], [7.0, 1.0]]])
+    assert utils.draw_keypoints(black, points).sum() == 0
+    drawn = utils.draw_keypoints(black, points, connectivity=[(0, 1)], colors="red", radius=1, width=1)
+    assert drawn[:, 0, 1].tolist() == [255, 0, 0] and drawn[:, 1, 4].tolist() == [255, 255, 255]
+
+
+def test_labels_may_stand_on_a_ground_of_their_own():
+    black = torch.zeros(3, 40, 40, dtype=torch.uint8)
+    box = torch.tensor([[2, 2, 38, 38]])
+    drawn = utils.draw_bounding_boxes(black, box, labels=["ab"], colors="red", fill_labels=True,
+                                      label_background_colors=(0, 0, 255))  # fmt: skip
+    assert (drawn[2] == 255).sum() > 20 and drawn[:, 2, 20].tolist() == [255, 0, 0]

@@ -128,3 +128,38 @@ def test_features_between_layers():
     assert get_graph_node_names(model)[0] == ["0", "1", "2"]
     with pytest.raises(ValueError, match="not present"):
         create_feature_extractor(model, ["3"])
+
+
+def test_weights_name_their_classes():
+    names = models.ResNet50_Weights.DEFAULT.meta["categories"]
+    assert (len(names), names[0], names[281], names[999]) == (1000, "tench", "tabby", "toilet tissue")
+    found = models.detection.KeypointRCNN_ResNet50_FPN_Weights.DEFAULT.meta
+    assert found["categories"] == ["no person", "person"] and found["keypoint_names"][5] == "left_shoulder"
+    assert len(models.detection.SSD300_VGG16_Weights.DEFAULT.meta["categories"]) == 91
+    assert models.segmentation.FCN_ResNet50_Weights.DEFAULT.meta["categories"][15] == "person"
+    assert len(models.video.R3D_18_Weights.DEFAULT.meta["categories"]) == 400
+    assert models.VGG16_Weights.IMAGENET1K_FEATURES.meta["categories"] is None
+
+
+@pytest.mark.parametrize("weights, crop, resize, mode, mean", [
+    ("EfficientNet_B0_Weights.DEFAULT", 224, 256, "bicubic", 0.485),
+    ("EfficientNet_B1_Weights.IMAGENET1K_V2", 240, 255, "bilinear", 0.485),
+    ("EfficientNet_V2_S_Weights.DEFAULT", 384, 384, "bilinear", 0.485),
+    ("EfficientNet_V2_L_Weights.DEFAULT", 480, 480, "bicubic", 0.5),
+    ("Swin_V2_T_Weights.DEFAULT", 256, 260, "bicubic", 0.485),
+    ("MNASNet1_3_Weights.DEFAULT", 224, 232, "bilinear", 0.485),
+    ("ResNeXt101_64X4D_Weights.DEFAULT", 224, 232, "bilinear", 0.485),
+    ("ViT_H_14_Weights.DEFAULT", 518, 518, "bicubic", 0.485),
+    ("ViT_B_16_Weights.IMAGENET1K_SWAG_LINEAR_V1", 224, 224, "bicubic", 0.485),
+    ("RegNet_Y_128GF_Weights.DEFAULT", 384, 384, "bicubic", 0.485),
+])  # fmt: skip
+def test_each_file_of_weights_has_its_own_preset(weights, crop, resize, mode, mean):
+    preset = models.get_weight(weights).transforms()
+    assert (preset.crop_size, preset.resize_size) == ([crop], [resize])
+    assert (preset.interpolation.value, preset.mean[0]) == (mode, mean)
+    assert repr(preset).startswith(f"ImageClassification(\n    crop_size=[{crop}]\n    resize_size=[{resize}]\n")
+
+
+def test_weights_for_larger_pictures_set_the_size():
+    with pytest.raises(ValueError, match="'image_size' expected value 384 but got 224"):
+        models.vit_b_16(weights="IMAGENET1K_SWAG_E2E_V1", image_size=224)

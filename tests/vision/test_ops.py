@@ -141,3 +141,9 @@ def test_overlaps_of_boxes_in_other_formats():
         torch.testing.assert_close(ops.box_area(other, fmt=fmt), ops.box_area(corners))
     with pytest.raises(ValueError, match="zz"):
         ops.box_iou(corners, corners, "zz")
+
+
+def test_the_box_of_an_empty_mask_is_zero():
+    masks = torch.zeros(2, 3, 4)
+    masks[1, 1, 2] = 1
+    assert ops.masks_to_boxes(masks).tolist() == [[0, 0, 0, 0], [2, 1, 2, 1]]

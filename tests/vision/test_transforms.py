@@ -139,3 +139,25 @@ def test_a_network_that_augments_is_converted_with_its_transforms():
     net = torch.nn.Sequential(augment, torch.nn.Conv2d(3, 2, 3)).to(torch.float64).to("cpu").float().double()
     assert net[1].weight.dtype == torch.float64
     assert net(torch.rand(2, 3, 12, 12, dtype=torch.float64)).shape == (2, 2, 6, 6)
+
+
+@pytest.mark.parametrize("make, shown", [
+    (lambda: T.RandomChoice([T.ToTensor()], [1]), "RandomChoice(\n    ToTensor()\n)(p=[1])"),
+    (lambda: T.RandomOrder([T.ToTensor()]), "RandomOrder(\n    ToTensor()\n)"),
+    (lambda: T.RandomAffine(10, shear=5, fill=2, center=(3, 3)),
+     "RandomAffine(degrees=[-10.0, 10.0], shear=[-5.0, 5.0], fill=2, center=(3, 3))"),
+    (lambda: T.RandAugment(), "RandAugment(num_ops=2, magnitude=9, num_magnitude_bins=31, "
+                              "interpolation=InterpolationMode.NEAREST, fill=None)"),
+    (lambda: T.ElasticTransform(), "ElasticTransform(alpha=[50.0, 50.0], sigma=[5.0, 5.0], "
+                                   "interpolation=InterpolationMode.BILINEAR, fill=[0.0])"),
+    (lambda: T.GaussianBlur(3, 0.5), "GaussianBlur(kernel_size=(3, 3), sigma=(0.5, 0.5))"),
+])  # fmt: skip
+def test_transforms_show_their_settings(make, shown):
+    assert repr(make()) == shown
+
+
+def test_ranges_are_checked_when_a_transform_is_made():
+    with pytest.raises(TypeError, match="Ratio"):
+        T.RandomErasing(ratio=3)
+    with pytest.raises(ValueError, match="length should be 2"):
+        T.ElasticTransform(sigma=[1.0, 2.0, 3.0])

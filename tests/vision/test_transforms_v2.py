@@ -169,3 +169,44 @@ def test_masks_of_any_integers_are_resized():
     for m in (mask, mask.bool(), mask.to(torch.int32)):
         large = F.resize(tv.Mask(m), [4, 4])
         assert large.dtype == m.dtype and torch.equal(large[:, ::2, ::2], m) and torch.equal(large[:, 1::2, 1::2], m)
+
+
+@pytest.mark.parametrize("make, shown", [
+    (lambda: v2.Resize(3), "Resize(size=[3], interpolation=bilinear, antialias=True)"),
+    (lambda: v2.RandomCrop(3), "RandomCrop(size=(3, 3), pad_if_needed=False, fill=0, padding_mode=constant)"),
+    (lambda: v2.ColorJitter(0.1), "ColorJitter(brightness=(0.9, 1.1))"),
+    (lambda: v2.RandomAffine(3), "RandomAffine(degrees=[-3.0, 3.0], interpolation=nearest, fill=0)"),
+    (lambda: v2.AutoAugment(), "AutoAugment(interpolation=nearest, policy=AutoAugmentPolicy.IMAGENET)"),
+    (lambda: v2.ToDtype(torch.float32, scale=True), "ToDtype(scale=True)"),
+    (lambda: v2.MixUp(num_classes=3), "MixUp(alpha=1.0, num_classes=3)"),
+    (lambda: v2.RandomZoomOut(), "RandomZoomOut(p=0.5, fill=0, side_range=(1.0, 4.0))"),
+    (lambda: v2.ScaleJitter((3, 4)),
+     "ScaleJitter(target_size=(3, 4), scale_range=(0.1, 2.0), interpolation=bilinear, antialias=True)"),
+    (lambda: v2.Compose([v2.ToImage(), v2.RGB()]), "Compose(\n      ToImage()\n      RGB()\n)"),
+    (lambda: v2.RandomChoice([v2.RGB()]), "RandomChoice(transforms=[RGB()], p=[1.0])"),
+    (lambda: tv.Mask(torch.zeros(1, 2, 2)), "Mask([[[0., 0.],\n       [0., 0.]]])"),
+])  # fmt: skip
+def test_transforms_show_what_torchvision_shows(make, shown):
+    assert repr(make()) == shown
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: v2.Resize(None), "max_size must be an integer"),
+    (lambda: v2.RandomPerspective(2), "between 0 and 1"),
+    (lambda: v2.RandomHorizontalFlip(3), "interval"),
+    (lambda: v2.RandomApply([]), "at least one"),
+    (lambda: v2.MixUp(alpha=0), "positive"),
+    (lambda: v2.SanitizeBoundingBoxes(labels_getter=3), "labels_getter"),
+])  # fmt: skip
+def test_wrong_arguments_are_refused_when_a_transform_is_made(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_functions_for_one_kind_take_plain_tensors():
+    flags = torch.tensor([[[0, 1], [2, 3]]])
+    assert F.resize_mask(flags, [4, 4])[0, 0].tolist() == [0, 0, 1, 1]
+    assert type(F.resize_mask(flags, [4, 4])) is torch.Tensor
+    assert F.to_dtype_image(torch.full((1, 2, 2), 255, dtype=torch.uint8), torch.float32, scale=True).max() == 1
+    with pytest.raises(AttributeError, match="no attribute 'nothing_image'"):
+        F.nothing_image  # noqa: B018

@@ -13,10 +13,14 @@ from typing import Any
 from pytorchlike import nn
 
 from ..transforms._presets import ImageClassification
+from ..transforms.functional import InterpolationMode
+from ._meta import class_names
 
 __all__ = ["Weights", "WeightsEnum", "get_model", "get_model_builder", "get_model_weights", "get_weight", "list_models"]
 
 _ROOT = "https://download.pytorch.org/models/"
+#: What presets of networks take that were trained for pictures resized so.
+BICUBIC = {"interpolation": InterpolationMode.BICUBIC}
 
 
 @dataclass(eq=False)
@@ -63,7 +67,7 @@ class WeightsEnum(Enum):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """num_params, num_classes."""
+        """What is known besides: the names of the classes under "categories"."""
         return self.value.meta
 
     def __repr__(self) -> str:
@@ -71,15 +75,27 @@ class WeightsEnum(Enum):
 
 
 def weights_enum(
-    name: str, module: str, files: dict[str, str], crop: int = 224, resize: int = 256, default: str | None = None,
-    num_classes: int = 1000, preset: Callable[..., Any] | None = None, root: str = _ROOT,
+    name: str, module: str, files: dict[str, str | tuple[str, dict[str, Any]]], crop: int = 224, resize: int = 256,
+    default: str | None = None, classes: str | None = "imagenet", preset: Callable[..., Any] | None = None,
+    root: str = _ROOT,
 ) -> type[WeightsEnum]:  # fmt: skip
-    """The enumeration of some files. Second versions were trained for pictures resized to 232 pixels."""
+    """The enumeration of some files, each a name, or a name with what its preset takes otherwise.
+
+    Second versions were trained for pictures resized to 232 pixels.   classes: a list of ``class_names``.
+    """
     members: dict[str, Any] = {}
-    for key, file in files.items():
-        size = 232 if key == "IMAGENET1K_V2" and resize == 256 else resize
-        how = preset or partial(ImageClassification, crop_size=crop, resize_size=size)
-        members[key] = Weights(root + file, how, {"num_classes": num_classes})
+    known: dict[str, Any] = {}
+    if classes is not None:
+        known = {"num_classes": len(class_names[classes]), "categories": class_names[classes]}
+        if f"{classes}_keypoints" in class_names:
+            known["keypoint_names"] = class_names[f"{classes}_keypoints"]
+    for key, given in files.items():
+        file, own = (given, {}) if isinstance(given, str) else given
+        how = preset
+        if how is None:
+            sizes = {"crop_size": crop, "resize_size": 232 if key == "IMAGENET1K_V2" and resize == 256 else resize}
+            how = partial(ImageClassification, **{**sizes, **own})
+        members[key] = Weights(root + file, how, dict(known))
     if files:
         members["DEFAULT"] = members[default or [*files][-1]]
     return WeightsEnum(name, members, module=module)  # type: ignore[return-value]
@@ -91,10 +107,12 @@ _modules: dict[str, str] = {}
 
 
 def builder(name: str, module: str, enum: type[WeightsEnum], make: Callable[..., nn.Module], about: str,
-            adapt: Callable[..., Any] | None = None, before: Callable[[dict], Any] | None = None) -> Any:  # fmt: skip
+            adapt: Callable[..., Any] | None = None, before: Callable[[dict], Any] | None = None,
+            sized: bool = False) -> Any:  # fmt: skip
     """The public function ``name(*, weights=None, progress=True, **kwargs)`` that makes a model.
 
     make: gets the other keywords.   adapt: of the tensors read.   before: changes the keywords if there are weights.
+    sized: the weights are for pictures of one size, ``image_size``.
     """
 
     def build(*args: Any, weights: Any = None, progress: bool = True, **kwargs: Any) -> nn.Module:
@@ -110,11 +128,12 @@ def builder(name: str, module: str, enum: type[WeightsEnum], make: Callable[...,
         found = enum.verify(weights)
         if found is None:
             return make(**kwargs)
-        known = found.meta["num_classes"]
-        if kwargs.setdefault("num_classes", known) != known:
-            raise ValueError(
-                f"The parameter 'num_classes' expected value {known} but got {kwargs['num_classes']} instead."
-            )
+        fixed = {"num_classes": found.meta["num_classes"]} if "num_classes" in found.meta else {}
+        if sized:
+            fixed["image_size"] = found.transforms.keywords["crop_size"]
+        for key, known in fixed.items():
+            if kwargs.setdefault(key, known) != known:
+                raise ValueError(f"The parameter '{key}' expected value {known} but got {kwargs[key]} instead.")
         after = None if before is None else before(kwargs)
         model = make(**kwargs)
         state = found.get_state_dict(progress=progress, check_hash=True)

@@ -13,7 +13,7 @@ import pytorchlike as torch
 from pytorchlike import Tensor, nn
 
 from ..ops.misc import Conv2dNormActivation, SqueezeExcitation, StochasticDepth
-from ._api import builder, weights_enum
+from ._api import BICUBIC, builder, weights_enum
 from ._utils import _make_divisible, init_convs
 
 __all__ = ["EfficientNet", "FusedMBConvConfig", "MBConvConfig"]
@@ -186,7 +186,12 @@ def _stages(rows: Sequence[tuple], width: float = 1.0, depth: float = 1.0) -> li
 
 def _define(kind: str, stages: list[_Config], fixed: dict[str, Any], file: str, crop: int, resize: int) -> None:
     name, title = f"efficientnet_{kind}", f"EfficientNet_{kind.upper()}_Weights"
-    enum = weights_enum(title, __name__, {"IMAGENET1K_V1": file}, crop, resize)
+    own = {"mean": (0.5,) * 3, "std": (0.5,) * 3} if kind == "v2_l" else {}
+    bilinear = kind in ("v2_s", "v2_m")
+    files: dict[str, Any] = {"IMAGENET1K_V1": (file, own if bilinear else {**BICUBIC, **own})}
+    if kind == "b1":
+        files["IMAGENET1K_V2"] = ("efficientnet_b1-c27df63c.pth", {"resize_size": 255})
+    enum = weights_enum(title, __name__, files, crop, resize)
     globals()[title] = enum
     globals()[name] = builder(name, __name__, enum, lambda **kw: EfficientNet(stages, **{**fixed, **kw}),
                               f"EfficientNet {kind}")  # fmt: skip

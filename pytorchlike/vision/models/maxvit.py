@@ -14,9 +14,7 @@ import pytorchlike as torch
 from pytorchlike import Tensor, nn
 
 from ..ops.misc import Conv2dNormActivation, SqueezeExcitation, StochasticDepth
-from ..transforms._presets import ImageClassification
-from ..transforms.functional import InterpolationMode
-from ._api import builder, weights_enum
+from ._api import BICUBIC, builder, weights_enum
 from .swin_transformer import _relative_index
 
 __all__ = ["MaxVit", "MaxVit_T_Weights", "maxvit_t"]
@@ -197,7 +195,6 @@ def _maxvit_t(input_size: tuple[int, int] = (224, 224), **kwargs: Any) -> MaxVit
 
 
 MaxVit_T_Weights = weights_enum(
-    "MaxVit_T_Weights", __name__, {"IMAGENET1K_V1": "maxvit_t-bc5ab103.pth"},
-    preset=partial(ImageClassification, crop_size=224, resize_size=224, interpolation=InterpolationMode.BICUBIC),
+    "MaxVit_T_Weights", __name__, {"IMAGENET1K_V1": ("maxvit_t-bc5ab103.pth", BICUBIC)}, resize=224,
 )  # fmt: skip
 maxvit_t = builder("maxvit_t", __name__, MaxVit_T_Weights, _maxvit_t, "MaxViT, tiny")

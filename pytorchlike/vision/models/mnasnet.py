@@ -63,14 +63,14 @@ class MNASNet(nn.Module):
         return self.classifier(self.layers(x).mean([2, 3]))
 
 
-def _define(name: str, alpha: float, file: str) -> None:
-    enum = weights_enum(f"MNASNet{name[7:]}_Weights", __name__, {"IMAGENET1K_V1": file})
+def _define(name: str, alpha: float, file: str, resize: int = 256) -> None:
+    enum = weights_enum(f"MNASNet{name[7:]}_Weights", __name__, {"IMAGENET1K_V1": file}, resize=resize)
     globals()[enum.__name__] = enum
     globals()[name] = builder(name, __name__, enum, lambda **kw: MNASNet(alpha, **kw), f"MNASNet, alpha {alpha}")
     __all__.extend([enum.__name__, name])
 
 
 _define("mnasnet0_5", 0.5, "mnasnet0.5_top1_67.823-3ffadce67e.pth")
-_define("mnasnet0_75", 0.75, "mnasnet0_75-7090bc5f.pth")
+_define("mnasnet0_75", 0.75, "mnasnet0_75-7090bc5f.pth", 232)
 _define("mnasnet1_0", 1.0, "mnasnet1.0_top1_73.512-f206786ef8.pth")
-_define("mnasnet1_3", 1.3, "mnasnet1_3-a4c69d6f.pth")
+_define("mnasnet1_3", 1.3, "mnasnet1_3-a4c69d6f.pth", 232)

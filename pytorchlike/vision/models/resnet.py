@@ -160,7 +160,7 @@ _KINDS: dict[str, tuple[str, Any, list[int], dict[str, int], tuple[str, ...]]] =
 def _define(name: str) -> None:
     title, block, layers, fixed, hashes = _KINDS[name]
     files = {f"IMAGENET1K_V{i + 1}": f"{name}-{h}.pth" for i, h in enumerate(hashes)}
-    enum = weights_enum(f"{title}_Weights", __name__, files)
+    enum = weights_enum(f"{title}_Weights", __name__, files, resize=232 if name == "resnext101_64x4d" else 256)
     globals()[enum.__name__] = enum
     globals()[name] = builder(name, __name__, enum, lambda **kw: ResNet(block, layers, **{**kw, **fixed}), title)
     __all__.extend([enum.__name__, name])

@@ -77,8 +77,8 @@ class ShuffleNetV2(nn.Module):
         return self.fc(self.conv5(x).mean([2, 3]))
 
 
-def _define(name: str, title: str, widths: list[int], file: str) -> None:
-    enum = weights_enum(f"{title}_Weights", __name__, {"IMAGENET1K_V1": file} if file else {})
+def _define(name: str, title: str, widths: list[int], file: str, resize: int = 256) -> None:
+    enum = weights_enum(f"{title}_Weights", __name__, {"IMAGENET1K_V1": file}, resize=resize)
     globals()[enum.__name__] = enum
     globals()[name] = builder(name, __name__, enum, lambda **kw: ShuffleNetV2([4, 8, 4], widths, **kw), title)
     __all__.extend([enum.__name__, name])
@@ -86,5 +86,5 @@ def _define(name: str, title: str, widths: list[int], file: str) -> None:
 
 _define("shufflenet_v2_x0_5", "ShuffleNet_V2_X0_5", [24, 48, 96, 192, 1024], "shufflenetv2_x0.5-f707e7126e.pth")
 _define("shufflenet_v2_x1_0", "ShuffleNet_V2_X1_0", [24, 116, 232, 464, 1024], "shufflenetv2_x1-5666bf0f80.pth")
-_define("shufflenet_v2_x1_5", "ShuffleNet_V2_X1_5", [24, 176, 352, 704, 1024], "shufflenetv2_x1_5-3c479a10.pth")
-_define("shufflenet_v2_x2_0", "ShuffleNet_V2_X2_0", [24, 244, 488, 976, 2048], "shufflenetv2_x2_0-8be3c8ee.pth")
+_define("shufflenet_v2_x1_5", "ShuffleNet_V2_X1_5", [24, 176, 352, 704, 1024], "shufflenetv2_x1_5-3c479a10.pth", 232)
+_define("shufflenet_v2_x2_0", "ShuffleNet_V2_X2_0", [24, 244, 488, 976, 2048], "shufflenetv2_x2_0-8be3c8ee.pth", 232)

@@ -14,7 +14,7 @@ from pytorchlike.nn import functional as F
 
 from ...tensor import host_tensor
 from ..ops.misc import MLP, Permute, StochasticDepth
-from ._api import builder, weights_enum
+from ._api import BICUBIC, builder, weights_enum
 
 __all__ = ["SwinTransformer"]
 
@@ -252,7 +252,8 @@ class SwinTransformer(nn.Module):
 def _define(name: str, dim: int, depths: list[int], heads: list[int], drop: float, file: str, resize: int) -> None:
     second, size = "_v2_" in name, name[-1].upper()
     title = f"Swin_{'V2_' if second else ''}{size}_Weights"
-    enum = weights_enum(title, __name__, {"IMAGENET1K_V1": f"{name}-{file}.pth"}, 256 if second else 224, resize)
+    crop = 256 if second else 224
+    enum = weights_enum(title, __name__, {"IMAGENET1K_V1": (f"{name}-{file}.pth", BICUBIC)}, crop, resize)
     window = [8, 8] if second else [7, 7]
     fixed = {"block": SwinTransformerBlockV2, "downsample_layer": PatchMergingV2} if second else {}
     globals()[title] = enum

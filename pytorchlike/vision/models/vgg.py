@@ -63,7 +63,16 @@ def _define(depth: int, norm: bool) -> None:
         cfg += [width] * count + ["M"]
     name = f"vgg{depth}{'_bn' if norm else ''}"
     title = f"VGG{depth}{'_BN' if norm else ''}_Weights"
-    enum = weights_enum(title, __name__, {"IMAGENET1K_V1": f"{name}-{_HASHES[name]}.pth"})
+    files: dict[str, Any] = {"IMAGENET1K_V1": f"{name}-{_HASHES[name]}.pth"}
+    if name == "vgg16":  # what SSD begins with: for pictures in [0, 255], without a classifier of use
+        files["IMAGENET1K_FEATURES"] = (
+            "vgg16_features-amdegroot-88682ab5.pth",
+            {"mean": (0.48235, 0.45882, 0.40784), "std": (1 / 255, 1 / 255, 1 / 255)},
+        )
+    enum = weights_enum(title, __name__, files, default="IMAGENET1K_V1")
+    if name == "vgg16":
+        enum["IMAGENET1K_FEATURES"].meta.update(categories=None)
+        del enum["IMAGENET1K_FEATURES"].meta["num_classes"]
     globals()[title] = enum
     globals()[name] = builder(name, __name__, enum, lambda **kw: VGG(make_layers(cfg, norm), **kw), name.upper(),
                               before=lambda kw: kw.update(init_weights=False))  # fmt: skip

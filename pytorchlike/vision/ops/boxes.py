@@ -148,11 +148,11 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
 
 
 def masks_to_boxes(masks: Tensor) -> Tensor:
-    """(N, H, W) -> (N, 4): the smallest box around what is not 0 in each mask."""
+    """(N, H, W) -> (N, 4): the smallest box around what is not 0 in each mask, 0 where all is."""
     if masks.numel() == 0:
         return torch.zeros((0, 4), device=masks.device)
     rows, cols = (masks != 0).any(2), (masks != 0).any(1)
     h, w = masks.shape[-2:]
     ends = [cols.int().argmax(1), rows.int().argmax(1), w - 1 - cols.flip(1).int().argmax(1),
             h - 1 - rows.flip(1).int().argmax(1)]  # fmt: skip
-    return torch.stack(ends, 1).float()
+    return torch.stack(ends, 1).float() * rows.any(1, keepdim=True)

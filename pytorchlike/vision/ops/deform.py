@@ -98,4 +98,8 @@ class DeformConv2d(nn.Module):
         return deform_conv2d(input, offset, self.weight, self.bias, self.stride, self.padding, self.dilation, mask)
 
     def extra_repr(self) -> str:
-        return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        shown = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        shown += f", padding={self.padding}" if self.padding != (0, 0) else ""
+        shown += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
+        shown += f", groups={self.groups}" if self.groups != 1 else ""
+        return shown + (", bias=False" if self.bias is None else "")

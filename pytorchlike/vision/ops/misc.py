@@ -230,6 +230,9 @@ class DropBlock2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         return _drop_block(input, self._axes, self.p, self.block_size, self.inplace, self.eps, self.training)
 
+    def extra_repr(self) -> str:
+        return f"p={self.p}, block_size={self.block_size}, inplace={self.inplace}"
+
 
 class DropBlock3d(DropBlock2d):
     """``drop_block3d`` while training."""

@@ -171,6 +171,10 @@ class RoIAlign(nn.Module):
     def forward(self, input: Tensor, rois: Any) -> Tensor:
         return roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
+    def extra_repr(self) -> str:
+        return (f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+                f"sampling_ratio={self.sampling_ratio}, aligned={self.aligned}")  # fmt: skip
+
 
 class RoIPool(nn.Module):
     """``roi_pool`` with settings."""
@@ -181,6 +185,9 @@ class RoIPool(nn.Module):
 
     def forward(self, input: Tensor, rois: Any) -> Tensor:
         return roi_pool(input, rois, self.output_size, self.spatial_scale)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, spatial_scale={self.spatial_scale}"
 
 
 class PSRoIAlign(nn.Module):
@@ -193,6 +200,10 @@ class PSRoIAlign(nn.Module):
     def forward(self, input: Tensor, rois: Any) -> Tensor:
         return ps_roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio)
 
+    def extra_repr(self) -> str:
+        return (f"output_size={self.output_size}, spatial_scale={self.spatial_scale}, "
+                f"sampling_ratio={self.sampling_ratio}")  # fmt: skip
+
 
 class PSRoIPool(nn.Module):
     """``ps_roi_pool`` with settings."""
@@ -203,6 +214,9 @@ class PSRoIPool(nn.Module):
 
     def forward(self, input: Tensor, rois: Any) -> Tensor:
         return ps_roi_pool(input, rois, self.output_size, self.spatial_scale)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}, spatial_scale={self.spatial_scale}"
 
 
 class MultiScaleRoIAlign(nn.Module):

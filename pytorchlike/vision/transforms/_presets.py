@@ -14,7 +14,15 @@ __all__ = ["ImageClassification", "ObjectDetection", "OpticalFlow", "SemanticSeg
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class ImageClassification(nn.Module):
+class _Preset(nn.Module):
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in ("crop_size", "resize_size", "mean", "std", "interpolation")
+                 if hasattr(self, name)}  # fmt: skip
+        lines = "".join(f"\n    {name}={value}" for name, value in shown.items())
+        return f"{type(self).__name__}({lines}\n)" if shown else super().__repr__()
+
+
+class ImageClassification(_Preset):
     """Resize the shorter edge, cut out the middle, scale to [0, 1] and normalize."""
 
     def __init__(
@@ -39,7 +47,7 @@ class ObjectDetection(nn.Module):
         return F.convert_image_dtype(img if isinstance(img, Tensor) else F.pil_to_tensor(img))
 
 
-class SemanticSegmentation(nn.Module):
+class SemanticSegmentation(_Preset):
     """Resize the shorter edge, scale to [0, 1] and normalize."""
 
     def __init__(
@@ -57,7 +65,7 @@ class SemanticSegmentation(nn.Module):
         return F.normalize(F.convert_image_dtype(img), self.mean, self.std)
 
 
-class VideoClassification(nn.Module):
+class VideoClassification(_Preset):
     """Resize the frames, cut out the middle, scale to [0, 1], normalize: (..., T, C, H, W) -> (..., C, T, H, W)."""
 
     def __init__(

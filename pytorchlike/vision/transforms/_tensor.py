@@ -251,7 +251,7 @@ def autocontrast(img: Tensor) -> Tensor:
     x = to_floats(img)[0]
     low, top = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     flat = low == top
-    scale = torch.where(flat, 1.0, bound / torch.where(flat, 1.0, top - low))
+    scale = torch.where(flat, 1.0, torch.where(flat, 1.0, top - low).reciprocal() * bound)
     return ((x - torch.where(flat, 0.0, low)) * scale).clamp(0, bound).to(img.dtype)
 
 

@@ -105,6 +105,9 @@ def _pairs(text: str) -> list[tuple[tuple[str, float, int | None], ...]]:
 
 
 class _Policy(Transform):
+    #: What ``repr`` shows beside ``fill``.
+    _shown: tuple[str, ...] = ()
+
     def __init__(self, interpolation: Any, fill: Any) -> None:
         super().__init__()
         self.interpolation, self.fill = F.as_mode(interpolation), fill
@@ -121,6 +124,9 @@ class _Policy(Transform):
     def _augment(self, img: Any, rng: np.random.Generator) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={getattr(self, n)}' for n in (*self._shown, 'fill'))})"
+
 
 def _moves(height: int, width: int, bins: int, slope: float, shift: Any, angle: float, factor: float) -> dict[str, Any]:
     """The magnitudes that all policies grade alike."""
@@ -132,6 +138,8 @@ def _moves(height: int, width: int, bins: int, slope: float, shift: Any, angle: 
 
 class AutoAugment(_Policy):
     """One pair of operations of a learned policy."""
+
+    _shown = ("policy",)
 
     def __init__(
         self, policy: AutoAugmentPolicy = AutoAugmentPolicy.IMAGENET, interpolation: Any = InterpolationMode.NEAREST,
@@ -163,6 +171,8 @@ def _scaled(img: Any, name: str, magnitude: float) -> float:
 class RandAugment(_Policy):
     """``num_ops`` random operations of one magnitude."""
 
+    _shown = ("num_ops", "magnitude", "num_magnitude_bins", "interpolation")
+
     def __init__(
         self, num_ops: int = 2, magnitude: int = 9, num_magnitude_bins: int = 31,
         interpolation: Any = InterpolationMode.NEAREST, fill: Any = None,
@@ -188,6 +198,8 @@ class RandAugment(_Policy):
 class TrivialAugmentWide(_Policy):
     """One random operation of random magnitude."""
 
+    _shown = ("num_magnitude_bins", "interpolation")
+
     def __init__(
         self, num_magnitude_bins: int = 31, interpolation: Any = InterpolationMode.NEAREST, fill: Any = None
     ) -> None:
@@ -208,6 +220,8 @@ class TrivialAugmentWide(_Policy):
 
 class AugMix(_Policy):
     """A mixture of several chains of operations with the picture itself."""
+
+    _shown = ("severity", "mixture_width", "chain_depth", "alpha", "all_ops", "interpolation")
 
     def __init__(
         self, severity: int = 3, mixture_width: int = 3, chain_depth: int = -1, alpha: float = 1.0,

@@ -445,7 +445,8 @@ def perspective_coefficients(startpoints: Sequence[Sequence[int]], endpoints: Se
     for (x, y), (u, v) in zip(endpoints, startpoints, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
         values += [u, v]
-    return np.linalg.lstsq(np.array(rows, np.float64), np.array(values, np.float64), rcond=None)[0].tolist()
+    solved = np.linalg.lstsq(np.array(rows, np.float64), np.array(values, np.float64), rcond=None)[0]
+    return solved.astype(np.float32).tolist()  # as torchvision rounds them: pixels at borders depend on it
 
 
 def perspective(

@@ -164,8 +164,8 @@ class Resize(Transform):
             raise TypeError(f"Size should be int or sequence. Got {type(size)}")
         if isinstance(size, Sequence) and len(size) not in (1, 2):
             raise ValueError("If size is a sequence, it should have 1 or 2 values")
-        self.size, self.max_size, self.antialias = size, max_size, antialias
-        self.interpolation = F.as_mode(interpolation)
+        self.size, self.interpolation, self.max_size = size, F.as_mode(interpolation), max_size
+        self.antialias = antialias
 
     def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
@@ -273,8 +273,7 @@ class RandomResizedCrop(Transform):
             raise TypeError("Scale should be a sequence")
         if not isinstance(ratio, Sequence):
             raise TypeError("Ratio should be a sequence")
-        self.scale, self.ratio, self.antialias = scale, ratio, antialias
-        self.interpolation = F.as_mode(interpolation)
+        self.scale, self.ratio, self.interpolation, self.antialias = scale, ratio, F.as_mode(interpolation), antialias
 
     @staticmethod
     def get_params(img: Any, scale: Sequence[float], ratio: Sequence[float]) -> tuple[int, int, int, int]:
@@ -483,7 +482,6 @@ class RandomRotation(Transform):
         super().__init__()
         self.degrees = _between(degrees, "degrees")
         self.interpolation = F.as_mode(interpolation)
-        self.resample = self.interpolation
         self.expand, self.center, self.fill = expand, center, 0 if fill is None else fill
 
     @staticmethod
@@ -498,8 +496,9 @@ class RandomRotation(Transform):
         return self.F.rotate(img, drawn, self.interpolation, self.expand, self.center, self.fill)
 
     def __repr__(self) -> str:
-        return (f"{type(self).__name__}(degrees={self.degrees}, {_name(self.interpolation)}, expand={self.expand}, "
-                f"fill={self.fill})")  # fmt: skip
+        middle = "" if self.center is None else f", center={self.center}"
+        return (f"{type(self).__name__}(degrees={self.degrees}, {_name(self.interpolation)}, expand={self.expand}"
+                f"{middle}, fill={self.fill})")  # fmt: skip
 
 
 class RandomAffine(Transform):
@@ -549,6 +548,9 @@ class RandomAffine(Transform):
     def __repr__(self) -> str:
         parts = [f"degrees={self.degrees}"]
         parts += [f"{n}={getattr(self, n)}" for n in ("translate", "scale", "shear") if getattr(self, n) is not None]
+        parts += [] if self.interpolation is InterpolationMode.NEAREST else [_name(self.interpolation)]
+        parts += [] if self.fill == 0 else [f"fill={self.fill}"]
+        parts += [] if self.center is None else [f"center={self.center}"]
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -560,8 +562,8 @@ class RandomPerspective(_WithProbability):
         fill: Any = 0,
     ) -> None:  # fmt: skip
         super().__init__(p)
-        self.distortion_scale, self.fill = distortion_scale, 0 if fill is None else fill
-        self.interpolation = F.as_mode(interpolation)
+        self.distortion_scale, self.interpolation = distortion_scale, F.as_mode(interpolation)
+        self.fill = 0 if fill is None else fill
 
     @staticmethod
     def get_params(width: int, height: int, distortion_scale: float) -> tuple[list[list[int]], list[list[int]]]:
@@ -592,9 +594,20 @@ class ElasticTransform(Transform):
         self, alpha: Any = 50.0, sigma: Any = 5.0, interpolation: Any = InterpolationMode.BILINEAR, fill: Any = 0
     ) -> None:
         super().__init__()
-        self.alpha = [float(alpha)] * 2 if isinstance(alpha, numbers.Number) else [float(a) for a in alpha]  # type: ignore[arg-type]
-        self.sigma = [float(sigma)] * 2 if isinstance(sigma, numbers.Number) else [float(s) for s in sigma]  # type: ignore[arg-type]
+        self.alpha, self.sigma = self._pair(alpha, "alpha"), self._pair(sigma, "sigma")
         self.interpolation, self.fill = F.as_mode(interpolation), fill
+
+    @staticmethod
+    def _pair(value: Any, name: str) -> list[float]:
+        if isinstance(value, (int, float)):
+            return [float(value)] * 2
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{name} should be float or a sequence of floats. Got {type(value)}")
+        if len(value) not in (1, 2):
+            raise ValueError(f"If {name} is a sequence its length should be 2. Got {len(value)}")
+        if not all(isinstance(v, float) for v in value):
+            raise TypeError(f"{name} should be a sequence of floats. Got {value}")
+        return [value[0], value[-1]]
 
     @staticmethod
     def get_params(alpha: Sequence[float], sigma: Sequence[float], size: Sequence[int]) -> Tensor:
@@ -614,6 +627,11 @@ class ElasticTransform(Transform):
     def _applied(self, img: Any, drawn: Any) -> Any:
         return self.F.elastic_transform(img, drawn, self.interpolation, self.fill)
 
+    def __repr__(self) -> str:
+        fill = [float(v) for v in (self.fill if isinstance(self.fill, (tuple, list)) else [self.fill])]
+        return (f"{type(self).__name__}(alpha={self.alpha}, sigma={self.sigma}, interpolation={self.interpolation}, "
+                f"fill={fill})")  # fmt: skip
+
 
 class RandomErasing(Transform):
     """A rectangle of a tensor overwritten, with probability ``p`` (Zhong et al. 2017, arXiv:1708.04896).
@@ -631,6 +649,10 @@ class RandomErasing(Transform):
             raise TypeError("Argument value should be either a number or str or a sequence")
         if isinstance(value, str) and value != "random":
             raise ValueError("If value is str, it should be 'random'")
+        if not isinstance(scale, Sequence):
+            raise TypeError("Scale should be a sequence")
+        if not isinstance(ratio, Sequence):
+            raise TypeError("Ratio should be a sequence")
         if scale[0] < 0 or scale[1] > 1:
             raise ValueError("Scale should be between 0 and 1")
         if not 0 <= p <= 1:
@@ -686,7 +708,9 @@ class GaussianBlur(Transform):
             raise ValueError("Kernel size value should be an odd and positive number.")
         if not isinstance(sigma, (numbers.Number, Sequence)):
             raise TypeError("sigma should be a single number or a list/tuple with length 2.")
-        self.sigma = [float(sigma)] * 2 if isinstance(sigma, numbers.Number) else [*sigma]  # type: ignore[arg-type]
+        if isinstance(sigma, str) or isinstance(sigma, Sequence) and len(sigma) != 2:
+            raise ValueError("sigma should be a single number or a list/tuple with length 2.")
+        self.sigma = (sigma, sigma) if isinstance(sigma, numbers.Number) else sigma
         if not 0.0 < self.sigma[0] <= self.sigma[1]:
             raise ValueError(f"sigma values should be positive and of the form (min, max). Got {self.sigma}")
 
@@ -730,6 +754,10 @@ class LinearTransformation(Transform):
                 f"the matrix {self.transformation_matrix.shape[0]} rows"
             )
         return ((img.reshape(-1, n) - self.mean_vector) @ self.transformation_matrix).reshape(img.shape)
+
+    def __repr__(self) -> str:
+        return (f"{type(self).__name__}(transformation_matrix={self.transformation_matrix.tolist()}, "
+                f"mean_vector={self.mean_vector.tolist()})")  # fmt: skip
 
 
 class FiveCrop(Transform):
@@ -806,6 +834,8 @@ class RandomOrder:
             img = self.transforms[i](img)
         return img
 
+    __repr__ = Compose.__repr__
+
 
 class RandomChoice:
     """One of the transforms, chosen with probabilities ``p``."""
@@ -822,4 +852,4 @@ class RandomChoice:
         return self.transforms[int(random().choice(len(self.transforms), p=weights))](*args)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"
+        return f"{Compose.__repr__(self)}(p={self.p})"  # type: ignore[arg-type]

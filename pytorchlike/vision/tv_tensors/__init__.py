@@ -22,6 +22,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_NEXT = "\n" + " " * len("tensor(")
+
+
 class TVTensor(Tensor):
     """The base of these tensors; ``_about`` names the attributes that go with the elements."""
 
@@ -66,7 +69,9 @@ class TVTensor(Tensor):
 
     def __repr__(self, **kwargs: Any) -> str:
         about = "".join(f", {name}={getattr(self, name)}" for name in self._about)
-        return f"{type(self).__name__}({plain(self)!r}{about})"
+        name = type(self).__name__
+        shown = repr(plain(self))[len("tensor(") : -1]  # its further lines begin below the first bracket
+        return f"{name}({shown.replace(_NEXT, _NEXT[:-7] + ' ' * (len(name) + 1))}{about})"
 
 
 def plain(data: Any) -> Any:

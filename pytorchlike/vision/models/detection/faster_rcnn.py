@@ -18,6 +18,7 @@ from ...ops.roi import MultiScaleRoIAlign
 from ...transforms._presets import ObjectDetection
 from .. import resnet
 from .._api import builder, weights_enum
+from .._meta import class_names
 from ._boxes import AnchorGenerator, host
 from .backbone_utils import mobilenet_backbone, resnet_extractor, trainable_layers_of
 from .roi_heads import RoIHeads
@@ -179,10 +180,10 @@ def resnet50_pyramid(
 
 
 def detector(name: str, title: str, make: Callable[..., nn.Module], file: str, variants: dict[str, str] | None = None,
-             exact_eps: bool = True, classes: int = 91) -> tuple[Any, Any]:  # fmt: skip
-    """Weights of COCO's 91 classes (or others), and the function that makes the model."""
+             exact_eps: bool = True, classes: str = "coco") -> tuple[Any, Any]:  # fmt: skip
+    """Weights of COCO's classes (or others), and the function that makes the model."""
     files = {"COCO_V1": file} if variants is None else variants
-    enum = weights_enum(f"{title}_Weights", make.__module__, files, num_classes=classes,
+    enum = weights_enum(f"{title}_Weights", make.__module__, files, classes=classes,
                         preset=ObjectDetection, default=[*files][-1])  # fmt: skip
 
     def whole(kwargs: dict[str, Any]) -> Callable[[nn.Module], None]:
@@ -195,7 +196,8 @@ def detector(name: str, title: str, make: Callable[..., nn.Module], file: str, v
 
         return after
 
-    return enum, builder(name, make.__module__, enum, partial(_made, make, classes), title, before=whole)
+    made = partial(_made, make, len(class_names[classes]))
+    return enum, builder(name, make.__module__, enum, made, title, before=whole)
 
 
 def _made(make: Callable[..., nn.Module], classes: int, num_classes: int | None = None, **kwargs: Any) -> nn.Module:

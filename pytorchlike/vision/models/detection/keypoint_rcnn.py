@@ -79,4 +79,4 @@ KeypointRCNN_ResNet50_FPN_Weights, keypointrcnn_resnet50_fpn = detector(
     "keypointrcnn_resnet50_fpn", "KeypointRCNN_ResNet50_FPN", _keypoint, "", {
         "COCO_LEGACY": "keypointrcnn_resnet50_fpn_coco-9f466800.pth",
         "COCO_V1": "keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
-    }, classes=2)  # fmt: skip
+    }, classes="coco_person")  # fmt: skip

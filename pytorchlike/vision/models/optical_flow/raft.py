@@ -292,11 +292,9 @@ Raft_Large_Weights = weights_enum("Raft_Large_Weights", __name__, {
     "C_T_V1": "raft_large_C_T_V1-22a6c225.pth", "C_T_V2": "raft_large_C_T_V2-1bb1363a.pth",
     "C_T_SKHT_V1": "raft_large_C_T_SKHT_V1-0b8c9e55.pth", "C_T_SKHT_V2": "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
     "C_T_SKHT_K_V1": "raft_large_C_T_SKHT_K_V1-4a6a5039.pth", "C_T_SKHT_K_V2": "raft_large_C_T_SKHT_K_V2-b5c70766.pth",
-}, preset=OpticalFlow, default="C_T_SKHT_V2")  # fmt: skip
+}, classes=None, preset=OpticalFlow, default="C_T_SKHT_V2")  # fmt: skip
 Raft_Small_Weights = weights_enum("Raft_Small_Weights", __name__, {
     "C_T_V1": "raft_small_C_T_V1-ad48884c.pth", "C_T_V2": "raft_small_C_T_V2-01064c6d.pth",
-}, preset=OpticalFlow, default="C_T_V2")  # fmt: skip
-raft_large = builder("raft_large", __name__, Raft_Large_Weights, _large, "RAFT, large",
-                     before=lambda kw: kw.pop("num_classes", None))  # fmt: skip
-raft_small = builder("raft_small", __name__, Raft_Small_Weights, _small, "RAFT, small",
-                     before=lambda kw: kw.pop("num_classes", None))  # fmt: skip
+}, classes=None, preset=OpticalFlow, default="C_T_V2")  # fmt: skip
+raft_large = builder("raft_large", __name__, Raft_Large_Weights, _large, "RAFT, large")
+raft_small = builder("raft_small", __name__, Raft_Small_Weights, _small, "RAFT, small")

@@ -160,7 +160,7 @@ def _whole(kwargs: dict[str, Any]) -> None:
 
 def _enter(name: str, title: str, make: Any, file: str, before: Any) -> None:
     enum = weights_enum(f"{title}_Weights", __name__, {"COCO_WITH_VOC_LABELS_V1": f"{name}{file}.pth"},
-                        num_classes=21, preset=partial(SemanticSegmentation, resize_size=520))  # fmt: skip
+                        classes="voc", preset=partial(SemanticSegmentation, resize_size=520))  # fmt: skip
     globals()[enum.__name__] = enum
     globals()[name] = builder(name, __name__ + "." + name, enum, make, title, before=before)
     __all__.extend([enum.__name__, name])

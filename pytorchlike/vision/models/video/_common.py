@@ -17,7 +17,7 @@ def define(scope: dict[str, Any], name: str, title: str, make: Callable[..., Any
     """Enter a model and its weights, trained on the 400 classes of Kinetics, into a module."""
     module = scope["__name__"]
     how = partial(VideoClassification, **preset)
-    enum = weights_enum(f"{title}_Weights", module, files, num_classes=400, preset=how, default=[*files][0])
+    enum = weights_enum(f"{title}_Weights", module, files, classes="kinetics400", preset=how, default=[*files][0])
     scope[enum.__name__] = enum
     scope[name] = builder(name, module, enum, make, title)
     scope["__all__"].extend([enum.__name__, name])

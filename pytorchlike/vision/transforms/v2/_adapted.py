@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pytorchlike import nn
+
 from ... import tv_tensors
 from .. import _pil
 from .. import autoaugment as A
 from .. import transforms as V1
 from . import functional as F
-from ._base import Transform, is_picture
+from ._base import Transform, checked_probability, is_picture
 
 __all__ = [
     "AugMix", "AutoAugment", "CenterCrop", "ColorJitter", "ElasticTransform", "FiveCrop", "GaussianBlur", "Grayscale",
@@ -23,6 +25,13 @@ __all__ = [
 
 class _Adapted(Transform):
     F = F
+    _unshown = ("policies",)
+    __repr__ = nn.Module.__repr__  # not as in version 1, whose class comes later
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "p" in self.__dict__:
+            checked_probability(self.p)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         pictures = [x for x in flat_inputs if is_picture(x)]
@@ -41,7 +50,16 @@ class _OfPictures(_Adapted):
 
 
 class Resize(_Adapted, V1.Resize):
-    """Another size: (h, w), or an int for the shorter edge."""
+    """Another size: (h, w), or an int for the shorter edge; None and ``max_size`` for the longer edge."""
+
+    def __init__(
+        self, size: Any, interpolation: Any = F.InterpolationMode.BILINEAR, max_size: int | None = None,
+        antialias: bool | None = True,
+    ) -> None:  # fmt: skip
+        super().__init__(size, interpolation, max_size, antialias)
+        if size is None and not isinstance(max_size, int):
+            raise ValueError(f"max_size must be an integer when size is None, but got {max_size} instead.")
+        self.size = None if size is None else [size] if isinstance(size, int) else [*size]
 
 
 class CenterCrop(_Adapted, V1.CenterCrop):
@@ -58,6 +76,14 @@ class Pad(_Adapted, V1.Pad):
 
 class RandomCrop(_Adapted, V1.RandomCrop):
     """A rectangle of the given size somewhere in the (padded) picture."""
+
+    def __init__(
+        self, size: Any, padding: Any = None, pad_if_needed: bool = False, fill: Any = 0, padding_mode: str = "constant"
+    ) -> None:
+        super().__init__(size, padding, pad_if_needed, 0 if fill is None else fill, padding_mode)
+        if padding is not None:  # left, top, right, bottom
+            both = [padding] if isinstance(padding, int) else [*padding]
+            self.padding = both if len(both) == 4 else [both[0], both[-1]] * 2
 
 
 class RandomResizedCrop(_Adapted, V1.RandomResizedCrop):
@@ -82,6 +108,11 @@ class RandomAffine(_Adapted, V1.RandomAffine):
 
 class RandomPerspective(_Adapted, V1.RandomPerspective):
     """The corners moved inwards, with probability ``p``."""
+
+    def __init__(self, distortion_scale: float = 0.5, *args: Any, **kwargs: Any) -> None:
+        super().__init__(distortion_scale, *args, **kwargs)
+        if not 0 <= distortion_scale <= 1:
+            raise ValueError("Argument distortion_scale value should be between 0 and 1")
 
 
 class ElasticTransform(_Adapted, V1.ElasticTransform):
@@ -157,6 +188,11 @@ class LinearTransformation(_OfPictures, V1.LinearTransformation):
 
 class RandomErasing(_OfPictures, V1.RandomErasing):
     """A rectangle overwritten, with probability ``p``. TypeError for Pillow pictures."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.value, (int, float)):
+            self.value = [float(self.value)]
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         if any(_pil.is_image(x) for x in flat_inputs):

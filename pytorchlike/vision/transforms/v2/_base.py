@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 from pytorchlike import Tensor, nn
@@ -99,6 +100,9 @@ class Transform(nn.Module):
     #: The kinds (types, or functions that tell) of inputs that are transformed.
     _transformed_types: tuple[Any, ...] = (Tensor, _pil.is_image)
 
+    #: Attributes that ``repr`` leaves out.
+    _unshown: tuple[str, ...] = ()
+
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         """Raise for samples that cannot be transformed."""
 
@@ -133,7 +137,9 @@ class Transform(nn.Module):
         for name, value in self.__dict__.items():
             if name.startswith("_") or name == "training":
                 continue
-            if isinstance(value, (bool, int, float, str, tuple, list)) or hasattr(value, "name"):
+            if isinstance(value, F.InterpolationMode):
+                value = value.value
+            if name not in self._unshown and isinstance(value, (bool, int, float, str, tuple, list, Enum)):
                 shown.append(f"{name}={value}")
         return ", ".join(shown)
 
@@ -144,12 +150,10 @@ def labels_of(getter: Any, inputs: Any) -> Any:
     The default: the entry of a dict whose name has "label" in it, ``labels`` and ``label`` first, where the dict is
     the sample or its second part; or else the second part itself.
     """
-    if getter is None:
+    if checked_getter(getter) is None:
         return None
     if callable(getter):
         return getter(inputs)
-    if getter != "default":
-        raise ValueError(f"labels_getter should either be 'default', a callable, or None, but got {getter}.")
     place = inputs[1] if isinstance(inputs, (tuple, list)) and len(inputs) > 1 else inputs
     if not isinstance(place, Mapping):
         return place
@@ -158,6 +162,20 @@ def labels_of(getter: Any, inputs: Any) -> Any:
     if not names:
         raise ValueError("Could not infer where the labels are in the sample. Try passing a callable as labels_getter")
     return place[names[0]]
+
+
+def checked_getter(getter: Any) -> Any:
+    """A function, "default" or None. ValueError for others."""
+    if getter == "default" or callable(getter) or getter is None:
+        return getter
+    raise ValueError(f"labels_getter should either be 'default', a callable, or None, but got {getter}.")
+
+
+def checked_probability(p: float) -> float:
+    """A number in [0, 1]. ValueError for others."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError("`p` should be a floating point value in the interval [0.0, 1.0].")
+    return p
 
 
 Getter = str | Callable[[Any], Any] | None

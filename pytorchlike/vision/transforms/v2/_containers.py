@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..._host import random
-from ._base import Transform
+from ._base import Transform, checked_probability
 
 __all__ = ["Compose", "Identity", "Lambda", "RandomApply", "RandomChoice", "RandomOrder"]
 
@@ -22,6 +22,8 @@ def _checked(transforms: Any) -> Any:
 class _Of(Transform):
     def __init__(self, transforms: Any) -> None:
         super().__init__()
+        if not transforms:
+            raise ValueError("Pass at least one transform")
         self.transforms = _checked(transforms)
 
     def _through(self, chosen: Any, inputs: tuple[Any, ...]) -> Any:
@@ -32,17 +34,14 @@ class _Of(Transform):
             out = t(*out) if many else t(out)
         return out
 
-    def extra_repr(self) -> str:
-        return "\n".join(str(t) for t in self.transforms)
+    def _lines(self) -> str:
+        return "\n".join(f"    {t}" for t in self.transforms)
 
 
 class Compose(_Of):
     """One transform after the other. ValueError for none."""
 
-    def __init__(self, transforms: Any) -> None:
-        super().__init__(transforms)
-        if not self.transforms:
-            raise ValueError("Pass at least one transform")
+    extra_repr = _Of._lines
 
     def forward(self, *inputs: Any) -> Any:
         return self._through(self.transforms, inputs)
@@ -53,9 +52,9 @@ class RandomApply(_Of):
 
     def __init__(self, transforms: Any, p: float = 0.5) -> None:
         super().__init__(transforms)
-        if not 0.0 <= p <= 1.0:
-            raise ValueError("`p` should be a floating point value in the interval [0.0, 1.0].")
-        self.p = p
+        self.p = checked_probability(p)
+
+    extra_repr = _Of._lines
 
     def forward(self, *inputs: Any) -> Any:
         return self._through(self.transforms if random().random() < self.p else (), inputs)

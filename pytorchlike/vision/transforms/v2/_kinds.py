@@ -16,7 +16,7 @@ from ... import tv_tensors
 from ...tv_tensors import BoundingBoxes, BoundingBoxFormat, KeyPoints
 from .. import _pil
 from . import functional as F
-from ._base import Getter, Transform, get_bounding_boxes, is_picture, labels_of
+from ._base import Getter, Transform, checked_getter, get_bounding_boxes, is_picture, labels_of
 
 __all__ = [
     "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "ConvertImageDtype", "PILToTensor", "RGB",
@@ -112,9 +112,6 @@ class ToDtype(Transform):
             f"No dtype was specified for type {type(inpt)}. Consider adding `\"others\": None` to the dtype dict."
         )
 
-    def extra_repr(self) -> str:
-        return f"dtype={self.dtype}, scale={self.scale}"
-
 
 class ConvertImageDtype(Transform):
     """``ToDtype`` with ``scale``, for pictures."""
@@ -146,6 +143,9 @@ class ConvertBoundingBoxFormat(Transform):
     def __init__(self, format: str | BoundingBoxFormat) -> None:
         super().__init__()
         self.format = BoundingBoxFormat[format.upper()] if isinstance(format, str) else format
+
+    def extra_repr(self) -> str:
+        return f"format={self.format.name}"
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return F.convert_bounding_box_format(inpt, new_format=self.format)
@@ -201,7 +201,7 @@ class SanitizeBoundingBoxes(Transform):
             raise ValueError(f"min_size must be >= 1, got {min_size}.")
         if min_area < 1:
             raise ValueError(f"min_area must be >= 1, got {min_area}.")
-        self.min_size, self.min_area, self.labels_getter = min_size, min_area, labels_getter
+        self.min_size, self.min_area, self.labels_getter = min_size, min_area, checked_getter(labels_getter)
 
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]

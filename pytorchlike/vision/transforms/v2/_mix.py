@@ -14,7 +14,7 @@ from pytorchlike.utils._pytree import tree_flatten, tree_unflatten
 
 from ... import tv_tensors
 from ..._host import random
-from ._base import Getter, Transform, is_picture, labels_of
+from ._base import Getter, Transform, checked_getter, is_picture, labels_of
 
 __all__ = ["CutMix", "MixUp"]
 
@@ -26,11 +26,15 @@ class _Mix(Transform):
     already.   labels_getter: where the labels are (by default the second input, or what is called "label").
     """
 
+    _unshown = ("labels_getter",)
+
     def __init__(
         self, *, alpha: float = 1.0, num_classes: int | None = None, labels_getter: Getter = "default"
     ) -> None:
         super().__init__()
-        self.alpha, self.num_classes, self.labels_getter = float(alpha), num_classes, labels_getter
+        if not alpha > 0:
+            raise ValueError(f"alpha is the concentration of a distribution, which must be positive, got {alpha}")
+        self.alpha, self.num_classes, self.labels_getter = float(alpha), num_classes, checked_getter(labels_getter)
 
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
@@ -75,7 +79,7 @@ class _Mix(Transform):
 
     def _labels(self, labels: Tensor, share: float) -> Tensor:
         if labels.ndim == 1:
-            labels = nnF.one_hot(labels.long(), num_classes=self.num_classes)
+            labels = nnF.one_hot(labels, num_classes=self.num_classes)
         if not labels.dtype.is_floating_point:
             labels = labels.float()
         return labels.roll(1, 0) * (1.0 - share) + labels * share

@@ -12,7 +12,7 @@ import pytorchlike as torch
 from ... import tv_tensors
 from ..._host import random
 from . import functional as F
-from ._base import Transform, get_bounding_boxes, is_picture, query_chw, query_size
+from ._base import Transform, checked_probability, get_bounding_boxes, is_picture, query_chw, query_size
 from .functional import InterpolationMode, fill_of
 
 __all__ = [
@@ -27,7 +27,6 @@ class _Resizing(Transform):
     """A size, drawn once for the sample."""
 
     def __init__(self, interpolation: Any, antialias: bool | None) -> None:
-        super().__init__()
         self.interpolation, self.antialias = interpolation, antialias
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
@@ -40,8 +39,9 @@ class RandomResize(_Resizing):
     def __init__(
         self, min_size: int, max_size: int, interpolation: Any = _BILINEAR, antialias: bool | None = True
     ) -> None:
-        super().__init__(interpolation, antialias)
+        Transform.__init__(self)
         self.min_size, self.max_size = min_size, max_size
+        super().__init__(interpolation, antialias)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"size": [int(random().integers(self.min_size, self.max_size))]}
@@ -53,8 +53,9 @@ class RandomShortestSize(_Resizing):
     def __init__(
         self, min_size: Any, max_size: int | None = None, interpolation: Any = _BILINEAR, antialias: bool | None = True
     ) -> None:
-        super().__init__(interpolation, antialias)
+        Transform.__init__(self)
         self.min_size, self.max_size = [min_size] if isinstance(min_size, int) else [*min_size], max_size
+        super().__init__(interpolation, antialias)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         h, w = query_size(flat_inputs)
@@ -71,8 +72,9 @@ class ScaleJitter(_Resizing):
         self, target_size: tuple[int, int], scale_range: tuple[float, float] = (0.1, 2.0),
         interpolation: Any = _BILINEAR, antialias: bool | None = True,
     ) -> None:  # fmt: skip
-        super().__init__(interpolation, antialias)
+        Transform.__init__(self)
         self.target_size, self.scale_range = target_size, scale_range
+        super().__init__(interpolation, antialias)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         h, w = query_size(flat_inputs)
@@ -90,7 +92,7 @@ class RandomZoomOut(Transform):
             raise ValueError("side_range should be a sequence of length 2.")
         if side_range[0] < 1.0 or side_range[0] > side_range[1]:
             raise ValueError(f"Invalid side range provided {side_range}.")
-        self.fill, self.side_range, self.p = fill, side_range, p
+        self.p, self.fill, self.side_range = checked_probability(p), fill, side_range
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         rng = random()
@@ -180,7 +182,7 @@ class RandomPhotometricDistort(Transform):
         saturation: tuple[float, float] = (0.5, 1.5), hue: tuple[float, float] = (-0.05, 0.05), p: float = 0.5,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.brightness, self.contrast, self.saturation, self.hue, self.p = brightness, contrast, saturation, hue, p
+        self.brightness, self.contrast, self.hue, self.saturation, self.p = brightness, contrast, hue, saturation, p
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         rng = random()
@@ -244,7 +246,7 @@ class JPEG(Transform):
 
     def __init__(self, quality: Any) -> None:
         super().__init__()
-        self.quality = (quality, quality) if isinstance(quality, int) else tuple(quality)
+        self.quality = [quality, quality] if isinstance(quality, int) else [*quality]
         if len(self.quality) != 2 or not 1 <= self.quality[0] <= self.quality[1] <= 100:
             raise ValueError(f"quality must be an integer from 1 to 100, or a pair of them, low <= high; got {quality}")
 

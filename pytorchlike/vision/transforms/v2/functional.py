@@ -590,3 +590,14 @@ def sanitize_bounding_boxes(
     valid = tensor_of(good).to(raw.device)
     return wrap(raw[tensor_of(np.flatnonzero(good)).to(raw.device)], like=bounding_boxes), valid
 
+
+
+def __getattr__(name: str) -> Any:
+    """The functions for plain tensors of one kind: ``resize_image``, ``pad_video``, ``rotate_mask`` …"""
+    base, _, kind = name.rpartition("_")
+    if base not in __all__ or kind not in ("image", "video", "mask"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    function = globals()[base]
+    if kind != "mask":
+        return function
+    return functools.wraps(function)(lambda inpt, *args, **kw: plain(function(tv_tensors.Mask(inpt), *args, **kw)))
