@@ -25,6 +25,8 @@ BRIEF = 16
 HOT = 3
 #: Traces of the same operations of which so many versions have been compiled are taken to be dynamic.
 VERSIONS = 4
+#: One with a reverse pass that comes so often in a row is a training on its own, whatever came before it.
+IN_A_ROW = 3
 
 
 #: Traces of the same operations that are known by their shapes.
@@ -191,6 +193,8 @@ def waits(state: State) -> bool:
     family = profile.family
     if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
         return False
+    if profile.repeats:
+        return False
     likely = LIKELY_LARGE if profile.reverse and profile.calls >= WHOLE else LIKELY
     share = RENTED_LARGE if profile.large else RENTED
     return family.rent < share * (family.price or likely * profile.calls)
@@ -272,6 +276,8 @@ def choose(state: State) -> str:
     profile = _profile(state)
     family, met = profile.family, profile.met
     met.seen += 1
+    family.row = family.row + 1 if family.last is met else 1
+    family.last = met
     if met.seen == 1 and profile.passing and not (profile.heavy and (profile.calls >= WHOLE or _may_be_all(profile))):
         return "ops"
     if profile.pieces:
@@ -283,8 +289,7 @@ def choose(state: State) -> str:
             worth = met.spent > COMPILATION * profile.calls if profile.reverse else _worth(met.seen, profile.calls)
             return "fused" if worth else "ops"
         family.visits += 1
-        # that one comes several times in a row is no reason: the steps of a decoder do, and the next text is longer
-        varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW))
+        varies = profile.small and (family.dynamic or (profile.long and len(family.met) > FEW)) and not profile.repeats
         if varies and family.endless:
             if family.recurs is None:
                 family.recurs = recurs(state.entries())
@@ -428,16 +433,19 @@ class Family:
     spent: seconds in which they were executed operation by operation;  rent: of those, since the last compilation.
     price: seconds that one took.  dear: whether NumPy was found to take too long.  recurs: whether they are loops of
     ever other lengths, once that was asked.  by_data: whether they take sizes that were found in data.
+    last: the one that was looked at last;  row: how often in a row.
     """
 
     __slots__ = ("built", "used", "visits", "fresh", "met", "structures", "graphs", "spent", "rent", "price", "dear",
-                 "recurs", "by_data", "resized")  # fmt: skip
+                 "recurs", "by_data", "resized", "last", "row")  # fmt: skip
 
     def __init__(self) -> None:
         self.built = self.used = self.visits = self.fresh = 0
         self.spent = self.rent = self.price = 0.0
         self.dear = self.by_data = self.resized = False
         self.recurs: bool | None = None
+        self.last: Met | None = None
+        self.row = 0
         self.met: OrderedDict[int, Met] = OrderedDict()
         self.structures: set[int] = set()
         self.graphs: dict[int, tuple] = {}
@@ -520,6 +528,14 @@ class Profile(NamedTuple):
     large: bool
     family: Family
     met: Met
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it has come several times in a row, and will go on.
+
+        Not without a reverse pass: the steps of a decoder do as well, and the next text is longer.
+        """
+        return self.reverse and self.family.last is self.met and self.family.row >= IN_A_ROW
 
 
 _families: OrderedDict[frozenset, Family] = OrderedDict()
