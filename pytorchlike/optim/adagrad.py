@@ -69,14 +69,15 @@ class Adagrad(Optimizer):
         return ("sum",)
 
     def _check(self, p: Tensor, group: dict[str, Any]) -> None:
-        if p.grad is not None and p.grad.is_sparse and not is_zero(group["weight_decay"]):
-            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        pass  # sparse gradients are added like dense ones, see _step_params
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         value = group["initial_accumulator_value"]
         return {"sum": filled(p, complex(value, value) if p.is_complex() else value)}
 
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
+        if any(g.is_sparse for g in grads) and not is_zero(group["weight_decay"]):
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
         super()._step_params(group, params, [g.to_dense() if g.is_sparse else g for g in grads], hyper)
 
     def _replayable(self, group: dict[str, Any]) -> bool:

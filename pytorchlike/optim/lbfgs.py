@@ -192,7 +192,7 @@ class LBFGS(Optimizer):
                 memory.take(d * t, grad - before)
             d = memory.direction(grad)
             before, loss_before = grad, loss
-            t = min(1.0, 1.0 / float(np.sum(np.abs(grad)))) * lr if begins else lr
+            t = lr / max(1.0, float(np.sum(np.abs(grad)))) if begins else lr
             slope = _dot(grad, d)
             if slope > -small_change:
                 break

@@ -89,7 +89,7 @@ class LRScheduler:
                 group.setdefault("initial_lr", _own(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
-                               f"last_epoch={last_epoch}. Load the optimizer's state_dict first, or start a new "
+                               f"last_epoch >= 0 ({last_epoch}). Load the optimizer's state_dict first, or start a new "
                                "schedule with last_epoch=-1.")
         self.base_lrs: list[Rate] = _current(optimizer, "initial_lr")
         self.last_epoch = last_epoch

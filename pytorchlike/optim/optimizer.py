@@ -102,7 +102,7 @@ def _with_hooks(step: Callable) -> Callable:
                         continue
                     if not (isinstance(result, tuple) and len(result) == 2):
                         raise RuntimeError(f"step pre-hook {hook} of {type(self).__name__} must return None or a tuple "
-                                           f"(new_args, new_kwargs), but got {result}.")
+                                           f"of (new_args, new_kwargs), but got {result}.")
                     whole, kwargs = result
                 args = tuple(whole)[1:]
             out = (step(self, *args, **kwargs) if getattr(local, "session", None) is None

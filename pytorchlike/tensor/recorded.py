@@ -289,7 +289,8 @@ def initial_boundary(tensors: Iterable[Any]) -> None:
     """
     policy.trains()
     trace = local.trace
-    if any((t._value if t._alias is None else value_of(t)).trace is trace for t in tensors):
+    if any((t._value if t._alias is None else value_of(t)).trace is trace for t in tensors
+           if not isinstance(t, Composed)):
         flush("parameters were given to an optimizer")
 
 

@@ -408,3 +408,32 @@ def test_groups_are_shown_apart():
     shown = repr(torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.5}], lr=0.1))
     assert shown.startswith("SGD (\nParameter Group 0\n    dampening: 0") and shown.endswith("\n)")
     assert "\n\nParameter Group 1\n" in shown and "    lr: 0.5\n" in shown
+
+
+def test_lbfgs_where_the_gradient_is_zero():
+    """Without a tolerance the first step divides by nothing: it is as long as the rate says."""
+    p = torch.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = optim.LBFGS([p], lr=0.5, tolerance_grad=-float("inf"))
+    assert optimizer.step(lambda: torch.tensor([10])).tolist() == [10]
+    assert p.tolist() == [1.0, 2.0]
+
+
+def test_sparse_gradients_and_parameters_that_are_refused():
+    sparse = torch.eye(2).to_sparse()
+    with pytest.raises(ValueError, match="requires dense parameter tensors"):
+        optim.SparseAdam([sparse])
+    p = torch.nn.Parameter(torch.ones(2, 2))
+    p.grad = sparse
+    with pytest.raises(RuntimeError, match="weight_decay option is not compatible with sparse gradients"):
+        optim.Adagrad([p], weight_decay=0.1).step()
+
+
+def test_messages_that_programs_match():
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizer = optim.SGD([p], lr=0.1)
+    with pytest.raises(KeyError, match=r"param 'initial_lr' is not specified in param_groups\[0\] when resuming "
+                                       "scheduler with last_epoch >= 0"):
+        optim.lr_scheduler.StepLR(optimizer, 3, last_epoch=1)
+    optimizer.register_step_pre_hook(lambda *_: 3)
+    with pytest.raises(RuntimeError, match=r"must return None or a tuple of \(new_args, new_kwargs\), but got 3"):
+        optimizer.step()
