@@ -13,6 +13,7 @@ from ..engine.errors import warn
 from ..engine.grad import Watch, is_retaining
 from ..engine.meta import LEAF, NO_GRAD
 from ..tensor import Tensor
+from ..tensor._addresses import lay_beside
 from ..tensor._values import transfer
 from ..tensor.composed import Composed
 from ..tensor.wrapped import carry, is_wrapped, tensor_of, value_of, with_value
@@ -484,6 +485,8 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
             result[k] = original
         else:
             result[k] = Tensor._of(v)
+            if original._alias is not None or any(value_of(original) is m for m in moving):  # it looks at an input
+                lay_beside(result[k], original)
     # what is returned twice stays one tensor, which has the gradients of the last
     last = {id(o): k for k, o in enumerate(outs)}
     return [result[last[id(o)]] if isinstance(o, Tensor) else result[k] for k, o in enumerate(outs)]

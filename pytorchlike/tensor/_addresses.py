@@ -18,6 +18,31 @@ _told: dict[int, weakref.ref] = {}
 _LIMIT = 100_000
 
 
+class _Place:
+    """Where tensors lie that are values of their own here and share memory in PyTorch.
+
+    first: who has told the address, the others' follow from it.   before: the bytes of the place before its own.
+    """
+
+    __slots__ = ("first", "before")
+
+    def __init__(self, first: Any) -> None:
+        self.first, self.before = weakref.ref(first), 0
+
+
+#: id of a tensor -> (the tensor, its place, the bytes of the place before its own).
+_beside: dict[int, tuple[weakref.ref, _Place, int]] = {}
+
+
+def lay_beside(new: Any, old: Any) -> None:
+    """Whoever compares addresses is to see that ``new`` looks at the memory of ``old``, as a view does."""
+    holder, offset = _holder(old), 0 if old._alias is None else old.storage_offset() * old.itemsize
+    known = _beside.get(id(holder))
+    place, before = (_Place(holder), 0) if known is None else known[1:]
+    key = id(new)
+    _beside[key] = weakref.ref(new, lambda _: _beside.pop(key, None)), place, before + offset
+
+
 def _holder(t: Any) -> Any:
     """What stands for the memory of a tensor: all that look at it have the same."""
     if t._alias is None:
@@ -43,14 +68,28 @@ def _lies_at(array: Any) -> int:
 
 def address(t: Any) -> int:
     """Address of the first byte of the memory that a tensor looks at (of the host copy on accelerators)."""
-    if t._alias is None:
-        array, value = t._host(), t._value
-    elif t._alias.storage.host is not None:
-        return _lies_at(t._alias.storage.host)
+    holder = _holder(t)
+    known = _beside.get(id(holder))
+    if known is not None:
+        _, place, before = known
+        first = place.first()
+        if first is not None and first is not holder:
+            return _start(first, first) + before - place.before
+        place.first, place.before = weakref.ref(holder), before
+    return _start(t, holder)
+
+
+def _start(looks: Any, holder: Any) -> int:
+    """The address for what looks at the memory of ``holder``: a tensor or a storage."""
+    storage = looks if not hasattr(looks, "_alias") else None if looks._alias is None else looks._alias.storage
+    if storage is None:
+        array, value = looks._host(), looks._value
+    elif storage.host is not None:
+        return _lies_at(storage.host)
     else:
-        value = t._alias.storage.value
+        value = storage.value
         array = np.asarray(read(value))
-    at, holder = _lies_at(array), _holder(t)
+    at = _lies_at(array)
     other = _told[at]() if at in _told else None
     if other is not None and other is not holder:
         theirs = _value_of(other)

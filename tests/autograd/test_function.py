@@ -348,3 +348,39 @@ def test_a_result_that_is_returned_twice_stays_one():
     a, b = Twice.apply(x)
     (a + b).sum().backward()
     assert a is b and x.grad.tolist() == [4, 4, 4]
+
+
+def test_a_result_that_looks_at_an_input_has_its_address():
+    """Libraries that find tensors again by ``data_ptr`` (BackPACK) count on it; other results have their own."""
+
+    class Part(Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x[1:], x, x * 1
+
+        @staticmethod
+        def backward(ctx, part, whole, copy):
+            return torch.cat([part.new_zeros(1), part]) + whole + copy
+
+    x = leaf() * 2
+    part, whole, copy = Part.apply(x)
+    again = Part.apply(part)[1]
+    address = x.data_ptr()
+    assert (part.data_ptr(), whole.data_ptr(), again.data_ptr()) == (address + 4, address, address + 4)
+    assert copy.data_ptr() not in (address, address + 4)
+    del x, whole  # the rest still agree with each other
+    assert part.data_ptr() == again.data_ptr() == Part.apply(again)[1].data_ptr()
+
+
+def test_full_backward_hooks_leave_addresses_alone():
+    first, second = torch.nn.Linear(3, 4), torch.nn.Sigmoid()
+    seen, same = [], []
+
+    def compare(*_):
+        same.append(seen[0][1].data_ptr() == seen[1][0].data_ptr())
+
+    for layer in (first, second):
+        layer.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+        layer.register_full_backward_hook(compare)
+    second(first(torch.ones(2, 3, requires_grad=True))).sum().backward()
+    assert same == [True, True]
