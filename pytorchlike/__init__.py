@@ -117,6 +117,7 @@ _ELSEWHERE = {
         "_convert_indices_from_csr_to_coo", "_reshape_from_tensor", "_segment_reduce", "_shape_as_tensor",
         "_weight_norm",
     ), "_VF"),
+    "_sample_dirichlet": "tensor.functions", "_standard_gamma": "tensor.functions",
     "get_device_module": "_devices", "Future": "futures", "SymInt": "_unmapped", "SymFloat": "_unmapped",
     "SymBool": "_unmapped", "Tag": "_unmapped", "TensorType": "_unmapped",
     "DeviceObjType": "_unmapped", "DisableTorchFunction": "overrides",

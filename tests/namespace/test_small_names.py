@@ -342,3 +342,10 @@ def test_leaves_of_trees_are_found_with_their_paths():
 
 def test_the_base_of_tensors_is_found():
     assert isinstance(torch.tensor(1), torch._C.TensorBase) and torch._tensor.Tensor is torch.Tensor
+
+
+def test_draws_that_programs_ask_for_by_inner_names():
+    torch.manual_seed(0)
+    shares = torch._sample_dirichlet(torch.tensor([0.2, 0.2]))
+    assert shares.shape == (2,) and abs(shares.sum().item() - 1) < 1e-6
+    assert (torch._standard_gamma(torch.ones(3)) > 0).all()

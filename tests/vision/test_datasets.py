@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import pickle
+import sys
+import types
 import urllib.error
 
 import numpy as np
@@ -82,7 +84,8 @@ def test_image_folder(tmp_path):
     assert len(datasets.ImageFolder(tmp_path, allow_empty=True)) == 2
 
 
-def test_coco(tmp_path):
+def test_coco(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)  # as if it were not installed
     Image.new("RGB", (5, 4)).save(tmp_path / "x.png")
     notes = {"images": [{"id": 7, "file_name": "x.png"}], "categories": [{"id": 1, "name": "cat"}],
              "annotations": [{"id": 1, "image_id": 7, "bbox": [1, 1, 2, 2], "caption": "a cat"}]}  # fmt: skip
@@ -90,6 +93,12 @@ def test_coco(tmp_path):
     img, target = datasets.CocoDetection(tmp_path, tmp_path / "notes.json")[0]
     assert img.size == (5, 4) and target[0]["bbox"] == [1, 1, 2, 2]
     assert datasets.CocoCaptions(tmp_path, tmp_path / "notes.json")[0][1] == ["a cat"]
+    assert datasets.CocoDetection(tmp_path, tmp_path / "notes.json").coco.loadCats(1)[0]["name"] == "cat"
+    tools = types.ModuleType("pycocotools.coco")  # what its evaluation takes is what it has read itself
+    tools.COCO = type("COCO", (datasets.annotated.CocoIndex,), {})
+    monkeypatch.setitem(sys.modules, "pycocotools", types.ModuleType("pycocotools"))
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", tools)
+    assert type(datasets.CocoDetection(tmp_path, tmp_path / "notes.json").coco) is tools.COCO
 
 
 def test_voc(tmp_path):

@@ -140,10 +140,19 @@ class CocoIndex:
         return [self.cats[i] for i in self._ids(ids)]
 
 
+def _index(annotation_file: str | os.PathLike) -> Any:
+    try:
+        from pycocotools.coco import COCO
+    except ImportError:
+        return CocoIndex(annotation_file)
+    return COCO(annotation_file)
+
+
 class CocoDetection(VisionDataset):
     """Pictures of the directory ``root``, and the lists of their annotations (dicts) in the file ``annFile``.
 
-    ids: the pictures' numbers, sorted.   coco: the annotations, see CocoIndex.
+    ids: the pictures' numbers, sorted.   coco: the annotations, as ``pycocotools`` holds them where it is installed, so
+    that detections can be evaluated against them; otherwise a CocoIndex.
     """
 
     def __init__(
@@ -151,7 +160,7 @@ class CocoDetection(VisionDataset):
         target_transform: Callable | None = None, transforms: Callable | None = None,
     ) -> None:  # fmt: skip
         super().__init__(root, transforms, transform, target_transform)
-        self.coco = CocoIndex(annFile)
+        self.coco = _index(annFile)
         self.ids = sorted(self.coco.imgs)
 
     def _load_image(self, id: int) -> Any:

@@ -86,8 +86,8 @@ class RoIHeads(nn.Module):
         values = host(codes).reshape(len(padded), -1, logits.shape[-1], 4)
         picked = [self._pick(s[: len(p)], c[: len(p)], p, size)
                   for s, c, p, size in zip(scores, values, proposals, image_shapes, strict=True)]  # fmt: skip
-        results = [{name: to_device(a, logits) for name, a in zip(("boxes", "scores", "labels"), p, strict=True)}
-                   for p in picked]  # fmt: skip
+        results = [{"boxes": to_device(boxes, logits), "labels": to_device(kinds, logits),
+                    "scores": to_device(sure, logits)} for boxes, sure, kinds in picked]  # fmt: skip
         if self.has_mask():
             boxes = _padded([p[0] for p in picked], 25)
             shown = self._masks(features, boxes, image_shapes)
