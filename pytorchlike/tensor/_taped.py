@@ -15,7 +15,7 @@ from ..engine.segment import Freed
 from ._cell import Cell, frozen_of, part_of_tensor
 from ._values import _as_leaf, _kept_apart, _plain, _straightened
 from .dtype import dtype as torch_dtype
-from .storage import Alias
+from .storage import Alias, shortest
 
 if TYPE_CHECKING:
     from ._tensor import Tensor
@@ -243,7 +243,8 @@ class Taped(Cell):
             return
         leaf = node if type(node) is Leaf else None
         alias = new._shared()
-        self._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)
+        chain = shortest(alias.chain, alias.storage.value.meta, value.meta)
+        self._alias = Alias(alias.storage, chain, leaf, True, len(chain), alias.writes)
         self._value = value if leaf is None else _as_leaf(value, leaf)
 
     def retain_grad(self) -> None:

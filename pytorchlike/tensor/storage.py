@@ -161,6 +161,20 @@ def layout(shape: tuple[int, ...], chain: tuple[Step, ...], dtype: Any = np.int8
     return strides, offset // size, is_contiguous(view.shape, strides)
 
 
+def shortest(chain: tuple[Step, ...], root: Any, shown: Any) -> tuple[Step, ...]:
+    """The chain, or none where it shows all of the storage as it is; ``root`` and ``shown`` are the metas of its ends.
+
+    A tensor that is given its own memory again and again, by way of views that undo each other, would else get a
+    longer chain each time.
+    """
+    if not chain or (root.shape, root.dtype) != (shown.shape, shown.dtype):
+        return chain
+    if any(step.entry.name in CONJUGATING for step in chain):
+        return chain
+    _, offset, contiguous = layout(root.shape, chain, root.dtype)
+    return () if contiguous and offset == 0 else chain
+
+
 def _restrided(view: np.ndarray, strides: tuple[int, ...]) -> np.ndarray:
     size = view.dtype.itemsize
     bytes_ = view.view(f"V{size}")  # float8 has no array interface of its own

@@ -544,3 +544,18 @@ def test_splits_and_shapes_refuse_what_is_no_whole_number():
     with pytest.raises(ValueError, match="negative"):
         torch.broadcast_shapes((4, -11))
     assert torch.ones(2).resize_(torch.tensor(1)).shape == (1,)
+
+
+def test_a_tensor_given_its_own_memory_again_and_again_stays_as_cheap():
+    """By way of views that undo each other, as parameters are initialised of which another layout is shown."""
+    p = torch.nn.Parameter(torch.zeros(2, 3, 4))
+    for i in range(3):
+        shown = p.detach().transpose(0, 1)
+        shown[i] = i + 1.0
+        p.data = shown.transpose(0, 1).contiguous()
+        assert not p._alias.chain
+        assert p.data_ptr() == shown.data_ptr()
+        shown[i, 0] += 10  # still the same memory
+    assert p[:, :, 0].tolist() == [[11, 12, 13], [1, 2, 3]]
+    p.data = p.data.transpose(1, 2).transpose(0, 1)  # another layout stays a view
+    assert p.shape == (4, 2, 3) and p[0].tolist() == [[11, 12, 13], [1, 2, 3]]
