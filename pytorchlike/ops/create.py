@@ -107,13 +107,17 @@ def _arange(start: Scalar, step: Scalar, length: int, dtype: np.dtype):
     return (i * jnp.asarray(step).astype(kind) + jnp.asarray(start).astype(kind)).astype(dtype)
 
 
-def _line(start, end, steps: int, kind):
-    """``steps`` numbers from start to end, each end counted from its own side so that both are exact."""
-    start, end = (jnp.asarray(n).astype(kind) for n in (start, end))
+def _line(start, end, steps: int, kind, rounded=None):
+    """``steps`` numbers from start to end, each end counted from its own side so that both are exact.
+
+    ``rounded``: the dtype that both ends and the distance are rounded to first.
+    """
+    rounded = kind if rounded is None else rounded
+    start, end = (jnp.asarray(n).astype(rounded) for n in (start, end))
     if steps == 1:
-        return start.reshape((1,))
+        return start.astype(kind).reshape((1,))
     i = lax.iota(kind, steps)
-    step = (end - start) / (steps - 1)
+    start, end, step = (n.astype(kind) for n in (start, end, (end - start) / (steps - 1)))
     return jnp.where(i < steps // 2, start + step * i, end - step * ((steps - 1) - i))
 
 
@@ -130,7 +134,9 @@ def linspace(start: Scalar, end: Scalar, steps: int, *, dtype: np.dtype | None =
         raise NotImplementedError("\"linspace_cpu\" not implemented for 'Bool'")
     dtype = dtype_of_kind(max(number_kind(start, end), "f", key="bifc".index)) if dtype is None else np.dtype(dtype)
     kind = dtype if dtype in (np.float64, np.complex128) else np.complex128 if dtype.kind == "c" else np.float64
-    return _line(start, end, _steps(steps), kind).astype(dtype)
+    # In float32 PyTorch's numbers, to the bit: they are the limits of buckets, which others are compared with. A
+    # product and a sum in double precision, rounded once, are its fused multiply-add.
+    return _line(start, end, _steps(steps), kind, dtype if dtype == np.float32 else None).astype(dtype)
 
 
 @op(method=False, saves=False)

@@ -438,3 +438,14 @@ def test_a_tensor_made_of_a_storage_is_over_its_memory():
 def test_bincount_counts_integers_of_any_size(dtype):
     assert torch.bincount(torch.tensor([3, 1, 1], dtype=dtype)).tolist() == [0, 2, 0, 1]
     assert torch.bincount(torch.tensor([], dtype=dtype), minlength=2).tolist() == [0, 0]
+
+
+def test_linspace_of_float32_rounds_as_pytorch_does():
+    """The distance is rounded to float32, then multiplied and added at once: the limits of buckets depend on it."""
+    assert torch.linspace(-2, 2, 15)[7].item() == float(np.float32(-8.940696716308594e-08))
+    start, end, steps = np.float32(0.3), np.float32(1.7), 24
+    distance = (end - start) / np.float32(steps - 1)
+    i = np.arange(steps)
+    exact = np.where(i < steps // 2, float(start) + float(distance) * i, float(end) - float(distance) * (steps - 1 - i))
+    assert torch.linspace(0.3, 1.7, steps).tolist() == exact.astype(np.float32).tolist()
+    assert torch.linspace(0.1, 2.0, 1).tolist() == [float(np.float32(0.1))]
