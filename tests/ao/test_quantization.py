@@ -164,3 +164,16 @@ def test_a_batch_norm_of_its_own_is_converted():
     torch.testing.assert_close(net(x), want, atol=2 * float(net.norm.scale), rtol=0)
     with pytest.raises(RuntimeError, match="QuantStub"):
         net.norm(x)
+
+
+def test_statistics_of_batch_norm_are_frozen_during_training():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    net.qconfig = aq.get_default_qat_qconfig("x86")
+    ready = aq.prepare_qat(aq.fuse_modules_qat(net.train(), [["0", "1", "2"]]))
+    ready.apply(torch.nn.intrinsic.qat.freeze_bn_stats)
+    before = ready[0].bn.running_mean.clone()
+    ready.train()(torch.randn(2, 3, 6, 6))
+    assert torch.equal(ready[0].bn.running_mean, before) and ready[0].training and not ready[0].bn.training
+    ready.apply(torch.ao.nn.intrinsic.qat.update_bn_stats)
+    ready(torch.randn(2, 3, 6, 6))
+    assert not torch.equal(ready[0].bn.running_mean, before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pytorchlike import nn
 
+from . import qat as qat
+
 __all__ = ["BNReLU2d", "ConvBn1d", "ConvBn2d", "ConvBn3d", "ConvBnReLU1d", "ConvBnReLU2d", "ConvBnReLU3d", "ConvReLU1d",
            "ConvReLU2d", "ConvReLU3d", "LinearBn1d", "LinearReLU"]  # fmt: skip
 

@@ -104,6 +104,24 @@ class ConvBn2d(Conv2d):
     Source: Krishnamoorthi 2018, arXiv:1806.08342, section 3.2.2.
     """
 
+    freeze_bn = False
+
+    def freeze_bn_stats(self) -> ConvBn2d:
+        """Go on with the running statistics as they are, while the rest is trained."""
+        self.freeze_bn, self.bn.training = True, False
+        return self
+
+    def update_bn_stats(self) -> ConvBn2d:
+        """Follow the batches' statistics again."""
+        self.freeze_bn, self.bn.training = False, True
+        return self
+
+    def train(self, mode: bool = True) -> ConvBn2d:
+        """As of any module, but that frozen statistics stay so."""
+        super().train(mode)
+        self.bn.training = mode and not self.freeze_bn
+        return self
+
     def forward(self, input: Tensor) -> Tensor:
         scale = self.bn.weight / (self.bn.running_var + self.bn.eps).sqrt()
         lift = (-1,) + (1,) * (self.weight.dim() - 1)
