@@ -177,7 +177,7 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
     filters.insert(0, _UNUSABLE)
     try:
         with Uncollected():
-            done = jitted.lower(*specs).compile()
+            done = jitted.trace(*specs).lower(**_lowering(place)).compile()
     finally:
         if _UNUSABLE in filters:  # or another thread has reset them
             filters.remove(_UNUSABLE)
@@ -185,6 +185,18 @@ def compile_at(fn: Any, place: Any, specs: tuple, **options: Any) -> Any:
         give_back(0)  # what the compiler has used is not for the next run
     jitted.clear_cache()  # what JAX keeps of the way there is seven times as large as the kernel
     return done
+
+
+def _lowering(place: Any) -> dict[str, Any]:
+    """How a program at ``place`` is lowered otherwise than JAX would; over a mesh a look at all elements is dear."""
+    import jax
+
+    device = place if isinstance(place, jax.Device) else jax.devices()[0] if place is None else None
+    if device is None or device.platform != "cpu":
+        return {}
+    from .elementary import parameters
+
+    return {"_private_parameters": parameters()}
 
 
 def run_into(results: list, run: Any, args: tuple) -> None:

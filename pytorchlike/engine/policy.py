@@ -533,9 +533,10 @@ class Profile(NamedTuple):
     def repeats(self) -> bool:
         """Whether it has come several times in a row, and will go on.
 
-        Not without a reverse pass: the steps of a decoder do as well, and the next text is longer.
+        Not without a reverse pass: the steps of a decoder do as well, and the next text is longer.  Nor loops, which
+        take long to compile.
         """
-        return self.reverse and self.family.last is self.met and self.family.row >= IN_A_ROW
+        return self.reverse and not self.long and self.family.last is self.met and self.family.row >= IN_A_ROW
 
 
 _families: OrderedDict[frozenset, Family] = OrderedDict()

@@ -153,7 +153,7 @@ def _fill_cauchy(input: Array, median: Scalar, sigma: Scalar, *, key: Key):
     )
     work = _work(input.dtype)
     u = _random.uniform_open(key, input.shape, work)
-    x = jnp.tan((u - np.asarray(0.5, work)) * np.asarray(np.pi, work))
+    x = jnp.tan(((u - 0.5) * np.pi).astype(np.float64)).astype(work)  # so the bits do not depend on the size
     return (x * jnp.asarray(sigma, work) + jnp.asarray(median, work)).astype(input.dtype)
 
 

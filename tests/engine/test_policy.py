@@ -104,10 +104,12 @@ def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not(monkeypatch)
     assert policy.choose(state) == "fused"
 
 
-def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_share():
+def test_steps_that_come_in_turns_are_left_to_numpy_until_that_has_cost_its_share():
     state = looked_at(light=True, others=policy.FEW - 1)
     family = state.profile.family
-    assert {policy.choose(state) for _ in range(20)} == {"first"}
+    for _ in range(20):
+        assert policy.choose(state) == "first"
+        family.last = None  # another one came
     family.rent = 1.1 * policy.RENTED_LARGE * policy.LIKELY_LARGE * state.profile.calls
     assert policy.choose(state) != "first"
     large, state.profile = state.profile, state.profile._replace(large=False)  # so small that it may soon be over
@@ -116,6 +118,14 @@ def test_steps_that_never_come_twice_are_left_to_numpy_until_that_has_cost_its_s
     family.price = 2 * policy.LIKELY_LARGE * state.profile.calls  # the last one took longer than that
     assert policy.choose(state) == "first"
     assert policy.choose(looked_at(others=policy.FEW - 1)) != "first"
+
+
+def test_a_step_that_comes_several_times_in_a_row_is_compiled_whatever_sizes_came_before():
+    """A second model of other sizes in one process is trained as the first one was."""
+    state = looked_at(light=True, others=policy.FEW - 1)
+    assert [policy.choose(state) for _ in range(policy.IN_A_ROW)] == ["first"] * (policy.IN_A_ROW - 1) + ["fused"]
+    decoder = looked_at(light=True, reverse=False, others=policy.FEW - 1)  # its next text is longer
+    assert {policy.choose(decoder) for _ in range(20)} == {"first"}
 
 
 def test_a_trace_that_took_long_to_compile_must_have_cost_that_before_another_form_is():
