@@ -129,6 +129,7 @@ def _rebuild_tensor(storage: Any, storage_offset: int, size: Sequence[int], stri
     from .tensor import Tensor
     from .tensor import functions as T
 
+    storage = getattr(storage, "loaded", storage)
     if isinstance(storage, LoadedStorage):
         return storage.tensor(storage.dtype, storage_offset, size, stride)
     flat = storage._flat if hasattr(storage, "_flat") else storage

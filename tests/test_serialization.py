@@ -694,6 +694,25 @@ def test_devices_are_written_to():
 # ---- storages -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_typed_storage_comes_back_as_elements_that_its_tensors_share(zipped):
+    """It is written as PyTorch does, so that it can be read without running code."""
+    t = torch.arange(4.0)
+    file = io.BytesIO()
+    torch.save([t[1:3], t.storage()], file, _use_new_zipfile_serialization=zipped)
+    file.seek(0)
+    shown, storage = torch.load(file)
+    assert isinstance(storage, torch.storage.TypedStorage)
+    assert (storage.dtype, storage.tolist()) == (torch.float32, [0.0, 1.0, 2.0, 3.0])
+    storage[1] = 7.0
+    assert shown.tolist() == [7.0, 2.0]
+    again = io.BytesIO()
+    torch.save(storage, again)
+    again.seek(0)
+    assert torch.load(again).tolist() == [0.0, 7.0, 2.0, 3.0]
+
+
 def test_untyped_storage():
     t = torch.ones(4)
     storage, part = t.untyped_storage(), t[1:].untyped_storage()

@@ -134,7 +134,7 @@ def load(source: Source, placement: Placement, run: Callable[..., Any]) -> Any:
         if count * kind.dtype.itemsize > found.length:
             raise UnpicklingError(f"storage {key} has {found.length} bytes, too few for {count} of {kind.name}")
         view = pid[5] if len(pid) > 5 else None
-        return found if view is None else _slice(storages, found, kind.dtype, view)
+        return _rebuild.given(found if view is None else _slice(storages, found, kind.dtype, view), kind)
 
     result = run(head.data, persistent_load, start)
     source.file.seek(source.start + at)  # where the next object may follow

@@ -19,7 +19,7 @@ from ..tensor.untyped import UntypedStorage
 from . import _legacy, _rebuild
 from ._globals import SafeNames, find_class
 from ._reading import Source, open_raw
-from ._rebuild import LoadedStorage, Placement
+from ._rebuild import LoadedStorage, LoadedTyped, Placement, given
 from ._unpickle import Skimmer, Unpickler
 from ._zip import ZipReader, is_zip
 
@@ -221,7 +221,7 @@ def _load_zip(source: Source, path: str | None, placement: Placement, run: Calla
         # Read while the pickle is being run; each record is complete and checked before anything can see it.
         ahead = _read_ahead(reader) if mapped is None and placement.wants_data else {}
 
-        def persistent_load(pid: Any) -> LoadedStorage:
+        def persistent_load(pid: Any) -> LoadedStorage | LoadedTyped:
             kind, key, location, count = storage_id(pid)
             found = storages.get(key)
             if found is None:
@@ -230,7 +230,7 @@ def _load_zip(source: Source, path: str | None, placement: Placement, run: Calla
                 )
             elif count * kind.dtype.itemsize > found.length:
                 raise UnpicklingError(f"storage {key} has {found.length} bytes, too few for {count} of {kind.name}")
-            return found
+            return given(found, kind)
 
         return run(reader.read("data.pkl"), persistent_load)
     finally:

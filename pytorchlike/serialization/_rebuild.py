@@ -16,6 +16,7 @@ from ..tensor import dtype as _dtypes
 from ..tensor import functions as T
 from ..tensor.device import available, device
 from ..tensor.interop import aligned_empty
+from ..tensor.typed_storage import TypedStorage
 from ..tensor.untyped import UntypedStorage
 from ._unpickle import Allowed, Unpickler
 
@@ -285,7 +286,27 @@ def _finish(tensor: Tensor, requires_grad: Any, metadata: Any) -> Tensor:
     return tensor.requires_grad_(True) if requires_grad else tensor
 
 
+class LoadedTyped(TypedStorage):
+    """A storage of a checkpoint as its elements, for those who have saved one; tensors are made of what it wraps."""
+
+    __slots__ = ("loaded",)
+
+    def __init__(self, loaded: LoadedStorage) -> None:
+        self.loaded = loaded
+
+    @property
+    def _flat(self) -> Tensor:  # type: ignore[override]
+        loaded = self.loaded
+        return loaded.tensor(loaded.dtype, 0, (loaded.length // loaded.dtype.itemsize,), (1,))
+
+
+def given(loaded: LoadedStorage, kind: StorageType) -> LoadedStorage | LoadedTyped:
+    """What stands in a pickle for a storage of that class."""
+    return loaded if "Untyped" in kind.name else LoadedTyped(loaded)
+
+
 def _storage(value: Any, function: str) -> LoadedStorage:
+    value = getattr(value, "loaded", value)
     _need(isinstance(value, LoadedStorage), function, f"a storage, got {type(value).__name__}")
     return value
 

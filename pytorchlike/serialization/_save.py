@@ -21,6 +21,7 @@ from ..tensor import dtype as _dtypes
 from ..tensor.asking import Asked
 from ..tensor.device import device
 from ..tensor.storage import through_array
+from ..tensor.typed_storage import TypedStorage
 from ..tensor.untyped import UntypedStorage
 from . import _rebuild
 from ._atomic import replacing
@@ -303,6 +304,8 @@ class _TorchPickler:
             return obj.pid
         if isinstance(obj, UntypedStorage):
             return self._storage_id(obj)
+        if isinstance(obj, TypedStorage) and obj._flat._value.meta.dtype in _rebuild.STORAGE_NAMES:
+            return None if obj._flat.is_meta else self._typed_id(obj._flat)
         return None
 
     def reducer_override(self, obj: Any) -> Any:
@@ -388,15 +391,22 @@ class _TorchPickler:
             return _named("torch._utils._rebuild_meta_tensor_no_storage"), args
         place = place_of(t)
         name = _rebuild.STORAGE_NAMES.get(meta.dtype)
-        count = place.memory.nbytes // (meta.dtype.itemsize if name else 1)
-        kind = _named(f"torch.{name}" if name else "torch.storage.UntypedStorage")
-        key = self._key(place.memory)
-        pid = ("storage", kind, key, sys.intern(str(t.device)), count)
-        stored = _Stored((*pid, None) if self._legacy else pid)
+        stored = _Stored(self._memory_id(place.memory, name, meta.dtype, t.device))
         layout = (stored, place.offset, tuple(meta.shape), place.stride, requires_grad, OrderedDict())
         if name:
             return _named("torch._utils._rebuild_tensor_v2"), layout
         return _named("torch._utils._rebuild_tensor_v3"), (*layout, dtype)
+
+    def _memory_id(self, memory: _Memory, name: str | None, dtype: np.dtype, where: device) -> tuple:
+        """What stands for memory of that dtype; ``name``: of the storage's class, if there is one for it."""
+        count = memory.nbytes // (dtype.itemsize if name else 1)
+        kind = _named(f"torch.{name}" if name else "torch.storage.UntypedStorage")
+        pid = ("storage", kind, self._key(memory), sys.intern(str(where)), count)
+        return (*pid, None) if self._legacy else pid
+
+    def _typed_id(self, flat: Tensor) -> tuple:
+        dtype = flat._value.meta.dtype
+        return self._memory_id(place_of(flat).memory, _rebuild.STORAGE_NAMES[dtype], dtype, flat.device)
 
     def _storage_id(self, storage: UntypedStorage) -> tuple:
         root, nbytes = storage._root, storage.nbytes()
@@ -405,9 +415,7 @@ class _TorchPickler:
             memory = _Memory(storage, root, None, byte, nbytes)
         else:
             memory = place_of(root).memory._replace(dtype=byte)
-        kind = _named("torch.storage.UntypedStorage")
-        pid = ("storage", kind, self._key(memory), str(storage.device), nbytes)
-        return (*pid, None) if self._legacy else pid
+        return self._memory_id(memory, None, byte, storage.device)
 
     def _key(self, memory: _Memory) -> str:
         key = self._keys.get(id(memory.key))
