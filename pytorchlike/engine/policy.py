@@ -191,9 +191,8 @@ def waits(state: State) -> bool:
     """Whether a compilation would not have paid yet: other forms come all the time, and NumPy has not cost much."""
     profile = _profile(state)
     family = profile.family
-    if not profile.light or family.dear or not (family.varied or (family.dynamic and profile.large)):
-        return False
-    if profile.repeats:
+    others = family.varied or (family.dynamic and profile.large)
+    if not profile.light or family.dear or profile.repeats or not others:
         return False
     likely = LIKELY_LARGE if profile.reverse and profile.calls >= WHOLE else LIKELY
     share = RENTED_LARGE if profile.large else RENTED

@@ -104,19 +104,24 @@ def _colours(colors: Any, count: int) -> list[tuple[int, int, int]]:
     return [tuple(named(c)[:3]) if isinstance(c, str) else tuple(c) for c in given[:count]]  # type: ignore[misc]
 
 
-def _canvas(image: Any, channels: tuple[int, ...] = (3,)) -> np.ndarray:
-    """The picture as uint8 (H, W, 3)."""
+def _check_picture(image: Any, channels: tuple[int, ...] = (3,)) -> None:
+    """TypeError for what is no tensor, ValueError for what is no picture of so many channels, uint8 or floats."""
     if not isinstance(image, Tensor):
         raise TypeError(f"Tensor expected, got {type(image)}")
     if image.ndim != 3:
         raise ValueError("Pass individual images, not batches")
     if image.shape[0] not in channels:
         raise ValueError(f"Pass an image of {' or '.join(map(str, channels))} channels, got {image.shape[0]}")
+    if image.dtype.numpy.kind != "f" and image.dtype.numpy != np.uint8:
+        raise ValueError(f"The image dtype must be uint8 or float, got {image.dtype}")
+
+
+def _canvas(image: Any, channels: tuple[int, ...] = (3,)) -> np.ndarray:
+    """The picture as uint8 (H, W, 3)."""
+    _check_picture(image, channels)
     array = _read(image)
     if array.dtype.kind == "f":
         array = (np.clip(array, 0, 1) * 255).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        raise ValueError(f"The image dtype must be uint8 or float, got {image.dtype}")
     return np.repeat(array, 3 // array.shape[0], 0).transpose(1, 2, 0).copy()
 
 
@@ -171,7 +176,7 @@ def draw_bounding_boxes(
 
 def draw_segmentation_masks(image: Tensor, masks: Tensor, alpha: float = 0.8, colors: Any = None) -> Tensor:
     """The picture (3, H, W) with masks (N, H, W), bool, with opacity ``alpha``; black where several are."""
-    _canvas(image)
+    _check_picture(image)
     flags = _read(masks)
     flags = flags[None] if flags.ndim == 2 else flags
     if flags.dtype != np.bool_:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from .._older import now_in_ao
 
-
-def __getattr__(name: str) -> Any:
-    home = importlib.import_module(f"{__name__.partition('.')[0]}.ao.nn.quantized")
-    return getattr(home, name)
+__getattr__ = now_in_ao(__name__)

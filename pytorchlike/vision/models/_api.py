@@ -23,6 +23,17 @@ _ROOT = "https://download.pytorch.org/models/"
 BICUBIC = {"interpolation": InterpolationMode.BICUBIC}
 
 
+def swag(name: str, size: int, whole: str, head: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Files of weights from weakly labelled pictures: trained whole for ``size`` pixels, and with a linear head only.
+
+    whole, head: what their names end in.
+    """
+    return {
+        "IMAGENET1K_SWAG_E2E_V1": (f"{name}_swag-{whole}.pth", {"crop_size": size, "resize_size": size, **BICUBIC}),
+        "IMAGENET1K_SWAG_LINEAR_V1": (f"{name}_lc_swag-{head}.pth", {"resize_size": 224, **BICUBIC}),
+    }
+
+
 @dataclass(eq=False)
 class Weights:
     """A file of weights: where it is, how pictures are prepared for it, what else is known."""

@@ -12,7 +12,7 @@ import numpy as np
 from pytorchlike import Tensor, nn
 
 from ..ops.misc import Conv2dNormActivation, SqueezeExcitation
-from ._api import BICUBIC, builder, weights_enum
+from ._api import builder, swag, weights_enum
 from ._utils import _make_divisible
 
 __all__ = ["RegNet"]
@@ -108,7 +108,7 @@ _KINDS: dict[str, tuple[tuple[int, int, float, float, int], tuple[str, ...]]] = 
 }
 
 
-#: Weights of larger pictures, trained whole for 384 pixels, and with a linear head only.
+#: What the names of weights trained whole for 384 pixels, and with a linear head only, end in.
 _SWAG = {"y_16gf": ("43afe44d", "f3ec0043"), "y_32gf": ("04fdfa75", "e1583746"), "y_128gf": ("c8ce3e52", "cbe8ce12")}
 
 
@@ -118,10 +118,7 @@ def _define(kind: str) -> None:
     files: dict[str, Any] = {f"IMAGENET1K_V{i + 1}": f"{name}-{h}.pth" for i, h in enumerate(hashes)}
     best = f"IMAGENET1K_V{len(hashes)}" if hashes else "IMAGENET1K_SWAG_E2E_V1"
     if kind in _SWAG:
-        whole, head = _SWAG[kind]
-        size = {"crop_size": 384, "resize_size": 384}
-        files["IMAGENET1K_SWAG_E2E_V1"] = (f"{name}_swag-{whole}.pth", {**size, **BICUBIC})
-        files["IMAGENET1K_SWAG_LINEAR_V1"] = (f"{name}_lc_swag-{head}.pth", {"resize_size": 224, **BICUBIC})
+        files |= swag(name, 384, *_SWAG[kind])
     enum = weights_enum(title, __name__, files, default=best)
     se = 0.25 if kind.startswith("y") else None
 

@@ -13,7 +13,7 @@ from pytorchlike import Tensor, nn
 from pytorchlike.nn import functional as F
 
 from ..ops.misc import MLP, Conv2dNormActivation
-from ._api import BICUBIC, builder, weights_enum
+from ._api import builder, swag, weights_enum
 
 __all__ = ["VisionTransformer"]
 
@@ -172,16 +172,12 @@ def interpolate_embeddings(
 
 
 def _define(name: str, patch: int, layers: int, heads: int, width: int, mlp: int, file: str | None,
-            resize: int = 256, swag: tuple[int, str, str] | None = None) -> None:  # fmt: skip
-    """swag: the size of pictures, the file of weights trained whole for it, and that with a linear head only."""
+            resize: int = 256, large: tuple[int, str, str] | None = None) -> None:  # fmt: skip
+    """large: the arguments of ``swag`` for weights that were trained for larger pictures."""
     title = f"ViT_{name[4].upper()}_{patch}_Weights"
     files: dict[str, Any] = {} if file is None else {"IMAGENET1K_V1": f"{name}-{file}.pth"}
-    if swag is not None:
-        size, whole, head = swag
-        files["IMAGENET1K_SWAG_E2E_V1"] = (
-            f"{name}_swag-{whole}.pth", {"crop_size": size, "resize_size": size, **BICUBIC}
-        )  # fmt: skip
-        files["IMAGENET1K_SWAG_LINEAR_V1"] = (f"{name}_lc_swag-{head}.pth", {"resize_size": 224, **BICUBIC})
+    if large is not None:
+        files |= swag(name, *large)
     enum = weights_enum(title, __name__, files, 224, resize, default=[*files][0])
 
     def make(**kw: Any) -> VisionTransformer:
@@ -192,8 +188,8 @@ def _define(name: str, patch: int, layers: int, heads: int, width: int, mlp: int
     __all__.extend([title, name])
 
 
-_define("vit_b_16", 16, 12, 12, 768, 3072, "c867db91", swag=(384, "9ac1b537", "4e70ced5"))
+_define("vit_b_16", 16, 12, 12, 768, 3072, "c867db91", large=(384, "9ac1b537", "4e70ced5"))
 _define("vit_b_32", 32, 12, 12, 768, 3072, "d86f8d99")
-_define("vit_l_16", 16, 24, 16, 1024, 4096, "852ce7e3", 242, swag=(512, "4f3808c9", "4d563306"))
+_define("vit_l_16", 16, 24, 16, 1024, 4096, "852ce7e3", 242, large=(512, "4f3808c9", "4d563306"))
 _define("vit_l_32", 32, 24, 16, 1024, 4096, "c7638314")
-_define("vit_h_14", 14, 32, 16, 1280, 5120, None, swag=(518, "80465313", "c1eb923e"))
+_define("vit_h_14", 14, 32, 16, 1280, 5120, None, large=(518, "80465313", "c1eb923e"))

@@ -26,8 +26,8 @@ _BILINEAR = InterpolationMode.BILINEAR
 class _Resizing(Transform):
     """A size, drawn once for the sample."""
 
-    def __init__(self, interpolation: Any, antialias: bool | None) -> None:
-        self.interpolation, self.antialias = interpolation, antialias
+    interpolation: Any
+    antialias: bool | None
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         return F.resize(inpt, params["size"], self.interpolation, params.get("max_size"), self.antialias)
@@ -39,9 +39,9 @@ class RandomResize(_Resizing):
     def __init__(
         self, min_size: int, max_size: int, interpolation: Any = _BILINEAR, antialias: bool | None = True
     ) -> None:
-        Transform.__init__(self)
+        super().__init__()
         self.min_size, self.max_size = min_size, max_size
-        super().__init__(interpolation, antialias)
+        self.interpolation, self.antialias = interpolation, antialias
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"size": [int(random().integers(self.min_size, self.max_size))]}
@@ -53,9 +53,9 @@ class RandomShortestSize(_Resizing):
     def __init__(
         self, min_size: Any, max_size: int | None = None, interpolation: Any = _BILINEAR, antialias: bool | None = True
     ) -> None:
-        Transform.__init__(self)
+        super().__init__()
         self.min_size, self.max_size = [min_size] if isinstance(min_size, int) else [*min_size], max_size
-        super().__init__(interpolation, antialias)
+        self.interpolation, self.antialias = interpolation, antialias
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         h, w = query_size(flat_inputs)
@@ -72,9 +72,9 @@ class ScaleJitter(_Resizing):
         self, target_size: tuple[int, int], scale_range: tuple[float, float] = (0.1, 2.0),
         interpolation: Any = _BILINEAR, antialias: bool | None = True,
     ) -> None:  # fmt: skip
-        Transform.__init__(self)
+        super().__init__()
         self.target_size, self.scale_range = target_size, scale_range
-        super().__init__(interpolation, antialias)
+        self.interpolation, self.antialias = interpolation, antialias
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         h, w = query_size(flat_inputs)
