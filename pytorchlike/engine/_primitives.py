@@ -25,12 +25,14 @@ _makers: dict[str, Callable[[dict], tuple[Rule, float, float]]] = {}
 
 #: A bilinear map, with the jaxpr that computes it.
 BILINEAR = "bilinear_call"
+#: A linear one.
+LINEAR = "linear_map_call"
 #: Sums of several arrays of one shape at once.
 SUMS = "sums"
 #: Primitives that stand for the jaxpr they carry.
 CALLS = frozenset(
     "jit pjit closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr checkpoint remat2".split()
-) | {BILINEAR}
+) | {BILINEAR, LINEAR}
 
 
 class Missing(NotImplementedError):
@@ -678,14 +680,14 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 # -- control --------------------------------------------------------------------------------------------------------
 
 
-@_maker(*CALLS - {BILINEAR})
+@_maker(*CALLS - {BILINEAR, LINEAR})
 def _call(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
     return (lambda *args: plan.run(args)), plan.cost, plan.products
 
 
-@_maker(BILINEAR)
-def _bilinear(params: dict) -> tuple[Rule, float, float]:
+@_maker(BILINEAR, LINEAR)
+def _single(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(params["jaxpr"])
     return (lambda *args: plan.run(args)[0]), plan.cost, plan.products
 

@@ -286,7 +286,7 @@ def _index(input: Array, indices: Arrays, spec: tuple, bounds: bool = True):
         starts = [0 if isinstance(i, slice) else i for i in index] + [0] * (input.ndim - len(index))
         sizes = [n if d >= len(spec) or not spec[d] else 1 for d, n in enumerate(input.shape)]
         return lax.dynamic_slice(input, [_offset(s, input.shape) for s in starts], sizes).reshape(shape)
-    return _shifted(input.at[index].get(**_GET), move)
+    return _shifted(_read_at(input, index), move)
 
 
 @op(namespace=None, method=True, inplace=True, out=False, saves=False)
@@ -312,11 +312,33 @@ def _index_put(
         starts = [0 if isinstance(i, slice) else i for i in index] + [0] * (input.ndim - len(index))
         sizes = [n if d >= len(spec) or not spec[d] else 1 for d, n in enumerate(input.shape)]
         return lax.dynamic_update_slice(input, values.reshape(sizes), [_offset(s, input.shape) for s in starts])
-    place = input.at[index]
     values = _shifted(values, move, back=True)
-    if accumulate and input.dtype == bool:
-        return place.max(values, **_SET)
-    return place.add(values, **_SET) if accumulate else place.set(values, **_SET)
+    if accumulate:
+        return _added_at(input, index, values)
+    return input.at[index].set(values, **_SET)
+
+
+def _is_last(x: jax.Array, index: tuple) -> bool:
+    """Whether a vector names places of the last of several axes."""
+    return x.ndim > 1 and len(index) == x.ndim and index[-1].ndim == 1 and all(isinstance(i, slice) for i in index[:-1])
+
+
+def _read_at(x: jax.Array, index: tuple) -> jax.Array:
+    """``x[index]`` for an index in range."""
+    if not _is_last(x, index):
+        return x.at[index].get(**_GET)
+    # Whole rows of what is transposed: the gradient is added row by row, not element by element.
+    return jnp.moveaxis(jnp.moveaxis(x, -1, 0).at[index[-1]].get(**_GET), 0, -1)
+
+
+def _added_at(x: jax.Array, index: tuple, values: jax.Array) -> jax.Array:
+    """x with values added where the index points; the largest of truth values."""
+    if x.dtype == bool:
+        return x.at[index].max(values, **_SET)
+    if not _is_last(x, index):
+        return x.at[index].add(values, **_SET)
+    rows = jnp.moveaxis(jnp.broadcast_to(values, (*x.shape[:-1], index[-1].size)), -1, 0)
+    return jnp.moveaxis(jnp.moveaxis(x, -1, 0).at[index[-1]].add(rows, **_SET), 0, -1)
 
 
 # ------------------------------------------------------------------------------------------------- gather and scatter
@@ -558,7 +580,7 @@ def index_select(input: Array, dim: int, index: Array):
     x = _line(input)
     if not x.size or not index.size:
         return jnp.zeros((*x.shape[:dim], index.size, *x.shape[dim + 1 :]), x.dtype)
-    out = x.at[at].get(**_GET)
+    out = _read_at(x, at)
     return out if input.ndim else out.reshape(())
 
 
@@ -587,8 +609,7 @@ def index_add(input: Array, dim: int, index: Array, source: Array, *, alpha: Sca
         )
     if not isinstance(alpha, int) or alpha != 1:
         s = s * number_as("index", alpha, s.dtype)
-    out = x.at[at].max(s, **_SET) if x.dtype == bool else x.at[at].add(s, **_SET)
-    return out.reshape(input.shape)
+    return _added_at(x, at, s).reshape(input.shape)
 
 
 @op(

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ._random import uniform
+from ._reads import Reads, weighted_reads
 from ._shapes import like_input
 from ._table import Array, Key, op
 
@@ -302,17 +303,6 @@ def _taps(m: int, out: int, mode: str, align: bool, scale, antialias: bool) -> t
     return np.clip(reads, 0, m - 1), weights
 
 
-def _resample_axis(x, axis: int, reads: np.ndarray, weights: np.ndarray):
-    total = None
-    shape = (-1, *(1,) * (x.ndim - 1 - axis))
-    for i in range(reads.shape[1]):
-        if not weights[:, i].any():
-            continue
-        term = jnp.take(x, reads[:, i], axis, mode="clip") * jnp.asarray(weights[:, i], x.dtype).reshape(shape)
-        total = term if total is None else total + term
-    return total
-
-
 def _nearest_axis(x, axis: int, out: int, scale: float | None, exact: bool):
     m = x.shape[axis]
     if out == m and not scale:
@@ -324,7 +314,7 @@ def _nearest_axis(x, axis: int, out: int, scale: float | None, exact: bool):
     if out % m == 0 and (at == np.arange(out) // (out // m)).all():
         # Its gradient is a sum over the copies, not a scatter.
         return jnp.repeat(x, out // m, axis)
-    return jnp.take(x, at, axis, mode="clip")
+    return weighted_reads(x, axis, Reads(m, at[:, None]))
 
 
 @op(namespace="nn.functional", out=False)
@@ -408,7 +398,8 @@ def interpolate(
     for i in range(n):
         if out[i] == space[i] and scales[i] in (None, 1.0):
             continue
-        x = _resample_axis(x, i + 2, *_taps(space[i], out[i], mode, bool(align_corners), scales[i], antialias))
+        taps = _taps(space[i], out[i], mode, bool(align_corners), scales[i], antialias)
+        x = weighted_reads(x, i + 2, Reads(space[i], *taps))
     if input.dtype == jnp.uint8:
         x = jnp.clip(jnp.round(x), 0, 255)
     return x.astype(input.dtype)

@@ -19,6 +19,7 @@ from jax import lax
 
 from ..engine import check
 from ._random import uniform
+from ._reads import Reads, weighted_reads
 from ._table import Array, Key, op
 
 #: Windows longer than this along an axis are gathered instead of sliced, to bound the size of the program.
@@ -380,17 +381,14 @@ def _adaptive_mean(x, axis: int, out: int):
     if out and m % out == 0:
         k = m // out
         return _sum_axis(x, axis, k, k, 0, out) / k
-    if out <= 2 * _MOST_SLICES:
-        parts = [lax.slice_in_dim(x, a, b, 1, axis).mean(axis, keepdims=True) for a, b in _bins(m, out)]
-        return jnp.concatenate(parts, axis) if parts else lax.slice_in_dim(x, 0, 0, 1, axis)
     bins = _bins(m, out)
-    most = max(b - a for a, b in bins)
-    reads = np.array([[a + j if a + j < b else -1 for j in range(most)] for a, b in bins])
-    values = jnp.take(x, np.maximum(reads, 0).reshape(-1), axis)
-    values = values.reshape(*x.shape[:axis], out, most, *x.shape[axis + 1 :])
-    ones = (1,) * (x.ndim - axis - 1)
-    total = jnp.where((reads >= 0).reshape(out, most, *ones), values, 0).sum(axis + 1)
-    return total / jnp.asarray((reads >= 0).sum(1).reshape(out, *ones), x.dtype)
+    most = max((b - a for a, b in bins), default=0)
+    at = np.array([[a + j for j in range(most)] for a, _ in bins]).reshape(out, most)
+    within = np.array([[a + j < b for j in range(most)] for a, b in bins]).reshape(out, most)
+    wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
+    total = weighted_reads(wide, axis, Reads(m, np.minimum(at, m - 1), within.astype(np.float64)))
+    counts = jnp.asarray(within.sum(1).reshape(out, *(1,) * (x.ndim - axis - 1)), wide.dtype)
+    return (total / counts).astype(x.dtype)
 
 
 def _check_adaptive_rank(name: str, n: int, input, output_size) -> None:

@@ -249,16 +249,40 @@ def nanmean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.
     return jnp.sum(jnp.where(nan, 0, x), axes, keepdims=keepdim) / n
 
 
+#: Elements from which a product's gradient looks for zeros, of which there mostly are none.
+_MANY_FACTORS = 4096
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _product(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    return jnp.prod(x, axes)
+
+
+@_product.defjvp
+def _product_jvp(axes, primals, tangents):
+    # JAX's own rule multiplies all but one, by running products from both ends; without zeros a division does.
+    def by_division(x, t):
+        return (t * (jnp.prod(x, axes, keepdims=True) / x)).sum(axes)
+
+    def by_products(x, t):
+        return jax.jvp(lambda x: jnp.prod(x, axes), (x,), (t,))[1]
+
+    x = primals[0]
+    return _product(x, axes), lax.cond(jnp.any(x == 0), by_products, by_division, x, tangents[0])
+
+
 @op()
 def prod(input: Array, dim: int | None = None, keepdim: bool = False, *, dtype: np.dtype | None = None):
     """Product over one ``dim`` (all axes if None); of no elements 1.  Dtype as in ``sum``; the gradient is exact at
     zeros.
     """
     x = input.astype(_sum_dtype(input, dtype))
-    x, axes = (x.reshape(-1), 0) if dim is None else (x, many_axes(dim, x.ndim))
+    x, axes = (x.reshape(-1), (0,)) if dim is None else (x, many_axes(dim, x.ndim))
     if x.dtype == np.bool_:
         return jnp.all(x, axes, keepdims=keepdim and dim is not None)
-    return jnp.prod(x, axes, keepdims=keepdim and dim is not None, dtype=x.dtype)
+    many = x.size >= _MANY_FACTORS and is_inexact(x.dtype)
+    found = _product(x, tuple(axes)) if many else jnp.prod(x, axes, dtype=x.dtype)
+    return jnp.expand_dims(found, axes) if keepdim and dim is not None else found
 
 
 @op(method=True, function=False, saves=False)

@@ -173,13 +173,24 @@ def expm1(input: Array) -> jax.Array:
     return lax.expm1(input)
 
 
+def _two_to(whole: jax.Array, dtype: np.dtype) -> jax.Array:
+    """``2 ** whole`` for the exponents of normal numbers, written as bits."""
+    info = jnp.finfo(dtype)
+    bits = (whole + (info.maxexp - 1)).astype(f"int{info.bits}") << info.nmant
+    return lax.bitcast_convert_type(bits, dtype)
+
+
 @partials(lambda out, x: out * math.log(2))
 def _exp2(x: jax.Array) -> jax.Array:
-    # 2**x as 2**whole * e**(rest log 2): exact for whole x, which lax.exp2 is not on the CPU.
-    whole = jnp.clip(lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN), -2200, 2200)
+    # 2**x as 2**whole * e**(rest log 2): exact for whole x, which lax.exp2 is not on the CPU.  The factor is two, since
+    # one would not reach the numbers below the smallest normal one, nor infinity.
+    most = 2 * (jnp.finfo(x.dtype).maxexp - 2)
+    whole = jnp.clip(lax.round(x, lax.RoundingMethod.TO_NEAREST_EVEN), -most, most)
     whole = jnp.where(jnp.isnan(x), jnp.zeros_like(x), whole)
     rest = jnp.where(jnp.isinf(x), jnp.zeros_like(x), x - whole)
-    return jnp.ldexp(lax.exp(rest * math.log(2)), whole.astype(np.int32))
+    whole = whole.astype(np.int32)
+    half = whole >> 1
+    return lax.exp(rest * math.log(2)) * _two_to(half, x.dtype) * _two_to(whole - half, x.dtype)
 
 
 @op(promote="float", inplace=True)
