@@ -3,7 +3,8 @@
 An operator may have a rule for the shapes of its results (``Op.shapes``).  It is trusted for a kind of call (operator,
 static arguments, weights, dtypes, numbers of axes) once it has agreed with the body for one of that kind, which also
 tells the dtypes; or for two, if the body demands something of its data, and the same of both: numbers in its messages
-may differ that are sizes of the arguments.  Never for empty arrays.
+may differ that are sizes of the arguments.  A number that was the size of an argument in all calls may be that size or
+not: the rule holds for this size only until calls have come that tell.  Never for empty arrays.
 """
 
 from __future__ import annotations
@@ -25,15 +26,28 @@ class _Kind:
     """What is known of a kind of call.  trusted: None until a second call has shown that the checks are the same.
 
     checks, first: of the first call, and its metas;  sizes: per check, where in its message (split at numbers) stands
-    which argument's size: (position, argument, axis).
+    which argument's size: (position, argument, axis);  unsure: the same of what may be that size or always this number.
     """
 
-    __slots__ = ("trusted", "dtypes", "checks", "first", "sizes")
+    __slots__ = ("trusted", "dtypes", "checks", "first", "sizes", "unsure")
 
     def __init__(self, dtypes: tuple[np.dtype, ...], checks: tuple[DataError, ...], first: tuple) -> None:
         self.trusted: bool | None = None if checks else True
         self.dtypes, self.checks, self.first = dtypes, checks, first
         self.sizes: list[list[tuple[int, int, int]]] = [[] for _ in checks]
+        self.unsure: list[list[tuple[int, int, int]]] = [
+            [
+                (k, i, axis) for k, part in enumerate(re.split(r"(\d+)", c.message)) for i, m in enumerate(first)
+                for axis, n in enumerate(m.shape) if str(n) == part
+            ]
+            for c in checks
+        ]  # fmt: skip
+
+    def tells(self, metas: tuple) -> bool:
+        """Whether the messages of a call on such arguments are known."""
+        return all(
+            metas[i].shape[axis] == self.first[i].shape[axis] for places in self.unsure for _, i, axis in places
+        )
 
     def checks_for(self, metas: tuple) -> tuple[DataError, ...]:
         """The checks of a call on such arguments."""
@@ -49,22 +63,22 @@ class _Kind:
         return DataError(check.exception, "".join(parts))
 
     def compare(self, metas: tuple, checks: tuple[DataError, ...]) -> None:
-        """Learn from the checks of a second call which numbers in the messages are sizes."""
+        """Learn from the checks of another call which numbers in the messages are sizes."""
         if [c.exception for c in checks] != [c.exception for c in self.checks]:
             return
-        for mine, other, sizes in zip(self.checks, checks, self.sizes, strict=True):
+        for n, (mine, other) in enumerate(zip(self.checks, checks, strict=True)):
             parts, others = re.split(r"(\d+)", mine.message), re.split(r"(\d+)", other.message)
             if len(parts) != len(others):
                 return
-            for k, (a, b) in enumerate(zip(parts, others, strict=True)):
-                if a == b:
-                    continue
-                where = next((
-                    (k, i, axis) for i, (m, n) in enumerate(zip(self.first, metas, strict=True))
-                    for axis in range(len(m.shape)) if (str(m.shape[axis]), str(n.shape[axis])) == (a, b)
-                ), None)  # fmt: skip
-                if where is not None:
-                    sizes.append(where)
+            still = []
+            for k, i, axis in self.unsure[n]:
+                if metas[i].shape[axis] == self.first[i].shape[axis]:
+                    if parts[k] == others[k]:
+                        still.append((k, i, axis))
+                elif others[k] == str(metas[i].shape[axis]) and all(k != known for known, _, _ in self.sizes[n]):
+                    self.sizes[n].append((k, i, axis))
+            known = {k for k, _, _ in self.sizes[n]}
+            self.unsure[n] = [place for place in still if place[0] not in known]
 
 
 _known: OrderedDict[tuple, _Kind] = OrderedDict()
@@ -75,7 +89,7 @@ def results(kernel: Kernel, metas: tuple) -> list[tuple[tuple[int, ...], np.dtyp
     if kernel.op.shapes is None:
         return None
     known = _known.get(_name(kernel, metas))
-    if known is None or not known.trusted:
+    if known is None or not known.trusted or not known.tells(metas):
         return None
     shapes = _told(kernel, metas)
     if shapes is None:
@@ -99,7 +113,7 @@ def learn(kernel: Kernel, metas: tuple, found: list[tuple[tuple[int, ...], np.dt
         known = _known[name] = _Kind(tuple([d for _, d in found]), checks, metas)
         while len(_known) > config.max_kernels:
             _known.popitem(last=False)
-    elif known.trusted is None and metas != known.first:
+    elif known.trusted is None and metas != known.first or known.trusted and not known.tells(metas):
         known.compare(metas, checks)
         known.trusted = True
     if told != tuple([shape for shape, _ in found]) or checks != known.checks_for(metas):

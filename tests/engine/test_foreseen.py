@@ -230,3 +230,13 @@ def test_what_was_read_stays_on_the_host_and_is_not_overwritten():
     assert type(token._value.data) is np.ndarray and type(torch.cat([token, token])._value.data) is np.ndarray
     token += 1
     assert token.tolist() == [4, 4, 4] and seen.tolist() == [3, 3, 3]
+
+
+def test_messages_name_sizes_that_did_not_vary_at_first(told):
+    """Two reads of one table do not tell that a number in the message is the table's size."""
+    for rows, reads in [(4, 2), (4, 3), (4, 7), (6, 3), (9, 5), (12, 8)]:
+        table = torch.arange(float(rows)) * 1
+        assert table[torch.arange(reads) % rows * 1].shape == (reads,)
+        with pytest.raises(IndexError, match=f"with size {rows} "):
+            (torch.arange(float(rows)) * 1)[torch.arange(reads + 20) * 1].tolist()
+    assert "_index" in told or "index" in told
