@@ -264,6 +264,9 @@ def _by_formula(call: Any, tensors: list, grads: list, wanted: list, source: Any
         c = Context({"self": bound["input"]}, tuple, set())
         dim = bound["dim"] % bound["input"].ndim
         return [joined(c, grads, bound["sizes"], dim)]
+    if name == "_unbind":
+        c = Context({"self": bound["input"], "dim": bound["dim"]}, tuple, set())
+        return [FORMULAS["unbind"](c, *grads)["self"]]
     if name == "_index":
         rest = iter(bound["indices"])
         indices = [next(rest) if k else None for k in bound["spec"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.trie import Call
+from ._node_steps import STEPS, Step, arguments, arguments_of
 
 #: Mark of the operations that stand for a custom function.
 CUSTOM = "custom function"
@@ -47,30 +48,13 @@ _BY_DIM = {
 _WITH_NUMBERS = {"add", "sub", "mul", "div", "subtract", "multiply", "divide", "true_divide"}
 
 
-def _arguments(call: Call) -> dict[str, Any]:
-    """Static arguments of a call by name; tensors as their metas."""
-    metas = iter(call.metas)
-    return arguments(call, tuple([next(metas) if type(i) is int else i for i in call.ins]))
-
-
-def arguments(call: Call, args: tuple) -> dict[str, Any]:
-    """Arguments of a call by name; ``args`` stand for those that are not static."""
-    bind = getattr(call.op.info, "bind", None)
-    if bind is None:
-        return {}
-    try:
-        return bind(call.static, args)
-    except Exception:  # an operation made of others has another layout; its plain name will do
-        return {}
-
-
 def noted(call: Call, told: dict[str, Any]) -> dict[str, Any]:
     """Arguments of a call, ``told`` by name, with what PyTorch's node notes under names of its own."""
     op = call.op.name.strip("_")
     told = dict(told)
     if op == "split":
         sizes = told["sizes"]
-        told |= {"split_sizes": sizes, "split_size": sizes[0]} if _even(sizes) else {"split_sizes": sizes}
+        told |= {"split_size": sizes[0]} if _even(sizes) else {"split_sizes": sizes}
     elif op == "getitem":
         spec = told["spec"]
         steps = [(dim, item) for dim, item in enumerate(spec) if item != ":"]
@@ -115,27 +99,15 @@ def name_of(call: Call) -> str:
     if op.endswith("_put"):
         return "torch::autograd::CopySlices"
     short = op.strip("_")
-    ndims = [m.ndim for m in call.metas]
-    if short in ("matmul", "mm", "mv", "dot", "bmm") and len(ndims) >= 2:
-        a, b = ndims[:2]
-        kind = "Dot" if a == b == 1 else "Mv" if b == 1 and a == 2 else "Mm" if a <= 2 and b <= 2 else "Bmm"
-        if (a, b) == (1, 2):
-            kind = "Squeeze"
-        if kind == "Bmm" and (a, b) != (3, 3):
-            kind = "UnsafeView"
-        return kind + "Backward0"
-    if short == "linear":
-        if ndims[0] == 2:
-            return ("AddmmBackward0" if len(ndims) == 3 else "MmBackward0")
-        return "ViewBackward0" if len(ndims) == 3 else "UnsafeViewBackward0"
+    steps = steps_of(call)
+    if steps is not None:
+        return steps.name
     if short == "split" and not _even(call.static[0]):
         return "SplitWithSizesBackward0"
-    if short == "pad" and _arguments(call).get("mode", "constant") == "constant":
+    if short == "pad" and arguments_of(call).get("mode", "constant") == "constant":
         return "ConstantPadNdBackward0"
-    if short == "getitem":
-        return _getitem(_arguments(call).get("spec", call.static))
     if short in _BY_DIM:
-        told = _arguments(call)
+        told = arguments_of(call)
         dim = told.get("dim", told.get("axis"))
         return f"{stem(op)}Backward{_BY_DIM[short][0 if dim is None or dim == () else 1]}"
     if short == "pow":
@@ -153,44 +125,53 @@ def name_of(call: Call) -> str:
     return stem(op) + "Backward0"
 
 
-def _getitem(spec: Any) -> str:
-    """Basic indexing is made of steps in PyTorch; the last one gives the name."""
-    last = "Alias"
-    for item in spec if type(spec) is tuple else ():
-        if item == "i":
-            last = "Select"
-        elif item is None:
-            last = "Unsqueeze"
-        elif item != ":":
-            last = "Slice"
-    return last + "Backward0"
+def steps_of(call: Call) -> Step | None:
+    """The steps of what PyTorch makes of several, and of what is named by the shapes of its arguments."""
+    made = STEPS.get(call.op.name.strip("_"))
+    return None if made is None else made(call)
 
 
 def edges_of(call: Call, edge: Any, make: Any) -> tuple:
-    """``next_functions`` of a call; ``edge(slot)`` gives that of an argument, ``make(name, edges=)`` a node in between.
+    """``next_functions`` of a call.
 
-    Where PyTorch makes several steps of what is one operation here, the usual ones are shown as it shows them.
+    ``edge(slot)`` gives that of an argument, ``make(name, path, edges)`` a node in between, ``path`` telling these from
+    each other.  Where PyTorch makes several steps of what is one operation here, the usual ones are shown as it shows
+    them.
     """
-    slots = call.slots
-    edges = [edge(s) for s in slots]
-    if call.op.name == "linear" and call.metas[0].ndim == 2:
-        x, w, *bias = edges
-        turned = make("TBackward0", edges=lambda: (w,)), 0
-        return (*bias, x, turned if w[0] is not None else w)
-    if call.op.name == "cross_entropy":
-        x, *rest = edges
-        return ((make("LogSoftmaxBackward0", edges=lambda: (x,)), 0) if x[0] is not None else x,)
+    edges = [edge(s) for s in call.slots]
+    steps = steps_of(call)
+    if steps is not None:
+        return _between(steps, edges, make, ())
     name = call.op.name.strip("_")
     if name == "batch_norm":
         return tuple(edges[:3])  # running statistics have no place among them
-    if len(slots) == 1 and name == "rdiv":
-        return (make("ReciprocalBackward0", edges=lambda: tuple(edges)), 0), (None, 0)
-    if len(slots) == 1 and name in _WITH_NUMBERS:
-        return edges[0], (None, 0)
-    if call.op.name == "nll_loss" or call.op.name == "where":
-        return tuple(edges[:1] if call.op.name == "nll_loss" else edges[1:] or edges)
+    if len(edges) == 1 and name in _WITH_NUMBERS:
+        return edges[0], NOTHING
+    if name == "where":
+        return (*edges[1:], NOTHING)[:2]
     # indices and masks have no gradient, and no place among PyTorch's next functions
     return tuple([e for e, m in zip(edges, call.metas, strict=True) if m.dtype.kind not in "biu"])
 
+
+def _between(step: Step, edges: list, make: Any, path: tuple) -> tuple:
+    """What a step leads on to; a step that leads to nothing is not made."""
+    out = []
+    for at, after in enumerate(step.after):
+        if type(after) is int:
+            out.append(edges[after])
+        elif after is None or not _leads(after, edges):
+            out.append(NOTHING)
+        else:
+            here = (*path, at)
+            out.append((make(after.name, here, lambda after=after, here=here: _between(after, edges, make, here)), 0))
+    return tuple(out)
+
+
+def _leads(step: Step, edges: list) -> bool:
+    return any(edges[a][0] is not None if type(a) is int else a is not None and _leads(a, edges) for a in step.after)
+
+
+#: The place of an argument without a gradient.
+NOTHING = (None, 0)
 
 __all__ = ["CUSTOM", "arguments", "edges_of", "name_of", "noted", "stem"]

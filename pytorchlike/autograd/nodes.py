@@ -25,13 +25,13 @@ class Node:
     The same step is the same object as long as it is in use.
     """
 
-    __slots__ = ("_name", "_anchor", "_edges", "_leaf", "metadata", "__weakref__")
+    __slots__ = ("_name", "_anchor", "_edges", "_leaf", "_between", "metadata", "__weakref__")
 
     def __new__(cls, name: str = "Node", *args: Any, **kwargs: Any) -> Any:
         return object.__new__(kind_of(name.rsplit(":", 1)[-1]))
 
     def __init__(self, name: str, anchor: Any = None, leaf: Leaf | None = None, edges: Any = None) -> None:
-        self._name, self._anchor, self._leaf, self._edges = name, anchor, leaf, edges
+        self._name, self._anchor, self._leaf, self._edges, self._between = name, anchor, leaf, edges, None
         self.metadata: dict = {}
 
     def name(self) -> str:
@@ -43,12 +43,21 @@ class Node:
         """((node or None, which of its results), …) in the order of the operation's tensor arguments."""
         if self._edges is not None:
             return self._edges()
-        where = _where(self._anchor)
+        where = None if self._leaf is not None else _where(self._anchor)
         if where is None:
             return ()
         graph, input_of, slot = where
         call = graph.producer[slot]
-        return edges_of(call, lambda s: _edge(graph, s, input_of), Node)
+        return edges_of(call, lambda s: _edge(graph, s, input_of), self._inner)
+
+    def _inner(self, name: str, path: tuple, edges: Any) -> Node:
+        """The node in between at a path: the same one as long as it is in use, which this one is then, too."""
+        if self._between is None:
+            self._between = weakref.WeakValueDictionary()
+        found = self._between.get(path)
+        if found is None:
+            found = self._between[path] = Node(name, edges=edges)
+        return found
 
     @property
     def variable(self) -> Any:
@@ -170,7 +179,7 @@ class _CallHooks:
         if any(not isinstance(k, int) for k in found):  # a custom function answers by the values that came in
             return list(found)
         wanted = set(self.call.wrt_slots)
-        edges = edges_of(self.call, lambda s: (s if s in wanted else None, 0), lambda name, edges: edges()[0][0])
+        edges = edges_of(self.call, lambda s: (s if s in wanted else None, 0), lambda name, path, edges: edges()[0][0])
         slots = [s for s, _ in edges]
         return slots if wanted <= set(slots) else list(self.call.wrt_slots)
 

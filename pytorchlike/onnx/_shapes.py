@@ -186,6 +186,14 @@ def _split(b: Builder, a: Args) -> Any:
     return b.op("Split", a.input, b.ints(a.sizes), outputs=len(a.sizes), axis=a.dim)
 
 
+@lowers("_unbind")
+def _unbind(b: Builder, a: Args) -> Any:
+    axis = a.dim % a.input.rank
+    n = a.input.shape[axis]
+    parts = [a.input] if n == 1 else b.op("Split", a.input, b.ints([1] * n), outputs=n, axis=axis)
+    return [b.squeeze(part, axis) for part in parts]
+
+
 @lowers("diagonal")
 def _diagonal(b: Builder, a: Args) -> V:
     rank = a.input.rank

@@ -178,6 +178,12 @@ def parted(input: Any, sizes: tuple[int, ...], dim: int) -> tuple[Shape, ...] | 
     return tuple([_with(input.shape, dim, n) for n in sizes])
 
 
+def unbound(input: Any, dim: int) -> tuple[Shape, ...]:
+    """As many parts as ``dim`` is long, without it."""
+    at = dim % input.ndim
+    return ((*input.shape[:at], *input.shape[at + 1 :]),) * input.shape[at]
+
+
 def picked(input: Any, dim: int, index: Any, **_: Any) -> tuple[Shape, ...] | None:
     """The shape of ``index``, which lies within that of ``input`` but for ``dim``."""
     return (index.shape,) if _beside(input, dim, index) else None

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._shapes import elementwise, parted, picked, put_along, scattered, selected
+from ._shapes import elementwise, parted, picked, put_along, scattered, selected, unbound
 from ._table import Array, Arrays, Operand, Scalar, Scalars, op, view_rule
 from .create import number_as
 from .shape import broadcast_sizes, type_name, wrap_dim
@@ -128,9 +128,17 @@ def _getitem(input: Array, starts: Scalars, spec: tuple):
 def _split(input: Array, sizes: tuple, dim: int):
     """Parts of the given sizes, one after the other, along ``dim``.
 
-    The gradient is one concatenation, where that of several slices is a sum of as many padded arrays.
+    The gradient is one concatenation, where that of several slices is a sum of as many padded arrays.  ``dim`` may be
+    negative: the backward graph shows it as it was given.
     """
-    return tuple(lax.split(input, sizes, dim))
+    return tuple(lax.split(input, sizes, dim % input.ndim))
+
+
+@op(namespace=None, method=True, out=False, saves=False, shapes=unbound)
+def _unbind(input: Array, dim: int):
+    """All slices along ``dim``, without it; the gradient is one stack."""
+    at = dim % input.ndim
+    return tuple([lax.squeeze(x, (at,)) for x in lax.split(input, (1,) * input.shape[at], at)])
 
 
 @op(namespace=None, method=True, inplace=True, out=False, saves=False)

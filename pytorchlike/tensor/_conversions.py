@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engine import Leaf, Value, concrete, local, make_value, own, record
+from ..engine import Value, concrete, local, make_value, own, record
 from ..engine.errors import warn_once
 from ..engine.meta import INTERIOR, LEAF, SHAPE_ONLY, meta_of
 from . import interop
 from ._cell import Cell, part_of_tensor
-from ._values import SAME, _as_leaf, _kept_apart, _made_now, _plain, host_value, told_by_handle, transfer
+from ._values import SAME, _as_leaf, _kept_apart, _leaf_of, _made_now, _plain, host_value, told_by_handle, transfer
 from .device import as_device, device, place_for
 from .dtype import dtype as torch_dtype
 from .storage import Alias, Storage
@@ -113,7 +113,7 @@ class Convertible(Cell):
         plain = _plain(value)
         alias = self._alias
         if value.meta.grad == LEAF:
-            leaf = Leaf()
+            leaf = _leaf_of(t)
             t._value = _as_leaf(plain, leaf)
             if value.node.grad is not None:
                 leaf.grad = value.node.grad.__deepcopy__(memo)
@@ -257,6 +257,6 @@ def _rebuild(cls: type | None, data: np.ndarray | tuple, where: str, requires_gr
         value = concrete(interop.aligned_copy(data), place_for("cpu"))
         if place != value.meta.place:
             value = transfer(value, place)
-    t._value = _as_leaf(value, Leaf()) if requires_grad else value
+    t._value = _as_leaf(value, _leaf_of(t)) if requires_grad else value
     t.__dict__.update(extra)
     return t

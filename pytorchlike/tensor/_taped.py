@@ -13,7 +13,7 @@ from ..engine.grad import watch
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD
 from ..engine.segment import Freed
 from ._cell import Cell, frozen_of, part_of_tensor
-from ._values import _as_leaf, _kept_apart, _plain, _straightened
+from ._values import _as_leaf, _kept_apart, _leaf_of, _plain, _straightened
 from .dtype import dtype as torch_dtype
 from .storage import Alias, shortest
 
@@ -69,8 +69,7 @@ class Taped(Cell):
             try:
                 leaf = frozen_of(self)  # it has the hooks, and what was recorded before leads there
             except AttributeError:
-                leaf = Leaf()
-            leaf.owner = weakref.ref(self)
+                leaf = _leaf_of(self)
             if self._alias is not None:
                 self._alias.leaf = leaf
             leaf.grad, self._own_grad = self._own_grad, None

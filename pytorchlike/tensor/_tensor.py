@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Leaf, Value, concrete, fixed, local
+from ..engine import Value, concrete, fixed, local
 from ..engine.errors import called_by_user, warn_once
 from ..engine.meta import SHAPE_ONLY
 from ..engine.policy import found
@@ -16,7 +16,7 @@ from ._conversions import _rebuild as _rebuild  # where pickles of before look f
 from ._operators import _LazyMethods
 from ._reading import Readable
 from ._taped import Taped
-from ._values import _as_leaf, _device_of, _devices, _plain, host_value, transfer
+from ._values import _as_leaf, _device_of, _devices, _leaf_of, _plain, host_value, transfer
 from ._views import Placed
 from .device import device, place_for
 from .dtype import dtype as torch_dtype
@@ -77,7 +77,7 @@ class Tensor(Placed, Taped, Readable, Convertible, metaclass=_LazyMethods):
             instance_comes()
         t = object.__new__(cls)
         alias = data._shared()
-        leaf = Leaf() if require_grad else None
+        leaf = _leaf_of(t) if require_grad else None
         t._alias = Alias(alias.storage, alias.chain, leaf, True, len(alias.chain), alias.writes)
         value = data._get()
         t._value = _as_leaf(value, leaf) if leaf is not None else _plain(value)

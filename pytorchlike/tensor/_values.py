@@ -111,6 +111,13 @@ def _kept_apart(value: Value) -> Value:
     return make_value(value.meta, value.data)
 
 
+def _leaf_of(owner: Any) -> Leaf:
+    """Where the gradients of this tensor end: the graph leads back to it."""
+    leaf = Leaf()
+    leaf.owner = weakref.ref(owner)
+    return leaf
+
+
 def _as_leaf(value: Value, leaf: Leaf) -> Value:
     """The value as that of a leaf."""
     if value.data is not None and value.trace is None:

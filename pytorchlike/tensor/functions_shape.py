@@ -20,6 +20,8 @@ _WHOLE = (":",)
 _GETITEM = METHODS["_getitem"]
 #: Parts up to which a tensor on the tape is split by one operation.
 _TOGETHER = 16
+#: Slices up to which it is unbound by one: where a loop goes over more, its rounds shall each take their own.
+_UNBOUND = 4
 
 
 def _ints(x: Any) -> tuple[int, ...]:
@@ -45,7 +47,7 @@ def _parts(input: Tensor, dim: int, sizes: list[int]) -> tuple[Tensor, ...]:
     """Views of these sizes, one after the other, along ``dim``."""
     together = 1 < len(sizes) <= _TOGETHER and input._value.meta.grad
     values = input._split(tuple(sizes), dim) if together else None
-    out, start = [], 0
+    out, start, dim = [], 0, dim % input.ndim
     for i, n in enumerate(sizes):
         if values is None:
             out.append(_part(input, dim, start, n))
@@ -177,9 +179,14 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     shape = input._value.meta.shape
     if not shape:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
-    dim = wrap_dim(dim, len(shape))
-    spec = (*_WHOLE * dim, "i")
-    return tuple([input._getitem((i,), spec) for i in range(shape[dim])])
+    at = wrap_dim(dim, len(shape))
+    spec = (*_WHOLE * at, "i")
+    if not (1 < shape[at] <= _UNBOUND and input._value.meta.grad):
+        return tuple([input._getitem((i,), spec) for i in range(shape[at])])
+    parts = input._unbind(dim)
+    for i, part in enumerate(parts):
+        link_step(input, part, _GETITEM, (1, spec), (i,))
+    return tuple(parts)
 
 
 @function(method=True, aliases=("unsafe_split_with_sizes",))
@@ -188,7 +195,7 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
     shape = input._value.meta.shape
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
-    dim = wrap_dim(dim, len(shape))
+    at = wrap_dim(dim, len(shape))
     sizes = _ints(split_sizes)
     for n in sizes:
         if n < 0:
@@ -196,9 +203,9 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
                 "split_with_sizes expects split_sizes have only non-negative entries, but got "
                 f"split_sizes={list(sizes)}"
             )
-    if sum(sizes) != shape[dim]:
+    if sum(sizes) != shape[at]:
         raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {shape[dim]} (input tensor's size at dimension "
+            f"split_with_sizes expects split_sizes to sum exactly to {shape[at]} (input tensor's size at dimension "
             f"{dim}), but got split_sizes={list(sizes)}"
         )
     return _parts(input, dim, list(sizes))
@@ -219,14 +226,14 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     shape = tensor._value.meta.shape
     if not shape:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
-    dim = wrap_dim(dim, len(shape))
-    n = shape[dim]
+    at = wrap_dim(dim, len(shape))
+    n = shape[at]
     if size < 0:
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
     if size == 0 and n:
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
     if n <= size:
-        return (_part(tensor, dim, 0, n),)
+        return (_part(tensor, at, 0, n),)
     return _parts(tensor, dim, [min(size, n - at) for at in range(0, n, size)])
 
 

@@ -1,5 +1,6 @@
 """The backward graph: names, identity, hooks on nodes, what is kept for it; anomalies; forward mode."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -465,3 +466,48 @@ def test_running_statistics_have_no_place_in_the_graph():
     for layer in (torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3, affine=False)):
         steps = layer(x).grad_fn.next_functions
         assert steps[0] == (x.grad_fn, 0) and len(steps) == 3
+
+
+def test_products_are_the_steps_that_pytorch_makes_of_them():
+    """Libraries that prune find a layer's rows by its name and follow the graph through what lies in between."""
+    w, b = torch.ones(4, 3, requires_grad=True), torch.ones(4, requires_grad=True)
+    x = torch.ones(2, 5, 3)
+    y = x.clone().requires_grad_()
+    leaf = "AccumulateGrad()"
+    turned = f"TBackward0({leaf})"
+    assert drawn(F.linear(x, w, b).grad_fn) == f"ViewBackward0(AddmmBackward0({leaf},None,{turned}))"
+    assert drawn(F.linear(y, w).grad_fn) == f"UnsafeViewBackward0(MmBackward0(ViewBackward0({leaf}),{turned}))"
+    assert drawn(F.linear(x[0], w, b).grad_fn) == f"AddmmBackward0({leaf},None,{turned})"
+    assert drawn(F.linear(x[0, 0], w).grad_fn) == f"SqueezeBackward4(MmBackward0(None,{turned}))"
+    assert drawn(F.linear(x, w.detach(), b).grad_fn) == f"ViewBackward0(AddmmBackward0({leaf},None,None))"
+    assert drawn((y @ w.mT).grad_fn).startswith(f"UnsafeViewBackward0(MmBackward0(ViewBackward0({leaf}),Transpose")
+    both = drawn((y[None] @ y.mT).grad_fn)
+    assert both.startswith("UnsafeViewBackward0(BmmBackward0(ViewBackward0(ExpandBackward0(UnsqueezeBackward0(")
+    assert drawn(y[0, :, 1:].grad_fn) == f"SliceBackward0(SelectBackward0({leaf}))"
+
+
+def test_a_step_in_between_is_one_object_while_it_is_in_use():
+    y = F.linear(torch.ones(2, 5, 3), torch.ones(4, 3, requires_grad=True), torch.ones(4))
+    between = y.grad_fn.next_functions[0][0]
+    assert y.grad_fn.next_functions[0][0] is between and y.grad_fn in {y.grad_fn: 1}
+    y.sum().backward(retain_graph=True)
+    assert y.grad_fn.next_functions[0][0] is between
+
+
+def test_the_graph_leads_back_to_the_very_parameter():
+    for p in (torch.nn.Parameter(torch.ones(2)), copy.deepcopy(torch.nn.Parameter(torch.ones(2)))):
+        step = (p * 2).grad_fn.next_functions[0][0]
+        assert step.variable is p and step.next_functions == ()
+
+
+def test_parts_that_are_unbound_together_come_from_one_step():
+    x = torch.arange(24.0).view(3, 2, 4).requires_grad_() * 1
+    q, k, v = x.unbind(0)
+    assert q.grad_fn is k.grad_fn and q.grad_fn.name() == "UnbindBackward0"
+    assert (k.output_nr, k.storage_offset(), k._is_view()) == (1, 8, True)
+    (gx,) = torch.autograd.grad((q * v).sum(), x)
+    assert gx.tolist() == torch.stack([v, torch.zeros_like(v), q]).tolist()
+    assert x.unbind(-1)[0].grad_fn._saved_dim == 2**64 - 1 and x.chunk(2, -1)[0].grad_fn._saved_dim == 2**64 - 1
+    with torch.no_grad():
+        k.zero_()
+    assert x[1].abs().sum() == 0

@@ -69,6 +69,7 @@ OPERATORS = {
     "rand": lambda x, n: torch.rand(2, n),
     "_randint": lambda x, n: torch.randint(0, 7, (n, 2)),
     "_split": lambda x, n: torch.cat((x * torch.nn.Parameter(torch.ones(1))).split([2, 3], 2), 2),
+    "_unbind": lambda x, n: torch.stack((x * torch.nn.Parameter(torch.ones(1)))[:, :, :3].unbind(2)[1:]),
     "_index": lambda x, n: x[:, torch.from_numpy(np.arange(n)[::-1].copy()), None],
     "gather": lambda x, n: x.gather(2, torch.zeros(2, n, 3).long() + 1),
     "index_select": lambda x, n: x.index_select(2, torch.zeros(n + 1).long() + 1),

@@ -128,7 +128,14 @@ def test_operators(name):
     check(*CASES[name], run=HAS_RUNTIME or name not in BEYOND_REFERENCE)
 
 
+class Unbound(nn.Linear):
+    def forward(self, x):
+        q, k = super().forward(x).view(3, 2, 2).unbind(-1)
+        return q * k.sum()
+
+
 MODULES = {
+    "unbound": (Unbound(4, 4), (X,)),
     "convolutions": (nn.Sequential(
         nn.Conv2d(4, 8, 3, groups=2, dilation=2, padding="same"), nn.BatchNorm2d(8), nn.PReLU(8),
         nn.ConvTranspose2d(8, 4, 3, stride=2, output_padding=1, groups=2), nn.MaxPool2d(3, 2, 1, ceil_mode=True),
