@@ -8,7 +8,7 @@ carry, what all rounds take alike is closed over, what each takes for itself is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -218,14 +218,22 @@ def roll(steps: Sequence[Any], wanted: Iterable[int], taped: set[Call], ways: bo
         return True
 
     for start, period, rounds in _repeats(kinds, heavy):
-        if enter(start, period, rounds):
-            continue
-        least = HEAVY_ROUNDS if any(heavy[start : start + period]) else ROUNDS
-        for first, n in _alike(steps, start, period, rounds):
-            if least <= n < rounds:
-                enter(start + first * period, period, n)
+        _enter_parts(steps, start, period, rounds, heavy, enter)
     out.extend(steps[at:])
     return tuple(out)
+
+
+def _enter_parts(
+    steps: Sequence[Any], start: int, period: int, rounds: int, heavy: list[bool],
+    enter: Callable[[int, int, int], bool],
+) -> None:  # fmt: skip
+    """``enter(start, period, rounds)`` the run, or, if it is no loop, those of its parts that are alike."""
+    if enter(start, period, rounds):
+        return
+    least = _least(heavy, start, period)
+    for first, n in _alike(steps, start, period, rounds):
+        if least <= n < rounds:
+            enter(start + first * period, period, n)
 
 
 def recurs(entries: Iterable[Any]) -> bool:
@@ -276,8 +284,8 @@ def _parts(loop: Loop) -> set[int]:
 
 
 def _alike(steps: Sequence[Any], start: int, period: int, rounds: int) -> list[tuple[int, int]]:
-    """(first, number) of rounds that take their arrays from the same places: a loop that goes on with what it has made
-    itself, where it had data before, is two loops."""
+    """(first, number) of rounds that take their arrays from the same places, and for the same of which gradients are
+    wanted: a loop that goes on with what it has made itself, where it had data before, is two loops."""
     made: dict[int, tuple[int, int]] = {}
     taken: list[list[Any]] = []
     for r in range(rounds):
@@ -285,7 +293,7 @@ def _alike(steps: Sequence[Any], start: int, period: int, rounds: int) -> list[t
         for q, call in enumerate(row):
             made.update((s, (r, q, k)) for k, s in enumerate(call.out_slots))
         places = [made.get(i) if type(i) is int else None for call in row for i in call.ins]
-        taken.append([None if m is None else (r - m[0], *m[1:]) for m in places])
+        taken.append([None if m is None else (r - m[0], *m[1:]) for m in places] + [call.wrt for call in row])
     found, first = [], 0
     for r in range(1, rounds + 1):
         # the first round of a loop may take from outside what the others take of the one before
@@ -318,17 +326,26 @@ def _repeats(kinds: list[int], heavy: list[bool]) -> list[tuple[int, int, int]]:
             while k + run + period < n and kinds[k + run] == kinds[k + run + period] >= 0:
                 run += 1
             rounds = run // period + 1
-            if rounds >= (HEAVY_ROUNDS if any(heavy[k : k + period]) else ROUNDS):
+            if rounds >= _least(heavy, k, period):
                 found.append((k, period, rounds))
             k += run + 1
     # the more calls a loop replaces the better; of the same calls, rounds that are not several rounds
     found.sort(key=lambda f: (-(f[1] * f[2]), f[1]))
     taken: list[tuple[int, int, int]] = []
-    for f in found:
-        begin, end = f[0], f[0] + f[1] * f[2]
-        if all(end <= t[0] or begin >= t[0] + t[1] * t[2] for t in taken):
-            taken.append(f)
+    for begin, period, rounds in found:
+        for start, p, r in taken:  # what is left before or behind
+            before, behind = (start - begin) // period, max(0, -(-(start + p * r - begin) // period))
+            if before >= rounds or behind == 0:
+                continue
+            begin, rounds = max((begin, before), (begin + behind * period, rounds - behind), key=lambda part: part[1])
+        if rounds >= _least(heavy, begin, period):
+            taken.append((begin, period, rounds))
     return sorted(taken)
+
+
+def _least(heavy: list[bool], start: int, period: int) -> int:
+    """Rounds that are worth a loop."""
+    return HEAVY_ROUNDS if any(heavy[start : start + period]) else ROUNDS
 
 
 def _loop(steps: Sequence[Any], start: int, period: int, rounds: int, uses: dict[int, list[int]], wanted: set[int],
@@ -551,16 +568,24 @@ def roll_back(plan: tuple[Call, ...], outs: Iterable[int], needed: Any) -> tuple
         kinds.append(-1 - k if kind is None else ids.setdefault(kind, len(ids)))
     found: list[Any] = []
     at = 0
-    for start, period, rounds in _repeats(kinds, [c.op.heavy for c in steps]):
+
+    def enter(start: int, period: int, rounds: int) -> bool:
+        nonlocal at
         grid = [steps[start + r * period : start + (r + 1) * period] for r in range(rounds)]
         back = _back(grid, set(outs), needed)
-        if back is not None:
-            back.forms = {}
-            for c in steps[start + period * rounds :]:
-                _joined(c, back.made, back.forms)
-            found.extend(steps[at:start])
-            found.append(back)
-            at = start + period * rounds
+        if back is None:
+            return False
+        back.forms = {}
+        for c in steps[start + period * rounds :]:
+            _joined(c, back.made, back.forms)
+        found.extend(steps[at:start])
+        found.append(back)
+        at = start + period * rounds
+        return True
+
+    heavy = [c.op.heavy for c in steps]
+    for start, period, rounds in _repeats(kinds, heavy):
+        _enter_parts(steps, start, period, rounds, heavy, enter)
     found.extend(steps[at:])
     return tuple(found[::-1])
 

@@ -129,9 +129,26 @@ def goes_on_with_its_own_outputs(cell, x):
     return torch.cat(outs, dim=1).pow(2).mean()
 
 
+def goes_on_with_itself_after_data_without_gradients(cell, x):
+    data, h, c, seen, total = x.detach(), torch.zeros(N, D), torch.zeros(N, D), None, 0.0
+    for t in range(2 * T):
+        h, c = cell(data[t] if t < T else seen, (h, c))
+        seen = torch.tanh(h)
+        total = total + seen.square().mean()
+    return total
+
+
+def squashed_in_the_second_half(cell, x):
+    h, c = torch.zeros(N, D), torch.zeros(N, D)
+    for t in range(2 * T):
+        h, c = cell(torch.tanh(h) if t >= T else x[0], (h, c))
+    return c.sum()
+
+
 CASES = [lstm_cell, stacked_outputs, loss_of_each_step, numbers_of_the_round, detached_halfway, dropout_inside,
          two_cells, looking_back_two_rounds, generates, added_up_in_place, written_row_by_row,
-         only_later_inputs_require_grad, columns, goes_on_with_its_own_outputs]  # fmt: skip
+         only_later_inputs_require_grad, columns, goes_on_with_its_own_outputs,
+         goes_on_with_itself_after_data_without_gradients, squashed_in_the_second_half]  # fmt: skip
 
 
 def outcome(case, tier, monkeypatch, read=False):
@@ -185,6 +202,8 @@ def test_the_way_back_after_the_loss_was_read_is_rolled_up(case, monkeypatch):
     equals_operation_by_operation(case, loss, grads, monkeypatch)
     if case not in (looking_back_two_rounds, only_later_inputs_require_grad):
         assert backs and max(b.rounds for b in backs) >= T - 4
+    if case in (goes_on_with_itself_after_data_without_gradients, squashed_in_the_second_half):
+        assert sum(b.rounds for b in backs) >= 2 * T - 4
 
 
 @pytest.mark.parametrize(("own", "rounds"), [(False, T), (True, T), (True, 9)])
