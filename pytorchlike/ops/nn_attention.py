@@ -12,7 +12,7 @@ from jax import lax
 from ._random import uniform
 from ._shapes import attended
 from ._table import Array, Key, op, platform
-from .elementwise import widened
+from .elementwise import refuse, widened
 
 
 def _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa) -> None:
@@ -95,6 +95,7 @@ def _block_size(length: int) -> int:
 
 def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa, rng):
     _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa)
+    refuse("scaled_dot_product_attention", query, kinds="bi", advice="it weighs by a softmax, in floats")
     if enable_gqa and query.shape[-3] != key.shape[-3]:
         key = jnp.repeat(key, query.shape[-3] // key.shape[-3], -3)
     if enable_gqa and query.shape[-3] != value.shape[-3]:

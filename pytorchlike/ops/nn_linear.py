@@ -260,6 +260,8 @@ def embedding_bag(
     if weight.ndim != 2:
         raise RuntimeError(f"embedding_bag: weight has to be 2-D, but it has shape {list(weight.shape)}")
     _require_indices("embedding_bag", input)
+    if offsets is not None:
+        _require_indices("embedding_bag", offsets, "offsets")
     if per_sample_weights is not None:
         if mode != "sum":
             raise NotImplementedError(
@@ -278,7 +280,7 @@ def embedding_bag(
     if max_norm is not None:
         raise NotImplementedError("embedding_bag: max_norm changes weight in place; renormalise the weight first")
     if scale_grad_by_freq and mode == "max":
-        raise RuntimeError("embedding_bag: scaling the gradient by the frequency is not defined for mode 'max'")
+        raise ValueError("embedding_bag: max mode does not support scaling the gradient by the frequency")
     rows, features = weight.shape
     padding = _padding_row(padding_idx, rows)
     check(

@@ -114,6 +114,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             "if named: raise Unusual",
             f"if len({varargs.name}) == 1 and {varargs.name}[0].__class__ is not int: "
             f"{varargs.name} = sizes({varargs.name}[0], trace)",
+            *([f"elif not {varargs.name}: raise Unusual"] if varargs.default is EMPTY else []),
             f"for _n in {varargs.name}:",
             "    if _n.__class__ is not int: raise Unusual",
         ]
@@ -376,6 +377,7 @@ built: list[tuple[Any, OpDef, bool]] = []
 on_built: Callable[[Any, OpDef, bool], None] | None = None
 
 _return_types: dict[OpDef, Any] = {}
+_RETURNED = {"_histogram_edges": "histogram"}
 
 
 def _returns(entry: OpDef) -> Any:
@@ -383,7 +385,7 @@ def _returns(entry: OpDef) -> Any:
         return None
     found = _return_types.get(entry)
     if found is None:
-        name = f"linalg_{entry.name}" if "linalg" in entry.namespaces else entry.name
+        name = f"linalg_{entry.name}" if "linalg" in entry.namespaces else _RETURNED.get(entry.name, entry.name)
         found = _return_types[entry] = returned(name, entry.returns)
     return found
 
@@ -781,8 +783,6 @@ def _bind(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> dict[
             args = (*args[:n], rest[0])
         elif rest:
             args = (*args[:n], rest)
-        elif positional[-1].default is EMPTY and len(args) == n:
-            args = (*args, ())
     if len(args) > len(positional) and entry.name in NUMBERS_FIRST:
         args, kwargs = _numbers_last(entry, name, args, kwargs)
     if len(args) > len(positional):

@@ -17,6 +17,14 @@ def k(*values):
 
 CASES = [
     # Each: the call, the exception, what its message must hold.
+    (lambda: F.scaled_dot_product_attention(*[z(1, 1, 2, 2).long()] * 3), NotImplementedError, r"Long"),
+    (lambda: F.scaled_dot_product_attention(*[z(1, 1, 2, 2)] * 3, is_causal=True,
+                                            attn_mask=nn.attention.bias.causal_upper_left(2, 2)),
+     ValueError, r"CausalBias should not be used with causal=True"),
+    (lambda: nn.EmbeddingBag(3, 2)(k(1), k(0.0)), RuntimeError, r"'offsets'.*Long, Int"),
+    (lambda: nn.EmbeddingBag(3, 2, mode="max", scale_grad_by_freq=True)(k(1), k(0)), ValueError,
+     r"max mode does not support scaling the gradient by the frequency"),
+    (lambda: nn.utils.rnn.pad_sequence([1]), TypeError, r"expected Tensors.*int"),
     (lambda: nn.Linear(3, 2)(z(4, 5)), RuntimeError, r"4x5 and 3x2"),
     (lambda: nn.Linear(3, 2)(z(4, 3, dtype=torch.float64)), RuntimeError, r"dtype"),
     (lambda: nn.Bilinear(2, 3, 4)(z(5, 2), z(5, 4)), RuntimeError, r"3|4"),

@@ -89,3 +89,10 @@ def test_a_mask_beside_is_causal_hides_what_either_hides():
     shown = torch.tensor([[1, 0, 1, 1, 1], [0, 1, 1, 1, 1], [1, 1, 0, 1, 1]], dtype=torch.bool)
     for mask, both in ((bias, bias.masked_fill(~causal, -math.inf)), (shown, shown & causal)):
         torch.testing.assert_close(attend(q, k, v, mask, is_causal=True), attend(q, k, v, both))
+
+
+def test_softmax_takes_the_level_of_its_warning():
+    """Modules copied from PyTorch pass ``_stacklevel`` on."""
+    x = torch.tensor([[1.0, 2.0]])
+    for f in (F.softmax, F.log_softmax, F.softmin):
+        assert torch.equal(f(x, 1, _stacklevel=5), f(x, 1))

@@ -295,3 +295,11 @@ def test_functional_call():
 def test_skip_init():
     m = nn.utils.skip_init(nn.Linear, 3, 2)
     assert m.weight.shape == (2, 3) and m.weight.device.type == "cpu"
+
+
+def test_masks_of_pruning_keep_their_dtype():
+    """A mask has the parameter's dtype, whatever that of the scores is."""
+    layer = nn.Linear(3, 2).half()
+    nn.utils.prune.l1_unstructured(layer, "weight", 2, importance_scores=torch.rand(2, 3).double())
+    nn.utils.prune.random_unstructured(layer, "bias", 1)
+    assert layer.weight_mask.dtype == layer.bias_mask.dtype == torch.float16

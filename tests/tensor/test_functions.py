@@ -449,3 +449,19 @@ def test_linspace_of_float32_rounds_as_pytorch_does():
     exact = np.where(i < steps // 2, float(start) + float(distance) * i, float(end) - float(distance) * (steps - 1 - i))
     assert torch.linspace(0.3, 1.7, steps).tolist() == exact.astype(np.float32).tolist()
     assert torch.linspace(0.1, 2.0, 1).tolist() == [float(np.float32(0.1))]
+
+
+@pytest.mark.parametrize("name", ["empty", "zeros", "ones", "rand", "randn"])
+def test_sizes_are_required(name):
+    """Without any size there is an error, not a number; an empty one gives a number."""
+    with pytest.raises(TypeError, match=name):
+        getattr(torch, name)()
+    assert getattr(torch, name)(()).shape == getattr(torch, name)([]).shape == ()
+    with pytest.raises(TypeError, match="flip"):
+        torch.ones(2).flip()
+
+
+def test_histogram_with_edges_is_named_as_the_other():
+    """Both forms of histogram give the same kind of tuple."""
+    whole = torch.histogram(torch.arange(6.0), torch.tensor([0.0, 2.0, 6.0]))
+    assert type(whole).__name__ == "histogram" and whole.hist.tolist() == [2, 4]

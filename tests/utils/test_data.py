@@ -364,3 +364,14 @@ def test_an_iterator_tells_how_many_batches_it_has_handed_out():
     next(batches)
     next(batches)
     assert batches._num_yielded == 2
+
+
+def test_batches_of_subclasses():
+    """A batch of tensors of one's own class is of that class; nested tensors are refused in PyTorch's words."""
+
+    class Mine(torch.Tensor):
+        pass
+
+    assert type(data.default_collate([torch.ones(2).as_subclass(Mine)] * 2)) is Mine
+    with pytest.raises(RuntimeError, match="not currently supported by the default collate_fn"):
+        data.default_collate([torch.nested.nested_tensor([torch.ones(2)])])

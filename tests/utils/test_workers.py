@@ -259,9 +259,9 @@ def test_answers_that_cannot_be_pickled():
 
 
 @pytest.mark.parametrize("how, message", [
-    (lambda: os.kill(os.getpid(), signal.SIGKILL), r"worker 0 \(pid \d+\) was killed by signal SIGKILL"),
-    (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"worker 0 \(pid \d+\) was killed by signal SIGSEGV"),
-    (lambda: os._exit(7), r"worker 0 \(pid \d+\) exited unexpectedly, with exit code 7"),
+    (lambda: os.kill(os.getpid(), signal.SIGKILL), r"worker \(pid \d+\), number 0, is killed by signal: SIGKILL"),
+    (lambda: os.kill(os.getpid(), signal.SIGSEGV), r"worker \(pid \d+\), number 0, is killed by signal: SIGSEGV"),
+    (lambda: os._exit(7), r"DataLoader worker \(pid\(s\) \d+\) exited unexpectedly: number 0, with exit code 7"),
 ])  # fmt: skip
 def test_a_worker_that_ends(how, message):
     def make(i):
@@ -549,3 +549,17 @@ def test_processes_of_pythons_own_modules_compute(tmp_path):
     env = os.environ | {"PYTHONPATH": str(Path(torch.__file__).parents[1])}
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60, env=env)
     assert done.stdout.splitlines() == ["[2.0, -7.0]", "[2.0, -7.0]", "-16.0 -16.0"] and not done.stderr, done.stderr
+
+
+def test_processes_of_an_iterator():
+    """Programs look at the workers of an iterator, and end them early, under PyTorch's names."""
+    loader = DataLoader(list(range(20)), num_workers=2, persistent_workers=True)
+    batches = iter(loader)
+    next(batches)
+    workers = batches._workers
+    assert len(workers) == 2 and all(w.is_alive() for w in workers)
+    batches._shutdown_workers()
+    for worker in workers:
+        worker.join(5)
+    assert not any(w.is_alive() for w in workers)
+    assert len(list(loader)) == 20  # with new ones

@@ -40,11 +40,17 @@ class CausalBias(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """What is computed of a mask is an ordinary tensor."""
+        """What is computed of a mask is an ordinary tensor. ValueError for one that ``is_causal`` stands beside."""
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention" and (kwargs or {}).get("is_causal"):
+            raise ValueError("CausalBias should not be used with causal=True")
         from ...tensor.asking import DisabledAll
 
         with DisabledAll():
             return func(*args, **(kwargs or {}))
+
+    def _materialize(self, device: Any = None) -> Tensor:
+        """The mask as an ordinary bool tensor."""
+        return self.as_subclass(Tensor).to(device=device)
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         """That of the bool tensor, as in PyTorch."""

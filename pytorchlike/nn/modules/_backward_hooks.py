@@ -16,7 +16,7 @@ from ...tensor import functions as T
 __all__ = ["BackwardHook", "BackwardHooks"]
 
 
-class _Identity(Function):
+class BackwardHookFunction(Function):
     """Hands its tensors through; backward passes the gradients through ``rewrite``."""
 
     @staticmethod
@@ -48,7 +48,7 @@ def _through(items: Sequence[Any], rewrite: Callable[[tuple, list], tuple]) -> t
         raise RuntimeError("full backward hooks of modules are not run inside of function transformations, nor of "
                            "compiled functions that are not seen to refer to the module")
     result = list(items)
-    for place, new in zip(places, _Identity.apply(rewrite, *[items[i] for i in places]), strict=True):
+    for place, new in zip(places, BackwardHookFunction.apply(rewrite, *[items[i] for i in places]), strict=True):
         result[place] = new
     return tuple(result), places
 

@@ -261,7 +261,7 @@ class RandomUnstructured(_Amount):
         n = self._number(t.numel())
         if n == 0:
             return default_mask.clone()
-        return default_mask * _lowest(T.rand(t.numel(), device=t.device), n).reshape(t.shape)
+        return default_mask * _lowest(T.rand(t.numel(), device=t.device), n).reshape(t.shape).to(default_mask.dtype)
 
     @classmethod
     def apply(cls, module: Module, name: str, amount: float) -> BasePruningMethod:
@@ -276,7 +276,7 @@ class L1Unstructured(_Amount):
         n = self._number(t.numel())
         if n == 0:
             return default_mask.clone()
-        return default_mask * _lowest(t.abs().reshape(-1), n).reshape(t.shape)
+        return default_mask * _lowest(t.abs().reshape(-1), n).reshape(t.shape).to(default_mask.dtype)
 
     @classmethod
     def apply(cls, module: Module, name: str, amount: float,

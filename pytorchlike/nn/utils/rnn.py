@@ -252,6 +252,9 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
         raise RuntimeError("pad_sequence: received an empty list of sequences")
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
+    for item in items:
+        if not isinstance(item, Tensor):
+            raise TypeError(f"pad_sequence: expected Tensors as sequences, but got {type(item).__name__}")
     tail = tuple(items[0].shape[1:])
     for i, item in enumerate(items):
         if item.dim() == 0 or tuple(item.shape[1:]) != tail:

@@ -483,3 +483,13 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
     def _finish(self) -> None:
         if not self.loader.persistent_workers:
             self.pool.close()
+
+    # PyTorch's names, by which programs end workers early or look at them.
+
+    @property
+    def _workers(self) -> list[Any]:
+        return self.pool.processes
+
+    def _shutdown_workers(self) -> None:
+        self.ended = True
+        self.pool.close()

@@ -73,8 +73,13 @@ def collate(batch: Sequence[Any], *, collate_fn_map: _CollateMap | None = None) 
 
 
 def collate_tensor_fn(batch: Sequence[Tensor], *, collate_fn_map: _CollateMap | None = None) -> Tensor:
-    """Stack along a new first dimension."""
-    return T.stack(tuple(batch), 0)
+    """Stack along a new first dimension. RuntimeError for nested tensors, whose sizes need not agree."""
+    if batch[0].is_nested:
+        raise RuntimeError("Batches of nested tensors are not currently supported by the default collate_fn; please "
+                           "provide a custom collate_fn to handle them appropriately.")
+    from .... import stack  # the public function, which asks classes of one's own: their batches are of that class
+
+    return stack(tuple(batch), 0)
 
 
 def collate_numpy_array_fn(batch: Sequence[np.ndarray], *, collate_fn_map: _CollateMap | None = None) -> Any:

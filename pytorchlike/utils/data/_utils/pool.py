@@ -62,15 +62,15 @@ class Worker:
         self.process.join(_STEP)
         code = self.process.exitcode
         if code is None:
-            return f"DataLoader worker {self.id} (pid {self.pid}) has closed its connection, but still runs"
+            return f"DataLoader worker (pid {self.pid}), number {self.id}, has closed its connection, but still runs"
         if code < 0:
             try:
                 name = f"{signal.Signals(-code).name} ({signal.strsignal(-code)})"
             except ValueError:
                 name = str(-code)
             hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
-            return f"DataLoader worker {self.id} (pid {self.pid}) was killed by signal {name}{hint}"
-        return f"DataLoader worker {self.id} (pid {self.pid}) exited unexpectedly, with exit code {code}"
+            return f"DataLoader worker (pid {self.pid}), number {self.id}, is killed by signal: {name}{hint}"
+        return f"DataLoader worker (pid(s) {self.pid}) exited unexpectedly: number {self.id}, with exit code {code}"
 
 
 def _close(workers: list[Worker], grace: float) -> None:
@@ -98,6 +98,7 @@ class Pool:
 
     def __init__(self, context: BaseContext | None, jobs: list[Job]) -> None:
         self.workers: list[Worker] = []
+        self._processes: list[Any] = []
         self.epoch = 0
         self.seed = 0  # of the present epoch
         self._finish = weakref.finalize(self, _close, self.workers, GRACE)
@@ -110,9 +111,15 @@ class Pool:
         try:
             for job in jobs:
                 self.workers.append(Worker(context, job, values))
+                self._processes.append(self.workers[-1].process)
         except BaseException:
             self.close(_STEP)
             raise
+
+    @property
+    def processes(self) -> list[Any]:
+        """The processes, also once they have been ended."""
+        return list(self._processes)
 
     @property
     def pids(self) -> list[int]:
