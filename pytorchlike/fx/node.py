@@ -222,6 +222,7 @@ class Node:
     def format_node(self, placeholder_names: list[str] | None = None, *args: Any, **kwargs: Any) -> str | None:
         """One line about the node; arguments are collected in ``placeholder_names`` and the output's line has none."""
         kind = "" if self.type is None else f" : {getattr(self.type, '__name__', self.type)}"
+        typed = kind or " :"
         users = "" if self.op in ("output",) else f"[num_users={len(self.users)}]"
         if self.op == "placeholder":
             if placeholder_names is not None:
@@ -229,12 +230,12 @@ class Node:
                 placeholder_names.append(f"{self.target}{kind}{default}")
                 return None
             default = f"(default={self.args[0]})" if self.args else ""
-            return f"%{self.name}{kind} : {users} = {self.op}[target={self.target}]{default}"
+            return f"%{self.name}{typed} {users} = {self.op}[target={self.target}]{default}"
         if self.op == "output":
             return f"return {self.args[0]}" if self.args else "return"
         if self.op == "get_attr":
-            return f"%{self.name}{kind} : {users} = {self.op}[target={self.target}]"
-        return (f"%{self.name}{kind} : {users} = {self.op}[target={target_name(self.target)}]"
+            return f"%{self.name}{typed} {users} = {self.op}[target={self.target}]"
+        return (f"%{self.name}{typed} {users} = {self.op}[target={target_name(self.target)}]"
                 f"(args = {_written(self.args)}, kwargs = {_written(self.kwargs)})")  # fmt: skip
 
     def __repr__(self) -> str:

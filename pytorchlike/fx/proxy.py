@@ -54,6 +54,9 @@ class TracerBase:
         """A value as an argument of a node. NotImplementedError for what no node can hold."""
         if isinstance(a, (tuple, list, dict, slice)) and (not isinstance(a, tuple) or type(a) is tuple
                                                           or hasattr(a, "_fields")):  # fmt: skip
+            if isinstance(a, dict) and any(isinstance(key, (Proxy, Node)) for key in a):
+                raise RuntimeError("Keys for dictionaries used as an argument cannot contain a Node. Got keys: "
+                                   f"{list(a)}")
             return map_aggregate(a, self.create_arg)
         if isinstance(a, tuple):  # torch.Size
             return tuple(map(self.create_arg, a))
@@ -61,6 +64,8 @@ class TracerBase:
             return a.node
         if isinstance(a, range):
             return range(*map(self.create_arg, (a.start, a.stop, a.step)))
+        if isinstance(getattr(a, "__self__", None), Proxy):  # a method that was not called
+            raise NotImplementedError(f"argument of type: {type(a)}")
         if a is None or a is ... or isinstance(a, (str, int, float, bool, complex, bytes, type)) or callable(a):
             return a
         if type(a).__name__ in ("dtype", "device", "layout", "memory_format", "Generator"):

@@ -57,13 +57,17 @@ EMPTY = inspect.Parameter.empty
 
 
 class Param(NamedTuple):
-    """One parameter: its kind (None: a static value), whether None is allowed for a dynamic one, its default."""
+    """One parameter: its kind (None: a static value), whether None is allowed for a dynamic one, its default.
+
+    whole: whether a static value is a dim or a number of elements, which floats and bools are refused for.
+    """
 
     name: str
     kind: type | None
     optional: bool
     default: Any
     keyword_only: bool
+    whole: bool
 
 
 class ViewRule(NamedTuple):
@@ -78,6 +82,9 @@ class ViewRule(NamedTuple):
 
 def view_rule(put: Callable[..., Any] | None = None, once: bool = False) -> ViewRule:
     return ViewRule(put, once)
+
+
+_WHOLE = frozenset(("dim", "dims", "dim0", "dim1", "dim2", "k", "diagonal", "start_dim", "end_dim"))
 
 
 def _kind(annotation: Any) -> tuple[type | None, bool]:
@@ -119,7 +126,7 @@ class OpDef:
         self.deprecated: Any = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
-            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
+            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY, p.name in _WHOLE)
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)

@@ -369,7 +369,8 @@ def _overload(elementwise: str):
     def parse(*args, **kwargs):
         """Send ``max(a, b)`` with two tensors to the element-wise op."""
         second = args[1] if len(args) > 1 else kwargs.get("other")
-        return (elementwise if hasattr(second, "dtype") and second is not None else None), args, kwargs
+        tensors = hasattr(second, "dtype") and not isinstance(second, np.generic)  # which is a dim
+        return (elementwise if tensors else None), args, kwargs
 
     return parse
 
@@ -533,12 +534,8 @@ def _parse_unbiased(*args, **kwargs):
 
 def _too_few(input, dim, unbiased, correction):
     shape = input.shape
-    if dim is None or dim == ():
-        n = math.prod(shape)
-    elif dim.__class__ is int:
-        n = shape[dim] if -len(shape) <= dim < len(shape) else 2
-    else:
-        n = math.prod([shape[d] for d in dim if -len(shape) <= d < len(shape)])
+    dims = dim if isinstance(dim, (tuple, list)) else range(len(shape)) if dim is None else (dim,)
+    n = math.prod([shape[d] for d in dims or range(len(shape)) if -len(shape) <= d < len(shape)])
     return n <= (unbiased if correction is None else correction)
 
 

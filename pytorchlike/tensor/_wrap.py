@@ -31,6 +31,7 @@ from .dtype import dtype as torch_dtype
 
 NUMBERS = frozenset((float, int, bool, complex))
 ATOMS = frozenset((int, bool, str, float, type(None)))
+_WHOLE = frozenset((int, str, type(None)))
 
 
 NOT_GIVEN = object()
@@ -147,7 +148,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             if n == "dtype":
                 body.append("if dtype is not None: dtype = to_dtype(dtype)")
             else:
-                if n != "spec":  # made by our own code, hashable already
+                if p.whole:
+                    body.append(f"if {n}.__class__ not in WHOLE: {n} = whole({n}, trace)")
+                elif n != "spec":  # made by our own code, hashable already
                     body.append(f"if {n}.__class__ not in ATOMS: {n} = frozen({n}, trace)")
             static.append(n)
         elif p.kind is Sizes:
@@ -344,6 +347,7 @@ def build(
         "INPLACE": inplace, "in_place": form(entry, True) if switch else None,
         "OP": entry.op_inplace if inplace else entry.op,
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
+        "WHOLE": _WHOLE, "whole": whole,
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
         "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
@@ -477,6 +481,13 @@ def frozen(x: Any, trace: Any) -> Any:
     out = freeze(x)
     _stay(trace)
     return out
+
+
+def whole(x: Any, trace: Any) -> Any:
+    """As :func:`frozen`, for what has to be an int or several: 1.0 and True would be found in the place of 1."""
+    if x.__class__ is float or x.__class__ is bool:
+        raise Unusual
+    return frozen(x, trace)
 
 
 def _stay(trace: Any) -> None:
@@ -672,6 +683,8 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
             continue
         x = bound[p.name]
         if p.kind is None:
+            if p.whole and (x.__class__ is float or x.__class__ is bool):
+                raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be int, not {type(x).__name__}")
             try:
                 static.append(to_dtype(x) if p.name == "dtype" and x is not None else freeze(x))
             except TypeError:

@@ -265,3 +265,19 @@ def test_containers_in_arguments_cannot_be_changed_behind_the_graphs_back():
     assert made(torch.ones(1, 2), torch.ones(1, 2)).shape == (1, 4)
     assert type(fx.Interpreter(made).run(torch.ones(1, 2), torch.ones(1, 2))) is torch.Tensor
     assert pickle.loads(pickle.dumps(immutable_list([1, immutable_dict(a=2)]))) == [1, {"a": 2}]
+
+
+def test_what_no_node_can_hold():
+    """A method that was not called and a proxy as a key are refused, not written into code that cannot run."""
+    with pytest.raises(NotImplementedError, match="argument of type"):
+        fx.symbolic_trace(lambda x: x.relu.__call__)
+    with pytest.raises(RuntimeError, match="cannot contain a Node"):
+        fx.symbolic_trace(lambda x: {x: 1})
+
+
+def test_lines_of_nodes_with_types():
+    """As PyTorch writes them."""
+    graph = fx.Graph()
+    node = graph.placeholder("x", type_expr=int, default_value=3)
+    assert node.format_node() == "%x : int [num_users=0] = placeholder[target=x](default=3)"
+    assert graph.placeholder("y").format_node() == "%y : [num_users=0] = placeholder[target=y]"

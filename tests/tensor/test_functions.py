@@ -465,3 +465,20 @@ def test_histogram_with_edges_is_named_as_the_other():
     """Both forms of histogram give the same kind of tuple."""
     whole = torch.histogram(torch.arange(6.0), torch.tensor([0.0, 2.0, 6.0]))
     assert type(whole).__name__ == "histogram" and whole.hist.tolist() == [2, 4]
+
+
+def test_dims_are_ints():
+    """NumPy's ints are dims, also where another argument may stand in their place; floats and bools are refused, and
+    calls with ints after them are not mistaken for them."""
+    x, one = torch.arange(24.0).reshape(2, 3, 4), np.int64(1)
+    for name in ("std", "var", "max", "sum", "cumsum"):
+        ours, plain = getattr(x, name)(one), getattr(x, name)(1)
+        assert torch.equal(ours[0] if name == "max" else ours, plain[0] if name == "max" else plain)
+    assert torch.equal(torch.var_mean(x, one)[1], x.mean(1))
+    for name in ("cumprod", "softmax", "argmin", "unsqueeze"):
+        for wrong in (1.0, True):
+            with pytest.raises(TypeError, match=f"{name}.*must be int, not {type(wrong).__name__}"):
+                getattr(x, name)(wrong)
+        getattr(x, name)(1).tolist()
+    with pytest.raises(TypeError, match="argument 'k'.*must be int"):
+        x.topk(1.0)
