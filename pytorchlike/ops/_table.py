@@ -87,6 +87,10 @@ def view_rule(put: Callable[..., Any] | None = None, once: bool = False) -> View
 _WHOLE = frozenset(("dim", "dims", "dim0", "dim1", "dim2", "k", "diagonal", "start_dim", "end_dim"))
 
 
+def _is_whole(p: inspect.Parameter) -> bool:
+    return p.name in _WHOLE and p.annotation not in (float, "float")  # some formula's k is a number as any other
+
+
 def _kind(annotation: Any) -> tuple[type | None, bool]:
     if annotation is EMPTY:
         return None, False
@@ -126,7 +130,7 @@ class OpDef:
         self.deprecated: Any = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
-            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY, p.name in _WHOLE)
+            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY, _is_whole(p))
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)
