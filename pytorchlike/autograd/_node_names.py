@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.trie import Call
+from ._node_losses import LOSSES
 from ._node_steps import STEPS, Step, arguments, arguments_of
 
 #: Mark of the operations that stand for a custom function.
@@ -15,20 +16,23 @@ _STEMS = {
     "alias": "Clone", "reshape": "View", "flatten": "View", "unflatten": "View", "view_as": "View", "ravel": "View",
     "conv1d": "Convolution", "conv2d": "Convolution", "conv3d": "Convolution", "conv_transpose1d": "Convolution",
     "conv_transpose2d": "Convolution", "conv_transpose3d": "Convolution", "batch_norm": "NativeBatchNorm",
-    "layer_norm": "NativeLayerNorm", "group_norm": "NativeGroupNorm", "max_pool2d": "MaxPool2DWithIndices",
-    "max_pool3d": "MaxPool3DWithIndices", "cross_entropy": "NllLoss", "nll_loss": "NllLoss", "dropout": "Mul",
-    "avg_pool2d": "AvgPool2D", "avg_pool3d": "AvgPool3D", "adaptive_avg_pool2d": "AdaptiveAvgPool2D",
-    "adaptive_avg_pool3d": "AdaptiveAvgPool3D", "adaptive_max_pool2d": "AdaptiveMaxPool2D", "to_dtype": "ToCopy",
+    "max_pool2d": "MaxPool2DWithIndices",
+    "max_pool3d": "MaxPool3DWithIndices",
+    "avg_pool2d": "AvgPool2D", "avg_pool3d": "AvgPool3D",
+    "adaptive_max_pool2d": "AdaptiveMaxPool2D", "to_dtype": "ToCopy",
     "bmm": "Bmm", "concat": "Cat", "concatenate": "Cat", "true_divide": "Div", "multiply": "Mul", "subtract": "Sub",
-    "outer": "Mul", "square": "Pow", "negative": "Neg", "absolute": "Abs", "relu6": "Hardtanh",
+    "square": "Pow", "negative": "Neg", "absolute": "Abs", "relu6": "Hardtanh",
     "scaled_dot_product_attention": "ScaledDotProductFlashAttentionForCpu", "norm": "LinalgVectorNorm",
-    "rms_norm": "FusedRmsNorm", "vector_norm": "LinalgVectorNorm", "mse_loss": "MseLoss", "moveaxis": "Permute",
-    "movedim": "Permute", "swapaxes": "Transpose", "swapdims": "Transpose", "mT": "Transpose", "T": "T",
+    "vector_norm": "LinalgVectorNorm", "mse_loss": "MseLoss", "moveaxis": "Permute",
+    "movedim": "Permute", "swapaxes": "Transpose", "swapdims": "Transpose", "mT": "Transpose", "T": "Permute",
     "matrix_power": "Mm", "expand_as": "Expand", "broadcast_to": "Expand", "narrow": "Slice", "chunk": "Split",
-    "tensor_split": "Slice", "hstack": "Cat", "vstack": "Cat", "dstack": "Cat", "softmin": "Softmax",
+    "tensor_split": "Slice", "hstack": "Cat", "vstack": "Cat", "dstack": "Cat",
     "tile": "Repeat", "logit": "Logit", "pixel_shuffle": "PixelShuffle", "take_along_dim": "Gather", "conj": "Conj",
     "masked_fill": "MaskedFill", "upsample": "UpsampleNearest2D", "copy_from": "Copy",
-    "rdiv": "Mul", "normalize": "Div",
+    "adaptive_max_pool3d": "AdaptiveMaxPool3D", "logsigmoid": "LogSigmoid", "selu": "Elu", "rrelu": "RreluWithNoise",
+    "fold": "Col2Im", "inv": "LinalgInvEx", "inverse": "LinalgInvEx", "cholesky": "LinalgCholeskyEx",
+    "det": "LinalgDet", "solve": "LinalgSolveEx", "svd": "LinalgSvd", "eigh": "LinalgEigh", "qr": "LinalgQr",
+    "slogdet": "LinalgSlogdet", "rdiv": "Mul",
 }  # fmt: skip
 
 #: Operations whose node notes the shape of what it takes.
@@ -104,8 +108,6 @@ def name_of(call: Call) -> str:
         return steps.name
     if short == "split" and not _even(call.static[0]):
         return "SplitWithSizesBackward0"
-    if short == "pad" and arguments_of(call).get("mode", "constant") == "constant":
-        return "ConstantPadNdBackward0"
     if short in _BY_DIM:
         told = arguments_of(call)
         dim = told.get("dim", told.get("axis"))
@@ -127,7 +129,8 @@ def name_of(call: Call) -> str:
 
 def steps_of(call: Call) -> Step | None:
     """The steps of what PyTorch makes of several, and of what is named by the shapes of its arguments."""
-    made = STEPS.get(call.op.name.strip("_"))
+    name = call.op.name.strip("_")
+    made = STEPS.get(name) or LOSSES.get(name)
     return None if made is None else made(call)
 
 

@@ -31,7 +31,7 @@ class Step(NamedTuple):
     after: tuple
 
 
-def _step(stem: str, *after: Any, number: int = 0) -> Step:
+def step(stem: str, *after: Any, number: int = 0) -> Step:
     return Step(f"{stem}Backward{number}", after)
 
 
@@ -39,19 +39,19 @@ def _product(a: Any, b: Any, ndims: tuple[int, int]) -> Step | None:
     """``a @ b``, of which only the last two dims are multiplied: the others are folded, or those of both expanded."""
     m, n = ndims
     if m == n == 1:
-        return _step("Dot", a, b)
+        return step("Dot", a, b)
     if m == 1 and n == 2:
-        return _step("Squeeze", _step("Mm", _step("Unsqueeze", a), b), number=4)
+        return step("Squeeze", step("Mm", step("Unsqueeze", a), b), number=4)
     if m == 2 and n <= 2:
-        return _step("Mv" if n == 1 else "Mm", a, b)
+        return step("Mv" if n == 1 else "Mm", a, b)
     if n <= 2:
-        return _step("UnsafeView", _step("Mv" if n == 1 else "Mm", _step("View", a), b))
+        return step("UnsafeView", step("Mv" if n == 1 else "Mm", step("View", a), b))
     if m == 2:
-        folded = _step("Mm", _step("View", _step("Transpose", b)), _step("T", a))
-        return _step("Clone", _step("Transpose", _step("UnsafeView", folded)))
+        folded = step("Mm", step("View", step("Transpose", b)), step("T", a))
+        return step("Clone", step("Transpose", step("UnsafeView", folded)))
     if m == 1:
         return None
-    return _step("UnsafeView", _step("Bmm", _step("View", _step("Expand", a)), _step("View", _step("Expand", b))))
+    return step("UnsafeView", step("Bmm", step("View", step("Expand", a)), step("View", step("Expand", b))))
 
 
 def _matmul(call: Call) -> Step | None:
@@ -61,21 +61,21 @@ def _matmul(call: Call) -> Step | None:
 def _linear(call: Call) -> Step:
     """Rows of ``input`` times the turned weight; a bias is added in the same step, if the weight is a matrix."""
     n, of_weight = [m.ndim for m in call.metas[:2]]
-    weight = _step("T", 1)
+    weight = step("T", 1)
     if len(call.metas) < 3:
         return _product(0, weight, (n, of_weight))
     if of_weight == 1:
-        return _step("Add", _product(0, weight, (n, 1)), 2)
+        return step("Add", _product(0, weight, (n, 1)), 2)
     if n == 2:
-        return _step("Addmm", 2, 0, weight)
-    return _step("View", _step("Addmm", 2, _step("View", 0), weight))
+        return step("Addmm", 2, 0, weight)
+    return step("View", step("Addmm", 2, step("View", 0), weight))
 
 
 def _bilinear(call: Call) -> Step:
-    product = _step("Trilinear", 0, 2, 1)
+    product = step("Trilinear", 0, 2, 1)
     if call.metas[0].ndim != 2:
-        product = _step("View", _step("Trilinear", *[_step("View", i) if i != 2 else i for i in (0, 2, 1)]))
-    return product if len(call.metas) < 4 else _step("Add", product, 3)
+        product = step("View", step("Trilinear", *[step("View", i) if i != 2 else i for i in (0, 2, 1)]))
+    return product if len(call.metas) < 4 else step("Add", product, 3)
 
 
 def _getitem(call: Call) -> Step:
@@ -84,12 +84,15 @@ def _getitem(call: Call) -> Step:
     found: Any = 0
     for item in spec if type(spec) is tuple else ():
         if item != ":":
-            found = _step("Select" if item == "i" else "Unsqueeze" if item is None else "Slice", found)
-    return found if found != 0 else _step("Alias", 0)
+            found = step("Select" if item == "i" else "Unsqueeze" if item is None else "Slice", found)
+    return found if found != 0 else step("Alias", 0)
 
 
 def _convolution(call: Call) -> Step:
-    return _step("Convolution", 0, 1, 2 if len(call.metas) > 2 else None)
+    bias = 2 if len(call.metas) > 2 else None
+    if call.metas[0].ndim == call.metas[1].ndim:
+        return step("Convolution", 0, 1, bias)
+    return step("Squeeze", step("Convolution", step("Unsqueeze", 0), 1, bias), number=1)  # one image
 
 
 #: Operation -> its steps, given a call.
@@ -98,9 +101,8 @@ STEPS: dict[str, Any] = {
     "linear": _linear,
     "bilinear": _bilinear,
     "getitem": _getitem,
-    "cross_entropy": lambda call: _step("NllLoss", _step("LogSoftmax", 0), None),
-    "nll_loss": lambda call: _step("NllLoss", 0, None),
-    "rdiv": lambda call: _step("Mul", _step("Reciprocal", 0), None) if len(call.metas) == 1 else None,
+    "rdiv": lambda call: step("Mul", step("Reciprocal", 0), None) if len(call.metas) == 1 else None,
 } | dict.fromkeys([f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)], _convolution)
+STEPS |= dict.fromkeys(["dropout", "dropout1d", "dropout2d", "dropout3d"], lambda call: step("Mul", 0, None))
 
-__all__ = ["STEPS", "Step", "arguments", "arguments_of"]
+__all__ = ["STEPS", "Step", "arguments", "arguments_of", "step"]

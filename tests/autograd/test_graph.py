@@ -45,6 +45,42 @@ def test_numbers_have_a_place_in_the_graph():
         assert drawn(y.grad_fn) == text
 
 
+@pytest.mark.parametrize(("call", "text"), [
+    (lambda x, y: F.l1_loss(x, y), "Mean(Abs(Sub(*,-)))"),
+    (lambda x, y: F.kl_div(x, y, reduction="batchmean"), "Div(Sum(Sub(-,Mul(-,*))),-)"),
+    (lambda x, y: F.hinge_embedding_loss(x, y, reduction="sum"), "Sum(Add(Where(ClampMin(Sub(-,*)),-),Where(*,-)))"),
+    (lambda x, y: F.margin_ranking_loss(x, y, y, reduction="none"), "ClampMin(Add1(Mul(-,Sub(*,-))))"),
+    (lambda x, y: F.cross_entropy(x, y.argmax(1)), "NllLoss(LogSoftmax(*))"),
+    (lambda x, y: F.cross_entropy(x, y.softmax(1)), "Div1(Neg(Sum(Mul(LogSoftmax(*),-))))"),
+    (lambda x, y: F.cross_entropy(x[None, None].permute(0, 2, 1, 3), y.argmax(1)[:1, None].expand(1, 1, 3).long() * 0),
+     "NllLoss2D(LogSoftmax(Permute(Unsqueeze(Unsqueeze(*)))))"),
+    (lambda x, y: F.layer_norm(x, (3,)), "NativeLayerNorm(*,-,-)"),
+    (lambda x, y: F.rms_norm(x, (3,)), "Mul(*,Rsqrt(Add1(Mean1(Pow(*)))))"),
+    (lambda x, y: F.max_pool1d(x, 2), "Squeeze1(MaxPool2DWithIndices(Unsqueeze(*)))"),
+    (lambda x, y: F.conv1d(x, y[None, :, :2]), "Squeeze1(Convolution(Unsqueeze(*),-,-))"),
+    (lambda x, y: F.adaptive_avg_pool2d(x[None], 1), "Mean1(Unsqueeze(*))"),
+    (lambda x, y: F.pad(x, (1, 1), mode="reflect"), "ReflectionPad1D(*)"),
+    (lambda x, y: F.interpolate(x[None], scale_factor=2), "UpsampleNearest1D(Unsqueeze(*))"),
+    (lambda x, y: F.instance_norm(x[None]), "View(NativeBatchNorm(View(Unsqueeze(*)),-,-))"),
+    (lambda x, y: F.normalize(x), "Div(*,Expand(ClampMin(LinalgVectorNorm(*))))"),
+    (lambda x, y: F.dropout(x), "Mul(*,-)"),
+    (lambda x, y: torch.linalg.inv(x[:3]), "LinalgInvEx(Slice(*))"),
+])  # fmt: skip
+def test_what_is_one_operation_here_is_shown_as_pytorchs_steps(call, text):
+    def short(fn):
+        if fn is None:
+            return "-"
+        name = fn.name()
+        if name.endswith("AccumulateGrad"):
+            return "*"
+        name = name.replace("Backward0", "").replace("Backward", "")
+        after = ",".join(short(n) for n, _ in fn.next_functions)
+        return f"{name}({after})"
+
+    x = (torch.arange(12.0).reshape(4, 3) ** 1.5).requires_grad_()
+    assert short(call(x, torch.ones(4, 3)).grad_fn) == text
+
+
 def test_nodes_are_one_object():
     """Programs that draw graphs tell nodes apart by ``id``, also after a value was read."""
     x = leaf()
