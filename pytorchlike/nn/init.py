@@ -14,6 +14,7 @@ from ..autograd.mode import no_grad
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor.dtype import float32, float64
+from ..tensor.random import is_followed
 from . import _linalg as linalg
 
 __all__ = [
@@ -83,6 +84,11 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         return math.erf((x - mean) / (std * math.sqrt(2.0)))
 
     with no_grad():
+        if is_followed() and a <= mean <= b and erf_at(b) - erf_at(a) >= 0.8:  # as PyTorch: again until all are inside
+            tensor.normal_(mean, std, generator=generator)
+            while bool((outside := (tensor < a) | (tensor > b)).any()):
+                tensor.copy_(T.where(outside, T.empty_like(tensor).normal_(mean, std, generator=generator), tensor))
+            return tensor
         # In single precision the inverse has no resolution left some 3 deviations out.
         wide = a <= mean + 3 * std and b >= mean - 3 * std
         work = T.empty_like(tensor, dtype=float32 if wide and tensor.dtype != float64 else float64)
@@ -246,6 +252,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     rows, cols = tensor.shape
     with no_grad():
         tensor.normal_(0, std, generator=generator)
+        if is_followed():  # column by column, as PyTorch
+            for column in range(cols):
+                tensor[T.randperm(rows)[: math.ceil(sparsity * rows)], column] = 0
+            return tensor
         draw = T.empty((rows, cols), device=tensor.device).uniform_(0, 1, generator=generator)
         # The rank of each draw within its column: the lowest ones mark the zeros.
         rank = draw.argsort(dim=0).argsort(dim=0)

@@ -26,6 +26,30 @@ _U32, _U64 = np.uint32, np.uint64
 _GOLDEN = _U64(0x9E3779B97F4A7C15)
 
 
+class NotDrawn(Exception):
+    """An operation wants numbers that cannot be handed to it."""
+
+
+class Draws:
+    """In place of a key: numbers that have been drawn already, in the order in which they are asked for.
+
+    Without arrays it notes what would be: (kind, shape, dtype) in ``asked``.
+    """
+
+    def __init__(self, arrays: Sequence[Any] | None = None) -> None:
+        self._arrays = None if arrays is None else iter(arrays)
+        self.asked: list[tuple[str, tuple[int, ...], np.dtype]] = []
+
+    def take(self, kind: str, shape: Sequence[int], dtype: Any) -> Any:
+        dtype = np.dtype(dtype)
+        if dtype.name not in _DIGITS:
+            raise NotDrawn
+        if self._arrays is not None:
+            return next(self._arrays)
+        self.asked.append((kind, tuple(shape), dtype))
+        return jnp.zeros(tuple(shape), dtype)
+
+
 def _mix(x):
     """A bijection of 64 bits in which each input bit changes each output bit half of the time (Stafford's Mix13)."""
     x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
@@ -60,6 +84,8 @@ def _swap(x):
 
 def bits(key, shape: Sequence[int], dtype=np.uint32):
     """Uniform random bits: uint8, uint16, uint32 or uint64 of ``shape``, element i from counter i."""
+    if type(key) is Draws:
+        raise NotDrawn
     dtype = np.dtype(dtype)
     shape = tuple(shape)
     multiplier, first = _stream(key)
@@ -98,6 +124,8 @@ def _digits(key, shape, dtype) -> tuple:
 
 def uniform(key, shape: Sequence[int], dtype=np.float32):
     """Uniform on [0, 1): multiples of 2**-24 for float32, 2**-53 for float64, 2**-11 and 2**-8 for the half types."""
+    if type(key) is Draws:
+        return key.take("uniform", shape, dtype)
     number, digits = _digits(key, shape, dtype)
     return (number * np.asarray(2.0**-digits, number.dtype)).astype(dtype)
 
@@ -123,6 +151,8 @@ def normal(key, shape: Sequence[int], dtype=np.float32):
         part = np.dtype(f"f{dtype.itemsize // 2}")
         pair = normal(key, (2, *shape), part) * np.asarray(0.5**0.5, part)
         return lax.complex(pair[0], pair[1])
+    if type(key) is Draws:
+        return key.take("normal", shape, dtype)
     if dtype.name not in _DIGITS:
         raise NotImplementedError(f"normal random numbers of dtype {dtype.name} are not implemented; use a float dtype")
     u = uniform_open(key, shape, dtype)
@@ -132,12 +162,36 @@ def normal(key, shape: Sequence[int], dtype=np.float32):
 
 def exponential(key, shape: Sequence[int], dtype=np.float32):
     """Exponential of rate 1, greater than 0."""
+    if type(key) is Draws:
+        return key.take("exponential", shape, dtype)
     return -jnp.log(uniform_open(key, shape, dtype))
+
+
+def gumbel(key, shape: Sequence[int], dtype=np.float32):
+    """Standard Gumbel numbers."""
+    if type(key) is Draws:
+        return -jnp.log(exponential(key, shape, dtype))
+    u = uniform(key, shape, dtype)
+    return -jnp.log(-jnp.log(lax.max(u, jnp.full_like(u, jnp.finfo(u.dtype).tiny))))
+
+
+def quantile(key, shape: Sequence[int], dtype=np.float32):
+    """As ``uniform``, to be compared with running sums of probabilities."""
+    return key.take("uniform", shape, np.float64).astype(dtype) if type(key) is Draws else uniform(key, shape, dtype)
+
+
+def kept(key, shape: Sequence[int], p: float):
+    """Bools that are false with probability ``p``, a number."""
+    if type(key) is Draws:
+        return mask(key, shape, 1 - p)
+    return uniform(key, shape, np.float32) >= p
 
 
 def mask(key, shape: Sequence[int], p):
     """Bools that are true with probability ``p``, a number or an array that broadcasts."""
     work = np.float64 if getattr(p, "dtype", None) == np.float64 and getattr(p, "ndim", 0) else np.float32
+    if type(key) is Draws and not getattr(p, "ndim", 0):
+        return key.take("uniform", shape, np.float64) < p
     return uniform(key, shape, work) < jnp.asarray(p).astype(work)
 
 

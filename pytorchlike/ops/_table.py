@@ -18,6 +18,7 @@ from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
 from ..engine.op import Lifted, Moved
 from ._autocast import FLOAT32, LOWER, PROMOTE, REFUSE, RESULT, policies
+from ._random import Draws
 from ._shapes import Rule, elementwise, shown
 
 
@@ -134,6 +135,7 @@ class OpDef:
             for p in self.signature.parameters.values()
         )
         self.random = any(p.kind is Key for p in self.params)
+        self._drawn: dict[tuple[int, bool], Op] = {}
         #: whether the first argument is compared with elements taken from it, see ``engine.stored``
         self.exact: bool = told["exact"]
         #: whether it is a sum, whose small constants are kept apart from others, see ``_apart``
@@ -215,7 +217,8 @@ class OpDef:
                 n = next(fixed)
                 bound[p.name] = None if n is None else tuple(next(rest) for _ in range(n))
             elif p.kind is Key:
-                bound[p.name] = tuple(_unsigned(a) for a in args[-2:]) if unsigned else None
+                bound[p.name] = (args[-1] if type(args[-1]) is Draws else tuple(_unsigned(a) for a in args[-2:])
+                                 if unsigned else None)  # fmt: skip
             else:
                 bound[p.name] = next(rest)
         return bound
@@ -225,6 +228,21 @@ class OpDef:
         lower = self._convert(bound)
         out = self.fn(**bound)
         return out if lower is None else out.astype(lower)
+
+    def drawn(self, count: int, inplace: bool) -> Op:
+        """The operation on ``count`` arrays of numbers that have been drawn, in place of a key: the last arguments."""
+        found = self._drawn.get((count, inplace))
+        if found is None:
+            call = self._call_inplace if inplace else self._call
+
+            def on_draws(static: tuple, args: tuple) -> Any:
+                return call(static, (*args[:-count], Draws(args[-count:])))
+
+            own = self.op_inplace if inplace else self.op
+            more = {"inplace": 1, "leaf": True} if inplace else {}
+            found = Op(own.name, on_draws, differentiable=own.differentiable, saves=True, info=self, **more)
+            self._drawn[count, inplace] = found
+        return found
 
     def _part(self, static: tuple, args: tuple) -> Any:
         """The view of a NumPy array, in its memory."""

@@ -409,10 +409,7 @@ def gumbel_softmax(
     refuse("gumbel_softmax", logits, kinds="bic")
     axis = _axis("gumbel_softmax", dim, logits.ndim)
     x = widened(logits).reshape(logits.shape or (1,))
-    tiny = jnp.finfo(x.dtype).tiny
-    uniform = lax.max(_random.uniform(key, x.shape, x.dtype), jnp.full(x.shape, tiny, x.dtype))
-    gumbels = -lax.log(-lax.log(uniform))
-    soft = _softmax((x + gumbels) / tau, axis)
+    soft = _softmax((x + _random.gumbel(key, x.shape, x.dtype)) / tau, axis)
     if hard:
         chosen = jnp.argmax(soft, axis, keepdims=True)
         one_hot = (lax.broadcasted_iota(chosen.dtype, soft.shape, axis) == chosen).astype(soft.dtype)

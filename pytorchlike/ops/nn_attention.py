@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._random import uniform
+from ._random import kept
 from ._shapes import attended
 from ._table import Array, Key, op, platform
 from .elementwise import refuse, widened
@@ -123,7 +123,7 @@ def _attend(query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gq
     q = (q * scale).astype(q.dtype)
     keep = None
     if rng is not None and dropout_p > 0:
-        keep = uniform(rng, (q.shape[0], length, span), np.dtype(np.float32)) >= dropout_p
+        keep = kept(rng, (q.shape[0], length, span), dropout_p)
     step = _block_size(length) if isinstance(length, int) else length  # else traced for any length
     if is_causal and platform() == "cpu" and length > step:
         # Blocks of queries see only their prefix of the keys: half of the work.

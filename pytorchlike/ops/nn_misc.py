@@ -9,12 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._random import uniform
+from ._random import kept
 from ._reads import Reads, weighted_reads
 from ._shapes import like_input
 from ._table import Array, Key, op
-
-_F32 = np.dtype(np.float32)
 
 # ---- dropout ---------------------------------------------------------------------------------------------------------
 
@@ -37,7 +35,7 @@ def _drop(name: str, input, p: float, training: bool, key, shape):
     _require_inexact(input, name)
     if p == 1:
         return input * 0
-    keep = uniform(key, shape, _F32) >= p
+    keep = kept(key, shape, p)
     return jnp.where(keep, input * (1 / (1 - p)), 0)
 
 
@@ -116,7 +114,7 @@ def _alpha(name: str, input, p: float, training: bool, key, shape):
     _require_inexact(input, name)
     if p == 1:
         return input * 0
-    keep = uniform(key, shape, _F32) >= p
+    keep = kept(key, shape, p)
     # Mean 0 and variance 1 are kept.
     a = 1 / math.sqrt((_SELU_FLOOR**2 * p + 1) * (1 - p))
     b = -a * _SELU_FLOOR * p

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from ._product import by_rows
-from ._random import uniform
+from ._random import kept
 from ._shapes import recurrent
 from ._table import Array, Arrays, Key, autocast_dtype, castable, op
 
@@ -271,7 +270,7 @@ def _network(name, cell, input, hx, weights, lengths, settings, rng):
     masks = None
     if rng is not None and dropout > 0 and num_layers > 1:
         shape = (num_layers - 1, *x.shape[:2], sizes[0] * directions)
-        masks = uniform(rng, shape, np.dtype(np.float32)) >= dropout
+        masks = kept(rng, shape, dropout)
     finals: list[tuple] = []
     for layer in range(num_layers):
         outs = []

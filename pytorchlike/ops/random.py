@@ -248,7 +248,7 @@ def multinomial(input: Array, num_samples: int, replacement: bool = False, *, ke
         race = p / _random.exponential(key, p.shape, p.dtype)
         return lax.top_k(race, num_samples)[1].astype(np.int64)
     above = jnp.cumsum(p, -1)
-    u = _random.uniform(key, (*p.shape[:-1], num_samples), p.dtype) * above[..., -1:]
+    u = _random.quantile(key, (*p.shape[:-1], num_samples), p.dtype) * above[..., -1:]
 
     def find(above, u):
         return jnp.searchsorted(above, u, side="right")

@@ -252,6 +252,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if inplace:
         first = params[0].name
         body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)")
+    if entry.random:  # before ``key``, which may be the name of an argument
+        body.append("if random.following: raise Unusual")
     body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
     miss_ins = ", ".join(ins)
     if entry.random:
@@ -349,7 +351,8 @@ def build(
         "OP_SAFE": entry.op_inplace_safe if inplace else entry.op_safe, "NUMBERS": NUMBERS, "ATOMS": ATOMS,
         "WHOLE": _WHOLE, "whole": whole,
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
-        "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "next_key": next_key,
+        "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "random": random,
+        "next_key": next_key,
         "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
         "lie_alike": _views.lie_alike,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
@@ -744,7 +747,12 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     first = bound[entry.params[0].name] if entry.params else None
     if inplace:
         before_write(first, first._get(), local.trace)
-    got = record(op, tuple(static), tuple(dynamic), next_key(generator) if entry.random else ())
+    if entry.random and random.following:
+        from . import followed
+
+        got = followed.record(entry, inplace, tuple(static), tuple(dynamic), bound, generator)
+    else:
+        got = record(op, tuple(static), tuple(dynamic), next_key(generator) if entry.random else ())
     if inplace:
         after_write(first, got[0] if type(got) is tuple else got, local.trace)
         return first

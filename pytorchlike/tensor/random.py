@@ -3,6 +3,8 @@
 A generator is two numbers on the host: the seed, and how many random operations have drawn from it (the offset). An
 operation takes the pair as its key and advances the offset by one, so its numbers depend on nothing but the seed and
 its place among the generator's operations; they do not equal PyTorch's.
+
+``follow_pytorch`` has generators of the CPU draw PyTorch's numbers instead (``twister``), on the host.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import contextlib
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,11 +23,13 @@ from .device import as_device, current_index, device
 
 if TYPE_CHECKING:
     from ._tensor import Tensor
+    from .twister import Twister
 
 __all__ = [
     "DEFAULT_SEED",
     "Generator",
     "default_generator",
+    "follow_pytorch",
     "fork_rng",
     "get_rng_state",
     "initial_seed",
@@ -38,6 +43,33 @@ DEFAULT_SEED = 67280421310721
 
 _STATE = struct.Struct("<QQ")  # seed, offset
 
+#: Whether generators of the CPU draw PyTorch's numbers.
+following: bool = os.environ.get("PYTORCHLIKE_RANDOM", "").lower() == "pytorch"
+
+
+def is_followed() -> bool:
+    """Whether generators of the CPU draw PyTorch's numbers."""
+    return following
+
+
+def follow_pytorch(enabled: bool = True) -> bool:
+    """Have random operations on the CPU give the numbers that PyTorch gives for the same seed; returns what was before.
+
+    Weights are initialised, batches shuffled and elements dropped as PyTorch does it, so that a whole training can be
+    compared with PyTorch's number by number.  The numbers are drawn by the host, one operation after the other, as
+    PyTorch draws them: what takes many of them (dropout) is slower than otherwise.  Not followed are ``poisson``,
+    ``binomial``, gamma and Dirichlet numbers, what compiled functions (``torch.compile``), ``vmap`` and JAX's
+    transformations draw, and other devices.  The environment variable ``PYTORCHLIKE_RANDOM=pytorch`` does the same
+    from the start.  Generators begin anew at their seeds.
+    """
+    global following
+    before, following = following, bool(enabled)
+    if before != following:
+        with _lock:
+            for generator in list(_generators):
+                generator.manual_seed(generator.initial_seed())
+    return before
+
 
 class Generator:
     """A source of random numbers for the operations it is passed to as ``generator=``.
@@ -46,7 +78,7 @@ class Generator:
     ``Generator("cuda")`` raises RuntimeError if there is no such device, and ``Generator("meta")`` always.
     """
 
-    __slots__ = ("__weakref__", "_device", "_lock", "_offset", "_seed")
+    __slots__ = ("__weakref__", "_device", "_lock", "_offset", "_seed", "_twister")
 
     def __init__(self, device: device | str | int | None = None) -> None:
         place = as_device("cpu" if device is None else device)
@@ -62,6 +94,8 @@ class Generator:
         self._lock = threading.Lock()
         self._seed = seed
         self._offset = offset
+        self._twister: Twister | None = None
+        _generators.add(self)
 
     @property
     def device(self) -> device:
@@ -75,6 +109,22 @@ class Generator:
             self._offset = (offset + 1) & _MASK
             return self._seed, offset
 
+    def follows(self) -> bool:
+        """Whether operations get PyTorch's numbers from it."""
+        return following and self._device.type == "cpu"
+
+    def draw(self, draws: Callable[[Twister], Any]) -> Any:
+        """What ``draws`` takes of PyTorch's numbers, which no other thread takes meanwhile."""
+        with self._lock:
+            return draws(self._following())
+
+    def _following(self) -> Twister:
+        if self._twister is None:
+            from .twister import Twister  # NumPy's random numbers take a while to import
+
+            self._twister = Twister(self._seed)
+        return self._twister
+
     def manual_seed(self, seed: int) -> Generator:
         """Start again from ``seed``, an int in [-2**63, 2**64); negative seeds count from 2**64 downwards.
 
@@ -86,6 +136,7 @@ class Generator:
         with self._lock:
             self._seed = value
             self._offset = 0
+            self._twister = None
         return self
 
     def seed(self) -> int:
@@ -110,21 +161,33 @@ class Generator:
             self._offset = int(offset)
 
     def _state_array(self) -> np.ndarray:
-        """The state as 16 bytes: seed and offset, both uint64, little-endian."""
+        """The state as 16 bytes: seed and offset, both uint64, little-endian; PyTorch's own if that is followed."""
         with self._lock:
+            if self.follows():
+                return self._following().state(self._seed)
             return np.frombuffer(_STATE.pack(self._seed, self._offset), np.uint8).copy()
 
     def _set_state_array(self, state: np.ndarray) -> None:
         if state.dtype != np.uint8:
             raise TypeError(f"RNG state must be a torch.ByteTensor (torch.uint8), got {state.dtype}")
+        if self.follows():
+            from .twister import STATE_BYTES, Twister
+
+            if state.shape == (STATE_BYTES,):
+                twister = Twister(0)
+                seed = twister.set_state(np.ascontiguousarray(state).tobytes())
+                with self._lock:
+                    self._seed, self._offset, self._twister = seed, 0, twister
+                return
         if state.shape != (_STATE.size,):
             raise RuntimeError(
                 f"Expected a generator state of {_STATE.size} bytes (seed and offset), got a tensor of size "
-                f"{list(state.shape)}; pass what get_state() returned (PyTorch's own states are of another kind)"
+                f"{list(state.shape)}; pass what get_state() returned (PyTorch's own states are of another kind, "
+                "which torch.random.follow_pytorch() understands)"
             )
         seed, offset = _STATE.unpack(np.ascontiguousarray(state).tobytes())
         with self._lock:
-            self._seed, self._offset = seed, offset
+            self._seed, self._offset, self._twister = seed, offset, None
 
     def get_state(self) -> Tensor:
         """The state as a CPU tensor of uint8, to be given to ``set_state``."""
@@ -143,6 +206,7 @@ class Generator:
         twin = object.__new__(Generator)
         with self._lock:
             twin._fill(self._device, self._seed, self._offset)
+            twin._twister = None if self._twister is None else self._twister.twin()
         return twin
 
     def __copy__(self) -> Generator:
@@ -151,15 +215,19 @@ class Generator:
     def __deepcopy__(self, memo: dict[int, Any]) -> Generator:
         return self.clone_state()
 
-    def __reduce__(self) -> tuple[Any, tuple[device, int, int]]:
+    def __reduce__(self) -> tuple[Any, tuple]:
         with self._lock:
-            return _restore, (self._device, self._seed, self._offset)
+            drawn = () if self._twister is None else (self._twister.state(self._seed).tobytes(),)
+            return _restore, (self._device, self._seed, self._offset, *drawn)
 
     def __repr__(self) -> str:
         return f"<torch.Generator device='{self._device}' seed={self._seed} offset={self._offset}>"
 
 
 _MASK = 2**64 - 1
+_lock = threading.RLock()
+#: All that there are.
+_generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
 def _checked_seed(value: int) -> int:
@@ -168,10 +236,12 @@ def _checked_seed(value: int) -> int:
     return value & _MASK
 
 
-def _restore(place: device, seed: int, offset: int) -> Generator:
+def _restore(place: device, seed: int, offset: int, drawn: bytes | None = None) -> Generator:
     """Rebuild a pickled generator; its device need not exist here until it is used."""
     self = object.__new__(Generator)
     self._fill(place, seed, offset)
+    if drawn is not None:
+        self._following().set_state(drawn)
     return self
 
 
@@ -194,7 +264,6 @@ def _bytes_of(state: Any) -> np.ndarray:
 #: The generator of operations on the CPU that are given none.
 default_generator = Generator()
 
-_lock = threading.RLock()
 _accelerators: dict[device, Generator] = {}  # made when first asked for, seeded like the last manual_seed
 
 

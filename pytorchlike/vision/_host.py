@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine import host
 from ..tensor import Tensor, host_tensor
-from ..utils.data._random import draw_seed, numpy_generator
+from ..utils.data._random import draw_seed
 
 __all__ = ["array_of", "hosted", "pillow", "random", "tensor_of"]
 
@@ -54,4 +54,4 @@ def hosted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def random() -> np.random.Generator:
     """NumPy's random numbers for one picture, seeded by the library's generator (``torch.manual_seed``)."""
-    return numpy_generator(draw_seed(None))
+    return np.random.Generator(np.random.PCG64(draw_seed(None)))

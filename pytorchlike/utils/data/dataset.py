@@ -13,7 +13,7 @@ from ...tensor import Tensor
 from ...tensor import functions as T
 from ...tensor._tensor import host_tensor
 from ...tensor.random import Generator
-from ._random import draw_seed, numpy_generator
+from ._random import permutation
 
 __all__ = ["Dataset", "IterableDataset", "TensorDataset", "StackDataset", "ConcatDataset", "ChainDataset", "Subset",
            "random_split"]
@@ -239,6 +239,6 @@ def random_split(dataset: Dataset[_T_co], lengths: Sequence[int | float],
         lengths = whole
     if sum(lengths) != n:
         raise ValueError(f"Sum of input lengths does not equal the length of the input dataset! {sum(lengths)} and {n}")
-    order = numpy_generator(draw_seed(generator)).permutation(n).tolist()
+    order = permutation(generator, n)
     ends = itertools.accumulate(lengths)
     return [Subset(dataset, order[end - length:end]) for end, length in zip(ends, lengths, strict=True)]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ._random import numpy_generator
+from ._random import seeded_permutation
 from .dataset import Dataset
 from .sampler import Sampler
 
@@ -41,7 +41,7 @@ class DistributedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         n = len(self.dataset)
-        order = numpy_generator(self.seed + self.epoch).permutation(n).tolist() if self.shuffle else list(range(n))
+        order = seeded_permutation(self.seed + self.epoch, n) if self.shuffle else list(range(n))
         if n < self.total_size:
             order *= math.ceil(self.total_size / n)
         mine = order[self.rank:self.total_size:self.num_replicas]

@@ -9,7 +9,7 @@ import numpy as np
 from ...tensor import functions as T
 from ...tensor.dtype import float64
 from ...tensor.random import Generator
-from ._random import draw_seed, numpy_generator
+from ._random import Numbers, numbers_of
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
            "WeightedRandomSampler"]
@@ -31,15 +31,14 @@ class _Seeded(Sampler[int]):
     """
 
     generator: Generator | None
-    _seed: int | None = None
-    _repeat: int | None = None
+    _seed: Any = None
+    _repeat: Any = None
+    _direct = True
 
-    def _numbers(self) -> np.random.Generator:
-        if self._repeat is not None:
-            self._seed, self._repeat = self._repeat, None
-        else:
-            self._seed = draw_seed(self.generator)
-        return numpy_generator(self._seed)
+    def _numbers(self) -> Numbers:
+        found, self._seed = numbers_of(self.generator, self._direct, self._repeat)
+        self._repeat = None
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """The seed of the last iteration begun."""
@@ -76,6 +75,8 @@ class RandomSampler(_Seeded):
     the default one. Raises TypeError if replacement is no bool, ValueError unless num_samples is a positive int.
     """
 
+    _direct = False
+
     def __init__(self, data_source: Sized, replacement: bool = False, num_samples: int | None = None,
                  generator: Generator | None = None) -> None:
         self.data_source = data_source
@@ -97,7 +98,7 @@ class RandomSampler(_Seeded):
         if self.replacement:
             while wanted > 0:  # in portions: loaders without end ask for 1e10 samples
                 portion = min(wanted, _PORTION)
-                yield from numbers.integers(n, size=portion).tolist()
+                yield from numbers.integers(n, portion).tolist()
                 wanted -= portion
             return
         while wanted > 0:
@@ -154,8 +155,7 @@ class WeightedRandomSampler(_Seeded):
             raise RuntimeError(f"WeightedRandomSampler: cannot draw {self.num_samples} samples "
                                f"{'with' if self.replacement else 'without'} replacement from {positive} positive "
                                "weights")
-        yield from self._numbers().choice(len(weights), self.num_samples, self.replacement,
-                                          weights / weights.sum()).tolist()
+        yield from self._numbers().choice(self.num_samples, self.replacement, weights / weights.sum()).tolist()
 
     def __len__(self) -> int:
         return self.num_samples

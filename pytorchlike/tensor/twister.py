@@ -1,0 +1,227 @@
+"""PyTorch's numbers: what its generator on the CPU would draw next, and what each random operation makes of it.
+
+The Mersenne twister (Matsumoto & Nishimura 1998, doi:10.1145/272991.272995) is NumPy's; how an operation turns its
+words into numbers was found by comparing with PyTorch, and is tested against numbers that PyTorch gave.  Numbers are
+those of PyTorch up to the last bits of logarithms and sines.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+#: Words of the twister; PyTorch's state besides them: seed, how many are left, whether seeded, the next one; after
+#: them the spare normal number with what it was made of, and that of float32, which is not used.
+_WORDS = 624
+_HEAD, _TAIL = struct.Struct("<QiiQ"), struct.Struct("<dddi4xf?3x")
+STATE_BYTES = _HEAD.size + 8 * _WORDS + _TAIL.size
+#: Integers of so many values and more are made of two words.
+_MANY = 1 << 28
+#: Normal numbers of so many elements and more are made in blocks.
+_BLOCK = 16
+
+
+class Twister:
+    """The stream of one generator.  spare: a normal number that is left of the last pair."""
+
+    __slots__ = ("_source", "spare")
+
+    def __init__(self, seed: int) -> None:
+        self._source = np.random.RandomState(seed & 0xFFFFFFFF)
+        self.spare: float | None = None
+
+    def words(self, n: int) -> np.ndarray:
+        """``n`` words of 32 bits."""
+        return self._source.randint(0, 1 << 32, n, dtype=np.uint32)
+
+    def pairs(self, n: int) -> np.ndarray:
+        """``n`` words of 64 bits, the upper half drawn first."""
+        return np.ascontiguousarray(self.words(2 * n).reshape(n, 2)[:, ::-1]).view("<u8").ravel()
+
+    def uniform(self, n: int, dtype: Any) -> np.ndarray:
+        """On [0, 1): multiples of 2**-53 for float64, of 2**-24 for others, rounded."""
+        dtype = np.dtype(dtype)
+        if dtype == np.float64:
+            return (self.pairs(n) & np.uint64(2**53 - 1)) * 2.0**-53
+        words = self.words(n) & np.uint32(2**24 - 1)
+        return (words.astype(np.float32) * np.float32(2.0**-24)).astype(dtype)
+
+    def normal(self, n: int, dtype: Any, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
+        """By Box & Muller: pairs of float64 for a few elements, blocks of sixteen for more."""
+        dtype = np.dtype(dtype)
+        if n < _BLOCK:
+            return np.array([self._one() * std + mean for _ in range(n)], np.float64).astype(dtype)
+        work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+        whole = n // _BLOCK * _BLOCK
+        found = np.empty(n, work)
+        half = dtype.itemsize == 2  # which draw nothing for what is drawn anew
+        found[:whole] = _normal_of(self.uniform(whole if half else n, work)[:whole], mean, std)
+        if whole < n:  # the last block begins earlier, and is drawn anew
+            found[-_BLOCK:] = _normal_of(self.uniform(_BLOCK, work), mean, std)
+        return found.astype(dtype)
+
+    def _one(self) -> float:
+        if self.spare is not None:
+            found, self.spare = self.spare, None
+            return found
+        angle, u = self.uniform(2, np.float64)
+        radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * angle
+        self.spare = radius * np.sin(angle)
+        return radius * np.cos(angle)
+
+    def exponential(self, n: int) -> np.ndarray:
+        """Of rate 1, as float64."""
+        return -np.log1p(-self.uniform(n, np.float64))
+
+    def integers(self, n: int, low: int, high: int) -> np.ndarray:
+        """On [low, high), as int64."""
+        count = high - low
+        words = self.pairs(n) % np.uint64(count) if count >= _MANY else self.words(n) % np.uint32(count)
+        return words.astype(np.int64) + low
+
+    def permutation(self, n: int) -> np.ndarray:
+        """By Fisher & Yates."""
+        found = list(range(n))
+        if n > 1:
+            steps = self.words(n - 1) % np.arange(n, 1, -1, dtype=np.uint32)
+            for i, step in enumerate(steps.tolist()):
+                j = i + step
+                found[i], found[j] = found[j], found[i]
+        return np.array(found, np.int64)
+
+    # ---- state ------------------------------------------------------------------------------------------------
+
+    def state(self, seed: int) -> np.ndarray:
+        """The bytes of PyTorch's generator."""
+        _, words, at, *_ = self._source.get_state()
+        at = int(at)
+        spare = 0.0 if self.spare is None else self.spare
+        head = _HEAD.pack(seed, _WORDS - at + 1, 1, at)
+        tail = _TAIL.pack(0.0, spare, 0.0, self.spare is not None, 0.0, False)
+        return np.frombuffer(head + words.astype("<u8").tobytes() + tail, np.uint8).copy()
+
+    def set_state(self, state: bytes) -> int:
+        """Go on where PyTorch's generator was; returns its seed."""
+        seed, left, _, at = _HEAD.unpack_from(state)
+        words = np.frombuffer(state, "<u8", _WORDS, _HEAD.size).astype(np.uint32)
+        _, spare, _, has_spare, *_ = _TAIL.unpack_from(state, _HEAD.size + 8 * _WORDS)
+        if not (0 <= at <= _WORDS and 0 <= left <= _WORDS):
+            raise RuntimeError(f"Invalid mt19937 state: the next word is {at} of {_WORDS}, with {left} left")
+        self._source.set_state(("MT19937", words, _WORDS if left == 1 else at))
+        self.spare = spare if has_spare else None
+        return seed
+
+    def twin(self) -> Twister:
+        """Another one in the same state."""
+        other = object.__new__(Twister)
+        other._source = np.random.RandomState(0)
+        other._source.set_state(self._source.get_state())
+        other.spare = self.spare
+        return other
+
+
+def _normal_of(u: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Blocks of sixteen uniform numbers to normal ones: the first eight are lengths, the others angles."""
+    blocks = u.reshape(-1, 2, _BLOCK // 2)
+    radius = np.sqrt(u.dtype.type(-2) * np.log(1 - blocks[:, 0]))
+    angle = u.dtype.type(2 * np.pi) * blocks[:, 1]
+    found = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
+    return found * u.dtype.type(std) + u.dtype.type(mean)
+
+
+# ---- operations whose result is numbers and nothing else -------------------------------------------------------------
+
+
+def _dtype(bound: dict[str, Any], default: Any) -> np.dtype:
+    return np.dtype(default if bound.get("dtype") is None else bound["dtype"])
+
+
+def _floating(dtype: np.dtype) -> bool:
+    return dtype.name in ("float16", "bfloat16", "float32", "float64")
+
+
+def _fill_bits(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) -> Any:
+    if bound.get("signed"):
+        return None
+    if dtype == np.bool_:
+        return (t.words(n) & 1).astype(bool)
+    if dtype.kind in "iu":
+        wide, most = dtype.itemsize == 8, np.iinfo(dtype).max
+        return (t.pairs(n) % (np.uint64(most) + np.uint64(1)) if wide and dtype.kind == "i" else
+                t.pairs(n) if wide else t.words(n) % np.uint64(most + 1)).astype(dtype)  # fmt: skip
+    digits = {"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[dtype.name]
+    words = t.pairs(n) if digits > 32 else t.words(n)
+    return (words % np.asarray(2**digits + 1, words.dtype)).astype(dtype)
+
+
+def _fill_uniform(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) -> Any:
+    work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+    low, high = (np.asarray(bound[name], dtype).astype(work) for name in ("low", "high"))
+    return (t.uniform(n, work) * (high - low) + low).astype(dtype)
+
+
+#: In-place operation -> ``(twister, number of elements, dtype, arguments) -> elements``; None where it is not known.
+FILLS: dict[str, Callable[[Twister, int, np.dtype, dict[str, Any]], Any]] = {
+    "_fill_uniform": _fill_uniform,
+    "_fill_normal": lambda t, n, dtype, b: t.normal(n, dtype, b["mean"], b["std"]),
+    "_fill_log_normal": lambda t, n, dtype, b: np.exp(_few(t, n, b["mean"], b["std"])).astype(dtype),
+    "_fill_exponential": lambda t, n, dtype, b: (t.exponential(n) / b["rate"]).astype(dtype),
+    "_fill_cauchy": lambda t, n, dtype, b: (
+        b["median"] + b["sigma"] * np.tan(np.pi * (t.uniform(n, np.float64) - 0.5))
+    ).astype(dtype),
+    "_fill_geometric": lambda t, n, dtype, b: np.ceil(
+        np.log(t.uniform(n, np.float64)) / np.log1p(-b["p"])
+    ).astype(dtype),
+    "_fill_integers": lambda t, n, dtype, b: t.integers(n, b["low"], b["high"]).astype(dtype),
+    "_fill_bits": _fill_bits,
+    "_fill_bernoulli": lambda t, n, dtype, b: (t.uniform(n, np.float64) < b["p"]).astype(dtype),
+}  # fmt: skip
+
+
+def _few(t: Twister, n: int, mean: float, std: float) -> np.ndarray:
+    return np.array([t._one() * std + mean for _ in range(n)], np.float64)
+
+
+def _sized(bound: dict[str, Any]) -> tuple[tuple[int, ...], int]:
+    shape = tuple(bound["size"])
+    return shape, int(np.prod(shape, dtype=np.int64))
+
+
+def _made(draw: Callable[[Twister, int, np.dtype, dict[str, Any]], Any], integral: bool = False) -> Callable[..., Any]:
+    def make(t: Twister, bound: dict[str, Any], default: Any) -> Any:
+        dtype = _dtype(bound, np.int64 if integral else default)
+        shape, n = _sized(bound)
+        if not integral and dtype.kind == "c":  # both parts of one, then those of the next
+            return draw(t, 2 * n, np.dtype(f"f{dtype.itemsize // 2}"), bound).view(dtype).reshape(shape)
+        if not integral and not _floating(dtype):
+            return None
+        return draw(t, n, dtype, bound).reshape(shape)
+
+    return make
+
+
+def _part(bound: dict[str, Any], std: float) -> float:
+    """The standard deviation of each part of a complex number."""
+    dtype = bound.get("dtype")
+    return std * 0.5**0.5 if dtype is not None and np.dtype(dtype).kind == "c" else std
+
+
+def _permuted(t: Twister, bound: dict[str, Any], default: Any) -> Any:
+    n = bound["n"]
+    dtype = _dtype(bound, np.int64)
+    if not 0 <= n <= 2**24 or dtype not in (np.int64, np.int32, np.float32, np.float64):
+        return None  # the operation says what is wrong
+    return t.permutation(n).astype(dtype)
+
+
+#: Factory -> ``(twister, arguments, default dtype) -> result``.
+FACTORIES: dict[str, Callable[[Twister, dict[str, Any], Any], Any]] = {
+    "rand": _made(lambda t, n, dtype, b: t.uniform(n, dtype)),
+    "randn": _made(lambda t, n, dtype, b: t.normal(n, dtype, 0.0, _part(b, 1.0))),
+    "_normal_size": _made(lambda t, n, dtype, b: t.normal(n, dtype, b["mean"], _part(b, b["std"]))),
+    "_randint": _made(lambda t, n, dtype, b: t.integers(n, b["low"], b["high"]).astype(dtype), integral=True),
+    "randperm": _permuted,
+}
