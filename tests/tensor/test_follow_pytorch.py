@@ -1,0 +1,118 @@
+"""``torch.random.follow_pytorch``: the numbers that PyTorch draws for the same seed (``tests/reference/random.json``)."""
+
+import copy
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pytorchlike as torch
+import pytorchlike.nn.functional as F
+from pytorchlike import nn
+from pytorchlike.engine import stats
+
+REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "random.json").read_text())
+LOOSE = {"float16": 2e-3, "bfloat16": 1e-2}  # one unit in the last place, where a logarithm was rounded the other way
+
+
+@pytest.fixture(autouse=True)
+def _following():
+    before = torch.random.follow_pytorch()
+    yield
+    torch.random.follow_pytorch(before)
+
+
+@pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda c: f"{c[0]} {c[1]}")
+def test_numbers_are_pytorchs(case):
+    line, dtype, seed, kind, expected, after = case
+    torch.manual_seed(seed)
+    found = eval(line, {"T": torch, "F": F, "D": dtype and getattr(torch, dtype)})
+    assert str(found.dtype) == f"torch.{kind}"
+    tolerance = LOOSE.get(kind, 3e-6)
+    np.testing.assert_allclose(found.detach().double().numpy(), expected, rtol=tolerance, atol=tolerance)
+    assert torch.rand(1).item() == after  # as much has been drawn
+
+
+def test_states_of_pytorchs_generator_are_understood():
+    state = torch.tensor(list(bytes.fromhex(REFERENCE["state"])), dtype=torch.uint8)
+    torch.set_rng_state(state)
+    kept = torch.get_rng_state()
+    assert (kept == state).all()
+    twins = [copy.deepcopy(torch.default_generator), pickle.loads(pickle.dumps(torch.default_generator))]
+    np.testing.assert_allclose(torch.randn(3).tolist(), REFERENCE["after"], rtol=1e-6)
+    for twin in twins:
+        np.testing.assert_allclose(torch.randn(3, generator=twin).tolist(), REFERENCE["after"], rtol=1e-6)
+    with torch.random.fork_rng():
+        torch.rand(5)
+    assert not (torch.get_rng_state() == kept).all()
+    with pytest.raises(RuntimeError, match="5056|Invalid mt19937"):
+        torch.set_rng_state(torch.full((5056,), 255, dtype=torch.uint8))
+
+
+def test_without_it_numbers_are_ours_and_states_of_pytorch_are_refused():
+    torch.random.follow_pytorch(False)
+    torch.manual_seed(0)
+    ours = torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.random.follow_pytorch() is False
+    assert not torch.allclose(torch.rand(3), ours)
+    torch.random.follow_pytorch(False)
+    assert torch.equal(torch.rand(3), ours)  # a generator begins anew when it is switched
+    with pytest.raises(RuntimeError, match="follow_pytorch"):
+        torch.set_rng_state(torch.zeros(5056, dtype=torch.uint8))
+
+
+def test_a_step_with_masks_compiles_once():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x = torch.randn(6, 4)
+
+    def step():
+        optimizer.zero_grad()
+        F.dropout(model(x), 0.2).sum().backward()
+        optimizer.step()
+        return model[0].weight.sum().item()
+
+    for _ in range(4):
+        step()
+    before = stats.compiles
+    assert len({step() for _ in range(5)}) == 5
+    assert stats.compiles == before
+
+
+def test_what_is_recorded_for_later_draws_its_own_numbers():
+    """A compiled function draws anew at each call, and ``vmap`` for each row."""
+    compiled = torch.compile(lambda x: F.dropout(x, 0.5))
+    x = torch.ones(64)
+    assert len({tuple(compiled(x).tolist()) for _ in range(4)}) == 4
+    rows = torch.vmap(lambda x: F.dropout(x, 0.5), randomness="different")(torch.ones(3, 64))
+    assert len({tuple(r.tolist()) for r in rows}) == 3
+
+
+def test_gradients_go_through_what_was_drawn():
+    torch.manual_seed(0)
+    x = torch.ones(40, requires_grad=True)
+    y = F.dropout(x, 0.5)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    torch.manual_seed(1)
+    z = torch.utils.checkpoint.checkpoint(lambda x: F.dropout(x, 0.5) * x, x, use_reentrant=False)
+    (grad,) = torch.autograd.grad(z.sum(), x)
+    assert torch.equal(grad, 2 * z.detach())
+    weight = nn.Parameter(torch.empty(3, 3))
+    nn.init.normal_(weight)
+    assert weight.requires_grad and weight.is_leaf
+
+
+def test_a_shuffled_epoch_is_resumed():
+    loader = torch.utils.data.DataLoader(range(20), batch_size=4, shuffle=True)
+    batches = iter(loader)
+    next(batches)
+    state = pickle.loads(pickle.dumps(loader.state_dict()))
+    rest = [b.tolist() for b in batches]
+    torch.rand(3)
+    other = torch.utils.data.DataLoader(range(20), batch_size=4, shuffle=True)
+    other.load_state_dict(state)
+    assert [b.tolist() for b in other] == rest
