@@ -60,6 +60,7 @@ EMPTY = inspect.Parameter.empty
 class Param(NamedTuple):
     """One parameter: its kind (None: a static value), whether None is allowed for a dynamic one, its default.
 
+    plain: int or bool for a static value that is nothing else, but for None.
     whole: whether a static value is a dim or a number of elements, which floats and bools are refused for.
     """
 
@@ -68,6 +69,7 @@ class Param(NamedTuple):
     optional: bool
     default: Any
     keyword_only: bool
+    plain: type | None
     whole: bool
 
 
@@ -101,6 +103,14 @@ def _kind(annotation: Any) -> tuple[type | None, bool]:
     return (found[0] if found else None), "None" in parts or "NoneType" in parts
 
 
+_PLAIN = {"int": int, "bool": bool}
+
+
+def _plain_kind(annotation: Any) -> type | None:
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return _PLAIN.get(text.removesuffix(" | None"))
+
+
 class OpDef:
     """An entry of the table.  ``fn`` is the body; the rest is what :func:`op` was told."""
 
@@ -131,8 +141,12 @@ class OpDef:
         self.deprecated: Any = told["deprecated"]
         self.signature = inspect.signature(fn)
         self.params = tuple(
-            Param(p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY, _is_whole(p))
-            for p in self.signature.parameters.values()
+            Param(
+                p.name, *_kind(p.annotation), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY,
+                # functions of ``nn.functional`` are Python's in PyTorch, and take what is true for True
+                _plain_kind(p.annotation) if self.namespaces != ("nn.functional",) else None, _is_whole(p),
+            )
+            for p in self.signature.parameters.values()  # fmt: skip
         )
         self.random = any(p.kind is Key for p in self.params)
         self._drawn: dict[tuple[int, bool], Op] = {}

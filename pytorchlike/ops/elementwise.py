@@ -711,7 +711,10 @@ def _between(x: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
 
 
 def _bounds_fit(input: Any, *bounds: Any) -> None:
-    """Refuse ints that the dtype of the tensor they bound does not hold."""
+    """Refuse ints that the dtype of the tensor they bound does not hold, and a number beside a tensor."""
+    tensors = [getattr(b, "ndim", 0) > 0 for b in bounds if b is not None]
+    if len(tensors) == 2 and tensors[0] != tensors[1] and any(not hasattr(b, "ndim") for b in bounds):
+        raise TypeError("clamp() received an invalid combination of arguments: bounds are both numbers or both tensors")
     kind = getattr(input, "dtype", None)
     if kind is not None and np.dtype(kind).kind in "iu":
         for bound in bounds:

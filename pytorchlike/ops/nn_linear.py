@@ -46,6 +46,8 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
             f"input {list(input.shape)} ends in {features}, weight {list(weight.shape)} expects {weight.shape[-1]})"
         )
     if bias is not None:
+        if weight.ndim == 1 and input.ndim == 2:
+            raise RuntimeError("linear: mat2 must be a matrix, got 1-D tensor: a bias beside rows takes a 2-D weight")
         if weight.ndim == 1 and bias.ndim != 0:
             raise RuntimeError(f"linear: a 1-D weight takes a 0-D bias, but the bias has shape {list(bias.shape)}")
         if weight.ndim == 2 and (bias.ndim > 1 or (bias.ndim == 1 and bias.shape[0] not in (1, weight.shape[0]))):

@@ -148,7 +148,10 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             if n == "dtype":
                 body.append("if dtype is not None: dtype = to_dtype(dtype)")
             else:
-                if p.whole:
+                if p.plain is not None:
+                    missing = f" and {n} is not None" if p.optional else ""
+                    body.append(f"if {n}.__class__ is not {p.plain.__name__}{missing}: raise Unusual")
+                elif p.whole:
                     body.append(f"if {n}.__class__ not in WHOLE: {n} = whole({n}, trace)")
                 elif n != "spec":  # made by our own code, hashable already
                     body.append(f"if {n}.__class__ not in ATOMS: {n} = frozen({n}, trace)")
@@ -686,13 +689,16 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
             continue
         x = bound[p.name]
         if p.kind is None:
-            if p.whole and (x.__class__ is float or x.__class__ is bool):
+            if (p.whole or p.plain is int) and (x.__class__ is float or x.__class__ is bool):
                 raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be int, not {type(x).__name__}")
             try:
                 static.append(to_dtype(x) if p.name == "dtype" and x is not None else freeze(x))
             except TypeError:
                 raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) has an unsupported type "
                                 f"{type(x).__name__}") from None  # fmt: skip
+            if p.plain is not None and not (isinstance(static[-1], p.plain) or p.optional and x is None):
+                raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be {p.plain.__name__}, not "
+                                f"{type(x).__name__}")  # fmt: skip
         elif p.kind is Sizes:
             static.append(x)
         elif p.kind is Arrays:
@@ -889,7 +895,7 @@ def _number(x: Any, name: str, p: Param, k: int) -> Any:
         return x
     if isinstance(x, np.generic):
         return x.item()
-    if hasattr(x, "_value") and x.numel() == 1:
+    if hasattr(x, "_value") and x.dim() == 0:
         return x.item()
     if isinstance(x, (int, float)):
         return float(x) if isinstance(x, float) else int(x)

@@ -116,6 +116,8 @@ def resize_(input: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
     A tensor that grows gets a storage of its own.  Raises RuntimeError for a tensor that requires gradients.
     """
+    if not sizes:
+        raise TypeError('resize_() missing 1 required positional arguments: "size"')
     size = _ints(sizes[0] if len(sizes) == 1 else sizes)
     if any(n < 0 for n in size):
         raise RuntimeError(f"requested resize to {list(size)}: sizes must be non-negative")

@@ -155,7 +155,12 @@ def empty_strided(size: Any, stride: Any, **kwargs: Any) -> Tensor:
     return empty((numel,), **kwargs).as_strided(size, stride)
 
 
-def _size(size: tuple) -> tuple:
+def _size(name: str, size: tuple, kwargs: dict[str, Any]) -> tuple:
+    """Sizes that were given one by one, as a sequence, or as ``size`` by name, which is taken out."""
+    if not size:
+        if "size" not in kwargs:
+            raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+        size = (kwargs.pop("size"),)
     if len(size) != 1 or isinstance(size[0], (int, Tensor)) or not hasattr(size[0], "__len__"):
         return size
     return tuple(size[0])
@@ -166,7 +171,7 @@ def new_zeros(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
     """Zeros of that size, in the dtype and on the device of ``input``."""
     from .functions import zeros
 
-    return zeros(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+    return zeros(_size("new_zeros", size, kwargs), **_like(input, kwargs))
 
 
 @function(namespace=None, method=True)
@@ -174,7 +179,7 @@ def new_ones(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
     """Ones of that size, in the dtype and on the device of ``input``."""
     from .functions import ones
 
-    return ones(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+    return ones(_size("new_ones", size, kwargs), **_like(input, kwargs))
 
 
 @function(namespace=None, method=True)
@@ -182,7 +187,7 @@ def new_empty(input: Tensor, *size: Any, **kwargs: Any) -> Tensor:
     """An uninitialised tensor of that size, in the dtype and on the device of ``input``."""
     from .functions import empty
 
-    return empty(_size(size or (kwargs.pop("size"),)), **_like(input, kwargs))
+    return empty(_size("new_empty", size, kwargs), **_like(input, kwargs))
 
 
 @function(namespace=None, method=True)

@@ -451,16 +451,6 @@ def test_linspace_of_float32_rounds_as_pytorch_does():
     assert torch.linspace(0.1, 2.0, 1).tolist() == [float(np.float32(0.1))]
 
 
-@pytest.mark.parametrize("name", ["empty", "zeros", "ones", "rand", "randn"])
-def test_sizes_are_required(name):
-    """Without any size there is an error, not a number; an empty one gives a number."""
-    with pytest.raises(TypeError, match=name):
-        getattr(torch, name)()
-    assert getattr(torch, name)(()).shape == getattr(torch, name)([]).shape == ()
-    with pytest.raises(TypeError, match="flip"):
-        torch.ones(2).flip()
-
-
 def test_histogram_with_edges_is_named_as_the_other():
     """Both forms of histogram give the same kind of tuple."""
     whole = torch.histogram(torch.arange(6.0), torch.tensor([0.0, 2.0, 6.0]))
@@ -482,3 +472,37 @@ def test_dims_are_ints():
         getattr(x, name)(1).tolist()
     with pytest.raises(TypeError, match="argument 'k'.*must be int"):
         x.topk(1.0)
+
+
+def test_sizes_are_asked_for():
+    """An empty size is spelled out, ``x.view(())``: none at all is a mistake."""
+    x = torch.ones(2, 3)
+    calls = (lambda: torch.empty(), lambda: torch.zeros(), lambda: torch.rand(), lambda: x.flip(), lambda: x.view(),
+             lambda: x.reshape(), lambda: x.permute(), lambda: x.expand(), lambda: x.repeat(), lambda: x.tile(),
+             lambda: x.new_zeros(), lambda: x.new_ones(), lambda: x.new_empty(), lambda: x.resize_())  # fmt: skip
+    for call in calls:
+        with pytest.raises(TypeError, match="missing 1 required positional arguments"):
+            call()
+    one = torch.ones(1)
+    assert one.view(()).shape == one.reshape(()).shape == torch.empty(()).shape == x.new_zeros(size=()).shape == ()
+    assert x.flip(()).equal(x) and torch.tensor(1.0).expand(()).shape == ()
+
+
+def test_flags_and_dims_are_what_they_are_declared_as():
+    x = torch.ones(2, 3)
+    for call, what in (
+        (lambda: torch.sort(x, 0, "x"), "argument 'descending' .* must be bool, not str"),
+        (lambda: x.sum(0, 1), "argument 'keepdim' .* must be bool, not int"),
+        (lambda: x.topk(1, 0, "x"), "must be bool, not str"),
+        (lambda: x.prod((0, 1)), "argument 'dim' .* must be int, not tuple"),
+        (lambda: x.argmax((0, 1)), "must be int, not tuple"),
+        (lambda: x.unsqueeze((0, 1)), "must be int, not tuple"),
+        (lambda: torch.full((2,), torch.tensor([3.0])), "must be Number, not Tensor"),
+        (lambda: x.clamp(0, torch.ones(3)), "invalid combination"),
+    ):
+        with pytest.raises(TypeError, match=what):
+            call()
+    assert x.sum(np.int64(0), np.bool_(True)).shape == (1, 3) and x.cumsum(torch.tensor(1))[0, 2] == 3
+    assert x.clamp(torch.tensor(0.0), 3).equal(x) and x.clamp(None, torch.zeros(3)).sum() == 0
+    with pytest.raises(RuntimeError, match="mat2 must be a matrix"):
+        torch.nn.functional.linear(x, torch.ones(3), torch.ones(()))
