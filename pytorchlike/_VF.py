@@ -177,6 +177,84 @@ def triplet_margin_loss(
     )
 
 
+def _channel_mask(input: Tensor, p: float, train: bool) -> Tensor:
+    from .nn import functional as F
+    from .tensor import functions as T
+
+    if input.ndim < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    shape = (*input.shape[:2], *[1] * (input.ndim - 2))
+    return F.dropout(T.ones(shape, dtype=input.dtype, device=input.device), p, train)
+
+
+def feature_dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """Dropout of whole channels, dim 1, whatever dims follow."""
+    return input * _channel_mask(input, p, train) if train else input
+
+
+def feature_dropout_(self: Tensor, p: float, train: bool) -> Tensor:
+    """``feature_dropout`` in place."""
+    return self.mul_(_channel_mask(self, p, train)) if train else self
+
+
+def max_pool1d_with_indices(
+    self: Tensor, kernel_size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> tuple[Tensor, Tensor]:
+    """``F.max_pool1d`` and where each maximum was."""
+    from .nn import functional as F
+
+    return F.max_pool1d(self, kernel_size, stride or None, padding, dilation, ceil_mode, return_indices=True)
+
+
+def adaptive_max_pool1d(self: Tensor, output_size: Any) -> tuple[Tensor, Tensor]:
+    """``F.adaptive_max_pool1d`` and where each maximum was."""
+    from .nn import functional as F
+
+    return F.adaptive_max_pool1d(self, output_size, return_indices=True)
+
+
+def embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
+    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """``F.embedding_bag``, modes being 0 (sum), 1 (mean), 2 (max); and, but for sums, the bag of each index, how many
+    there are in each bag, and the rows where the maxima were.
+    """
+    from .nn import functional as F
+    from .tensor import functions as T
+    from .tensor.dtype import int64
+
+    out = F.embedding_bag(
+        indices, weight, offsets, None, 2.0, scale_grad_by_freq, ("sum", "mean", "max")[mode], sparse,
+        per_sample_weights, include_last_offset, padding_idx,
+    )  # fmt: skip
+    bags, n = len(out), len(indices)
+    if not mode:
+        none = T.zeros(bags, dtype=int64)
+        return out, none[:0], none, none.clone()
+    places = T.arange(n)
+    bag_of = T.searchsorted(offsets[:bags].long(), places, right=True) - 1
+    counts = T.bincount(bag_of, minlength=bags)
+    if mode == 1:
+        return out, bag_of, counts, counts.clone()
+    here = T.where(weight.detach()[indices] == out.detach()[bag_of], places[:, None], n)
+    first = T.full(tuple(out.shape), n, dtype=int64).index_reduce(0, bag_of, here, "amin")
+    return out, bag_of, counts, indices.long()[first.clamp(max=n - 1)]
+
+
+def _embedding_bag(
+    weight: Tensor, indices: Tensor, offsets: Tensor, scale_grad_by_freq: bool = False, mode: int = 0,
+    sparse: bool = False, per_sample_weights: Tensor | None = None, include_last_offset: bool = False,
+    padding_idx: int = -1,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """As ``embedding_bag``; -1 is no padding."""
+    padding = None if padding_idx == -1 else padding_idx
+    return embedding_bag(
+        weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights, include_last_offset, padding
+    )
+
+
 # ---- private functions that programs call ---------------------------------------------------------------------------
 
 
@@ -196,6 +274,95 @@ def _assert_async(input: Tensor, assert_msg: str = "Expected Tensor with single 
     """RuntimeError with the message unless the tensor's one element is other than zero; reads it."""
     if not bool(input):
         raise RuntimeError(assert_msg)
+
+
+def _unique2(
+    self: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``torch.unique`` with all three results, empty where they were not asked for."""
+    from .tensor import functions as T
+    from .tensor.dtype import int64
+
+    found = T.unique(self, sorted, return_inverse=True, return_counts=True)
+    told = (True, return_inverse, return_counts)
+    return tuple([x if t else T.empty(0, dtype=int64) for x, t in zip(found, told, strict=True)])  # type: ignore
+
+
+def _unique(self: Tensor, sorted: bool = True, return_inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """``torch.unique`` with the places of the elements, empty where they were not asked for."""
+    return _unique2(self, sorted, return_inverse)[:2]
+
+
+def _adaptive_avg_pool2d(self: Tensor, output_size: Any) -> Tensor:
+    """``F.adaptive_avg_pool2d``."""
+    from .nn import functional as F
+
+    return F.adaptive_avg_pool2d(self, output_size)
+
+
+def _adaptive_avg_pool3d(self: Tensor, output_size: Any) -> Tensor:
+    """``F.adaptive_avg_pool3d``."""
+    from .nn import functional as F
+
+    return F.adaptive_avg_pool3d(self, output_size)
+
+
+def native_channel_shuffle(self: Tensor, groups: int) -> Tensor:
+    """``torch.channel_shuffle``."""
+    from .tensor import functions as T
+
+    return T.channel_shuffle(self, groups)
+
+
+def _euclidean_dist(x1: Tensor, x2: Tensor) -> Tensor:
+    """``torch.cdist`` of the second order."""
+    from .tensor import functions as T
+
+    return T.cdist(x1, x2)
+
+
+def _trilinear(
+    i1: Tensor, i2: Tensor, i3: Tensor, expand1: Any, expand2: Any, expand3: Any, sumdim: Any, unroll_dim: int = 1
+) -> Tensor:
+    """The product of three tensors, each with dims of size 1 put in where it is told, summed over ``sumdim``."""
+    product: Any = 1
+    for x, dims in ((i1, expand1), (i2, expand2), (i3, expand3)):
+        for dim in sorted(dims):
+            x = x.unsqueeze(dim)
+        product = x * product
+    return product.sum(tuple(sumdim)) if len(sumdim) else product
+
+
+def _int_mm(self: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices of 8-bit integers, an int32 one."""
+    from .tensor.dtype import int8, int32, uint8
+
+    for x, name in ((self, "self"), (mat2, "mat2")):
+        if x.dtype not in (int8, uint8):
+            raise RuntimeError(f"_int_mm: Expected {name} dtype to be int8 or uint8 but got {x.dtype}")
+    return self.to(int32) @ mat2.to(int32)
+
+
+def _scaled_mm(
+    self: Tensor, mat2: Tensor, scale_a: Tensor, scale_b: Tensor, bias: Tensor | None = None,
+    scale_result: Tensor | None = None, out_dtype: Any = None, use_fast_accum: bool = False,
+) -> Tensor:  # fmt: skip
+    """The product of two matrices of few bits times their scales: of all of a matrix, of its rows or its columns."""
+    from .tensor.dtype import float32
+
+    out = (self.to(float32) * scale_a) @ (mat2.to(float32) * scale_b)
+    if bias is not None:
+        out = out + bias.to(float32)
+    if scale_result is not None:
+        out = out * scale_result
+    return out.to(self.dtype if out_dtype is None else out_dtype)
+
+
+def _efficientzerotensor(*size: Any, **kwargs: Any) -> Tensor:
+    """Zeros, which take memory here."""
+    from .tensor import functions as T
+
+    return T.zeros(*size, **kwargs)
 
 
 def _shape_as_tensor(self: Tensor) -> Tensor:

@@ -281,8 +281,9 @@ def embedding_bag(
             )
     if max_norm is not None:
         raise NotImplementedError("embedding_bag: max_norm changes weight in place; renormalise the weight first")
-    if scale_grad_by_freq and mode == "max":
-        raise ValueError("embedding_bag: max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and (scale_grad_by_freq or sparse):
+        what = "scaling the gradient by the frequency" if scale_grad_by_freq else "sparse weights"
+        raise ValueError(f"max mode does not support {what}")
     rows, features = weight.shape
     padding = _padding_row(padding_idx, rows)
     check(

@@ -32,9 +32,9 @@ def _drop(name: str, input, p: float, training: bool, key, shape):
     _check_probability(p, name)
     if not training or p == 0:
         return input
-    _require_inexact(input, name)
     if p == 1:
         return input * 0
+    _require_inexact(input, name)
     keep = kept(key, shape, p)
     return jnp.where(keep, input * (1 / (1 - p)), 0)
 

@@ -69,7 +69,9 @@ class Adagrad(Optimizer):
         return ("sum",)
 
     def _check(self, p: Tensor, group: dict[str, Any]) -> None:
-        pass  # sparse gradients are added like dense ones, see _step_params
+        if p.is_sparse:  # while its gradients are added like dense ones, see _step_params
+            raise RuntimeError("Adagrad: memory format option is only supported by strided tensors, and so are sums "
+                               "for sparse parameters")
 
     def _new_state(self, p: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         value = group["initial_accumulator_value"]

@@ -12,6 +12,8 @@ from ..autograd.mode import enable_grad, no_grad
 from ..engine import Value, local, policy
 from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
+from ..tensor._register import KINDS
+from ..tensor.composed import Composed
 from ..tensor.recorded import (
     Plan,
     concrete_zeros,
@@ -337,9 +339,21 @@ class Optimizer:
                 state.setdefault(name, value if p._spread is None else p._spread.dress(value))
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        params, grads = with_grads(group["params"])
+        params = group["params"]
+        if KINDS:
+            for p in params:
+                if isinstance(p, Composed) and p.grad is not None:
+                    with no_grad():
+                        self._step_composed(group, p)
+            params = [p for p in params if not isinstance(p, Composed)]
+        params, grads = with_grads(params)
         if params:
             self._step_params(group, params, grads, self._hyper(group))
+
+    def _step_composed(self, group: dict[str, Any], p: Tensor) -> None:
+        """The step of a parameter that is itself sparse; refused by all but SGD, as in PyTorch."""
+        self._check(p, group)
+        raise RuntimeError(f"{type(self).__name__} requires dense parameter tensors, got layout {p.layout}")
 
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
         if group.get("differentiable"):
@@ -381,7 +395,11 @@ class Optimizer:
             if len(self._plans) >= 64:  # groups whose parameters come and go
                 self._plans.clear()
             plan = self._plans[kind] = Plan.of(f"optim.{type(self).__name__}", apply_rule, key, lists, rebind)
-        record_planned(plan, lists, hyper, rebind, (self, group) if self._replayable(group) else None)
+        try:
+            record_planned(plan, lists, hyper, rebind, (self, group) if self._replayable(group) else None)
+        except (TypeError, ValueError):
+            self._refuse_other_shapes(params, slots, columns)
+            raise
         if counters is not None:
             if where is None:
                 share_value(counters[1:], leaders[0]._get())
@@ -389,6 +407,17 @@ class Optimizer:
                 for counter, i in zip(counters, where, strict=True):
                     if counter is not leaders[i]:
                         counter._share_value(leaders[i])
+
+    def _refuse_other_shapes(self, params: list[Tensor], slots: tuple[str, ...], columns: list[list[Tensor]]) -> None:
+        """RuntimeError that names a parameter whose state is one of another shape."""
+        number = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
+        for slot, column in zip(slots, columns, strict=True):
+            for p, held in zip(params, column, strict=True):
+                if held.shape != p.shape:
+                    raise RuntimeError(
+                        f"{type(self).__name__}: {slot!r} of parameter {number[id(p)]} has shape {list(held.shape)}, "
+                        f"the parameter {list(p.shape)}: was the state saved with a model of other sizes?"
+                    )
 
     # ---- state dicts ------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,11 @@ class SGD(Optimizer):
     def _check(self, p: Tensor, group: dict[str, Any]) -> None:
         pass  # sparse gradients are added like dense ones
 
+    def _step_composed(self, group: dict[str, Any], p: Tensor) -> None:
+        if not is_zero(group["momentum"]) or not is_zero(group["weight_decay"]):
+            super()._step_composed(group, p)
+        p.add_(p.grad, alpha=float(group["lr"]) * (1 if group["maximize"] else -1))
+
     @property
     def _takes_found_inf(self) -> bool:
         # whether a step was a buffer's first one, which dampening skips, is known without reading only if none is held
@@ -88,6 +93,9 @@ class SGD(Optimizer):
         return is_zero(group["momentum"]) or is_zero(group["dampening"])
 
     def _step_params(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], hyper: list[Any]) -> None:
+        if not is_zero(group["weight_decay"]) and any(g.is_sparse for g in grads):
+            raise RuntimeError("SGD's weight_decay is not defined for sparse gradients: add(sparse, dense) is not "
+                               "supported")
         grads = [g.to_dense() if g.is_sparse else g for g in grads]
         if is_zero(group["momentum"]) or is_zero(group["dampening"]):
             super()._step_params(group, params, grads, hyper)

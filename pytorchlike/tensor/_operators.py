@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..ops._table import Array, Operand, op
+from ..ops.shape import broadcast_sizes
 from ._names import find, find_method, method_names
 
 _BINARY = {
@@ -81,13 +82,9 @@ def rrshift(input: Array, other: Operand):
 @op(name="_copy_from", namespace=None, inplace=True, out=False)
 def copy_from(input: Array, src: Array):
     """``src`` broadcast and converted to what ``input`` is."""
-    pairs = zip(src.shape[::-1], input.shape[::-1], strict=False)
-    if src.ndim > input.ndim or any(a != b and a != 1 for a, b in pairs):
-        raise RuntimeError(
-            f"The expanded size of the tensor ({list(input.shape)}) must match the existing size "
-            f"({list(src.shape)}) in "
-            "every dimension that is not 1. (copy_)"
-        )
+    own, shape = list(input.shape), list(broadcast_sizes(input.shape, src.shape))
+    if shape != own:
+        raise RuntimeError(f"output with shape {own} doesn't match the broadcast shape {shape} (copy_)")
     if jnp.issubdtype(src.dtype, jnp.complexfloating) and not jnp.issubdtype(input.dtype, jnp.complexfloating):
         src = src.real
     return jnp.broadcast_to(src.astype(input.dtype), input.shape)

@@ -48,6 +48,9 @@ VIEW_CHECKS = {
 #: ``p.add_(-lr, grad)``, ``x.addcmul_(1 - b, g, g)``, ``torch.addmm(beta, x, alpha, a, b)``.
 NUMBERS_FIRST = frozenset(("add", "sub", "addcmul", "addcdiv", "addmm", "addbmm", "baddbmm", "addmv", "addr"))
 
+#: Operators that take their generator in its place as well, not by name alone.
+GENERATOR_LAST = frozenset(("binomial", "poisson", "_sample_dirichlet", "_standard_gamma"))
+
 
 class Unusual(Exception):
     """Raised on the way of a fast form by an argument that it does not take."""
@@ -78,12 +81,14 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             required.append(p.name)  # it may come by NumPy's name
         default = "=NOT_GIVEN" if p.name in required else "" if p.default is EMPTY else f"=D_{p.name}"
         signature.append(p.name + default)
+    extra = []
+    if entry.random and not star and entry.name in GENERATOR_LAST:
+        signature.append("generator=None")
+    elif entry.random:
+        extra.append("generator=None")
     if switch:  # nn.functional's ``inplace`` comes last among the positional parameters
         at = signature.index("*") if "*" in signature else len(signature)
         signature.insert(at, "inplace=False")
-    extra = []
-    if entry.random:
-        extra.append("generator=None")
     if entry.factory:
         extra += ["device=None", "requires_grad=False", "layout=None", "pin_memory=False"]
     if entry.out and not inplace:
@@ -291,6 +296,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         names.insert(len(last_positional), "*old")
     if switch:
         names.append("inplace=inplace")
+    if "generator=None" in signature and "generator=None" not in extra:
+        names.append("generator=generator")
     call = names + [f"{e.split('=')[0]}={e.split('=')[0]}" for e in extra]
     if varargs is not None:
         call.append("**named")

@@ -330,3 +330,36 @@ def test_offloaded_modules_keep_names_and_gradients():
     wrapped(torch.tensor([[1.0, 2.0]])).sum().backward()
     assert layer.weight.grad.tolist() == [[1, 2]] and sorted(wrapped.state_dict()) == ["bias", "weight"]
     wrapped.load_state_dict(layer.state_dict())
+
+
+def test_functions_under_the_names_that_operators_have():
+    """Programs that were written against ``torch._C`` call these; they have the operators' arguments and results."""
+    x = torch.tensor([3, 1, 3, 2, 1])
+    assert [p.tolist() for p in torch._unique2(x)] == [[1, 2, 3], [], []]
+    assert [p.tolist() for p in torch._unique2(x, True, True, True)] == [[1, 2, 3], [2, 0, 2, 1, 0], [2, 1, 2]]
+    rows, bags = torch.arange(6.0).view(3, 2), torch.tensor([0, 2])
+    index = torch.tensor([0, 1, 2, 1])
+    for mode, (out, *told) in enumerate([([[2, 4], [6, 8]], [], [0, 0], [0, 0]),
+                                         ([[1, 2], [3, 4]], [0, 0, 1, 1], [2, 2], [2, 2]),
+                                         ([[2, 3], [4, 5]], [0, 0, 1, 1], [2, 2], [[1, 1], [2, 2]])]):  # fmt: skip
+        assert [p.tolist() for p in torch.embedding_bag(rows, index, bags, False, mode)] == [out, *told]
+    bits = torch.ones(2, 3, dtype=torch.int8)
+    assert torch._int_mm(bits, bits.T).dtype == torch.int32
+    small = torch.ones(2, 2).to(torch.float8_e4m3fn)
+    scaled = torch._scaled_mm(small, small.t(), torch.tensor(2.0), torch.tensor(3.0), out_dtype=torch.bfloat16)
+    assert scaled.tolist() == [[12, 12], [12, 12]] and scaled.dtype == torch.bfloat16
+    values, places = torch.max_pool1d_with_indices(torch.tensor([[1.0, 3.0, 2.0, 0.0]]), 2)
+    assert values.tolist() == [[3, 2]] and places.tolist() == [[1, 2]]
+    assert torch._trilinear(*[torch.ones(2, 3, 4)] * 3, [], [], [], [1, 2]).tolist() == [12, 12]
+    dropped = torch.feature_dropout(torch.ones(8, 8, 4), 0.5, True)
+    assert dropped.amax(-1).equal(dropped.amin(-1)) and torch.feature_dropout_(dropped, 1.0, True).sum() == 0
+    generator = torch.Generator().manual_seed(1)
+    assert torch.poisson(torch.ones(3), generator).shape == torch._sample_dirichlet(torch.ones(3), generator).shape
+
+
+def test_softmax_is_told_how_far_up_a_warning_belongs():
+    """Modules that copy PyTorch's ``nn.Softmax`` pass it on."""
+    x = torch.ones(2, 4)
+    assert F.softmax(x, -1, _stacklevel=5).sum() == 2 and F.log_softmax(x, dim=1, _stacklevel=5).shape == x.shape
+    with pytest.raises(ValueError, match="max mode does not support scaling the gradient by the frequency"):
+        F.embedding_bag(torch.tensor([[0]]), x, mode="max", scale_grad_by_freq=True)

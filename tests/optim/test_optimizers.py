@@ -418,12 +418,27 @@ def test_lbfgs_where_the_gradient_is_zero():
     assert p.tolist() == [1.0, 2.0]
 
 
+def test_a_parameter_that_is_itself_sparse():
+    """SGD adds to it; the others need dense ones, and say so before anything else."""
+    p = torch.eye(2).to_sparse().requires_grad_()
+    p.grad = torch.eye(2).to_sparse()
+    optim.SGD([p], lr=0.5).step()
+    assert p.layout is torch.sparse_coo and p.to_dense().tolist() == [[0.5, 0.0], [0.0, 0.5]]
+    for name in ("Adam", "RMSprop", "Adadelta"):
+        with pytest.raises(RuntimeError, match=f"{name} does not support sparse gradients"):
+            getattr(optim, name)([p], lr=0.5).step()
+    with pytest.raises(RuntimeError, match="only supported by strided tensors"):
+        optim.Adagrad([p])
+
+
 def test_sparse_gradients_and_parameters_that_are_refused():
     sparse = torch.eye(2).to_sparse()
     with pytest.raises(ValueError, match="requires dense parameter tensors"):
         optim.SparseAdam([sparse])
     p = torch.nn.Parameter(torch.ones(2, 2))
     p.grad = sparse
+    with pytest.raises(RuntimeError, match=r"weight_decay .* add\(sparse, dense\) is not supported"):
+        optim.SGD([p], lr=0.1, weight_decay=0.1).step()
     with pytest.raises(RuntimeError, match="weight_decay option is not compatible with sparse gradients"):
         optim.Adagrad([p], weight_decay=0.1).step()
 
@@ -437,3 +452,17 @@ def test_messages_that_programs_match():
     optimizer.register_step_pre_hook(lambda *_: 3)
     with pytest.raises(RuntimeError, match=r"must return None or a tuple of \(new_args, new_kwargs\), but got 3"):
         optimizer.step()
+
+
+def test_state_of_a_model_of_other_sizes_is_told_by_its_parameter():
+    def begun(n):
+        params = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(n))]
+        optimizer = optim.AdamW(params)
+        sum(p.sum() for p in params).backward()
+        return optimizer
+
+    saved, other = begun(4), begun(5)
+    saved.step()
+    other.load_state_dict(saved.state_dict())
+    with pytest.raises(RuntimeError, match=r"AdamW: 'exp_avg' of parameter 1 has shape \[4\], the parameter \[5\]"):
+        other.step()

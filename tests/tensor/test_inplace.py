@@ -61,7 +61,8 @@ def test_results_keep_the_dtype():
     (lambda: torch.zeros(4).add_(1j), "result type ComplexFloat can't be cast"),
     (lambda: torch.zeros(3, dtype=torch.bool).add_(1), "result type Long can't be cast"),
     (lambda: torch.zeros(4).add_(torch.ones(2, 4)), r"output with shape \[4\] doesn't match the broadcast shape"),
-    (lambda: torch.zeros(2, 3).copy_(torch.zeros(3, 2)), "must match the existing size"),
+    (lambda: torch.zeros(2, 3).copy_(torch.zeros(3, 2)), r"tensor a \(3\) must match .* b \(2\) at .* dimension 1"),
+    (lambda: torch.zeros(()).copy_(torch.ones(1)), r"output with shape \[\] doesn.t match the broadcast shape \[1\]"),
     (lambda: torch.zeros(3).fill_(torch.ones(3)), "0-dim"),
     (lambda: torch.ones(2, dtype=torch.int32).add_(torch.ones(2, dtype=torch.int32), alpha=2.5), "alpha"),
 ])  # fmt: skip
