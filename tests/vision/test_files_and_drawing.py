@@ -78,3 +78,16 @@ def test_labels_may_stand_on_a_ground_of_their_own():
     drawn = utils.draw_bounding_boxes(black, box, labels=["ab"], colors="red", fill_labels=True,
                                       label_background_colors=(0, 0, 255))  # fmt: skip
     assert (drawn[2] == 255).sum() > 20 and drawn[:, 2, 20].tolist() == [255, 0, 0]
+
+
+def test_moving_pictures_and_other_formats(tmp_path):
+    from PIL import Image
+
+    frames = [Image.new("RGB", (4, 3), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "b.webp", lossless=True)
+    moving = io.decode_gif(io.read_file(tmp_path / "a.gif"))
+    assert moving.shape == (2, 3, 3, 4) and moving[:, :, 0, 0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    assert io.decode_webp(io.read_file(tmp_path / "b.webp"))[:, 0, 0].tolist() == [255, 0, 0]
+    with pytest.raises(RuntimeError, match="no picture"):
+        io.decode_heic(torch.zeros(9, dtype=torch.uint8))

@@ -210,3 +210,27 @@ def test_functions_for_one_kind_take_plain_tensors():
     assert F.to_dtype_image(torch.full((1, 2, 2), 255, dtype=torch.uint8), torch.float32, scale=True).max() == 1
     with pytest.raises(AttributeError, match="no attribute 'nothing_image'"):
         F.nothing_image  # noqa: B018
+
+
+def test_points_outside_of_their_picture_are_dropped():
+    """With their labels, where the transform is told of these; an object of several points goes as a whole."""
+    points = tv.KeyPoints([[1.0, 2.0], [5.5, 4.5], [6.0, 4.0], [0.0, 0.0], [-0.1, 0.0]], canvas_size=(5, 6))
+    kept, valid = F.sanitize_keypoints(points)
+    assert valid.tolist() == [True, True, False, True, False] and kept.canvas_size == (5, 6) and len(kept) == 3
+    sample = {"points": points, "labels": torch.arange(5), "other": torch.arange(5)}
+    got = v2.SanitizeKeyPoints("default")(sample)
+    assert torch.equal(got["points"], kept) and got["labels"].tolist() == [0, 1, 3] and len(got["other"]) == 5
+    assert len(v2.SanitizeKeyPoints()(sample)["labels"]) == 5
+    objects = tv.KeyPoints([[[1.0, 2.0], [7.0, 2.0]], [[0.0, 1.0], [1.0, 1.0]]], canvas_size=(5, 6))
+    assert v2.SanitizeKeyPoints()(objects).tolist() == [[[0, 1], [1, 1]]]
+    with pytest.raises(ValueError, match="canvas_size"):
+        F.sanitize_keypoints(torch.zeros(1, 2))
+    with pytest.raises(ValueError, match="labels"):
+        v2.SanitizeKeyPoints(lambda s: s["labels"])({"points": points, "labels": torch.arange(4)})
+
+
+def test_conversions_of_pictures_give_plain_tensors():
+    """Only ``to``, ``clone``, ``detach`` and the like keep the kind, as in torchvision."""
+    image = tv.Image(torch.ones(3, 4, 4, dtype=torch.uint8))
+    assert all(type(getattr(image, name)()) is torch.Tensor for name in ("float", "long", "cpu", "contiguous"))
+    assert type(image.to(torch.float32)) is tv.Image

@@ -13,8 +13,8 @@ from ...tensor import Tensor
 from .._host import pillow, tensor_of
 
 __all__ = [
-    "ImageReadMode", "decode_image", "decode_jpeg", "decode_png", "encode_jpeg", "encode_png", "read_file",
-    "read_image", "write_file", "write_jpeg", "write_png",
+    "ImageReadMode", "decode_avif", "decode_gif", "decode_heic", "decode_image", "decode_jpeg", "decode_png",
+    "decode_webp", "encode_jpeg", "encode_png", "read_file", "read_image", "write_file", "write_jpeg", "write_png",
 ]  # fmt: skip
 
 
@@ -52,6 +52,8 @@ def _decode(source: Any, mode: Any, turn: bool) -> Tensor:
         raise RuntimeError(f"this is no picture that can be read: {error}") from error
     if turn:
         picture = pillow("ImageOps").exif_transpose(picture)
+    if picture.format == "GIF":
+        return _frames(picture)
     wanted = ImageReadMode[mode] if isinstance(mode, str) else mode
     if wanted is not ImageReadMode.UNCHANGED:
         picture = picture.convert(_MODES[wanted.value])
@@ -61,6 +63,15 @@ def _decode(source: Any, mode: Any, turn: bool) -> Tensor:
     if picture.mode.startswith("I"):
         array = array.astype(np.uint16)
     return tensor_of((array[:, :, None] if array.ndim == 2 else array).transpose(2, 0, 1))
+
+
+def _frames(picture: Any) -> Tensor:
+    """The RGB pictures of a GIF file, (N, 3, H, W), or (3, H, W) of one."""
+    frames = []
+    for i in range(getattr(picture, "n_frames", 1)):
+        picture.seek(i)
+        frames.append(np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+    return tensor_of(frames[0] if len(frames) == 1 else np.stack(frames))
 
 
 def read_image(
@@ -73,13 +84,36 @@ def read_image(
 def decode_image(
     input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED, apply_exif_orientation: bool = False
 ) -> Tensor:
-    """The picture in the bytes of a file, uint8 (C, H, W); a path will do. RuntimeError if it is none."""
+    """The picture in the bytes of a file, uint8 (C, H, W); a path will do.
+
+    A GIF file is always read as RGB; of several pictures, it gives (N, C, H, W).  RuntimeError if it is none.
+    """
     if not isinstance(input, Tensor):
         return read_image(input, mode, apply_exif_orientation)
     return _decode(io.BytesIO(input.cpu().numpy().tobytes()), mode, apply_exif_orientation)
 
 
 decode_png = decode_jpeg = decode_image
+
+
+def decode_gif(input: Tensor) -> Tensor:
+    """The RGB pictures in the bytes of a GIF file, (N, 3, H, W), or (3, H, W) of one."""
+    return decode_image(input)
+
+
+def decode_webp(input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED) -> Tensor:
+    """The picture in the bytes of a WebP file, uint8 (C, H, W)."""
+    return decode_image(input, mode)
+
+
+def decode_avif(input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED) -> Tensor:
+    """The picture in the bytes of an AVIF file, uint8 (C, H, W); RuntimeError where Pillow was built without it."""
+    return decode_image(input, mode)
+
+
+def decode_heic(input: Tensor, mode: ImageReadMode = ImageReadMode.UNCHANGED) -> Tensor:
+    """The picture in the bytes of a HEIC file, uint8 (C, H, W); RuntimeError unless Pillow has a plug-in for them."""
+    return decode_image(input, mode)
 
 
 def _encode(input: Tensor, **options: Any) -> bytes:

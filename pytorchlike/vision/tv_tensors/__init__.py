@@ -74,6 +74,22 @@ class TVTensor(Tensor):
         return f"{name}({shown.replace(_NEXT, _NEXT[:-7] + ' ' * (len(name) + 1))}{about})"
 
 
+def _plainly(name: str) -> Any:
+    """A method whose result is a plain tensor, though ``to`` gives one of the same kind."""
+
+    def method(self: TVTensor, *args: Any, **kwargs: Any) -> Any:
+        return getattr(plain(self), name)(*args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As of any tensor: ``{name}`` gives a plain one."
+    return method
+
+
+for _name in ("half", "bfloat16", "float", "double", "bool", "byte", "char", "short", "int", "long", "type", "type_as",
+              "contiguous", "cpu", "cuda"):  # fmt: skip
+    setattr(TVTensor, _name, _plainly(_name))
+
+
 def plain(data: Any) -> Any:
     """The tensor without its kind; other objects as they are."""
     return data.as_subclass(Tensor) if isinstance(data, TVTensor) else data

@@ -16,11 +16,12 @@ from ... import tv_tensors
 from ...tv_tensors import BoundingBoxes, BoundingBoxFormat, KeyPoints
 from .. import _pil
 from . import functional as F
-from ._base import Getter, Transform, checked_getter, get_bounding_boxes, is_picture, labels_of
+from ._base import Getter, Transform, checked_getter, get_bounding_boxes, get_keypoints, is_picture, labels_of
 
 __all__ = [
     "ClampBoundingBoxes", "ClampKeyPoints", "ConvertBoundingBoxFormat", "ConvertImageDtype", "PILToTensor", "RGB",
-    "SanitizeBoundingBoxes", "SetClampingMode", "ToDtype", "ToImage", "ToPILImage", "ToPureTensor", "ToTensor",
+    "SanitizeBoundingBoxes", "SanitizeKeyPoints", "SetClampingMode", "ToDtype", "ToImage", "ToPILImage",
+    "ToPureTensor", "ToTensor",
 ]  # fmt: skip
 
 
@@ -205,23 +206,57 @@ class SanitizeBoundingBoxes(Transform):
 
     def forward(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
-        labels = labels_of(self.labels_getter, sample)
-        groups = [] if labels is None else [*labels] if isinstance(labels, (tuple, list)) else [labels]
-        if not all(isinstance(group, Tensor) for group in groups):
-            raise ValueError(f"The labels in the input to forward() must be a tensor or None, got {type(labels)}.")
+        groups = _label_groups(self.labels_getter, sample)
         flat, spec = tree_flatten(sample)
         boxes = get_bounding_boxes(flat)
         if any(len(group) != len(boxes) for group in groups):
             raise ValueError(f"Number of boxes (shape={tuple(boxes.shape)}) and labels do not match.")
         kept, valid = F.sanitize_bounding_boxes(boxes, min_size=self.min_size, min_area=self.min_area)
-        valid = valid.cpu().numpy()
 
         def change(x: Any) -> Any:
             if x is boxes:
                 return kept
             chosen = any(x is group for group in groups)
-            if chosen or (isinstance(x, tv_tensors.Mask) and x.ndim == 3 and len(x) == len(valid)):
-                return tv_tensors.wrap(tv_tensors.plain(x)[torch.from_numpy(valid)], like=x)
-            return x
+            of_objects = isinstance(x, tv_tensors.Mask) and x.ndim == 3 and len(x) == len(valid)
+            return _chosen(x, valid) if chosen or of_objects else x
 
         return tree_unflatten([change(x) for x in flat], spec)
+
+
+class SanitizeKeyPoints(Transform):
+    """Drop points outside of their picture, and objects of several points with one outside, with their labels.
+
+    labels_getter: where the labels are, see ``labels_of``; what it finds must be tensors, one or several in a tuple,
+    that are parts of the sample.  The first points of a sample tell which of the others stay.
+    """
+
+    def __init__(self, labels_getter: Getter = None) -> None:
+        super().__init__()
+        self.labels_getter = checked_getter(labels_getter)
+
+    def forward(self, *inputs: Any) -> Any:
+        sample = inputs if len(inputs) > 1 else inputs[0]
+        groups = _label_groups(self.labels_getter, sample)
+        flat, spec = tree_flatten(sample)
+        points = get_keypoints(flat)
+        for group in groups:
+            if len(group) != len(points):
+                raise ValueError(f"Number of keypoints (shape={tuple(points.shape)}) must match the number of labels. "
+                                 f"Found labels with shape={tuple(group.shape)}.")  # fmt: skip
+        _, valid = F.sanitize_keypoints(points)
+        kept = [isinstance(x, KeyPoints) or any(x is group for group in groups) for x in flat]
+        return tree_unflatten([_chosen(x, valid) if keep else x for x, keep in zip(flat, kept, strict=True)], spec)
+
+
+def _label_groups(getter: Any, sample: Any) -> list[Tensor]:
+    """The tensors of labels in a sample. ValueError if there is something else."""
+    labels = labels_of(getter, sample)
+    groups = [] if labels is None else [*labels] if isinstance(labels, (tuple, list)) else [labels]
+    if not all(isinstance(group, Tensor) for group in groups):
+        raise ValueError(f"The labels in the input to forward() must be a tensor or None, got {type(labels)}.")
+    return groups
+
+
+def _chosen(x: Any, valid: Tensor) -> Any:
+    """Those rows, of the same kind."""
+    return tv_tensors.wrap(tv_tensors.plain(x)[torch.from_numpy(valid.cpu().numpy())], like=x)

@@ -30,9 +30,9 @@ __all__ = [
     "five_crop", "gaussian_blur", "gaussian_noise", "get_dimensions", "get_image_num_channels", "get_image_size",
     "get_num_channels", "get_num_frames", "get_size", "grayscale_to_rgb", "hflip", "horizontal_flip", "invert",
     "is_pure_tensor", "jpeg", "normalize", "pad", "permute_channels", "perspective", "pil_to_tensor", "posterize",
-    "register_kernel", "resize", "resized_crop", "rgb_to_grayscale", "rotate", "sanitize_bounding_boxes", "solarize",
-    "ten_crop", "to_dtype", "to_grayscale", "to_image", "to_pil_image", "to_tensor", "uniform_temporal_subsample",
-    "vertical_flip", "vflip",
+    "register_kernel", "resize", "resized_crop", "rgb_to_grayscale", "rotate", "sanitize_bounding_boxes",
+    "sanitize_keypoints", "solarize", "ten_crop", "to_dtype", "to_grayscale", "to_image", "to_pil_image", "to_tensor",
+    "uniform_temporal_subsample", "vertical_flip", "vflip",
 ]  # fmt: skip
 
 _NEAREST, _BILINEAR = InterpolationMode.NEAREST, InterpolationMode.BILINEAR
@@ -590,6 +590,21 @@ def sanitize_bounding_boxes(
     valid = tensor_of(good).to(raw.device)
     return wrap(raw[tensor_of(np.flatnonzero(good)).to(raw.device)], like=bounding_boxes), valid
 
+
+
+def sanitize_keypoints(key_points: Tensor, canvas_size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
+    """The points (N, ..., 2) that lie within the picture, all of an object's, and which ones they are (N,), bool."""
+    raw = plain(key_points)
+    known = isinstance(key_points, KeyPoints)
+    if known and canvas_size is not None:
+        raise ValueError(f"canvas_size must be None when key_points is a tv_tensors.KeyPoints, got {canvas_size}")
+    if not known and canvas_size is None:
+        raise ValueError("canvas_size cannot be None if key_points is a pure tensor.")
+    h, w = key_points.canvas_size if known else canvas_size  # type: ignore[misc, attr-defined]
+    at = _array(raw)
+    good = ((at >= 0) & (at < np.array([w, h]))).all(tuple(range(1, at.ndim)))
+    valid = tensor_of(good).to(raw.device)
+    return wrap(raw[tensor_of(np.flatnonzero(good)).to(raw.device)], like=key_points), valid
 
 
 def __getattr__(name: str) -> Any:
