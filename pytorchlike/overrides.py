@@ -148,7 +148,8 @@ def resolve_name(f: Callable) -> str | None:
     for space, functions in get_overridable_functions().items():
         for each in functions:
             if each is f:
-                return f"{_names[space]}.{each.__name__}"
+                name = each.__name__ if hasattr(space, each.__name__) else f"__{each.__name__}__"
+                return f"{_names[space]}.{name}"
     return None
 
 
@@ -169,8 +170,17 @@ def get_overridable_functions() -> dict[Any, list[Callable]]:
     return out
 
 
+#: Methods of every class, and those by which a tensor is asked and told.
+_NOT_OFFERED = frozenset(
+    """__new__ __init__ __init_subclass__ __subclasshook__ __class_getitem__ __getattribute__ __getattr__ __setattr__
+    __delattr__ __dir__ __hash__ __torch_function__ __torch_dispatch__ __copy__ __getstate__ __del__
+    __delitem__ __jax_array__""".split()
+)
+
+
 def _functions_of(place: Any) -> list[Callable]:
-    found = (getattr(place, each, None) for each in dir(place) if not each.startswith("_"))
+    names = [each for each in dir(place) if not each.startswith("_") or each.startswith("__") and place is Tensor]
+    found = [getattr(place, each, None) for each in names if each not in _NOT_OFFERED]
     return [each for each in found if inspect.isfunction(each) or isinstance(each, _Asked)]
 
 

@@ -9,8 +9,11 @@ import pytest
 
 import pytorchlike as torch
 from pytorchlike import fx, nn
+from pytorchlike.fx.experimental.normalize import NormalizeArgs
 from pytorchlike.fx.experimental.optimization import fuse
+from pytorchlike.fx.operator_schemas import normalize_function, normalize_module
 from pytorchlike.fx.passes.shape_prop import ShapeProp
+from pytorchlike.fx.passes.split_module import split_module
 from pytorchlike.nn import functional as F
 
 
@@ -281,3 +284,41 @@ def test_lines_of_nodes_with_types():
     node = graph.placeholder("x", type_expr=int, default_value=3)
     assert node.format_node() == "%x : int [num_users=0] = placeholder[target=x](default=3)"
     assert graph.placeholder("y").format_node() == "%y : [num_users=0] = placeholder[target=y]"
+
+
+class Branched(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+        self.second = nn.Linear(3, 4)
+        self.shift = nn.Parameter(torch.ones(4))
+
+    def forward(self, x, y=1):
+        h = self.first(x)
+        return self.second(h) + self.shift, h * y
+
+
+def test_a_graph_is_divided_into_modules():
+    model = Branched()
+    traced = fx.symbolic_trace(model)
+    names = {}
+    parts = split_module(traced, model, lambda n: 0 if n.name.startswith("first") else 1, names, partition_affix="x")
+    assert [n for n, _ in parts.named_children()] == ["submod_x_0", "submod_x_1"]
+    assert names == {"submod_x_0.first_0": "first.0", "submod_x_0.first_1": "first.1", "submod_x_1.second": "second"}
+    assert parts.submod_x_1.code.startswith("def forward(self, first_1, shift, y):")
+    x = torch.ones(1, 2)
+    assert all(torch.equal(a, b) for a, b in zip(parts(x, 3), model(x, 3), strict=True))
+    assert parts.submod_x_1.second is model.second and parts.shift is model.shift
+    with pytest.raises(RuntimeError, match="cycle exists between partitions"):
+        split_module(traced, model, lambda n: n.name in ("first_0", "second"))
+
+
+def test_calls_are_told_with_all_their_arguments():
+    told = normalize_function(torch.nn.functional.dropout, (1,), {"p": 0.3})
+    assert told == ((1,), {"p": 0.3, "training": True, "inplace": False})
+    assert normalize_function(torch.add, (1, 2)) == ((1, 2), {"alpha": 1})
+    assert normalize_function(torch.relu, (), {"other": 1}) is None
+    model = Branched()
+    code = NormalizeArgs(fx.symbolic_trace(model)).transform().code
+    assert "self.second(input = first_1)" in code and "second + shift" in code
+    assert normalize_module(model, "second", (1,), {}, True) == ((), {"input": 1})

@@ -349,6 +349,10 @@ def test_torch_function_protocol():
     with pytest.raises(TypeError, match="no implementation found for"):
         o.handle_torch_function(torch.add, (Silent(),))
     assert o.resolve_name(torch.add) == "torch.add" and o.is_tensor_like(Asked()) and not o.is_tensor_like(1)
+    offered = o.get_overridable_functions()[torch.Tensor]
+    assert torch.Tensor.__radd__ in offered and torch.Tensor.__setattr__ not in offered
+    assert o.resolve_name(torch.Tensor.__getitem__) == "torch.Tensor.__getitem__"
+    assert torch.Tensor.__iadd__ in o.get_testing_overrides()
 
 
 def test_utilities():
