@@ -192,6 +192,8 @@ def is_installed() -> bool:
 def install_as_torch() -> None:
     """From now on ``import torch`` (and torchvision, torchaudio, torchtext) gives this package, in this process.
 
+    Random numbers on the CPU are PyTorch's from then on (:func:`torch.random.follow_pytorch`), unless the environment
+    variable ``PYTORCHLIKE_RANDOM`` says ``own``.
     Processes that ``multiprocessing`` starts inherit it; other subprocesses do not. Doing it again changes nothing.
     Raises RuntimeError if PyTorch itself has been imported already.
     """
@@ -219,6 +221,15 @@ def install_as_torch() -> None:
             publish(module)
             _name_classes(module, foreign=True)
     multiprocessing.spawn.get_preparation_data = _preparation_data
+    _follow(True)
+
+
+def _follow(enabled: bool) -> None:
+    """Have random numbers be PyTorch's as long as the hook is there, if nothing else is asked for."""
+    if not os.environ.get("PYTORCHLIKE_RANDOM"):
+        from .tensor.random import follow_pytorch  # the hook itself is imported by what tensors are made of
+
+        follow_pytorch(enabled)
 
 
 def uninstall_as_torch() -> None:
@@ -228,6 +239,7 @@ def uninstall_as_torch() -> None:
     sys.meta_path.remove(_finder)
     sys.modules[_PACKAGE].__name__ = _PACKAGE
     multiprocessing.spawn.get_preparation_data = _prepared
+    _follow(False)
     for name in CLASSES:
         if name in sys.modules:
             _name_classes(sys.modules[name], foreign=False)

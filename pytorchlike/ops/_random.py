@@ -33,20 +33,21 @@ class NotDrawn(Exception):
 class Draws:
     """In place of a key: numbers that have been drawn already, in the order in which they are asked for.
 
-    Without arrays it notes what would be: (kind, shape, dtype) in ``asked``.
+    Without arrays it notes what would be: (kind, shape, dtype, probability) in ``asked``.
     """
 
     def __init__(self, arrays: Sequence[Any] | None = None) -> None:
         self._arrays = None if arrays is None else iter(arrays)
-        self.asked: list[tuple[str, tuple[int, ...], np.dtype]] = []
+        self.asked: list[tuple[str, tuple[int, ...], np.dtype, float]] = []
 
-    def take(self, kind: str, shape: Sequence[int], dtype: Any) -> Any:
+    def take(self, kind: str, shape: Sequence[int], dtype: Any, p: float = 0.0) -> Any:
+        """Numbers of a kind: "uniform", "normal", "exponential", or "mask": bools, true with probability ``p``."""
         dtype = np.dtype(dtype)
-        if dtype.name not in _DIGITS:
+        if kind != "mask" and dtype.name not in _DIGITS:
             raise NotDrawn
         if self._arrays is not None:
             return next(self._arrays)
-        self.asked.append((kind, tuple(shape), dtype))
+        self.asked.append((kind, tuple(shape), dtype, p))
         return jnp.zeros(tuple(shape), dtype)
 
 
@@ -190,6 +191,8 @@ def kept(key, shape: Sequence[int], p: float):
 def mask(key, shape: Sequence[int], p):
     """Bools that are true with probability ``p``, a number or an array that broadcasts."""
     work = np.float64 if getattr(p, "dtype", None) == np.float64 and getattr(p, "ndim", 0) else np.float32
+    if type(key) is Draws and isinstance(p, (int, float)):
+        return key.take("mask", shape, bool, float(p))
     if type(key) is Draws and not getattr(p, "ndim", 0):
         return key.take("uniform", shape, np.float64) < p
     return uniform(key, shape, work) < jnp.asarray(p).astype(work)

@@ -7,7 +7,6 @@ What is nothing but numbers (``randn``, ``uniform_``) is a host array at once.  
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -79,7 +78,7 @@ _OTHERWISE = frozenset(("rrelu",))
 
 
 def _asked(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple) -> list | None:
-    """What the operation draws, (kind, shape, dtype); None if it cannot be told."""
+    """What the operation draws, see ``Draws.asked``; None if it cannot be told."""
     if entry.name in _OTHERWISE or any(v.meta.place is not place_for("cpu") for v in dynamic if type(v) is Value):
         return None
     shapes = tuple([
@@ -113,10 +112,14 @@ def _probe(entry: OpDef, inplace: bool, static: tuple, shapes: tuple) -> list | 
     return draws.asked or None
 
 
-def _draw(twister: Twister, kind: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _draw(twister: Twister, kind: str, shape: tuple[int, ...], dtype: np.dtype, p: float) -> np.ndarray:
     n = int(np.prod(shape, dtype=np.int64))
-    draw: Callable[[], np.ndarray] = {
-        "uniform": lambda: twister.uniform(n, dtype), "normal": lambda: twister.normal(n, dtype),
-        "exponential": lambda: twister.exponential(n).astype(dtype),
-    }[kind]  # fmt: skip
-    return draw().reshape(shape)
+    if kind == "mask":
+        found = twister.mask(n, p)
+    elif kind == "uniform":
+        found = twister.uniform(n, dtype)
+    elif kind == "normal":
+        found = twister.normal(n, dtype)
+    else:
+        found = twister.exponential(n).astype(dtype)
+    return found.reshape(shape)

@@ -43,8 +43,11 @@ DEFAULT_SEED = 67280421310721
 
 _STATE = struct.Struct("<QQ")  # seed, offset
 
+_ASKED = os.environ.get("PYTORCHLIKE_RANDOM", "")
+if _ASKED not in ("", "own", "pytorch"):
+    raise ValueError(f"PYTORCHLIKE_RANDOM={_ASKED!r} is not one of own, pytorch")
 #: Whether generators of the CPU draw PyTorch's numbers.
-following: bool = os.environ.get("PYTORCHLIKE_RANDOM", "").lower() == "pytorch"
+following: bool = _ASKED == "pytorch"
 
 
 def is_followed() -> bool:

@@ -7,6 +7,7 @@ those of PyTorch up to the last bits of logarithms and sines.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,11 @@ class Twister:
 
     def pairs(self, n: int) -> np.ndarray:
         """``n`` words of 64 bits, the upper half drawn first."""
-        return np.ascontiguousarray(self.words(2 * n).reshape(n, 2)[:, ::-1]).view("<u8").ravel()
+        return self._source.randint(0, 1 << 64, n, dtype=np.uint64)
+
+    def mask(self, n: int, p: float) -> np.ndarray:
+        """Bools that are true where a uniform float64 is below ``p``."""
+        return self.pairs(n) & np.uint64(2**53 - 1) < np.uint64(math.ceil(p * 2.0**53))
 
     def uniform(self, n: int, dtype: Any) -> np.ndarray:
         """On [0, 1): multiples of 2**-53 for float64, of 2**-24 for others, rounded."""
@@ -177,7 +182,7 @@ FILLS: dict[str, Callable[[Twister, int, np.dtype, dict[str, Any]], Any]] = {
     ).astype(dtype),
     "_fill_integers": lambda t, n, dtype, b: t.integers(n, b["low"], b["high"]).astype(dtype),
     "_fill_bits": _fill_bits,
-    "_fill_bernoulli": lambda t, n, dtype, b: (t.uniform(n, np.float64) < b["p"]).astype(dtype),
+    "_fill_bernoulli": lambda t, n, dtype, b: t.mask(n, b["p"]).astype(dtype),
 }  # fmt: skip
 
 
