@@ -125,7 +125,7 @@ class BaseTorchFunctionMode(TorchFunctionMode):
 
 def is_tensor_like(inp: Any) -> bool:
     """Whether it is a tensor, or its class defines ``__torch_function__``."""
-    return isinstance(inp, Tensor) or hasattr(type(inp), "__torch_function__")
+    return isinstance(inp, Tensor) or hasattr(inp, "__torch_function__")
 
 
 def is_tensor_method_or_property(func: Callable) -> bool:

@@ -359,9 +359,10 @@ def stft(
     """Short-time Fourier transform (time,) or (batch, time) -> (*batch, frequencies, frames).
 
     ``hop_length`` n_fft // 4, ``win_length`` n_fft, ``window`` ones; ``center``: pad by n_fft // 2 so that frame t is
-    centred at t * hop; ``normalized``: divide by sqrt(n_fft); ``onesided``: n_fft // 2 + 1 frequencies, default for
-    real input and window. ``return_complex=False`` gives a last axis of (real, imaginary).  Raises: RuntimeError for
-    lengths that do not fit.
+    centred at t * hop; ``align_to_window``, without center: the first window, if shorter than n_fft, begins with the
+    signal; ``normalized``: divide by sqrt(n_fft); ``onesided``: n_fft // 2 + 1 frequencies, default for real input and
+    window. ``return_complex=False`` gives a last axis of (real, imaginary).  Raises: RuntimeError for lengths that do
+    not fit.
     """
     if not is_inexact(input.dtype) or not 1 <= input.ndim <= 2:
         raise RuntimeError(
@@ -394,7 +395,7 @@ def stft(
             )
         x = jnp.pad(x, ((0, 0), (n_fft // 2, n_fft // 2)), mode=modes[pad_mode])
     elif align_to_window:
-        x = jnp.pad(x, ((0, 0), (win // 2, win // 2)))
+        x = jnp.pad(x, ((0, 0), ((n_fft - win) // 2,) * 2))  # the window lies in the middle of what is transformed
     length = x.shape[1]
     if not 0 < n_fft <= length:
         raise RuntimeError(f"stft: expected 0 < n_fft <= {length}, but got n_fft={n_fft}")

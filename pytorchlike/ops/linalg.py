@@ -179,6 +179,8 @@ def linalg_norm(
         raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     n = A.ndim if dims is None else len(dims)
     if n == 2:
+        if A.ndim < 2:
+            raise RuntimeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
         axes = tuple(one_axis(d, A.ndim) for d in dims or (0, 1))
         return _matrix_norm("linalg.matrix_norm", A, ord, axes, keepdim, dtype)
     if isinstance(ord, str):

@@ -32,6 +32,8 @@ _DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed
 _AS_METHODS = frozenset(f"__{name}__" for name in (
     "add", "radd", "sub", "mul", "rmul", "truediv", "mod", "matmul", "rand", "ror", "rxor", "ne", "lt", "le", "gt",
     "ge", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
+#: Functions that make tensors of data, also where that is a tensor of one's own class: the result is an ordinary one.
+_MODES_ONLY = frozenset((("", "tensor"),))
 #: Methods that look after the object itself.
 _NEVER = frozenset(("as_subclass", "jax", "to_jax"))
 #: Functions of the torch namespace that take no tensors and make none.
@@ -160,8 +162,8 @@ class Asked:
 
     def __init__(self, fn: Callable[..., Any], space: str, name: str) -> None:
         functools.update_wrapper(self, fn)
-        if name in _DUNDERS or (fn.__name__.startswith("_") and not name.startswith("_")):
-            self.__name__ = name
+        if name.startswith("__") or (fn.__name__.startswith("_") and not name.startswith("_")):
+            self.__name__ = name  # __rsub__ and __eq__ are no other names of rsub and eq
         self._fn, self._at = fn, (space, name)
 
     def _handle(self, asked: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
@@ -183,6 +185,9 @@ class Asked:
             else:
                 if kwargs:
                     asked = relevant(kwargs.values())
+            if asked and self._at in _MODES_ONLY:
+                with Disabled():
+                    return self(*args, **kwargs)
             if asked or here.get("modes"):
                 return self._handle(asked or [], args, kwargs)
         elif here.get("modes"):

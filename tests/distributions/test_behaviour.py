@@ -490,3 +490,9 @@ def test_formulas_are_found_by_their_names():
     assert torch.equal(_kl_categorical_categorical(p, q), D.kl_divergence(p, q))
     p, q = D.Normal(0.0, 1.0), D.Normal(1.0, 2.0)
     assert torch.equal(_kl_normal_normal(p, q), D.kl_divergence(p, q))
+
+
+def test_distribution_functions_at_the_ends_of_the_support():
+    """A transformed distribution's cdf is 0 where its open support begins, as in PyTorch."""
+    assert torch.distributions.LogNormal(0.0, 1.0).cdf(torch.tensor([0.0])).item() == 0
+    assert torch.distributions.Weibull(1.0, 2.0).cdf(torch.tensor(0.0)).item() == 0

@@ -162,3 +162,23 @@ def test_functions_and_methods_are_told_apart():
     with Mode():
         x + x, x.add(x), torch.add(x, x)
     assert seen == [(False, True), (False, True), (True, False)] and torch.add != torch.Tensor.add
+
+
+def test_names_of_operators_and_what_makes_tensors_of_data():
+    """A handler sees ``__rsub__`` and ``__eq__`` by these names; ``torch.tensor`` of one's own class is no such one."""
+    seen = []
+
+    class Mine(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    x = torch.ones(2).as_subclass(Mine)
+    for call in (lambda: 1 - x, lambda: x == 1, lambda: x // 2, lambda: 2**x, lambda: x + 1, lambda: x.eq(1)):
+        call()
+    assert seen == ["__rsub__", "__eq__", "__floordiv__", "__rpow__", "add", "eq"]
+    seen.clear()
+    with pytest.warns(UserWarning, match="copy construct"):
+        assert type(torch.tensor(x)) is torch.Tensor and not seen
+    assert torch.overrides.is_tensor_like(Mine)

@@ -506,3 +506,18 @@ def test_flags_and_dims_are_what_they_are_declared_as():
     assert x.clamp(torch.tensor(0.0), 3).equal(x) and x.clamp(None, torch.zeros(3)).sum() == 0
     with pytest.raises(RuntimeError, match="mat2 must be a matrix"):
         torch.nn.functional.linear(x, torch.ones(3), torch.ones(()))
+
+
+def test_a_short_window_of_stft_begins_with_the_signal():
+    """``align_to_window`` pads by what the transform is longer than the window: the first frame sees its start."""
+    s = torch.arange(10.0)
+    for win, first in ((4, 6.0), (8, 28.0)):
+        out = torch.stft(s, 8, hop_length=2, win_length=win, window=torch.ones(win), center=False,
+                         align_to_window=True, return_complex=True)  # fmt: skip
+        assert out.shape == (5, 1 + (10 - win) // 2) and out[0, 0].real.item() == first
+
+
+def test_matrix_norms_need_two_dims():
+    """As PyTorch says it, rather than an index error about a dim that the caller may not have named."""
+    with pytest.raises(RuntimeError, match="must have at least 2 dimensions"):
+        torch.linalg.norm(torch.ones(3), "fro", dim=(-2, -1))
