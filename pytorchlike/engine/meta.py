@@ -34,6 +34,8 @@ class Meta:
         size = 1
         for n in shape:
             size *= n
+        if size >> 63:  # XLA would end the process
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
         self.size = size
         self._variants: list[Meta | None] = [None, None, None]
 

@@ -357,9 +357,7 @@ def _softmax_of(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | 
 
 
 @op(namespace=_BOTH, method=True, shapes=along, deprecated=("dim is None", _NO_DIM.format("softmax")))
-def softmax(
-    input: Array, dim: int | None = None, dtype: np.dtype | None = None, *, _stacklevel: int = 3
-) -> jax.Array:
+def softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``exp(input) / sum(exp(input))`` along `dim`, without overflow.
 
     Args:
@@ -371,17 +369,13 @@ def softmax(
 
 
 @op(namespace="nn.functional", deprecated=("dim is None", _NO_DIM.format("softmin")))
-def softmin(
-    input: Array, dim: int | None = None, dtype: np.dtype | None = None, *, _stacklevel: int = 3
-) -> jax.Array:
+def softmin(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``softmax(-input)`` along `dim`; arguments and errors as of softmax."""
     return _softmax_of("softmin", input, dim, dtype, negate=True)
 
 
 @op(namespace=_BOTH, method=True, shapes=along, deprecated=("dim is None", _NO_DIM.format("log_softmax")))
-def log_softmax(
-    input: Array, dim: int | None = None, dtype: np.dtype | None = None, *, _stacklevel: int = 3
-) -> jax.Array:
+def log_softmax(input: Array, dim: int | None = None, dtype: np.dtype | None = None) -> jax.Array:
     """``log(softmax(input))`` along `dim`, without overflow; arguments and errors as of softmax."""
     x, axis = _prepare("log_softmax", input, dim, dtype)
     if x.size == 0:

@@ -361,7 +361,7 @@ def einsum(equation: str, operands: Arrays):
         call += [jnp.squeeze(x, drop).astype(dtype), [number[c] for i, c in enumerate(ls) if i not in drop]]
     kept = {i for sub in call[1::2] for i in sub}
     if len(call) == 4 and call[1] == call[3] and len(set(call[1])) == len(call[1]) and out == []:
-        return jnp.sum(call[0] * call[2])
+        return jnp.sum(call[0] * call[2], dtype=dtype)
     lost = [c for c in out if number.get(c, -1) not in kept]
     if lost:
         raise RuntimeError(f"einsum(): output subscript {lost[0]} has no operand")

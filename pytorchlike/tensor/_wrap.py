@@ -93,6 +93,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         extra += ["device=None", "requires_grad=False", "layout=None", "pin_memory=False"]
     if entry.out and not inplace:
         extra.append("out=None")
+    if entry.deprecated is not None and entry.deprecated[0] == "dim is None":
+        extra.append("_stacklevel=None")  # of that warning; modules that are copies of PyTorch's pass it on
     spelled = [a for a, n in (("axis", "dim"), ("keepdims", "keepdim")) if any(p.name == n for p in params)]
     extra += [f"{a}=NOT_GIVEN" for a in spelled]  # NumPy's names
     if extra:
@@ -650,6 +652,7 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     from ._tensor import Tensor
     from ._views import lie_alike, link
 
+    kwargs.pop("_stacklevel", None)
     if KINDS:
         from . import composed
 

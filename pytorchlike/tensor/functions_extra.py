@@ -102,9 +102,10 @@ def result_type(tensor1: Any, tensor2: Any) -> Any:
     from .dtype import from_numpy_dtype, python_number_dtype, result_type_of
 
     items = [
-        (x._get().meta.dtype, x.dim(), False) if isinstance(x, Tensor) else (python_number_dtype(x), 0, True)
+        (x._get().meta.dtype, x.dim(), False) if isinstance(x, Tensor)
+        else (python_number_dtype(x.item() if isinstance(x, np.generic) else x), 0, True)
         for x in (tensor1, tensor2)
-    ]
+    ]  # fmt: skip
     return from_numpy_dtype(result_type_of(items))
 
 

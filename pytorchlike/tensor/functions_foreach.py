@@ -136,3 +136,22 @@ def _foreach_norm(self: Any, ord: Any = 2, dtype: Any = None) -> tuple[Tensor, .
 def _foreach_max(self: Any) -> tuple[Tensor, ...]:
     """The largest element of each tensor."""
     return tuple([t.max() for t in _checked(self, "_foreach_max")])
+
+
+@function(namespace="")
+def _foreach_clone(self: Any, *, memory_format: Any = None) -> tuple[Tensor, ...]:
+    """A copy of each tensor."""
+    return tuple([t.clone() for t in _checked(self, "_foreach_clone")])
+
+
+@function(namespace="")
+def _foreach_powsum(self: Any, ord: Any = 2, dtype: Any = None) -> tuple[Tensor, ...]:
+    """The sum of each tensor's magnitudes to the power of ``ord``: norms without their root."""
+    return tuple([t.abs().pow(ord).sum(dtype=dtype) for t in _checked(self, "_foreach_powsum")])
+
+
+@function(namespace="")
+def _foreach_mm(self: Any, mat2: Any) -> tuple[Tensor, ...]:
+    """The product of each matrix and that of ``mat2`` beside it."""
+    tensors = _checked(self, "_foreach_mm")
+    return tuple([t.mm(_of(mat2, k, len(tensors), "_foreach_mm")) for k, t in enumerate(tensors)])

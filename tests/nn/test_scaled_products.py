@@ -96,3 +96,12 @@ def test_softmax_takes_the_level_of_its_warning():
     x = torch.tensor([[1.0, 2.0]])
     for f in (F.softmax, F.log_softmax, F.softmin):
         assert torch.equal(f(x, 1, _stacklevel=5), f(x, 1))
+
+
+def test_softmax_of_nested_and_sparse_tensors():
+    """They have rules of their own, which know nothing of that level."""
+    rows = [torch.ones(1, 2), torch.zeros(2, 2)]
+    nested = torch.nested.nested_tensor(rows, layout=torch.jagged)
+    for f in (F.softmax, torch.softmax, F.log_softmax):
+        assert torch.equal(f(nested, -1).values(), f(torch.cat(rows), -1))
+    assert torch.equal(torch.sparse.softmax(torch.eye(2).to_sparse(), 1).to_dense(), torch.eye(2))

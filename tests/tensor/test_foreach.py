@@ -61,3 +61,12 @@ def test_an_optimizer_of_ones_own_is_one_program():
     before = compiler.stats()
     step()
     assert compiler.stats()["compiles"] == before["compiles"]
+
+
+def test_copies_products_and_sums_of_powers():
+    a = [torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0]])]
+    copies = torch._foreach_clone(a)
+    a[0].zero_()
+    assert values(copies) == [[[1, -2]], [[3]]]
+    assert values(torch._foreach_powsum(copies)) == [5, 9]
+    assert values(torch._foreach_mm(copies, [torch.ones(2, 1), torch.ones(1, 2)])) == [[[-1]], [[3, 3]]]

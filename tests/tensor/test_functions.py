@@ -521,3 +521,18 @@ def test_matrix_norms_need_two_dims():
     """As PyTorch says it, rather than an index error about a dim that the caller may not have named."""
     with pytest.raises(RuntimeError, match="must have at least 2 dimensions"):
         torch.linalg.norm(torch.ones(3), "fro", dim=(-2, -1))
+
+
+def test_sizes_that_no_memory_has():
+    """More elements than 64 bits count are an error; XLA would have ended the process."""
+    for make in (lambda: torch.zeros(2**62, 2**10), lambda: torch.zeros(1).expand(2**62, 2**10)):
+        with pytest.raises(RuntimeError, match="overflowed"):
+            make()
+
+
+def test_dtypes_of_small_integers_stay():
+    """einsum of one list of subscripts sums in the operands' dtype; NumPy's numbers are numbers to result_type."""
+    for dtype in (torch.uint8, torch.int32, torch.int64):
+        x = torch.ones(3, dtype=dtype)
+        assert torch.einsum("i,i", x, x).dtype == dtype
+        assert torch.result_type(x, np.int8(1)) == dtype and torch.result_type(x, np.float64(1)) == torch.float32
