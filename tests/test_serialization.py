@@ -959,3 +959,11 @@ def test_what_dill_puts_into_pickles_table_is_not_used(monkeypatch):
     monkeypatch.setitem(pickle._Pickler.dispatch, types.FunctionType, lambda pickler, fn: pickler.save("written"))
     with pytest.raises((pickle.PicklingError, AttributeError)):
         torch.save(lambda: 0, io.BytesIO())
+
+
+def test_old_files_are_told_from_new_ones():
+    for new in (True, False):
+        buffer = io.BytesIO()
+        torch.save(torch.ones(2), buffer, _use_new_zipfile_serialization=new)
+        buffer.seek(0)
+        assert torch.serialization._is_zipfile(buffer) is new and buffer.tell() == 0

@@ -349,7 +349,7 @@ def stft(
     hop_length: int | None = None,
     win_length: int | None = None,
     window: Array | None = None,
-    center: bool = True,
+    center: object = True,  # whatever is true, as PyTorch's own Python takes it
     pad_mode: str = "reflect",
     normalized: bool = False,
     onesided: bool | None = None,

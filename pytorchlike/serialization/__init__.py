@@ -32,3 +32,4 @@ from ._settings import skip_data as skip_data
 from ._settings import storage_to_tensor_type as storage_to_tensor_type
 from ._settings import validate_cuda_device as validate_cuda_device
 from ._settings import validate_hpu_device as validate_hpu_device
+from ._zip import is_zipfile as _is_zipfile  # noqa: F401 - programs tell old files from new ones by it

@@ -126,6 +126,14 @@ def is_zip(source: Source) -> bool:
     return source.read(0, 4) == _LOCAL
 
 
+def is_zipfile(f: Any) -> bool:
+    """The same of an open file, from where it is read next; it stays there."""
+    at = f.tell()
+    head = f.read(len(_LOCAL))
+    f.seek(at)
+    return head == _LOCAL
+
+
 class _Entry(NamedTuple):
     header: int  # where the local header begins
     limit: int  # where the next record, or the directory, begins
