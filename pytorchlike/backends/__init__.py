@@ -6,6 +6,11 @@ from typing import Any
 
 from ..tensor.functions_settings import get_float32_matmul_precision, set_float32_matmul_precision
 from ._settings import Settings, use
+from ._settings import freeze as disable_global_flags
+from ._settings import frozen as flags_frozen
+from ._settings import opened as __allow_nonbracketed_mutation  # noqa: F401 - MONAI opens the settings by it
+
+__all__ = ["disable_global_flags", "flags_frozen"]
 
 #: What programs may ask for, in PyTorch's spelling, and the precision of products that it stands for.
 _PRECISIONS = {"ieee": "highest", "tf32": "high", "bf16": "medium"}

@@ -13,7 +13,7 @@ from typing import Any
 from ..engine import get_mode, set_mode
 from ..tensor.device import device_count
 from ..tensor.functions_settings import use_deterministic_algorithms
-from ._settings import Settings, checked_bool, hint, use
+from ._settings import Settings, checked_bool, hint, inside, use
 
 _state = {"deterministic": False}
 
@@ -80,18 +80,9 @@ def flags(
     allow_tf32: bool = True, fp32_precision: str = "none",
 ) -> Iterator[None]:  # fmt: skip
     """The settings inside a block."""
-    import sys
-
-    module: Any = sys.modules[__name__]
     given = {"enabled": enabled, "benchmark": benchmark, "benchmark_limit": benchmark_limit,
              "deterministic": deterministic, "allow_tf32": allow_tf32}  # fmt: skip
-    before = {name: getattr(module, name) for name in given}
     if fp32_precision != "none":
         raise NotImplementedError("cudnn.flags: fp32_precision is one setting here: torch.backends.fp32_precision")
-    try:
-        for name, value in given.items():
-            setattr(module, name, value)
+    with inside(__name__, given):
         yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)

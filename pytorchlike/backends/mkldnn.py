@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Self
 
-from ._settings import Settings, hint, use
+from ._settings import Settings, hint, inside, use
 
 VERBOSE_OFF, VERBOSE_ON, VERBOSE_ON_CREATION = 0, 1, 2
 
@@ -48,15 +48,6 @@ use(__name__, _Mkldnn)
 @contextlib.contextmanager
 def flags(enabled: bool = False, deterministic: bool = False, allow_tf32: bool = True) -> Iterator[None]:
     """The hints inside a block."""
-    import sys
-
-    module: Any = sys.modules[__name__]
     given = {"enabled": enabled, "deterministic": deterministic, "allow_tf32": allow_tf32}
-    before = {name: getattr(module, name) for name in given}
-    try:
-        for name, value in given.items():
-            setattr(module, name, value)
+    with inside(__name__, given):
         yield
-    finally:
-        for name, value in before.items():
-            setattr(module, name, value)

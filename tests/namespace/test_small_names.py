@@ -349,3 +349,19 @@ def test_draws_that_programs_ask_for_by_inner_names():
     shares = torch._sample_dirichlet(torch.tensor([0.2, 0.2]))
     assert shares.shape == (2,) and abs(shares.sum().item() - 1) < 1e-6
     assert (torch._standard_gamma(torch.ones(3)) > 0).all()
+
+
+def test_settings_of_backends_can_be_closed_but_for_blocks():
+    backends = torch.backends
+    opened = getattr(backends, "__allow_nonbracketed_mutation")  # as MONAI sets cuDNN's flags
+    assert not backends.flags_frozen()
+    with opened():
+        backends.disable_global_flags()
+        assert backends.flags_frozen()
+        with pytest.raises(RuntimeError, match="not allowed to set torch.backends.cudnn flags"):
+            backends.cudnn.benchmark = True
+        with backends.cudnn.flags(benchmark=True):
+            assert backends.cudnn.benchmark and backends.flags_frozen()
+        with opened():
+            backends.cudnn.benchmark = False
+    assert not backends.flags_frozen()  # the block puts back what was before
