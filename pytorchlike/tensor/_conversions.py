@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 LOSES_IMAGINARY = "Casting complex values to real discards the imaginary part (x.real says that it is meant)"
 
 
+#: Entries of ``__dict__`` by which tensors keep their own state: gradients, hooks, how they are divided. The others
+#: are the program's, whatever they are called, and go with copies.
+OWN = frozenset(("_own_grad", "_hooks", "_watch", "_retains", "_spread"))
+
 #: Elements of an array that NumPy holds, up to which it is cast at once.
 _SHORT = 1 << 16
 
@@ -132,7 +136,7 @@ class Convertible(Cell):
             t._alias = Alias(storage, alias.chain, leaf, True, alias.floor)
         memo[id(self)] = t
         for name, x in self.__dict__.items():
-            if name not in ("_own_grad", "_hooks", "_watch", "_retains"):
+            if name == "_spread" or name not in OWN:
                 import copy
 
                 t.__dict__[name] = copy.deepcopy(x, memo)
@@ -140,13 +144,17 @@ class Convertible(Cell):
 
     def __copy__(self) -> Any:
         t = self._make_subclass(type(self), self, self.requires_grad)
-        t.__dict__.update({k: v for k, v in self.__dict__.items() if not k.startswith("_")})
+        t.__dict__.update(self._given())
         return t
+
+    def _given(self) -> dict[str, Any]:
+        """The attributes that the program gave the tensor."""
+        return {k: v for k, v in self.__dict__.items() if k not in OWN}
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         from ._tensor import Tensor
 
-        extra = {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+        extra = self._given()
         meta = self._value.meta
         data = (meta.shape, meta.dtype) if meta.place == SHAPE_ONLY else np.array(self._host())
         kind = None if type(self) is Tensor else type(self)  # whose module has two names, see `_hook`

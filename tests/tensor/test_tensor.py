@@ -240,6 +240,15 @@ def test_pickle():
     assert half.dtype == torch.bfloat16
 
 
+def test_what_programs_note_on_tensors_goes_with_copies_whatever_it_is_called():
+    leaf = torch.ones(2, requires_grad=True)
+    leaf._note, leaf.kind = {"of": 1}, "a"
+    leaf.register_hook(lambda g: g)
+    (leaf * 2).sum().backward()
+    for twin in (pickle.loads(pickle.dumps(leaf)), copy.copy(leaf), copy.deepcopy(leaf)):
+        assert twin.__dict__ == {"_note": {"of": 1}, "kind": "a"}
+
+
 def test_deepcopy():
     x = torch.arange(4.0)
     a, part, b = copy.deepcopy((x, x[1:3], x))
