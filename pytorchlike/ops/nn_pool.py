@@ -21,6 +21,7 @@ from ..engine import check
 from ._random import uniform
 from ._reads import Reads, weighted_reads
 from ._table import Array, Key, op
+from .elementwise import refuse
 
 #: Windows longer than this along an axis are gathered instead of sliced, to bound the size of the program.
 _MOST_SLICES = 16
@@ -181,6 +182,7 @@ def _flat_positions(x, n: int):
 
 
 def _max_pool(name, n, input, kernel, stride, padding, dilation, ceil_mode, return_indices):
+    refuse(name, input, kinds="bc")
     x, back = _batched(name, input, n)
     space = (x.shape[-1], *x.shape[1 : n + 1])
     kernel, stride, padding, dilation, out = _window(name, space, n, kernel, stride, padding, dilation, ceil_mode)
@@ -482,6 +484,8 @@ def adaptive_max_pool3d(
 
 def _lp_pool(name, n, input, norm_type, kernel, stride, ceil_mode):
     kernel = _sizes(kernel, n, name, "kernel_size")
+    if norm_type == math.inf:
+        return _max_pool(name, n, jnp.abs(input), kernel, stride, 0, 1, ceil_mode, False)
     mean = _avg_pool(name, n, input**norm_type, kernel, stride, 0, ceil_mode, True)
     count = math.prod(kernel)
     # A negative sum (odd powers) has no real root: it counts as its size with the sign lost, as in PyTorch.
@@ -576,6 +580,8 @@ def _unpool(name, n, input, indices, kernel, stride, padding, output_size):
         size = list(wanted)
     volume = math.prod(size)
     lead = input.shape[:-n]
+    if not input.size:
+        return jnp.zeros((*lead, *size), input.dtype)
     flat, place = input.reshape(math.prod(lead), -1), indices.reshape(math.prod(lead), -1)
     shown = "x".join(map(str, size))
     check(
@@ -656,7 +662,7 @@ def _fractional(name, n, input, kernel, output_size, output_ratio, return_indice
     else:
         size = _sizes(output_size, n, name, "output_size")
     for m, k, o in zip(space, kernel, size, strict=True):
-        if o < 1 or o + k - 1 > m:
+        if o < 0 or o + k - 1 > m:
             raise RuntimeError(f"{name}(): pool size {k} too large relative to input size {m} for output size {o}")
     x, back = _batched(name, input, n)
     batch, channels = x.shape[0], x.shape[-1]
@@ -666,6 +672,9 @@ def _fractional(name, n, input, kernel, output_size, output_ratio, return_indice
         raise RuntimeError(
             f"{name}: _random_samples must have shape {[batch, channels, n]}, but it has shape {list(samples.shape)}"
         )
+    if 0 in size:
+        none = jnp.zeros((*input.shape[:-n], *size), input.dtype)
+        return (none, none.astype(jnp.int64)) if return_indices else none
     samples = samples[:batch]
     index = jnp.broadcast_to(_flat_positions(x, n), x.shape) if return_indices else None
     for axis in range(n, 0, -1):

@@ -55,3 +55,23 @@ def test_logarithms_of_complex_zero_and_infinity_have_a_direction():
     y = torch.tensor([1 + 2j], requires_grad=True)
     (grad,) = torch.autograd.grad(torch.log2(y).real.sum(), y)
     assert torch.allclose(grad, (1 / (y.detach() * math.log(2))).conj())
+
+
+def test_pooling_of_nothing():
+    """Batches of no elements are put back into none, and windows for no results give none; with gradients."""
+    F = torch.nn.functional
+    x = torch.zeros(0, 4, 4, 4, requires_grad=True)
+    back = F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)
+    back.sum().backward()
+    assert back.shape == x.grad.shape == x.shape
+    out, places = F.fractional_max_pool2d(torch.ones(2, 3, 9, 9), 2, output_size=(0, 1), return_indices=True)
+    assert out.shape == places.shape == (2, 3, 0, 1) and places.dtype == torch.int64
+
+
+def test_largest_magnitudes_of_windows():
+    """An infinite power in ``lp_pool``; what has no order is refused."""
+    F = torch.nn.functional
+    assert F.lp_pool2d(torch.tensor([[[-5.0, 1.0], [2.0, 3.0]]]), INF, 2).item() == 5
+    for dtype in (torch.bool, torch.complex64):
+        with pytest.raises(NotImplementedError, match="max_pool2d"):
+            F.max_pool2d(torch.ones(1, 4, 4, dtype=dtype), 2)
