@@ -203,7 +203,7 @@ def max_pool1d(
     padding: int | tuple[int, ...] = 0,
     dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
-    return_indices: bool = False,
+    return_indices: object = False,  # whatever is true
 ):
     """Maxima of sliding windows: (N, C, L) or (C, L) -> (N, C, L') or (C, L'); see max_pool2d."""
     return _max_pool(
@@ -219,7 +219,7 @@ def max_pool2d(
     padding: int | tuple[int, ...] = 0,
     dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
-    return_indices: bool = False,
+    return_indices: object = False,  # whatever is true
 ):
     """Maxima of sliding windows: (N, C, H, W) or (C, H, W) -> (N, C, H', W') or (C, H', W').
 
@@ -241,7 +241,7 @@ def max_pool3d(
     padding: int | tuple[int, ...] = 0,
     dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
-    return_indices: bool = False,
+    return_indices: object = False,  # whatever is true
 ):
     """Maxima of sliding windows: (N, C, D, H, W) or (C, D, H, W) -> the same with D', H', W'; see max_pool2d."""
     return _max_pool(
