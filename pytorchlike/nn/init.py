@@ -230,8 +230,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tenso
     rows = tensor.shape[0]
     cols = tensor.numel() // rows
     with no_grad():
-        tall = T.empty((max(rows, cols), min(rows, cols)), dtype=tensor.dtype, device=tensor.device)
-        q, r = linalg.qr(tall.normal_(0, 1, generator=generator))
+        drawn = T.empty((rows, cols), dtype=tensor.dtype, device=tensor.device).normal_(0, 1, generator=generator)
+        q, r = linalg.qr(drawn.t() if rows < cols else drawn)
         # Without the signs of r's diagonal the distribution would not be uniform.
         q = q * T.diagonal(r).sign()
         if rows < cols:

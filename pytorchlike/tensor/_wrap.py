@@ -262,8 +262,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if inplace:
         first = params[0].name
         body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)")
-    if entry.random:  # before ``key``, which may be the name of an argument
-        body.append("if random.following: raise Unusual")
+    if entry.random:  # before ``key``, which may be the name of an argument, and before sizes are gathered
+        body.insert(0 if varargs is not None else len(body), "if random.following: raise Unusual")
     body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
     miss_ins = ", ".join(ins)
     if entry.random:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random as python_random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 
 from ..engine import host
 from ..tensor import Tensor, host_tensor
+from ..tensor.random import default_generator
 from ..utils.data._random import draw_seed
 
-__all__ = ["array_of", "hosted", "pillow", "random", "tensor_of"]
+__all__ = ["array_of", "hosted", "order", "picked", "pillow", "random", "tensor_of"]
 
 
 def pillow(module: str = "Image") -> Any:
@@ -52,6 +54,67 @@ def hosted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def random() -> np.random.Generator:
-    """NumPy's random numbers for one picture, seeded by the library's generator (``torch.manual_seed``)."""
+def random() -> Any:
+    """Random numbers for one picture, from the library's generator (``torch.manual_seed``): NumPy's ``Generator``.
+
+    Where PyTorch's numbers are followed, something with those of its methods that transforms use, which draws what
+    torchvision draws, as long as it is asked in the same order.
+    """
+    if default_generator.follows():
+        return _Torchvisions()
     return np.random.Generator(np.random.PCG64(draw_seed(None)))
+
+
+def order(n: int) -> list[int]:
+    """The integers below ``n`` in random order: Python's, where torchvision is followed."""
+    if default_generator.follows():
+        found = list(range(n))
+        python_random.shuffle(found)
+        return found
+    return random().permutation(n).tolist()
+
+
+def picked(p: np.ndarray) -> int:
+    """A place of ``p``, with these probabilities: by ``multinomial``, where torchvision is followed."""
+    if default_generator.follows():
+        race = default_generator.draw(lambda twister: twister.exponential(len(p)).astype(np.float32))
+        return int(np.argmax(p.astype(np.float32) / race))
+    return int(random().choice(len(p), p=p))
+
+
+class _Torchvisions:
+    """Draws of torchvision's transforms: one tensor for each number; choices are Python's."""
+
+    def random(self) -> float:
+        return float(default_generator.draw(lambda twister: twister.uniform(1, np.float32))[0])
+
+    def uniform(self, low: float, high: float, size: tuple[int, ...] = ()) -> Any:
+        n = int(np.prod(size, dtype=np.int64))
+        found = default_generator.draw(lambda twister: twister.uniform(n, np.float32))
+        return (found * (np.float32(high) - np.float32(low)) + np.float32(low)).reshape(size)
+
+    def integers(self, low: int, high: int | None = None) -> int:
+        low, high = (0, low) if high is None else (low, high)
+        return int(default_generator.draw(lambda twister: twister.integers(1, low, high))[0])
+
+    def permutation(self, n: int) -> np.ndarray:
+        return default_generator.draw(lambda twister: twister.permutation(n))
+
+    def standard_normal(self, size: tuple[int, ...]) -> np.ndarray:
+        return self.normal(0.0, 1.0, size)
+
+    def normal(self, mean: float, std: float, size: tuple[int, ...]) -> np.ndarray:
+        n = int(np.prod(size, dtype=np.int64))
+        return default_generator.draw(lambda twister: twister.normal(n, np.float32, mean, std)).reshape(size)
+
+    def choice(self, n: int, p: Any = None) -> int:
+        return python_random.choices(range(n), weights=None if p is None else list(p))[0]
+
+    def beta(self, a: float, b: float) -> float:
+        return self._others().beta(a, b)
+
+    def dirichlet(self, alpha: Any) -> np.ndarray:
+        return self._others().dirichlet(alpha)
+
+    def _others(self) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64(draw_seed(None)))

@@ -116,3 +116,33 @@ def test_a_shuffled_epoch_is_resumed():
     other = torch.utils.data.DataLoader(range(20), batch_size=4, shuffle=True)
     other.load_state_dict(state)
     assert [b.tolist() for b in other] == rest
+
+
+def test_transforms_draw_as_torchvision_does():
+    """One tensor for each number, in torchvision's order."""
+    from pytorchlike.vision import transforms as T
+    from pytorchlike.vision.transforms import v2
+
+    picture = torch.zeros(3, 20, 16)
+
+    def drawn(made, expected):
+        torch.manual_seed(4)
+        found = made()
+        torch.manual_seed(4)
+        np.testing.assert_allclose(found, expected(), rtol=1e-6)
+
+    def below(n):
+        return torch.randint(0, n, (1,)).item()
+
+    def between(low, high):
+        return torch.empty(1).uniform_(low, high).item()
+
+    drawn(lambda: T.RandomCrop.get_params(picture, (12, 10)), lambda: (below(9), below(7), 12, 10))
+    drawn(lambda: T.RandomRotation.get_params([-10.0, 30.0]), lambda: between(-10, 30))
+    drawn(lambda: T.ColorJitter.get_params(None, (0.5, 1.5), None, (-0.1, 0.1))[2],
+          lambda: [torch.randperm(4), between(0.5, 1.5)][1])
+    drawn(lambda: T.GaussianBlur.get_params(0.1, 2.0), lambda: between(0.1, 2.0))
+    drawn(lambda: [int(T.RandomHorizontalFlip()(torch.arange(2.0)[None, None])[0, 0, 0]) for _ in range(9)],
+          lambda: [int(torch.rand(1) < 0.5) for _ in range(9)])
+    drawn(lambda: v2.RandomChoice([lambda x, k=k: x + k for k in range(3)])(torch.zeros(1)),
+          lambda: torch.multinomial(torch.full((3,), 1 / 3), 1))

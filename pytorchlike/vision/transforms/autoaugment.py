@@ -107,21 +107,25 @@ def _pairs(text: str) -> list[tuple[tuple[str, float, int | None], ...]]:
 class _Policy(Transform):
     #: What ``repr`` shows beside ``fill``.
     _shown: tuple[str, ...] = ()
+    #: Whether chances and signs are drawn where they are needed, as transforms of version 2 do it.
+    _lazy = False
 
     def __init__(self, interpolation: Any, fill: Any) -> None:
         super().__init__()
         self.interpolation, self.fill = F.as_mode(interpolation), fill
 
-    def _one(self, img: Any, name: str, magnitude: Any, rng: np.random.Generator) -> Any:
+    def _one(self, img: Any, name: str, magnitude: Any, rng: Any, negative: Any = None) -> Any:
         value = 0.0 if magnitude is None else float(magnitude)
-        if name in _SIGNED and rng.random() < 0.5:
-            value = -value
+        if name in _SIGNED:
+            if negative is None:
+                negative = rng.random() <= 0.5 if self._lazy else rng.integers(2)
+            value = -value if negative else value
         return apply_op(img, name, value, self.interpolation, self.fill)
 
     def forward(self, img: Any) -> Any:
         return self._augment(img, random())
 
-    def _augment(self, img: Any, rng: np.random.Generator) -> Any:
+    def _augment(self, img: Any, rng: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not say what it does")
 
     def __repr__(self) -> str:
@@ -151,13 +155,16 @@ class AutoAugment(_Policy):
         self.policy = policy
         self.policies = _pairs(_POLICIES[policy])
 
-    def _augment(self, img: Any, rng: np.random.Generator) -> Any:
+    def _augment(self, img: Any, rng: Any) -> Any:
         _, h, w = F.get_dimensions(img)
         space = _moves(h, w, 10, 0.3, 150.0 / 331.0, 30.0, 0.9)
         space |= {"Posterize": 8 - np.round(np.arange(10) / (9 / 4)), "Solarize": np.linspace(255.0, 0.0, 10)}
-        for name, p, level in self.policies[int(rng.integers(len(self.policies)))]:
-            if rng.random() < p:
-                img = self._one(img, name, None if level is None else _scaled(img, name, space[name][level]), rng)
+        policy = self.policies[int(rng.integers(len(self.policies)))]
+        early = [] if self._lazy else [rng.random() for _ in policy] + [rng.integers(2) for _ in policy]
+        for k, (name, p, level) in enumerate(policy):
+            if (early[k] if early else rng.random()) <= p:
+                value = None if level is None else _scaled(img, name, space[name][level])
+                img = self._one(img, name, value, rng, not early[k + len(policy)] if early else None)
         return img
 
 
@@ -180,7 +187,7 @@ class RandAugment(_Policy):
         super().__init__(interpolation, fill)
         self.num_ops, self.magnitude, self.num_magnitude_bins = num_ops, magnitude, num_magnitude_bins
 
-    def _augment(self, img: Any, rng: np.random.Generator) -> Any:
+    def _augment(self, img: Any, rng: Any) -> Any:
         _, h, w = F.get_dimensions(img)
         bins = self.num_magnitude_bins
         space = {"Identity": None, **_moves(h, w, bins, 0.3, 150.0 / 331.0, 30.0, 0.9)}
@@ -206,7 +213,7 @@ class TrivialAugmentWide(_Policy):
         super().__init__(interpolation, fill)
         self.num_magnitude_bins = num_magnitude_bins
 
-    def _augment(self, img: Any, rng: np.random.Generator) -> Any:
+    def _augment(self, img: Any, rng: Any) -> Any:
         bins = self.num_magnitude_bins
         space = {"Identity": None, **_moves(0, 0, bins, 0.99, (32.0, 32.0), 135.0, 0.99)}
         space["Posterize"] = 8 - np.round(np.arange(bins) / ((bins - 1) / 6))
@@ -233,7 +240,7 @@ class AugMix(_Policy):
         self.severity, self.mixture_width, self.chain_depth = severity, mixture_width, chain_depth
         self.alpha, self.all_ops = alpha, all_ops
 
-    def _augment(self, img: Any, rng: np.random.Generator) -> Any:
+    def _augment(self, img: Any, rng: Any) -> Any:
         _, h, w = F.get_dimensions(img)
         moves = _moves(h, w, 10, 0.3, (w / 3.0, h / 3.0), 30.0, 0.9)
         factors = {name: moves.pop(name) for name in _FACTOR}

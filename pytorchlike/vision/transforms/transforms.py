@@ -16,7 +16,7 @@ import numpy as np
 import pytorchlike as torch
 from pytorchlike import Tensor, nn
 
-from .._host import random
+from .._host import order, random
 from . import functional as F
 from .functional import InterpolationMode
 
@@ -74,8 +74,8 @@ def _between(value: Any, name: str, center: float = 0.0, low: float = -math.inf)
     return [float(v) for v in value]
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(rng.random())
+def _uniform(rng: Any, low: float, high: float) -> float:
+    return float(rng.uniform(low, high))
 
 
 class Compose:
@@ -232,6 +232,8 @@ class RandomCrop(Transform):
         (_, h, w), (th, tw) = F.get_dimensions(img), output_size
         if h < th or w < tw:
             raise ValueError(f"Required crop size {(th, tw)} is larger than input image size {(h, w)}")
+        if (h, w) == (th, tw):
+            return 0, 0, h, w
         rng = random()
         return int(rng.integers(h - th + 1)), int(rng.integers(w - tw + 1)), th, tw
 
@@ -574,7 +576,7 @@ class RandomPerspective(_WithProbability):
         moved = []
         for x, y in corners:
             mx, my = int(rng.integers(dx + 1)), int(rng.integers(dy + 1))
-            moved.append([mx if x == 0 else x - mx, my if y == 0 else y - my])
+            moved.append([mx if x == 0 else x - dx + mx, my if y == 0 else y - dy + my])
         return corners, moved
 
     def _draw(self, img: Any) -> Any:
@@ -830,7 +832,7 @@ class RandomOrder:
         self.transforms = transforms
 
     def __call__(self, img: Any) -> Any:
-        for i in random().permutation(len(self.transforms)):
+        for i in order(len(self.transforms)):
             img = self.transforms[i](img)
         return img
 

@@ -209,6 +209,7 @@ class _OfOnePicture(_Adapted):
     """Policies need one picture; masks, boxes and points cannot follow them (TypeError)."""
 
     _transformed_types = (is_picture,)
+    _lazy = True
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         for x in flat_inputs:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._host import random
+from ..._host import picked, random
 from ._base import Transform, checked_probability
 
 __all__ = ["Compose", "Identity", "Lambda", "RandomApply", "RandomChoice", "RandomOrder"]
@@ -70,7 +70,7 @@ class RandomChoice(_Of):
         self.p = [1 / len(transforms)] * len(transforms) if p is None else [v / sum(p) for v in p]
 
     def forward(self, *inputs: Any) -> Any:
-        k = int(random().choice(len(self.transforms), p=np.asarray(self.p)))
+        k = int(picked(np.asarray(self.p)))
         return self._through([self.transforms[k]], inputs)
 
 
