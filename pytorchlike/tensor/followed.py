@@ -20,7 +20,7 @@ from ..ops._random import Draws
 from ..ops._table import Key, OpDef, default_float
 from . import random
 from .device import place_for
-from .twister import FACTORIES, FILLS, Twister
+from .twister import FACTORIES, FILLS, INTEGRAL, Twister
 
 
 def record(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple, bound: dict[str, Any], generator: Any) -> Any:
@@ -61,8 +61,19 @@ def _made(entry: OpDef, inplace: bool, static: tuple, bound: dict[str, Any], sou
     if meta.dtype.name not in _FILLED or any(isinstance(bound[p.name], Value) or hasattr(bound[p.name], "_value")
                                              for p in entry.params[1:] if p.kind is not Key):  # fmt: skip
         return None
-    data = source.draw(lambda twister: fill(twister, meta.size, meta.dtype, bound))
-    return None if data is None else make_value(meta, data.reshape(meta.shape))
+    if meta.dtype.kind in "biu" and entry.name not in INTEGRAL:
+        return None  # the operation says what is wrong
+    target = bound[entry.params[0].name]
+    plain = target.is_contiguous()
+    data = source.draw(lambda twister: fill(twister, meta.size, meta.dtype, {**bound, "_plain": plain}))
+    if data is None:
+        return None
+    if plain:
+        return make_value(meta, data.reshape(meta.shape))
+    strides = target.stride()  # elements are drawn in the order in which they lie in memory
+    dims = sorted(range(len(strides)), key=lambda d: -strides[d])
+    lying = data.reshape([meta.shape[d] for d in dims])
+    return make_value(meta, np.ascontiguousarray(lying.transpose(np.argsort(dims))))
 
 
 _FILLED = frozenset("float16 bfloat16 float32 float64 int8 uint8 int16 int32 int64 bool".split())
@@ -79,7 +90,9 @@ _OTHERWISE = frozenset(("rrelu",))
 
 def _asked(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple) -> list | None:
     """What the operation draws, see ``Draws.asked``; None if it cannot be told."""
-    if entry.name in _OTHERWISE or any(v.meta.place is not place_for("cpu") for v in dynamic if type(v) is Value):
+    if entry.name in _OTHERWISE or (entry.factory and static[-1] is not place_for("cpu")):
+        return None
+    if any(v.meta.place is not place_for("cpu") for v in dynamic if type(v) is Value):
         return None
     shapes = tuple([
         (v.meta.shape, v.meta.dtype) if type(v) is Value else v[1] if type(v) is tuple else v for v in dynamic

@@ -54,10 +54,12 @@ class Twister:
         words = self.words(n) & np.uint32(2**24 - 1)
         return (words.astype(np.float32) * np.float32(2.0**-24)).astype(dtype)
 
-    def normal(self, n: int, dtype: Any, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
-        """By Box & Muller: pairs of float64 for a few elements, blocks of sixteen for more."""
+    def normal(
+        self, n: int, dtype: Any, mean: float = 0.0, std: float = 1.0, blocks: bool = True
+    ) -> np.ndarray:
+        """By Box & Muller: pairs of float64 for a few elements, blocks of sixteen for more, if they lie together."""
         dtype = np.dtype(dtype)
-        if n < _BLOCK:
+        if n < _BLOCK or not blocks:
             return np.array([self._one() * std + mean for _ in range(n)], np.float64).astype(dtype)
         work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
         whole = n // _BLOCK * _BLOCK
@@ -171,8 +173,10 @@ def _fill_uniform(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) ->
 #: In-place operation -> ``(twister, number of elements, dtype, arguments) -> elements``; None where it is not known.
 FILLS: dict[str, Callable[[Twister, int, np.dtype, dict[str, Any]], Any]] = {
     "_fill_uniform": _fill_uniform,
-    "_fill_normal": lambda t, n, dtype, b: t.normal(n, dtype, b["mean"], b["std"]),
-    "_fill_log_normal": lambda t, n, dtype, b: np.exp(_few(t, n, b["mean"], b["std"])).astype(dtype),
+    "_fill_normal": lambda t, n, dtype, b: t.normal(n, dtype, b["mean"], b["std"], b["_plain"]),
+    "_fill_log_normal": lambda t, n, dtype, b: np.exp(
+        t.normal(n, np.float64, b["mean"], b["std"], False)
+    ).astype(dtype),
     "_fill_exponential": lambda t, n, dtype, b: (t.exponential(n) / b["rate"]).astype(dtype),
     "_fill_cauchy": lambda t, n, dtype, b: (
         b["median"] + b["sigma"] * np.tan(np.pi * (t.uniform(n, np.float64) - 0.5))
@@ -186,8 +190,8 @@ FILLS: dict[str, Callable[[Twister, int, np.dtype, dict[str, Any]], Any]] = {
 }  # fmt: skip
 
 
-def _few(t: Twister, n: int, mean: float, std: float) -> np.ndarray:
-    return np.array([t._one() * std + mean for _ in range(n)], np.float64)
+#: Those of them that integers can be filled with.
+INTEGRAL = frozenset(("_fill_geometric", "_fill_integers", "_fill_bits", "_fill_bernoulli"))
 
 
 def _sized(bound: dict[str, Any]) -> tuple[tuple[int, ...], int]:

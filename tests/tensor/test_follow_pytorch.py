@@ -1,4 +1,4 @@
-"""``torch.random.follow_pytorch``: the numbers that PyTorch draws for the same seed (``tests/reference/random.json``)."""
+"""``torch.random.follow_pytorch``: numbers that PyTorch draws for the same seed (``tests/reference/random.json``)."""
 
 import copy
 import json
