@@ -114,8 +114,8 @@ def name_of(call: Call) -> str:
         return f"{stem(op)}Backward{_BY_DIM[short][0 if dim is None or dim == () else 1]}"
     if short == "pow":
         return f"PowBackward{0 if len(call.metas) == 1 else 1}"
-    if short == "where" and len(call.metas) < 3:
-        return "WhereBackward0"
+    if short == "masked_fill":
+        return f"MaskedFillBackward{0 if len(call.metas) < 3 else 1}"
     if short == "clamp":
         return "ClampBackward1" if len(call.metas) == 1 else "ClampBackward0"
     if short == "rpow":
@@ -150,8 +150,6 @@ def edges_of(call: Call, edge: Any, make: Any) -> tuple:
         return tuple(edges[:3])  # running statistics have no place among them
     if len(edges) == 1 and name in _WITH_NUMBERS:
         return edges[0], NOTHING
-    if name == "where":
-        return (*edges[1:], NOTHING)[:2]
     # indices and masks have no gradient, and no place among PyTorch's next functions
     return tuple([e for e, m in zip(edges, call.metas, strict=True) if m.dtype.kind not in "biu"])
 

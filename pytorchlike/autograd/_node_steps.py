@@ -88,6 +88,12 @@ def _getitem(call: Call) -> Step:
     return found if found != 0 else step("Alias", 0)
 
 
+def _where(call: Call) -> Step:
+    """Both choices, of which one may be a number."""
+    at = iter(range(len(call.metas)))
+    return step("Where", *[next(at) if type(i) is int else None for i in call.ins][1:])
+
+
 def _convolution(call: Call) -> Step:
     bias = 2 if len(call.metas) > 2 else None
     if call.metas[0].ndim == call.metas[1].ndim:
@@ -101,6 +107,7 @@ STEPS: dict[str, Any] = {
     "linear": _linear,
     "bilinear": _bilinear,
     "getitem": _getitem,
+    "where": _where,
     "rdiv": lambda call: step("Mul", step("Reciprocal", 0), None) if len(call.metas) == 1 else None,
 } | dict.fromkeys([f"conv{t}{d}d" for t in ("", "_transpose") for d in (1, 2, 3)], _convolution)
 STEPS |= dict.fromkeys(["dropout", "dropout1d", "dropout2d", "dropout3d"], lambda call: step("Mul", 0, None))

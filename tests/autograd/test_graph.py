@@ -520,6 +520,7 @@ def test_products_are_the_steps_that_pytorch_makes_of_them():
     both = drawn((y[None] @ y.mT).grad_fn)
     assert both.startswith("UnsafeViewBackward0(BmmBackward0(ViewBackward0(ExpandBackward0(UnsqueezeBackward0(")
     assert drawn(y[0, :, 1:].grad_fn) == f"SliceBackward0(SelectBackward0({leaf}))"
+    assert drawn(torch.where(x > 0, 0.0, y).grad_fn) == f"WhereBackward0(None,{leaf})"
 
 
 def test_a_step_in_between_is_one_object_while_it_is_in_use():
