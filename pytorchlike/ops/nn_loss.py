@@ -123,7 +123,12 @@ def _check_classes(name, input, target, weight):
                     "only batches of spatial targets supported (3D tensors) but got targets of "
                     f"dimension: {target.ndim} ({name})"
                 )
-            raise ValueError(
+            if input.ndim == 2:
+                raise RuntimeError(
+                    f"0D or 1D target tensor expected, multi-target not supported ({name}: input {_list(input)}, "
+                    f"target {_list(target)})"
+                )
+            raise RuntimeError(
                 f"Expected target size {[input.shape[0], *input.shape[2:]]}, got {_list(target)} ({name}: input "
                 f"{_list(input)})"
             )

@@ -507,9 +507,9 @@ def _unnormalized(g, m: int, align: bool):
 
 
 def _clipped_position(x, m: int):
-    """x within [0, m - 1]; no gradient from outside or from the bounds, as in PyTorch."""
+    """x within [0, m - 1]; no gradient from outside or from the bounds, as in PyTorch. NaN is the lower one."""
     inside = (x > 0) & (x < m - 1)
-    return jnp.where(inside, x, lax.stop_gradient(jnp.clip(x, 0, m - 1)))
+    return jnp.where(inside, x, lax.stop_gradient(jnp.clip(jnp.where(jnp.isnan(x), 0, x), 0, m - 1)))
 
 
 def _reflected(x, low2: int, high2: int):
@@ -599,6 +599,8 @@ def grid_sample(
     align = bool(align_corners)
     sizes = input.shape[2:]
     batch, channels = input.shape[:2]
+    if not batch or not channels:
+        return jnp.zeros((batch, channels, *grid.shape[1:-1]), input.dtype)
     flat = input.reshape(batch, channels, -1)
     points = grid.reshape(batch, -1, n)
     # Positions by axis of the input: the grid names x first.

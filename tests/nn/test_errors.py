@@ -17,10 +17,9 @@ def k(*values):
 
 CASES = [
     # Each: the call, the exception, what its message must hold.
+    (lambda: F.nll_loss(z(2, 3), k([0], [1])), RuntimeError, r"0D or 1D target tensor expected, multi-target not supp"),
+    (lambda: F.cross_entropy(z(2, 3, 4), k(0, 1)), RuntimeError, r"Expected target size \[2, 4\], got \[2\]"),
     (lambda: F.scaled_dot_product_attention(*[z(1, 1, 2, 2).long()] * 3), NotImplementedError, r"Long"),
-    (lambda: F.scaled_dot_product_attention(*[z(1, 1, 2, 2)] * 3, is_causal=True,
-                                            attn_mask=nn.attention.bias.causal_upper_left(2, 2)),
-     ValueError, r"CausalBias should not be used with causal=True"),
     (lambda: nn.EmbeddingBag(3, 2)(k(1), k(0.0)), RuntimeError, r"'offsets'.*Long, Int"),
     (lambda: nn.EmbeddingBag(3, 2, mode="max", scale_grad_by_freq=True)(k(1), k(0)), ValueError,
      r"max mode does not support scaling the gradient by the frequency"),

@@ -105,3 +105,9 @@ def test_softmax_of_nested_and_sparse_tensors():
     for f in (F.softmax, torch.softmax, F.log_softmax):
         assert torch.equal(f(nested, -1).values(), f(torch.cat(rows), -1))
     assert torch.equal(torch.sparse.softmax(torch.eye(2).to_sparse(), 1).to_dense(), torch.eye(2))
+
+
+def test_a_causal_mask_beside_is_causal():
+    mask = torch.nn.attention.bias.causal_upper_left(2, 2)
+    with pytest.raises(ValueError, match="CausalBias should not be used with causal=True"):
+        F.scaled_dot_product_attention(*[torch.zeros(1, 1, 2, 2)] * 3, attn_mask=mask, is_causal=True)

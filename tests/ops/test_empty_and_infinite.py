@@ -75,3 +75,15 @@ def test_largest_magnitudes_of_windows():
     for dtype in (torch.bool, torch.complex64):
         with pytest.raises(NotImplementedError, match="max_pool2d"):
             F.max_pool2d(torch.ones(1, 4, 4, dtype=dtype), 2)
+
+
+def test_grids_without_samples_and_places_that_are_no_numbers():
+    """Nothing is read of an empty batch or of no channels; NaN in a grid is -1, the first place."""
+    F = torch.nn.functional
+    for batch, channels in ((0, 1), (1, 0)):
+        x, grid = torch.zeros(batch, channels, 2, 2), torch.zeros(batch, 3, 1, 2)
+        assert F.grid_sample(x, grid, align_corners=True).shape == (batch, channels, 3, 1)
+    nan = torch.full((1, 1, 1, 2), math.nan)
+    x = torch.arange(1.0, 5.0).reshape(1, 1, 2, 2)
+    for mode in ("border", "reflection"):
+        assert F.grid_sample(x, nan, padding_mode=mode, align_corners=True).item() == 1
