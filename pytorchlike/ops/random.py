@@ -264,6 +264,8 @@ def poisson(input: Array, *, key: Key):
     """Poisson counts of the rates ``input``, in its dtype.  Raises RuntimeError for a negative rate."""
     _need_float("poisson", input.dtype)
     check((input >= 0).all(), RuntimeError, "invalid Poisson rate, expected rate to be non-negative")
+    if type(key) is _random.Draws:
+        return key.take("poisson", input.shape, np.float64).astype(input.dtype)
     rate = jnp.maximum(input, 0).astype(_work(input.dtype))
     return jax.random.poisson(_random.jax_key(key), rate, dtype=np.int64).astype(input.dtype)
 
@@ -276,8 +278,21 @@ def binomial(count: Array, prob: Array, *, key: Key):
             raise ValueError(f"binomial only supports floating-point dtypes for {name}, got: {type_name(x.dtype)}")
     shape = broadcast_sizes(count.shape, prob.shape)
     work = _work(count.dtype)
+    if type(key) is _random.Draws:
+        return key.take("binomial", shape, np.float64).astype(count.dtype)
     n, p = (jnp.broadcast_to(x, shape).astype(work) for x in (count, prob))
     return jax.random.binomial(_random.jax_key(key), n, p, shape, work).astype(count.dtype)
+
+
+@jax.custom_jvp
+def _given_gamma(shape: jax.Array, drawn: jax.Array) -> jax.Array:
+    """Gamma numbers that have been drawn, differentiable by their shape parameters."""
+    return drawn
+
+
+@_given_gamma.defjvp
+def _given_gamma_jvp(primals, tangents):
+    return primals[1], lax.random_gamma_grad(*primals) * tangents[0]
 
 
 @op(out=False, method=False)
@@ -286,6 +301,8 @@ def _standard_gamma(input: Array, *, key: Key):
     _need_float("_standard_gamma", input.dtype)
     check((input > 0).all(), RuntimeError, "_standard_gamma: shape parameters must be greater than 0")
     work = _work(input.dtype)
+    if type(key) is _random.Draws:
+        return _given_gamma(input.astype(np.float64), key.take("gamma", input.shape, np.float64)).astype(input.dtype)
     return jax.random.gamma(_random.jax_key(key), input.astype(work), dtype=work).astype(input.dtype)
 
 
@@ -299,6 +316,9 @@ def _sample_dirichlet(input: Array, *, key: Key):
     _need_float("dirichlet", input.dtype)
     check((input > 0).all(), RuntimeError, "_sample_dirichlet: concentrations must be greater than 0")
     work = _work(input.dtype)
+    if type(key) is _random.Draws:
+        drawn = _given_gamma(input.astype(np.float64), key.take("gamma", input.shape, np.float64))
+        return (drawn / drawn.sum(-1, keepdims=True)).astype(input.dtype)
     logs = jax.random.loggamma(_random.jax_key(key), input.astype(work), dtype=work)
     return jax.nn.softmax(logs, axis=-1).astype(input.dtype)
 

@@ -34,7 +34,8 @@ def record(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple, bound: di
             return found
         asked = _asked(entry, inplace, static, dynamic)
         if asked is not None:
-            draws = source.draw(lambda twister: [_draw(twister, *what) for what in asked])
+            told = _told(entry, asked, bound)
+            draws = source.draw(lambda twister: [_draw(twister, told, *what) for what in asked])
             arrays = tuple([concrete(a, place_for("cpu")) for a in draws])
             return record_call(entry.drawn(len(arrays), inplace), static, (*dynamic, *arrays), ())
     op = entry.op_inplace if inplace else entry.op
@@ -125,9 +126,23 @@ def _probe(entry: OpDef, inplace: bool, static: tuple, shapes: tuple) -> list | 
     return draws.asked or None
 
 
-def _draw(twister: Twister, kind: str, shape: tuple[int, ...], dtype: np.dtype, p: float) -> np.ndarray:
+#: Kinds of numbers whose parameters are data, which has to be read: arguments of the operation, by position.
+_OF_DATA = {"gamma": (0,), "poisson": (0,), "binomial": (0, 1)}
+
+
+def _told(entry: OpDef, asked: list, bound: dict[str, Any]) -> list[np.ndarray]:
+    """The parameters of what is drawn."""
+    places = {place for kind, *_ in asked for place in _OF_DATA.get(kind, ())}
+    return [bound[entry.params[place].name].detach().double().numpy() for place in sorted(places)]
+
+
+def _draw(
+    twister: Twister, told: list[np.ndarray], kind: str, shape: tuple[int, ...], dtype: np.dtype, p: float
+) -> np.ndarray:
     n = int(np.prod(shape, dtype=np.int64))
-    if kind == "mask":
+    if kind in _OF_DATA:
+        found = getattr(twister, kind)(*[np.broadcast_to(a, shape) for a in told]).astype(dtype)
+    elif kind == "mask":
         found = twister.mask(n, p)
     elif kind == "uniform":
         found = twister.uniform(n, dtype)

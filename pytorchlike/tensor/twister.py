@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,27 @@ class Twister:
                 found[i], found[j] = found[j], found[i]
         return np.array(found, np.int64)
 
+    # ---- by rejection: how much is drawn depends on what is drawn --------------------------------------------
+
+    def gamma(self, shape: np.ndarray) -> np.ndarray:
+        """Gamma numbers of these shape parameters and rate 1, as float64."""
+        return self._each(_gamma, shape)
+
+    def poisson(self, rate: np.ndarray) -> np.ndarray:
+        """Poisson counts of these rates, as float64."""
+        return self._each(_poisson, rate)
+
+    def binomial(self, count: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """How many of ``count`` trials succeed, as float64."""
+        return self._each(_binomial, count, p)
+
+    def _each(self, sample: Callable[..., float], *parameters: np.ndarray) -> np.ndarray:
+        given = [a.tolist() for a in np.broadcast_arrays(*[p.astype(np.float64).ravel() for p in parameters])]
+        singles = _Singles(self)
+        found = np.array([sample(singles, *one) for one in zip(*given, strict=True)], np.float64)
+        singles.end()
+        return found
+
     # ---- state ------------------------------------------------------------------------------------------------
 
     def state(self, seed: int) -> np.ndarray:
@@ -128,6 +149,116 @@ class Twister:
         other._source.set_state(self._source.get_state())
         other.spare = self.spare
         return other
+
+
+class _Singles:
+    """Uniform and normal numbers one by one, drawn in portions; what is left over in the end has not been drawn."""
+
+    def __init__(self, twister: Twister) -> None:
+        self._twister, self._begin = twister, twister._source.get_state()
+        self._portion: Iterator[float] = iter(())
+        self._used = 0
+
+    def uniform(self) -> float:
+        found = next(self._portion, None)
+        if found is None:
+            self._portion = iter(self._twister.uniform(1024, np.float64).tolist())
+            found = next(self._portion)
+        self._used += 1
+        return found
+
+    def normal(self) -> float:
+        spare = self._twister.spare
+        if spare is not None:
+            self._twister.spare = None
+            return spare
+        angle = 2 * math.pi * self.uniform()
+        radius = math.sqrt(-2 * math.log1p(-self.uniform()))
+        self._twister.spare = radius * math.sin(angle)
+        return radius * math.cos(angle)
+
+    def end(self) -> None:
+        self._twister._source.set_state(self._begin)
+        self._twister.pairs(self._used)
+
+
+def _gamma(draw: _Singles, shape: float) -> float:
+    """Marsaglia & Tsang 2000, doi:10.1145/358407.358414."""
+    scale = 1.0
+    if shape < 1:
+        if shape == 0:
+            return 0.0
+        scale = (1 - draw.uniform()) ** (1 / shape)
+        shape += 1
+    d = shape - 1 / 3
+    c = 1 / math.sqrt(9 * d)
+    while True:
+        x = draw.normal()
+        y = 1 + c * x
+        if y <= 0:
+            continue
+        v, u = y * y * y, 1 - draw.uniform()
+        if u < 1 - 0.0331 * x**4 or math.log(u) < 0.5 * x * x + d * (1 - v + math.log(v)):
+            return scale * d * v
+
+
+def _poisson(draw: _Singles, rate: float) -> float:
+    """Products of uniform numbers (Knuth); from 10 on PTRS, Hörmann 1993, doi:10.1016/0167-6687(93)90997-4."""
+    if rate < 10:
+        least, product, count = math.exp(-rate), 1.0, -1
+        while rate and (product > least or count < 0):
+            product *= draw.uniform()
+            count += 1
+        return max(count, 0)
+    root = math.sqrt(rate)
+    b = 0.931 + 2.53 * root
+    a = -0.059 + 0.02483 * b
+    inverse, least = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2)
+    while True:
+        u, v = draw.uniform() - 0.5, draw.uniform()
+        us = 0.5 - abs(u)
+        k = math.floor((2 * a / us + b) * u + rate + 0.43)
+        if us >= 0.07 and v <= least:
+            return k
+        if k < 0 or (us < 0.013 and v > us):
+            continue
+        if math.log(v * inverse / (a / (us * us) + b)) <= k * math.log(rate) - rate - math.lgamma(k + 1):
+            return k
+
+
+def _binomial(draw: _Singles, count: float, p: float) -> float:
+    """Waiting times (Devroye 1986, X.4); where 10 successes and more are expected BTRS, Hörmann 1993,
+    doi:10.1080/00949659308811496.
+    """
+    if not (count > 0 and p > 0):
+        return 0.0
+    if p >= 1:
+        return count
+    if p > 0.5:
+        return count - _binomial(draw, count, 1 - p)
+    if count * p < 10:
+        waited, found = 0, 0
+        while True:
+            waited += math.ceil(math.log(draw.uniform()) / math.log1p(-p))
+            if waited > count:
+                return found
+            found += 1
+    deviation = math.sqrt(count * p * (1 - p))
+    b = 1.15 + 2.53 * deviation
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    odds, mode = p / (1 - p), math.floor((count + 1) * p)
+    while True:
+        u, v = draw.uniform() - 0.5, draw.uniform()
+        us = 0.5 - abs(u)
+        k = math.floor((2 * a / us + b) * u + count * p + 0.5)
+        if us >= 0.07 and v <= 0.92 - 4.2 / b:
+            return k
+        if not 0 <= k <= count:
+            continue
+        v = math.log(v * (2.83 + 5.1 / b) * deviation / (a / (us * us) + b))
+        most = math.lgamma(mode + 1) + math.lgamma(count - mode + 1)
+        if v <= most - math.lgamma(k + 1) - math.lgamma(count - k + 1) + (k - mode) * math.log(odds):
+            return k
 
 
 def _normal_of(u: np.ndarray, mean: float, std: float) -> np.ndarray:

@@ -106,6 +106,21 @@ def test_gradients_go_through_what_was_drawn():
     assert weight.requires_grad and weight.is_leaf
 
 
+def test_gamma_numbers_are_differentiated_by_their_shape():
+    """The derivative of a number that stays at the same quantile, against finite differences of SciPy's quantiles."""
+    special = pytest.importorskip("scipy.special")
+    shape = torch.tensor([0.7, 2.0, 9.0], dtype=torch.float64, requires_grad=True)
+    drawn = torch._standard_gamma(shape)
+    (grad,) = torch.autograd.grad(drawn.sum(), shape)
+    a, x = shape.detach().numpy(), drawn.detach().numpy()
+    at = special.gammainc(a, x)
+    expected = (special.gammaincinv(a + 1e-5, at) - special.gammaincinv(a - 1e-5, at)) / 2e-5
+    np.testing.assert_allclose(grad.numpy(), expected, rtol=1e-5)
+    point = torch.distributions.Dirichlet(shape).rsample()
+    (grad,) = torch.autograd.grad(point.sum(), shape)
+    np.testing.assert_allclose(grad.numpy(), 0, atol=1e-12)
+
+
 def test_a_shuffled_epoch_is_resumed():
     loader = torch.utils.data.DataLoader(range(20), batch_size=4, shuffle=True)
     batches = iter(loader)
