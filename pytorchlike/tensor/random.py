@@ -61,8 +61,8 @@ def follow_pytorch(enabled: bool = True) -> bool:
     Weights are initialised, batches shuffled and elements dropped as PyTorch does it, so that a whole training can be
     compared with PyTorch's number by number.  The numbers are drawn by the host, one operation after the other, as
     PyTorch draws them: what takes many of them (dropout) is slower than otherwise.  Not followed are ``rrelu``, what
-    compiled functions (``torch.compile``), ``vmap`` and JAX's transformations draw, and other devices.  The environment variable ``PYTORCHLIKE_RANDOM=pytorch`` does the same
-    from the start.  Generators begin anew at their seeds.
+    compiled functions (``torch.compile``), ``vmap`` and JAX's transformations draw, and other devices.  The environment
+    variable ``PYTORCHLIKE_RANDOM=pytorch`` does the same from the start.  Generators begin anew at their seeds.
     """
     global following
     before, following = following, bool(enabled)
