@@ -24,11 +24,12 @@ ENV_VAR_PARALLEL_START = "TORCH_MP_PARALLEL_START"
 
 
 class ProcessException(Exception):
-    """A process failed. ``error_index``: which one; ``pid``: its process id."""
+    """A process failed. ``error_index``: which one; ``error_pid``, ``pid``: its process id."""
 
-    def __init__(self, msg: str, error_index: int, pid: int) -> None:
+    def __init__(self, msg: str, error_index: int, error_pid: int) -> None:
         super().__init__(msg)
-        self.msg, self.error_index, self.pid = msg, error_index, pid
+        self.msg, self.error_index, self.error_pid = msg, error_index, error_pid
+        self.pid = error_pid
 
     def __reduce__(self) -> tuple:
         return type(self), (self.msg, self.error_index, self.pid)

@@ -79,7 +79,7 @@ PROGRAM = """
         try:
             mp.spawn(failing, nprocs=1)
         except mp.ProcessRaisedException as error:
-            print("from process 0" in str(error))
+            print("from process 0" in str(error) and error.error_index == 0 < error.error_pid)
 """
 
 
