@@ -161,3 +161,10 @@ def test_ranges_are_checked_when_a_transform_is_made():
         T.RandomErasing(ratio=3)
     with pytest.raises(ValueError, match="length should be 2"):
         T.ElasticTransform(sigma=[1.0, 2.0, 3.0])
+
+
+def test_elastic_displacements_are_parts_of_the_width_and_of_the_height():
+    torch.manual_seed(0)
+    grid = T.ElasticTransform.get_params([4.0, 4.0], [0.0, 0.0], [40, 80])  # no smoothing: up to alpha
+    x, y = grid[..., 0].abs().max().item(), grid[..., 1].abs().max().item()
+    assert 0.95 * 4 / 80 < x <= 4 / 80 and 0.95 * 4 / 40 < y <= 4 / 40

@@ -615,11 +615,11 @@ class ElasticTransform(Transform):
     def get_params(alpha: Sequence[float], sigma: Sequence[float], size: Sequence[int]) -> Tensor:
         """The displacement, (1, H, W, 2)."""
         rng, parts = random(), []
-        for a, s, n in zip(alpha, sigma, size, strict=True):
+        for a, s, n in zip(alpha, sigma, reversed(size), strict=True):  # x by the width, y by the height
             noise = torch.from_numpy(rng.uniform(-1, 1, (1, *size)).astype(np.float32))
             if s > 0:
                 k = int(8 * s + 1) | 1
-                noise = F.gaussian_blur(noise, [k, k], s)
+                noise = F.gaussian_blur(noise, [k, k], list(sigma))
             parts.append(noise.numpy()[0] * np.float32(a / n))
         return torch.from_numpy(np.stack(parts, -1)[None])
 
