@@ -312,3 +312,12 @@ def kernel_for(op: Op, static: Any, ins: tuple, mode: Mode, platform: str) -> Ke
             while len(_kernels) > config.max_kernels:
                 _kernels.popitem(last=False)
     return found
+
+
+def drop_kernel(kernel: Kernel) -> None:
+    """Make a kernel that has never been evaluated anew at its next call: what was wrong in this one, a float where an
+    int is wanted, may compare equal to what is right.
+    """
+    if not kernel.found:
+        with _kernels_lock:
+            _kernels.pop(kernel.key, None)

@@ -26,7 +26,7 @@ from .meta import (
     meta_of,
     mode_of,
 )
-from .op import Kernel, Op, Wide, kernel_for
+from .op import Kernel, Op, Wide, drop_kernel, kernel_for
 from .rolled import loops_in
 from .scope import settle
 from .stats import stats
@@ -276,7 +276,11 @@ class Trace:
         """The first call of its kind: what it gives is inferred."""
         place = place_of(op, static, metas)
         kernel = kernel_for(op, static, ins, self.mode, platform_of(place))
-        outs = infer(kernel, metas, place, self.mode)
+        try:
+            outs = infer(kernel, metas, place, self.mode)
+        except Exception:
+            drop_kernel(kernel)
+            raise
         if op.inplace:
             for old, new in zip(metas[: op.inplace], outs, strict=False):
                 if old.shape != new.shape or old.dtype != new.dtype:

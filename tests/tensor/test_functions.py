@@ -539,3 +539,11 @@ def test_dtypes_of_small_integers_stay():
         x = torch.ones(3, dtype=dtype)
         assert torch.einsum("i,i", x, x).dtype == dtype
         assert torch.result_type(x, np.int8(1)) == dtype and torch.result_type(x, np.float64(1)) == torch.float32
+
+
+def test_a_wrong_call_does_not_spoil_the_right_one():
+    """3.0 equals 3: what was made for the one, and failed, is not found by the other, as in a notebook's next try."""
+    x = torch.ones(1, 1, 4, 4)
+    with pytest.raises(TypeError):
+        torch.nn.functional.interpolate(x, size=3.0)
+    assert torch.nn.functional.interpolate(x, size=3).shape == (1, 1, 3, 3)
