@@ -116,9 +116,13 @@ class Twister:
     def _each(self, sample: Callable[..., float], *parameters: np.ndarray) -> np.ndarray:
         given = [a.tolist() for a in np.broadcast_arrays(*[p.astype(np.float64).ravel() for p in parameters])]
         singles = _Singles(self)
-        found = np.array([sample(singles, *one) for one in zip(*given, strict=True)], np.float64)
+        found = [
+            # of what the operation refuses nothing could be drawn, for ever
+            sample(singles, *one) if all(0 <= x < math.inf for x in one) else math.nan
+            for one in zip(*given, strict=True)
+        ]
         singles.end()
-        return found
+        return np.array(found, np.float64)
 
     # ---- state ------------------------------------------------------------------------------------------------
 

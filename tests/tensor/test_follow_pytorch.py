@@ -121,6 +121,16 @@ def test_gamma_numbers_are_differentiated_by_their_shape():
     np.testing.assert_allclose(grad.numpy(), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), -1.0, float("inf")])
+def test_bad_parameters_end_in_an_error_or_no_number(bad):
+    for draw in (torch._standard_gamma, torch.poisson, lambda p: torch.binomial(torch.full((2,), 9.0), p)):
+        try:
+            found = draw(torch.tensor([1.0, bad])).tolist()
+        except RuntimeError:
+            continue
+        assert found[0] >= 0 and np.isnan(found[1])
+
+
 def test_a_shuffled_epoch_is_resumed():
     loader = torch.utils.data.DataLoader(range(20), batch_size=4, shuffle=True)
     batches = iter(loader)
