@@ -16,7 +16,7 @@ import pytest
 
 import pytorchlike as torch
 import pytorchlike.nn.functional as F
-from pytorchlike.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
+from pytorchlike.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, get_worker_info
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these tests fork")
 
@@ -563,3 +563,41 @@ def test_processes_of_an_iterator():
         worker.join(5)
     assert not any(w.is_alive() for w in workers)
     assert len(list(loader)) == 20  # with new ones
+
+
+class Drawn(Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, i):
+        return torch.tensor([torch.rand(1).item(), random.random(), np.random.rand()], dtype=torch.float64)
+
+
+def test_workers_draw_on_as_pytorchs_do_where_its_numbers_are_followed():
+    before = torch.random.follow_pytorch()
+    try:
+        torch.manual_seed(5)
+        loader = DataLoader(Drawn(), 2, num_workers=2, persistent_workers=True)
+        first, second = torch.cat([*loader]), torch.cat([*loader])  # each by workers 0, 1, 0
+        after = torch.rand(1).item()
+        torch.manual_seed(5)
+        seed = torch.empty((), dtype=torch.int64).random_().item()  # one for both epochs
+        assert torch.rand(1).item() == after
+        torch.manual_seed(seed)
+        drawn = random.Random(seed)
+        expected = [[torch.rand(1).item(), drawn.random()] for _ in range(8)]
+        assert torch.cat([first[:2], first[4:], second[:2], second[4:]])[:, :2].tolist() == expected
+    finally:
+        torch.random.follow_pytorch(before)
+
+
+def test_a_generators_permutations_are_pytorchs_in_later_epochs_too():
+    """The numbers are PyTorch 2.13's."""
+    before = torch.random.follow_pytorch()
+    try:
+        generator = torch.Generator()
+        generator.manual_seed(9)
+        sampler = RandomSampler(range(4), generator=generator)
+        assert [[*sampler] for _ in range(3)] == [[2, 0, 1, 3], [3, 2, 0, 1], [3, 1, 2, 0]]
+    finally:
+        torch.random.follow_pytorch(before)

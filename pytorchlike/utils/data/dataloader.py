@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from ...engine import host, local
 from ...tensor.functions_settings import get_num_threads
-from ...tensor.random import Generator
+from ...tensor.random import Generator, is_followed
 from ._random import draw_seed
 from ._utils import ahead
 from ._utils.collate import default_collate as default_collate
@@ -56,8 +56,9 @@ class DataLoader(Generic[_T_co]):
     (2) each; batches come in order unless ``in_order`` is False. Arrays and tensors arrive through shared memory. An
     iterable dataset is iterated in each worker: split it by `get_worker_info`, or in ``worker_init_fn(worker id)``.
     Each worker seeds the library, `random` and NumPy with a base seed from ``generator`` plus its id, and without a
-    ``worker_init_fn`` again for each batch, so that a resumed iteration has the same random numbers. ``timeout``:
-    seconds to wait for a batch, 0 for ever. ``persistent_workers``: keep the processes for the next iteration.
+    ``worker_init_fn`` again for each batch, so that a resumed iteration has the same random numbers (not where
+    PyTorch's numbers are followed, whose workers draw on). ``timeout``: seconds to wait for a batch, 0 for ever.
+    ``persistent_workers``: keep the processes for the next iteration.
     ``multiprocessing_context``: the start method. The default on Linux is "fork"; in forked workers, where XLA does not
     work, tensor operations are evaluated by NumPy, on the CPU; the few that have no equivalent raise
     NotImplementedError. Workers of "forkserver" and "spawn" have all; they must be able to unpickle the dataset.
@@ -277,6 +278,8 @@ class _BaseDataLoaderIter:
         skip, own_place = 0, False
         goes_on = resume is not None and resume["running"]
         known = resume.get("base_seed") if goes_on else None
+        if known is None and is_followed():
+            known = self._seed_of_before()
         self._base_seed = draw_seed(loader.generator) if known is None else known  # if known, it was drawn before
         if goes_on:
             stateful = loader._stateful()
@@ -294,6 +297,10 @@ class _BaseDataLoaderIter:
         self.handed_out = skip
         if not self.iterable:
             self._skipped(skip)
+
+    def _seed_of_before(self) -> int | None:
+        """The base seed of workers that go on, for which PyTorch draws no other."""
+        return None
 
     def _begin(self) -> None:
         """Get ready, before batches that an earlier run has handed out are skipped."""
@@ -379,6 +386,9 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         self.pool = pool
         super().__init__(loader)
         self._prime()
+
+    def _seed_of_before(self) -> int | None:
+        return None if self.pool is None else self.pool.seed
 
     def _begin(self) -> None:
         loader = self.loader

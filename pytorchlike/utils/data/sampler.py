@@ -8,7 +8,7 @@ import numpy as np
 
 from ...tensor import functions as T
 from ...tensor.dtype import float64
-from ...tensor.random import Generator
+from ...tensor.random import Generator, is_followed
 from ._random import Numbers, numbers_of
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
@@ -101,9 +101,9 @@ class RandomSampler(_Seeded):
                 yield from numbers.integers(n, portion).tolist()
                 wanted -= portion
             return
-        while wanted > 0:
-            yield from numbers.permutation(n)[:wanted].tolist()
-            wanted -= n
+        least = 0 if self.generator is not None and is_followed() else 1  # PyTorch draws one more, and takes none of it
+        for left in range(wanted, least - 1, -n):
+            yield from numbers.permutation(n)[:left].tolist()
 
     def __len__(self) -> int:
         return self.num_samples

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from ....tensor.random import default_generator, manual_seed
+from ....tensor.random import default_generator, is_followed, manual_seed
 from .fetch import IterableFetcher, MapFetcher
 from .shared import Sender
 
@@ -159,7 +159,7 @@ def _serve(inbox: queue.SimpleQueue, sender: Sender, job: Job) -> None:
                 if fetcher is None:
                     made = IterableFetcher if job.iterable else MapFetcher
                     fetcher = made(job.dataset, job.auto_collation, job.collate_fn, job.drop_last)
-                if job.init_fn is None:  # which may have chosen other seeds
+                if job.init_fn is None and not is_followed():  # it may have chosen other seeds; PyTorch's draw on
                     _seed(task.seed, task.number)
                 answer = fetcher.fetch(task.index)
         except StopIteration as error:
@@ -178,6 +178,9 @@ def _serve(inbox: queue.SimpleQueue, sender: Sender, job: Job) -> None:
 def _begin(job: Job) -> None:
     global _worker_info
     _seed(job.seed)
+    if is_followed():
+        random.seed(job.seed)
+        np.random.seed(_generate_state(job.seed - job.id, job.id))
     _worker_info = WorkerInfo(job.id, job.num_workers, job.seed, job.dataset)
     if job.init_fn is not None:
         job.init_fn(job.id)
