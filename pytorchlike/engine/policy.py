@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -489,14 +490,16 @@ class Family:
 
 
 def _of_a_batch(shapes: tuple, others: tuple) -> bool:
-    """Whether inputs have shapes like others but for the first dim, by which all are so many times as large."""
+    """Whether inputs have shapes like others but for the first dim, by which all are so many times as large; no larger
+    than those before them, since an epoch ends with a smaller batch: the first dim is a length otherwise.
+    """
     ratios = set()
     for a, b in zip(shapes, others, strict=False):
         if a != b:
             if a[1:] != b[1:] or not (a and b):
                 return False
-            ratios.add(a[0] / b[0] if b[0] else 0.0)
-    return len(ratios) < 2
+            ratios.add(a[0] / b[0] if b[0] else math.inf)
+    return len(ratios) < 2 and (_resumes or min(ratios, default=1.0) >= 1)
 
 
 class Profile(NamedTuple):

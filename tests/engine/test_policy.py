@@ -169,5 +169,16 @@ def test_inputs_of_which_several_differ_by_other_ratios_are_no_smaller_batch():
     assert policy._of_a_batch(((8, 3), (8,), (16, 5)), ((2, 3), (2,), (4, 5)))
     assert not policy._of_a_batch(((8, 3), (3, 4), (5, 4)), ((8, 3), (6, 4), (2, 4)))
     assert not policy._of_a_batch(((8, 3),), ((8, 4),))
-    assert policy._of_a_batch(((0, 3), (2,)), ((4, 3), (2,)))
+    assert policy._of_a_batch(((4, 3), (2,)), ((0, 3), (2,)))
     assert not policy._of_a_batch(((2,),), ((),)) and not policy._of_a_batch(((),), ((2,),))
+
+
+def test_a_second_form_of_a_larger_first_dim_is_another_length(monkeypatch):
+    """Texts along the first dim: none but a smaller batch ends an epoch, and a resumed run may begin with that one."""
+    assert not policy._of_a_batch(((5, 2), (5,)), ((8, 2), (8,)))
+    family = looked_at(light=True).profile.family
+    for length in (5, 8):
+        family.meet(length, length, 0, taken=((length, 2), (30, 16)))
+    assert family.varied
+    monkeypatch.setattr(policy, "_resumes", True)
+    assert policy._of_a_batch(((5, 2), (5,)), ((8, 2), (8,)))
