@@ -7,6 +7,7 @@ What is nothing but numbers (``randn``, ``uniform_``) is a host array at once.  
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -93,16 +94,16 @@ def _asked(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple) -> list |
     """What the operation draws, see ``Draws.asked``; None if it cannot be told."""
     if entry.name in _OTHERWISE or (entry.factory and static[-1] is not place_for("cpu")):
         return None
-    if any(v.meta.place is not place_for("cpu") for v in dynamic if type(v) is Value):
-        return None
-    shapes = tuple([
-        (v.meta.shape, v.meta.dtype) if type(v) is Value else v[1] if type(v) is tuple else v for v in dynamic
-    ])  # fmt: skip
-    key = (entry, inplace, static, tuple([repr(s) for s in shapes]), current_mode())
+    cpu = place_for("cpu")
+    key = (entry, inplace, static, current_mode(), *[v.meta if type(v) is Value else v for v in dynamic])
     if key not in _known:
         while len(_known) > 4096:
             del _known[next(iter(_known))]
-        _known[key] = _probe(entry, inplace, static, shapes)
+        metas = [v.meta for v in dynamic if type(v) is Value]
+        shapes = tuple([
+            (v.meta.shape, v.meta.dtype) if type(v) is Value else v[1] if type(v) is tuple else v for v in dynamic
+        ])  # fmt: skip
+        _known[key] = _probe(entry, inplace, static, shapes) if all(m.place is cpu for m in metas) else None
     return _known[key]
 
 
@@ -139,7 +140,7 @@ def _told(entry: OpDef, asked: list, bound: dict[str, Any]) -> list[np.ndarray]:
 def _draw(
     twister: Twister, told: list[np.ndarray], kind: str, shape: tuple[int, ...], dtype: np.dtype, p: float
 ) -> np.ndarray:
-    n = int(np.prod(shape, dtype=np.int64))
+    n = math.prod(shape)
     if kind in _OF_DATA:
         found = getattr(twister, kind)(*[np.broadcast_to(a, shape) for a in told]).astype(dtype)
     elif kind == "mask":

@@ -331,7 +331,7 @@ INTEGRAL = frozenset(("_fill_geometric", "_fill_integers", "_fill_bits", "_fill_
 
 def _sized(bound: dict[str, Any]) -> tuple[tuple[int, ...], int]:
     shape = tuple(bound["size"])
-    return shape, int(np.prod(shape, dtype=np.int64))
+    return shape, math.prod(shape)
 
 
 def _made(draw: Callable[[Twister, int, np.dtype, dict[str, Any]], Any], integral: bool = False) -> Callable[..., Any]:
