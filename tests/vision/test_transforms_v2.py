@@ -234,3 +234,13 @@ def test_conversions_of_pictures_give_plain_tensors():
     image = tv.Image(torch.ones(3, 4, 4, dtype=torch.uint8))
     assert all(type(getattr(image, name)()) is torch.Tensor for name in ("float", "long", "cpu", "contiguous"))
     assert type(image.to(torch.float32)) is tv.Image
+
+
+@pytest.mark.parametrize("operation", ["Posterize", "Equalize", "AutoContrast", "Solarize", "Color"])
+def test_policies_take_floating_pictures(operation):
+    policy = v2.RandAugment()
+    picture = torch.arange(48.0).view(3, 4, 4) / 47
+    magnitude = 2 if operation == "Posterize" else 0.5
+    changed = policy._one(picture, operation, magnitude, np.random.default_rng(0), False)
+    assert changed.dtype == picture.dtype and changed.shape == picture.shape
+    assert changed.min() >= 0 and changed.max() <= 1

@@ -19,25 +19,27 @@ __all__ = ["AugMix", "AutoAugment", "AutoAugmentPolicy", "RandAugment", "Trivial
 
 #: Operations whose magnitude has a random sign.
 _SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
-_SIMPLE = {"AutoContrast": F.autocontrast, "Equalize": F.equalize, "Invert": F.invert}
+_SIMPLE = {"AutoContrast": "autocontrast", "Equalize": "equalize", "Invert": "invert"}
 _FACTOR = {
-    "Brightness": F.adjust_brightness, "Color": F.adjust_saturation, "Contrast": F.adjust_contrast,
-    "Sharpness": F.adjust_sharpness,
+    "Brightness": "adjust_brightness", "Color": "adjust_saturation", "Contrast": "adjust_contrast",
+    "Sharpness": "adjust_sharpness",
 }  # fmt: skip
 
 
-def apply_op(img: Any, name: str, magnitude: float, interpolation: InterpolationMode, fill: Any) -> Any:
-    """One named operation."""
+def apply_op(
+    img: Any, name: str, magnitude: float, interpolation: InterpolationMode, fill: Any, functional: Any = F
+) -> Any:
+    """One named operation, by the functions of ``functional``: those of version 2 take floating pictures to all."""
     if name in _SIMPLE:
-        return _SIMPLE[name](img)
+        return getattr(functional, _SIMPLE[name])(img)
     if name in _FACTOR:
-        return _FACTOR[name](img, 1.0 + magnitude)
+        return getattr(functional, _FACTOR[name])(img, 1.0 + magnitude)
     if name == "Identity":
         return img
     if name == "Rotate":
         return F.rotate(img, magnitude, interpolation=interpolation, fill=fill)
     if name == "Posterize":
-        return F.posterize(img, int(magnitude))
+        return functional.posterize(img, int(magnitude))
     if name == "Solarize":
         return F.solarize(img, magnitude)
     sheared, moved = [0.0, 0.0], [0, 0]
@@ -120,7 +122,7 @@ class _Policy(Transform):
             if negative is None:
                 negative = rng.random() <= 0.5 if self._lazy else rng.integers(2)
             value = -value if negative else value
-        return apply_op(img, name, value, self.interpolation, self.fill)
+        return apply_op(img, name, value, self.interpolation, self.fill, self.F)
 
     def forward(self, img: Any) -> Any:
         return self._augment(img, random())
