@@ -179,11 +179,10 @@ def triplet_margin_loss(
 
 def _channel_mask(input: Tensor, p: float, train: bool) -> Tensor:
     from .nn import functional as F
+    from .ops.nn_misc import _feature_shape
     from .tensor import functions as T
 
-    if input.ndim < 2:
-        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
-    shape = (*input.shape[:2], *[1] * (input.ndim - 2))
+    shape = _feature_shape("feature_dropout", input)
     return F.dropout(T.ones(shape, dtype=input.dtype, device=input.device), p, train)
 
 

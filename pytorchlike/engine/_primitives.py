@@ -27,12 +27,14 @@ _makers: dict[str, Callable[[dict], tuple[Rule, float, float]]] = {}
 BILINEAR = "bilinear_call"
 #: A linear one.
 LINEAR = "linear_map_call"
+#: Primitives with one result that carry the jaxpr that computes it.
+_MAPS = frozenset((BILINEAR, LINEAR))
 #: Sums of several arrays of one shape at once.
 SUMS = "sums"
 #: Primitives that stand for the jaxpr they carry.
 CALLS = frozenset(
     "jit pjit closed_call core_call custom_jvp_call custom_vjp_call custom_vjp_call_jaxpr checkpoint remat2".split()
-) | {BILINEAR, LINEAR}
+) | _MAPS
 
 
 class Missing(NotImplementedError):
@@ -680,13 +682,13 @@ _window_reduce("reduce_window_min", np.minimum.reduce, _highest)
 # -- control --------------------------------------------------------------------------------------------------------
 
 
-@_maker(*CALLS - {BILINEAR, LINEAR})
+@_maker(*CALLS - _MAPS)
 def _call(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params))
     return (lambda *args: plan.run(args)), plan.cost, plan.products
 
 
-@_maker(BILINEAR, LINEAR)
+@_maker(*_MAPS)
 def _single(params: dict) -> tuple[Rule, float, float]:
     plan = _plan_of(params["jaxpr"])
     return (lambda *args: plan.run(args)[0]), plan.cost, plan.products

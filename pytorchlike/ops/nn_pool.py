@@ -383,10 +383,9 @@ def _adaptive_mean(x, axis: int, out: int):
     if out and m % out == 0:
         k = m // out
         return _sum_axis(x, axis, k, k, 0, out) / k
-    bins = _bins(m, out)
-    most = max((b - a for a, b in bins), default=0)
-    at = np.array([[a + j for j in range(most)] for a, _ in bins]).reshape(out, most)
-    within = np.array([[a + j < b for j in range(most)] for a, b in bins]).reshape(out, most)
+    first, end = np.array(_bins(m, out), int).reshape(out, 2).T[:, :, None]
+    at = first + np.arange((end - first).max(initial=0))
+    within = at < end
     wide = x.astype(np.float32) if x.dtype.itemsize == 2 else x
     total = weighted_reads(wide, axis, Reads(m, np.minimum(at, m - 1), within.astype(np.float64)))
     counts = jnp.asarray(within.sum(1).reshape(out, *(1,) * (x.ndim - axis - 1)), wide.dtype)

@@ -295,6 +295,10 @@ def _given_gamma_jvp(primals, tangents):
     return primals[1], lax.random_gamma_grad(*primals) * tangents[0]
 
 
+def _gammas(shape: jax.Array, draws: _random.Draws) -> jax.Array:
+    return _given_gamma(shape.astype(np.float64), draws.take("gamma", shape.shape, np.float64))
+
+
 @op(out=False, method=False)
 def _standard_gamma(input: Array, *, key: Key):
     """Gamma numbers of the shape parameters ``input`` and rate 1, differentiable by them (implicitly)."""
@@ -302,7 +306,7 @@ def _standard_gamma(input: Array, *, key: Key):
     check((input > 0).all(), RuntimeError, "_standard_gamma: shape parameters must be greater than 0")
     work = _work(input.dtype)
     if type(key) is _random.Draws:
-        return _given_gamma(input.astype(np.float64), key.take("gamma", input.shape, np.float64)).astype(input.dtype)
+        return _gammas(input, key).astype(input.dtype)
     return jax.random.gamma(_random.jax_key(key), input.astype(work), dtype=work).astype(input.dtype)
 
 
@@ -317,7 +321,7 @@ def _sample_dirichlet(input: Array, *, key: Key):
     check((input > 0).all(), RuntimeError, "_sample_dirichlet: concentrations must be greater than 0")
     work = _work(input.dtype)
     if type(key) is _random.Draws:
-        drawn = _given_gamma(input.astype(np.float64), key.take("gamma", input.shape, np.float64))
+        drawn = _gammas(input, key)
         return (drawn / drawn.sum(-1, keepdims=True)).astype(input.dtype)
     logs = jax.random.loggamma(_random.jax_key(key), input.astype(work), dtype=work)
     return jax.nn.softmax(logs, axis=-1).astype(input.dtype)

@@ -18,7 +18,7 @@ from ..engine import record as record_call
 from ..engine.meta import INTERIOR
 from ..engine.op import current_mode
 from ..ops._random import Draws
-from ..ops._table import Key, OpDef, default_float
+from ..ops._table import Key, OpDef, Sizes, default_float
 from . import random
 from .device import place_for
 from .twister import FACTORIES, FILLS, INTEGRAL, Twister
@@ -56,16 +56,15 @@ def _made(entry: OpDef, inplace: bool, static: tuple, bound: dict[str, Any], sou
         data = source.draw(lambda twister: make(twister, plain, default))
         return None if data is None else concrete(data, cpu)
     fill = FILLS.get(entry.name)
-    first = bound[entry.params[0].name]._get()
-    meta = first.meta
+    target = bound[entry.params[0].name]
+    meta = target._get().meta
     if fill is None or not inplace or meta.place is not cpu or meta.grad == INTERIOR or meta.inference:
         return None
-    if meta.dtype.name not in _FILLED or any(isinstance(bound[p.name], Value) or hasattr(bound[p.name], "_value")
-                                             for p in entry.params[1:] if p.kind is not Key):  # fmt: skip
+    if meta.dtype.name not in _FILLED or any(hasattr(bound[p.name], "_value") for p in entry.params[1:]
+                                             if p.kind is not Key):  # fmt: skip
         return None
     if meta.dtype.kind in "biu" and entry.name not in INTEGRAL:
         return None  # the operation says what is wrong
-    target = bound[entry.params[0].name]
     plain = target.is_contiguous()
     data = source.draw(lambda twister: fill(twister, meta.size, meta.dtype, {**bound, "_plain": plain}))
     if data is None:
@@ -83,7 +82,7 @@ _FILLED = frozenset("float16 bfloat16 float32 float64 int8 uint8 int16 int32 int
 
 @functools.cache
 def _statics(entry: OpDef) -> tuple[str, ...]:
-    return tuple([p.name for p in entry.params if p.kind is None or p.kind.__name__ == "Sizes"])
+    return tuple([p.name for p in entry.params if p.kind is None or p.kind is Sizes])
 
 
 #: Operations that draw for some elements only, which elements their data tells.
@@ -92,9 +91,9 @@ _OTHERWISE = frozenset(("rrelu",))
 
 def _asked(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple) -> list | None:
     """What the operation draws, see ``Draws.asked``; None if it cannot be told."""
-    if entry.name in _OTHERWISE or (entry.factory and static[-1] is not place_for("cpu")):
-        return None
     cpu = place_for("cpu")
+    if entry.name in _OTHERWISE or (entry.factory and static[-1] is not cpu):
+        return None
     key = (entry, inplace, static, current_mode(), *[v.meta if type(v) is Value else v for v in dynamic])
     if key not in _known:
         while len(_known) > 4096:

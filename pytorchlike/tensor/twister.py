@@ -42,17 +42,27 @@ class Twister:
         """``n`` words of 64 bits, the upper half drawn first."""
         return self._source.randint(0, 1 << 64, n, dtype=np.uint64)
 
+    def _digits(self, n: int) -> np.ndarray:
+        """Integers below 2**53."""
+        return self.pairs(n) & np.uint64(2**53 - 1)
+
     def mask(self, n: int, p: float) -> np.ndarray:
         """Bools that are true where a uniform float64 is below ``p``."""
-        return self.pairs(n) & np.uint64(2**53 - 1) < np.uint64(math.ceil(p * 2.0**53))
+        return self._digits(n) < np.uint64(math.ceil(p * 2.0**53))
 
     def uniform(self, n: int, dtype: Any) -> np.ndarray:
         """On [0, 1): multiples of 2**-53 for float64, of 2**-24 for others, rounded."""
         dtype = np.dtype(dtype)
         if dtype == np.float64:
-            return (self.pairs(n) & np.uint64(2**53 - 1)) * 2.0**-53
+            return self._digits(n) * 2.0**-53
         words = self.words(n) & np.uint32(2**24 - 1)
         return (words.astype(np.float32) * np.float32(2.0**-24)).astype(dtype)
+
+    def between(self, n: int, dtype: Any, low: float, high: float) -> np.ndarray:
+        """On [low, high), both in the dtype."""
+        work = np.float64 if np.dtype(dtype) == np.float64 else np.float32
+        low, high = (np.asarray(x, dtype).astype(work) for x in (low, high))
+        return (self.uniform(n, work) * (high - low) + low).astype(dtype)
 
     def normal(
         self, n: int, dtype: Any, mean: float = 0.0, std: float = 1.0, blocks: bool = True
@@ -60,7 +70,9 @@ class Twister:
         """By Box & Muller: pairs of float64 for a few elements, blocks of sixteen for more, if they lie together."""
         dtype = np.dtype(dtype)
         if n < _BLOCK or not blocks:
-            return np.array([self._one() * std + mean for _ in range(n)], np.float64).astype(dtype)
+            pairs = (n - (self.spare is not None) + 1) // 2
+            uniform = iter(self.uniform(2 * pairs, np.float64).tolist()).__next__
+            return np.array([self.one(uniform) * std + mean for _ in range(n)], np.float64).astype(dtype)
         work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
         whole = n // _BLOCK * _BLOCK
         found = np.empty(n, work)
@@ -70,18 +82,23 @@ class Twister:
             found[-_BLOCK:] = _normal_of(self.uniform(_BLOCK, work), mean, std)
         return found.astype(dtype)
 
-    def _one(self) -> float:
+    def one(self, uniform: Callable[[], float]) -> float:
+        """A normal number: what is left of the last pair, or of a new one, made of two uniform numbers."""
         if self.spare is not None:
             found, self.spare = self.spare, None
             return found
-        angle, u = self.uniform(2, np.float64)
-        radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * angle
-        self.spare = radius * np.sin(angle)
-        return radius * np.cos(angle)
+        angle = 2 * math.pi * uniform()
+        radius = math.sqrt(-2 * math.log1p(-uniform()))
+        self.spare = radius * math.sin(angle)
+        return radius * math.cos(angle)
 
     def exponential(self, n: int) -> np.ndarray:
         """Of rate 1, as float64."""
         return -np.log1p(-self.uniform(n, np.float64))
+
+    def race(self, weights: np.ndarray, n: int) -> np.ndarray:
+        """The places of ``n`` weights, drawn without replacement: by a race of exponential clocks, in their dtype."""
+        return np.argsort(-weights / self.exponential(len(weights)).astype(weights.dtype), kind="stable")[:n]
 
     def integers(self, n: int, low: int, high: int) -> np.ndarray:
         """On [low, high), as int64."""
@@ -172,14 +189,7 @@ class _Singles:
         return found
 
     def normal(self) -> float:
-        spare = self._twister.spare
-        if spare is not None:
-            self._twister.spare = None
-            return spare
-        angle = 2 * math.pi * self.uniform()
-        radius = math.sqrt(-2 * math.log1p(-self.uniform()))
-        self._twister.spare = radius * math.sin(angle)
-        return radius * math.cos(angle)
+        return self._twister.one(self.uniform)
 
     def end(self) -> None:
         self._twister._source.set_state(self._begin)
@@ -299,15 +309,9 @@ def _fill_bits(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) -> An
     return (words % np.asarray(2**digits + 1, words.dtype)).astype(dtype)
 
 
-def _fill_uniform(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) -> Any:
-    work = np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
-    low, high = (np.asarray(bound[name], dtype).astype(work) for name in ("low", "high"))
-    return (t.uniform(n, work) * (high - low) + low).astype(dtype)
-
-
 #: In-place operation -> ``(twister, number of elements, dtype, arguments) -> elements``; None where it is not known.
 FILLS: dict[str, Callable[[Twister, int, np.dtype, dict[str, Any]], Any]] = {
-    "_fill_uniform": _fill_uniform,
+    "_fill_uniform": lambda t, n, dtype, b: t.between(n, dtype, b["low"], b["high"]),
     "_fill_normal": lambda t, n, dtype, b: t.normal(n, dtype, b["mean"], b["std"], b["_plain"]),
     "_fill_log_normal": lambda t, n, dtype, b: np.exp(
         t.normal(n, np.float64, b["mean"], b["std"], False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random as python_random
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from ..engine import host
 from ..tensor import Tensor, host_tensor
 from ..tensor.random import default_generator
-from ..utils.data._random import draw_seed
+from ..utils.data._random import draw_seed, numpy_generator
 
 __all__ = ["array_of", "hosted", "order", "picked", "pillow", "random", "tensor_of"]
 
@@ -62,7 +63,7 @@ def random() -> Any:
     """
     if default_generator.follows():
         return _Torchvisions()
-    return np.random.Generator(np.random.PCG64(draw_seed(None)))
+    return numpy_generator(draw_seed(None))
 
 
 def order(n: int) -> list[int]:
@@ -77,8 +78,7 @@ def order(n: int) -> list[int]:
 def picked(p: np.ndarray) -> int:
     """A place of ``p``, with these probabilities: by ``multinomial``, where torchvision is followed."""
     if default_generator.follows():
-        race = default_generator.draw(lambda twister: twister.exponential(len(p)).astype(np.float32))
-        return int(np.argmax(p.astype(np.float32) / race))
+        return int(default_generator.draw(lambda twister: twister.race(p.astype(np.float32), 1))[0])
     return int(random().choice(len(p), p=p))
 
 
@@ -89,9 +89,8 @@ class _Torchvisions:
         return float(default_generator.draw(lambda twister: twister.uniform(1, np.float32))[0])
 
     def uniform(self, low: float, high: float, size: tuple[int, ...] = ()) -> Any:
-        n = int(np.prod(size, dtype=np.int64))
-        found = default_generator.draw(lambda twister: twister.uniform(n, np.float32))
-        return (found * (np.float32(high) - np.float32(low)) + np.float32(low)).reshape(size)
+        n = math.prod(size)
+        return default_generator.draw(lambda twister: twister.between(n, np.float32, low, high)).reshape(size)
 
     def integers(self, low: int, high: int | None = None) -> int:
         low, high = (0, low) if high is None else (low, high)
@@ -104,17 +103,14 @@ class _Torchvisions:
         return self.normal(0.0, 1.0, size)
 
     def normal(self, mean: float, std: float, size: tuple[int, ...]) -> np.ndarray:
-        n = int(np.prod(size, dtype=np.int64))
+        n = math.prod(size)
         return default_generator.draw(lambda twister: twister.normal(n, np.float32, mean, std)).reshape(size)
 
     def choice(self, n: int, p: Any = None) -> int:
         return python_random.choices(range(n), weights=None if p is None else list(p))[0]
 
     def beta(self, a: float, b: float) -> float:
-        return self._others().beta(a, b)
+        return numpy_generator(draw_seed(None)).beta(a, b)
 
     def dirichlet(self, alpha: Any) -> np.ndarray:
-        return self._others().dirichlet(alpha)
-
-    def _others(self) -> np.random.Generator:
-        return np.random.Generator(np.random.PCG64(draw_seed(None)))
+        return numpy_generator(draw_seed(None)).dirichlet(alpha)

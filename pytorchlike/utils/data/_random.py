@@ -21,11 +21,16 @@ def draw_seed(generator: Generator | None) -> int:
     return int(np.random.SeedSequence((seed, offset)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
+def numpy_generator(seed: int) -> np.random.Generator:
+    """NumPy's generator for a seed; the same numbers on every machine and in every process."""
+    return np.random.Generator(np.random.PCG64(seed))
+
+
 class Numbers:
-    """What a sampler draws, from a seed; the same numbers on every machine and in every process."""
+    """What a sampler draws, from a seed."""
 
     def __init__(self, seed: int) -> None:
-        self._numbers = np.random.Generator(np.random.PCG64(seed))
+        self._numbers = numpy_generator(seed)
 
     def permutation(self, n: int) -> np.ndarray:
         """The integers below ``n`` in random order."""
@@ -63,7 +68,7 @@ class Followed(Numbers):
             if replacement and size > 1:
                 below = np.cumsum(p)
                 return np.minimum(np.searchsorted(below / below[-1], twister.uniform(size, np.float64)), len(p) - 1)
-            return np.argsort(-p / twister.exponential(len(p)), kind="stable")[:size]
+            return twister.race(p, size)
 
         return self._source.draw(draw)
 
