@@ -7,7 +7,7 @@ from typing import Any
 from .tensor import functions as _functions
 from .tensor._names import find, names
 
-from .ops.linalg import LinAlgError as LinAlgError  # isort: skip
+from .ops._matrices import LinAlgError as LinAlgError  # isort: skip
 
 
 def __getattr__(name: str) -> Any:

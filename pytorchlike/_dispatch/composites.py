@@ -115,7 +115,7 @@ def _summed_out(x: Tensor, labels: str, kept: str) -> tuple[Tensor, str]:
 
 @_piece
 def reshape(b: Bound) -> Any:
-    from ..ops.shape import infer_size
+    from ..ops._sizes import infer_size
     from ..tensor.storage import view_strides
 
     x = b["input"]
@@ -160,7 +160,7 @@ COMPOSITES["moveaxis"] = movedim
 
 
 def _permuted(x: Tensor, source: Any, destination: Any) -> Tensor:
-    from ..ops.shape import _moved
+    from ..ops.views import _moved
 
     sources = [d % x.ndim for d in ([source] if isinstance(source, int) else source)]
     places = [d % x.ndim for d in ([destination] if isinstance(destination, int) else destination)]

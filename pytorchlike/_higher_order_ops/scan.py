@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine.meta import INTERIOR
+from ..ops._sizes import wrap_dim
 from ..tensor import Tensor
 from ..utils._pytree import tree_flatten, tree_unflatten
 from ._recorded import record_part, record_parts, same_metas, tensors_of
@@ -101,15 +102,13 @@ def along(name: str, entries: list[Tensor], dim: int) -> tuple[tuple[int, ...], 
         raise RuntimeError(f"{name}: Expected at least 1 xs leaf")
     at = []
     for x in entries:
-        n = max(x.dim(), 1)
-        if not -n <= dim < n:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
+        place = wrap_dim(dim, x.dim())
         if not x.dim() or not x.shape[dim]:
             raise RuntimeError(
                 f"{name}: All xs leaves must at least have 'dim' number of dimensions and scan dimension > 0, got a "
                 f"shape of {list(x.shape)} for dim {dim}"
             )
-        at.append(dim % n)
+        at.append(place)
     sizes = {x.shape[d] for x, d in zip(entries, at, strict=True)}
     if len(sizes) > 1:
         raise RuntimeError(f"{name}: All xs leaves must have the same size along dim {dim}, got {sorted(sizes)}")

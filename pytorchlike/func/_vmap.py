@@ -14,6 +14,7 @@ from typing import Any
 from ..engine import Value
 from ..engine.nested import Body, Nested
 from ..engine.trace import derives
+from ..ops._sizes import wrap_dim
 from ..tensor import Size, Tensor
 from ..tensor import functions as T
 from ..tensor.staged import body_op, record_body, stand_in, write_back, writes
@@ -185,11 +186,7 @@ def _place(d: int | None, ndim: int) -> int | None:
     """Where the batch comes in a result of ``ndim`` dimensions for each entry."""
     if d is None:
         return None
-    if not -(ndim + 1) <= d <= ndim:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-(ndim + 1)}, {ndim}], but got {d})"
-        )
-    return d % (ndim + 1)
+    return wrap_dim(d, ndim + 1)
 
 
 def _run(func: Callable[..., Any], flat: list, dims: list, spec: TreeSpec, size: int, out_dims: Any,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..ops._sizes import wrap_dim
 from ..ops._table import lookup
 from ..tensor import Tensor
 from ..tensor import functions as T
@@ -112,10 +113,7 @@ def permute(input: NestedTensor, dims: Any) -> NestedTensor:
 @handles("unsqueeze")
 def unsqueeze(input: NestedTensor, dim: int) -> NestedTensor:
     """A dimension of size 1 more, after the batch."""
-    n = input.dim() + 1
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    k = dim % n
+    k = wrap_dim(dim, input.dim() + 1)
     if k == 0:
         raise RuntimeError("unsqueeze(): not supported for NestedTensor on dim=0")
     return input._with_values(input._carrier.unsqueeze(k - 1), input._at + (k <= input._at))

@@ -9,9 +9,9 @@ from ._table import TABLE as TABLE
 from ._table import lookup as lookup
 
 FAMILIES = (
-    "elementwise", "unary", "reduce", "cumulative", "sorting", "matmul", "linalg", "fft", "shape", "indexing", "create",
-    "random", "special", "activation", "nn_linear", "nn_conv", "nn_pool", "nn_norm", "nn_attention", "nn_rnn",
-    "nn_loss", "nn_misc",
+    "elementwise", "unary", "reduce", "statistics", "norms", "cumulative", "sorting", "matmul", "linalg",
+    "decompositions", "fft", "views", "shape", "indexing", "create", "random", "special", "activation", "nn_linear",
+    "nn_conv", "nn_pool", "nn_norm", "nn_attention", "nn_rnn", "nn_loss", "nn_misc",
 )  # fmt: skip
 
 for _family in FAMILIES:

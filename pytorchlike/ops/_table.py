@@ -18,6 +18,7 @@ from ..engine import Op, current_mode, current_platform
 from ..engine.errors import unchecked
 from ..engine.op import Lifted, Moved
 from ._autocast import FLOAT32, LOWER, PROMOTE, REFUSE, RESULT, policies
+from ._dtypes import type_name
 from ._random import Draws
 from ._shapes import Rule, elementwise, shown
 
@@ -544,20 +545,9 @@ def cast_result(name: str, out: Any, dtype: Any) -> Any:
         return out
     if _RANK[np.dtype(out.dtype).kind] > _RANK[dtype.kind]:
         raise RuntimeError(
-            f"result type {_type_name(out.dtype)} can't be cast to the desired output type {_type_name(dtype)} ({name})"
+            f"result type {type_name(out.dtype)} can't be cast to the desired output type {type_name(dtype)} ({name})"
         )
     return out.astype(dtype)
-
-
-_NAMES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat",
-    "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
-def _type_name(dtype: Any) -> str:
-    return _NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
 
 
 #: Of warnings that PyTorch gives once in a process, see ``OpDef.deprecated``.

@@ -9,34 +9,13 @@ import numpy as np
 from jax import lax
 
 from . import _random
+from ._dtypes import is_boolean, is_complex, is_float, is_integral, refuse, same_dtype
+from ._numeric import fit, half_in_float32, magnitude, partials, widened
 from ._shapes import along
+from ._sizes import broadcast_sizes, wrap_dim
 from ._table import Array, Key, op, to_float
-from .elementwise import (
-    broadcast_shape,
-    fit,
-    half_in_float32,
-    is_boolean,
-    is_complex,
-    is_floating,
-    is_integral,
-    magnitude,
-    partials,
-    refuse,
-    same_dtype,
-    widened,
-)
 
 _BOTH = ("torch", "nn.functional")
-
-
-def _axis(name: str, dim: int, ndim: int) -> int:
-    """Dimension counted from the front; a 0-dim tensor counts as having one. IndexError outside."""
-    rank = max(ndim, 1)
-    if not -rank <= dim < rank:
-        raise IndexError(
-            f"{name}: Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})"
-        )
-    return dim % rank
 
 
 # --- the relu family ------------------------------------------------
@@ -45,7 +24,7 @@ def _axis(name: str, dim: int, ndim: int) -> int:
 @op(namespace=_BOTH, method=True, inplace=True)
 def relu(input: Array) -> jax.Array:
     """``max(input, 0)`` with derivative 0 at 0. RuntimeError for booleans, NotImplementedError for complex tensors."""
-    if is_boolean(input):
+    if is_boolean(input.dtype):
         raise RuntimeError("Boolean inputs not supported for relu")
     refuse("relu", input, kinds="c")
     # A selection, not a maximum: nan stays nan and the derivative at 0 is 0 without a rule.
@@ -57,7 +36,7 @@ def _hardtanh(x: jax.Array, low: float, high: float) -> jax.Array:
 
 
 def _check_hardtanh(x: jax.Array, low: float) -> None:
-    if is_boolean(x):
+    if is_boolean(x.dtype):
         raise RuntimeError("Bool inputs not supported for hardtanh")
     refuse("hardtanh", x, kinds="c")
     if jnp.issubdtype(x.dtype, np.unsignedinteger) and low < 0:
@@ -249,14 +228,14 @@ def softsign(input: Array) -> jax.Array:
     """``input / (1 + |input|)``; integers become the default float dtype. NotImplementedError for booleans."""
     refuse("softsign", input, kinds="b")
     x = to_float(input)
-    return x / ((lax.abs(x) if is_complex(x) else magnitude(x)) + 1).astype(x.dtype)
+    return x / (magnitude(x) + 1).astype(x.dtype)
 
 
 @op(namespace="nn.functional")
 @half_in_float32
 def tanhshrink(input: Array) -> jax.Array:
     """``input - tanh(input)``; integers become the default float dtype. RuntimeError for booleans."""
-    if is_boolean(input):
+    if is_boolean(input.dtype):
         raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported (tanhshrink).")
     x = to_float(input)
     return x - lax.tanh(x)
@@ -271,7 +250,7 @@ def glu(input: Array, dim: int = -1) -> jax.Array:
     """
     if input.ndim == 0:
         raise RuntimeError("glu does not support 0-dimensional tensors")
-    axis = _axis("glu", dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     size = input.shape[axis]
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {size}")
@@ -331,7 +310,7 @@ def _prepare(name: str, input: jax.Array, dim: int | None, dtype: np.dtype | Non
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1
     refuse(name, x, kinds="bic", advice="pass dtype=")
-    return x, _axis(name, dim, x.ndim)
+    return x, wrap_dim(dim, x.ndim)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -401,7 +380,7 @@ def gumbel_softmax(
     NotImplementedError unless real floating, IndexError if `dim` is outside.
     """
     refuse("gumbel_softmax", logits, kinds="bic")
-    axis = _axis("gumbel_softmax", dim, logits.ndim)
+    axis = wrap_dim(dim, logits.ndim)
     x = widened(logits).reshape(logits.shape or (1,))
     soft = _softmax((x + _random.gumbel(key, x.shape, x.dtype)) / tau, axis)
     if hard:
@@ -416,7 +395,7 @@ def gumbel_softmax(
 
 def _norm(x: jax.Array, p: float, axes: tuple[int, ...]) -> jax.Array:
     """p-norm over axes, kept as size 1; derivative 0 at the zero vector."""
-    size = lax.abs(x) if is_complex(x) else magnitude(x)
+    size = lax.abs(x) if is_complex(x.dtype) else magnitude(x)
     if p == math.inf:
         return jnp.max(size, axes, keepdims=True)
     if p == -math.inf:
@@ -427,7 +406,7 @@ def _norm(x: jax.Array, p: float, axes: tuple[int, ...]) -> jax.Array:
         return jnp.sum(size, axes, keepdims=True)
     if p == 2:
         # Of complex numbers the parts are squared: the modulus has no derivative at 0.
-        squares = lax.real(x) ** 2 + lax.imag(x) ** 2 if is_complex(x) else x * x
+        squares = lax.real(x) ** 2 + lax.imag(x) ** 2 if is_complex(x.dtype) else x * x
         total, root = jnp.sum(squares, axes, keepdims=True), lax.sqrt
     else:
         nil = size == 0
@@ -444,10 +423,10 @@ def normalize(input: Array, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps:
 
     IndexError if `dim` is outside, RuntimeError for integers and booleans.
     """
-    if is_boolean(input) or is_integral(input):
+    if is_boolean(input.dtype) or is_integral(input.dtype):
         raise RuntimeError(f"normalize: input must be floating point or complex, got {input.dtype}; convert it first")
     dims = dim if isinstance(dim, (tuple, list)) else (dim,)
-    axes = tuple(_axis("normalize", d, input.ndim) for d in dims)
+    axes = tuple(wrap_dim(d, input.ndim) for d in dims)
     if input.ndim == 0:
         size = _norm(input.reshape(1), p, (0,)).reshape(())
     else:
@@ -462,10 +441,10 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-08) ->
 
     RuntimeError unless floating point, IndexError if `dim` is outside.
     """
-    if not is_floating(x1) and not is_complex(x1):
+    if not is_float(x1.dtype) and not is_complex(x1.dtype):
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     a, b = fit(x1, x2)
-    axis = _axis("cosine_similarity", dim, a.ndim)
+    axis = wrap_dim(dim, a.ndim)
     if a.ndim == 0:
         a, b = a.reshape(1), b.reshape(1)
 
@@ -487,7 +466,7 @@ def pairwise_distance(
 
     Integers become the default float dtype. RuntimeError if the shapes do not broadcast.
     """
-    shape = broadcast_shape(x1.shape, x2.shape)
+    shape = broadcast_sizes(x1.shape, x2.shape)
     difference = jnp.broadcast_to(x1 - x2 + jnp.asarray(eps, x1.dtype), shape)
     if not shape:
         return _norm(difference.reshape(1), p, (0,)).reshape((1,) if keepdim else ())

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._dtypes import is_complex, is_inexact, type_name
 from ._shapes import like_input
+from ._sizes import wrap_dim, wrap_dims
 from ._table import Array, Arrays, Scalar, Scalars, op, to_float
 from .elementwise import complex_logaddexp
-from .reduce import is_complex, is_inexact, one_axis, type_name
 
 _LONG = 256  # from this length on the blocked sum is quicker than lax.cumsum on CPU, and its compile time pays
 _BLOCK = 64
@@ -58,7 +59,7 @@ def cumsum(input: Array, dim: int, *, dtype: np.dtype | None = None):
     """Running sum along ``dim``, same shape.  Dtype: ``dtype`` if given, else that of input; bool and integers give
     int64.
     """
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     x = _accumulator(input, dtype)
     if x.ndim == 0:
         return x
@@ -70,7 +71,7 @@ def cumsum(input: Array, dim: int, *, dtype: np.dtype | None = None):
 @op(inplace=True)
 def cumprod(input: Array, dim: int, *, dtype: np.dtype | None = None):
     """Running product along ``dim``, same shape; dtype as in ``cumsum``.  The gradient is exact at zeros."""
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     x = _accumulator(input, dtype)
     return lax.cumprod(x, axis) if x.ndim else x
 
@@ -78,7 +79,7 @@ def cumprod(input: Array, dim: int, *, dtype: np.dtype | None = None):
 def _running_extreme(name: str, input: jax.Array, dim: int, largest: bool) -> tuple[jax.Array, jax.Array]:
     if is_complex(input.dtype):
         raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(input.dtype)}'")
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     if input.dtype == np.bool_:
         values, index = _running_extreme(name, input.astype(np.uint8), dim, largest)
         return values.astype(bool), index
@@ -118,7 +119,7 @@ def logcumsumexp(input: Array, dim: int):
     """Log of the running sum of exponentials along ``dim``, without overflow.  Raises for bool and integers."""
     if not is_inexact(input.dtype):
         raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(input.dtype)}'")
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     if input.ndim == 0 or input.size == 0:
         return input
     x = input.astype(np.float32) if input.dtype.itemsize == 2 else input
@@ -146,7 +147,7 @@ def diff(input: Array, n: int = 1, dim: int = -1, prepend: Array | None = None, 
         raise RuntimeError("diff expects input to be at least one-dimensional")
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     for x in (prepend, append):
         if x is not None and x.ndim != input.ndim:
             raise RuntimeError("diff expects prepend or append to be the same dimension as input")
@@ -166,7 +167,7 @@ def diff(input: Array, n: int = 1, dim: int = -1, prepend: Array | None = None, 
 
 
 def _slices(y: jax.Array, x: jax.Array | None, dx: Scalar | None, dim: int, name: str) -> tuple[jax.Array, int]:
-    axis = one_axis(dim, y.ndim)
+    axis = wrap_dim(dim, y.ndim)
     if y.ndim == 0:
         raise IndexError(f"{name}: expected y to have at least one dimension")
     if y.dtype == np.bool_:
@@ -185,7 +186,7 @@ def _slices(y: jax.Array, x: jax.Array | None, dx: Scalar | None, dim: int, name
         x = x.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
     elif x.ndim < y.ndim:
         x = x.reshape((1,) * (y.ndim - x.ndim) + x.shape)
-    k = axis if x.ndim == y.ndim else one_axis(dim, x.ndim)
+    k = axis if x.ndim == y.ndim else wrap_dim(dim, x.ndim)
     if x.shape[k] != y.shape[axis]:
         raise RuntimeError(
             f"{name}: There must be one `x` value for each sample point, but got {x.shape[k]} for {y.shape[axis]}"
@@ -230,9 +231,7 @@ def _gradient_axes(input: jax.Array, dim: int | tuple[int, ...] | None, edge_ord
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, but got {edge_order}")
     dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
-    axes = tuple(one_axis(d, input.ndim) for d in dims)
-    if len(set(axes)) != len(axes):
-        raise RuntimeError(f"dim {dim} appears multiple times in the list of dims")
+    axes = wrap_dims(dims, input.ndim)
     for a in axes:
         if input.shape[a] < edge_order + 1:
             raise RuntimeError(

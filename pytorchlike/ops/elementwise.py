@@ -1,9 +1,5 @@
-"""Elementwise operators of two or more arguments: arithmetic, comparison, logic, bits, bounds.
+"""Elementwise operators of two or more arguments: arithmetic, comparison, logic, bits, bounds."""
 
-The helpers at the top (dtype questions, refusals, broadcasting, derivative rules) are shared by the other families.
-"""
-
-import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -15,163 +11,11 @@ from jax import lax
 
 from ..engine import check
 from ..engine.op import Lifted
+from ._dtypes import is_boolean, is_complex, is_float, is_integral, is_number, refuse, same_dtype, type_name
+from ._numeric import fit, half_in_float32, isnan, partials, widened
 from ._shapes import elementwise
 from ._table import ONCE, Array, Operand, Scalar, op, result_type, to_float
 from .create import number_as
-
-# --- dtype questions and refusals ------------------------------------------------
-
-_SCALAR_NAMES = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half", "bfloat16": "BFloat16",
-    "float32": "Float", "float64": "Double", "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
-def is_complex(x: Any) -> bool:
-    """Whether an array has a complex dtype."""
-    return jnp.issubdtype(x.dtype, np.complexfloating)
-
-
-def is_floating(x: Any) -> bool:
-    """Whether an array has a real floating dtype (half precision included)."""
-    return jnp.issubdtype(x.dtype, np.floating)
-
-
-def is_boolean(x: Any) -> bool:
-    """Whether an array is boolean."""
-    return x.dtype == np.bool_
-
-
-def is_integral(x: Any) -> bool:
-    """Whether an array is of an integer dtype; booleans are not."""
-    return jnp.issubdtype(x.dtype, np.integer)
-
-
-def isnan(x: jax.Array) -> jax.Array:
-    """Where an array of any dtype is nan."""
-    return jnp.isnan(x) if is_floating(x) or is_complex(x) else jnp.zeros(x.shape, np.bool_)
-
-
-def is_number(x: Any) -> bool:
-    """Whether an operand is a Python number (or a weakly typed array that stands for one)."""
-    return isinstance(x, (bool, int, float, complex)) or bool(getattr(x, "weak_type", False))
-
-
-def scalar_name(dtype: Any) -> str:
-    """PyTorch's capitalised name of a dtype, as its messages have it: ``Float``, ``Long``."""
-    return _SCALAR_NAMES.get(np.dtype(dtype).name, np.dtype(dtype).name)
-
-
-def refuse(name: str, *arrays: Any, kinds: str, advice: str = "") -> None:
-    """Raise NotImplementedError if an array is of a kind in `kinds`: b(ool), i(nteger), f(loating), c(omplex)."""
-    for x in arrays:
-        kind = "c" if is_complex(x) else "f" if is_floating(x) else "b" if is_boolean(x) else "i"
-        if kind in kinds:
-            tail = f"; {advice}" if advice else ""
-            raise NotImplementedError(f'"{name}" not implemented for {scalar_name(x.dtype)!r}{tail}')
-
-
-def same_dtype(name: str, **arrays: Any) -> None:
-    """Raise RuntimeError unless all arrays have one dtype, for the operators that do not promote."""
-    (first, head), *rest = arrays.items()
-    for other, x in rest:
-        if x.dtype != head.dtype:
-            raise RuntimeError(
-                f"{name}: expected {other} to have the dtype of {first} ({scalar_name(head.dtype)}), but found "
-                f"{scalar_name(x.dtype)}; convert one of them with .to()"
-            )
-
-
-# --- shapes ------------------------------------------------
-
-
-def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """Common shape under broadcasting; RuntimeError naming the sizes and the last dimension where there is none."""
-    rank = max(map(len, shapes), default=0)
-    out = [1] * rank
-    for shape in shapes:
-        for i, size in zip(range(rank - 1, -1, -1), reversed(shape), strict=False):
-            if size == 1 or size == out[i]:
-                continue
-            if out[i] != 1:
-                raise RuntimeError(
-                    f"The size of tensor a ({out[i]}) must match the size of tensor b ({size}) at non-singleton "
-                    f"dimension {i}: shapes {' and '.join(str(list(s)) for s in shapes)} do not broadcast"
-                )
-            out[i] = size
-    return tuple(out)
-
-
-def fit(*arrays: Any) -> tuple[jax.Array, ...]:
-    """The arrays, expanded to their common shape so that ``lax`` functions take them."""
-    first = arrays[0].shape
-    if all(x.shape == first for x in arrays):
-        return arrays
-    shape = broadcast_shape(*(x.shape for x in arrays))
-    return tuple(x if x.shape == shape else jnp.broadcast_to(x, shape) for x in arrays)
-
-
-# --- precision and derivatives ------------------------------------------------
-
-
-def widened(x: Any) -> Any:
-    """Half-precision arrays as float32, everything else as it is."""
-    return x.astype(np.float32) if is_floating(x) and x.dtype.itemsize == 2 else x
-
-
-def _widened_array(x: Any) -> Any:
-    return widened(x) if isinstance(x, (jax.Array, np.ndarray)) else x
-
-
-def half_in_float32(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a body of several steps compute half precision in float32 and round once, as PyTorch's kernels do."""
-
-    @functools.wraps(body)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        arrays = [a for a in (*args, *kwargs.values()) if isinstance(a, (jax.Array, np.ndarray))]
-        floats = {a.dtype for a in arrays if is_floating(a)}
-        if len(floats) != 1 or (half := floats.pop()).itemsize != 2:
-            return body(*args, **kwargs)
-        wide = body(*map(_widened_array, args), **{k: _widened_array(a) for k, a in kwargs.items()})
-        if isinstance(wide, tuple):
-            return tuple(o.astype(half) if o.dtype == np.float32 else o for o in wide)
-        return wide.astype(half) if wide.dtype == np.float32 else wide
-
-    return run
-
-
-def partials(*rules: Callable[..., Any] | None) -> Callable[[Callable[..., jax.Array]], Callable[..., jax.Array]]:
-    """Give an elementwise function its partial derivatives, one ``rule(out, *args)`` per argument, None for zero.
-
-    Arguments whose tangent is known to be zero cost nothing, which matters where one operand is a number.
-    """
-
-    def decorate(body: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-        f = jax.custom_jvp(body)
-
-        def jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
-            out = f(*primals)
-            total = None
-            for rule, tangent in zip(rules, tangents, strict=True):
-                if rule is None or isinstance(tangent, jax.custom_derivatives.SymbolicZero):
-                    continue
-                term = rule(out, *primals) * tangent
-                total = term if total is None else total + term
-            if total is None:
-                return out, jnp.zeros_like(out)
-            return out, jnp.broadcast_to(total, out.shape).astype(out.dtype)
-
-        f.defjvp(jvp, symbolic_zeros=True)
-        return functools.wraps(body)(f)
-
-    return decorate
-
-
-@partials(lambda out, x: jnp.where(jnp.isnan(x), jnp.zeros_like(x), lax.sign(x)))
-def magnitude(x: jax.Array) -> jax.Array:
-    """|x| of real numbers with derivative 0 at 0, where that of ``lax.abs`` is 1."""
-    return lax.abs(x)
 
 
 def _mask(condition: jax.Array, out: jax.Array) -> jax.Array:
@@ -184,11 +28,11 @@ def _mask(condition: jax.Array, out: jax.Array) -> jax.Array:
 def _scaled(name: str, x: jax.Array, alpha: Scalar) -> jax.Array:
     """``x * alpha`` in x's dtype, refusing an alpha that the dtype cannot hold."""
     kind = np.dtype(jnp.result_type(alpha)).kind  # of an array, too: a number that varies
-    if kind == "b" and not is_boolean(x):
-        raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results. Got {scalar_name(x.dtype)}")
-    if kind in "fcV" and (is_integral(x) or is_boolean(x)):
+    if kind == "b" and not is_boolean(x.dtype):
+        raise RuntimeError(f"{name}: Boolean alpha only supported for Boolean results. Got {type_name(x.dtype)}")
+    if kind in "fcV" and (is_integral(x.dtype) or is_boolean(x.dtype)):
         raise RuntimeError(f"{name}: For integral input tensors, argument alpha must not be a floating point number.")
-    if kind == "c" and not is_complex(x):
+    if kind == "c" and not is_complex(x.dtype):
         raise RuntimeError(f"{name}: For non-complex input tensors, argument alpha must not be a complex number.")
     if isinstance(alpha, (bool, int, float, complex)) and alpha == 1:
         return x
@@ -260,7 +104,7 @@ def _no_zero_divisor(name: str, divisor: jax.Array) -> jax.Array:
 
 def _floor_quotient(name: str, a: jax.Array, b: jax.Array) -> jax.Array:
     refuse(name, a, kinds="bc")
-    if is_integral(a):
+    if is_integral(a.dtype):
         b = _no_zero_divisor(name, b)
         quotient = lax.div(a, b)
         if jnp.issubdtype(a.dtype, np.unsignedinteger):
@@ -282,7 +126,7 @@ def _floor_quotient(name: str, a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _trunc_quotient(name: str, a: jax.Array, b: jax.Array) -> jax.Array:
     refuse(name, a, kinds="bc")
-    if is_integral(a):
+    if is_integral(a.dtype):
         return lax.div(a, _no_zero_divisor(name, b))
     quotient = lax.stop_gradient(widened(a)) / lax.stop_gradient(widened(b))
     if quotient.dtype != a.dtype:
@@ -345,7 +189,7 @@ def remainder(input: Operand, other: Operand) -> jax.Array:
     """
     refuse("remainder", input, kinds="bc")
     a, b = fit(input, other)
-    if is_integral(a):
+    if is_integral(a.dtype):
         b = _no_zero_divisor("remainder", b)
     rest = lax.rem(a, b)
     return jnp.where((rest != 0) & ((b < 0) != (rest < 0)), rest + b, rest)
@@ -360,7 +204,7 @@ def fmod(input: Array, other: Operand) -> jax.Array:
     """
     refuse("fmod", input, kinds="bc")
     a, b = fit(input, other)
-    return lax.rem(a, _no_zero_divisor("fmod", b) if is_integral(a) else b)
+    return lax.rem(a, _no_zero_divisor("fmod", b) if is_integral(a.dtype) else b)
 
 
 # --- powers ------------------------------------------------
@@ -398,7 +242,7 @@ def _power_of_number(x: jax.Array, exponent: complex) -> jax.Array:
     if exponent == int(exponent) if np.isfinite(exponent) else False:
         if abs(exponent) <= 32:
             return lax.integer_pow(x, int(exponent))
-        if is_integral(x):
+        if is_integral(x.dtype):
             return _integer_power(x, jnp.full_like(x, int(exponent)))
     return lax.pow(x, jnp.full_like(x, exponent))
 
@@ -406,21 +250,21 @@ def _power_of_number(x: jax.Array, exponent: complex) -> jax.Array:
 def _power(base: Any, exponent: Any, dtype: Any) -> jax.Array:
     if isinstance(exponent, (bool, int, float, complex)):
         x = widened(jnp.asarray(base, dtype))
-        if is_boolean(x):
+        if is_boolean(x.dtype):
             refuse("pow", x, kinds="b")
         if isinstance(exponent, complex) and exponent.imag == 0:
             exponent = exponent.real
-        if is_integral(x) and exponent < 0:
+        if is_integral(x.dtype) and exponent < 0:
             raise RuntimeError(
                 "Integers to negative integer powers are not allowed. Convert the base to a floating dtype first "
-                f"(pow of {scalar_name(dtype)} to {exponent})"
+                f"(pow of {type_name(dtype)} to {exponent})"
             )
         return _power_of_number(x, exponent).astype(dtype)
     x, y = fit(widened(jnp.asarray(base, dtype)), widened(jnp.asarray(exponent, dtype)))
     refuse("pow", x, kinds="b")
-    if is_integral(x):
+    if is_integral(x.dtype):
         return _integer_power(x, y)
-    if is_complex(x):
+    if is_complex(x.dtype):
         # 0 ** 0 is 1, and a zero base must not turn into exp(0 * -inf).
         return jnp.where(y == 0, jnp.ones_like(x), lax.pow(x, y))
     return _real_power(x, y).astype(dtype)
@@ -463,7 +307,7 @@ def float_power(input: Operand, exponent: Operand) -> jax.Array:
 
 
 def _any_complex(*operands: Any) -> bool:
-    return any(isinstance(x, complex) or (hasattr(x, "dtype") and is_complex(x)) for x in operands)
+    return any(isinstance(x, complex) or (hasattr(x, "dtype") and is_complex(x.dtype)) for x in operands)
 
 
 # --- fused arithmetic ------------------------------------------------
@@ -482,9 +326,9 @@ def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) 
 @half_in_float32
 def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: Scalar = 1) -> jax.Array:
     """``input + value * tensor1 / tensor2``, broadcast. Raises RuntimeError for integer operands."""
-    if is_integral(input) or is_boolean(input):
+    if is_integral(input.dtype) or is_boolean(input.dtype):
         raise RuntimeError(
-            f"Integer division with addcdiv is not supported (operands are {scalar_name(input.dtype)}); use "
+            f"Integer division with addcdiv is not supported (operands are {type_name(input.dtype)}); use "
             "(input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) or convert to a floating dtype."
         )
     x, a, b = fit(input, tensor1, tensor2)
@@ -567,11 +411,11 @@ def isclose(
         raise RuntimeError(f"isclose: rtol and atol must be at least zero, but got rtol={rtol} and atol={atol}")
     a, b = fit(input, other)
     close = a == b
-    if equal_nan and (is_floating(a) or is_complex(a)):
+    if equal_nan and (is_float(a.dtype) or is_complex(a.dtype)):
         close |= jnp.isnan(a) & jnp.isnan(b)
     if rtol == 0 and atol == 0:
         return close
-    if is_boolean(a) or is_integral(a):
+    if is_boolean(a.dtype) or is_integral(a.dtype):
         a, b = to_float(a), to_float(b)
     gap = jnp.abs(widened(a) - widened(b))
     return close | (jnp.isfinite(gap) & (gap <= atol + jnp.abs(rtol * widened(b))))
@@ -582,7 +426,7 @@ def isclose(
 
 def truth(x: jax.Array) -> jax.Array:
     """Nonzero elements as True; nan counts as True."""
-    return x if is_boolean(x) else x != 0
+    return x if is_boolean(x.dtype) else x != 0
 
 
 @op(inplace=True, differentiable=False, shapes=elementwise)
@@ -676,10 +520,10 @@ def where(condition: Array, input: Operand, other: Operand) -> jax.Array:
 
     Raises RuntimeError if `condition` is neither boolean nor uint8.
     """
-    if not is_boolean(condition) and condition.dtype != np.uint8:
+    if not is_boolean(condition.dtype) and condition.dtype != np.uint8:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype "
-            f"{scalar_name(condition.dtype)}; compare it with 0 first"
+            f"{type_name(condition.dtype)}; compare it with 0 first"
         )
     dtype = result_type(input, other)
     return lax.select(*fit(truth(condition), number_as("where", input, dtype), number_as("where", other, dtype)))
@@ -754,8 +598,8 @@ def clamp_max(input: Array, max: Operand) -> jax.Array:
 
 
 def _no_complex(name: str, x: jax.Array) -> None:
-    if is_complex(x):
-        raise RuntimeError(f"{name} not implemented for complex tensors, got {scalar_name(x.dtype)}.")
+    if is_complex(x.dtype):
+        raise RuntimeError(f"{name} not implemented for complex tensors, got {type_name(x.dtype)}.")
 
 
 # At ties each operand gets half of the gradient; a nan in either lets it pass to both.
@@ -884,8 +728,8 @@ def nextafter(input: Array, other: Array) -> jax.Array:
 @op(inplace=True)
 def ldexp(input: Array, other: Array) -> jax.Array:
     """``input * 2**other``; integers become the default float dtype. Powers of two are exact for integer `other`."""
-    if is_integral(other) or is_boolean(other):
-        one = jnp.ones((), input.dtype if is_floating(input) else to_float(other).dtype)
+    if is_integral(other.dtype) or is_boolean(other.dtype):
+        one = jnp.ones((), input.dtype if is_float(input.dtype) else to_float(other).dtype)
         places = jnp.clip(other.astype(np.int64), -5000, 5000).astype(np.int32)
         scale = jnp.ldexp(jnp.broadcast_to(widened(one), other.shape), places).astype(one.dtype)
     else:
@@ -933,7 +777,7 @@ def logaddexp(input: Array, other: Array) -> jax.Array:
     """``log(exp(input) + exp(other))`` without overflow. NotImplementedError for integers and booleans."""
     refuse("logaddexp", input, kinds="bi")
     a, b = fit(input, other)
-    return complex_logaddexp(a, b) if is_complex(a) else _logaddexp(a, b)
+    return complex_logaddexp(a, b) if is_complex(a.dtype) else _logaddexp(a, b)
 
 
 @op(promote="common")

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..engine import check
+from ._dtypes import is_complex, is_inexact, real_dtype, type_name
+from ._sizes import reduced_dims, wrap_dim
 from ._table import ONCE, Array, default_float, op, to_float
-from .reduce import is_complex, is_inexact, many_axes, one_axis, real_dtype, type_name
 
 _SWAPPED = {"backward": "forward", "forward": "backward", "ortho": "ortho"}
 
@@ -50,7 +51,7 @@ def _fit(x: jax.Array, axis: int, n: int) -> jax.Array:
 def _one(name: str, x: jax.Array, n: int | None, dim: int) -> tuple[int, int]:
     if x.ndim == 0:
         raise IndexError(f"{name}: Dimension specified as {dim} but tensor has no dimensions")
-    axis = one_axis(dim, x.ndim)
+    axis = wrap_dim(dim, x.ndim)
     return axis, _length(x.shape[axis] if n is None else n)
 
 
@@ -61,7 +62,7 @@ def _many(name: str, x: jax.Array, s, dim, *, last_half: bool = False) -> tuple[
     if dim is not None and s is not None and len(dim) != len(s):
         raise RuntimeError(f"When given, dim and shape arguments must have the same length, but got {dim} and {s}")
     if dim is not None:
-        axes = tuple(one_axis(d, x.ndim) for d in dim)
+        axes = tuple(wrap_dim(d, x.ndim) for d in dim)
         if len(set(axes)) != len(axes):
             raise RuntimeError(f"FFT dims must be unique, but got {dim}")
     elif s is not None:
@@ -294,7 +295,7 @@ def rfftfreq(n: int, d: float = 1.0, *, dtype: np.dtype | None = None):
 
 
 def _shift(x: jax.Array, dim: Shape, inverse: bool) -> jax.Array:
-    axes = many_axes(dim, x.ndim)
+    axes = reduced_dims(dim, x.ndim)
     return jnp.roll(x, [-(x.shape[a] // 2) if inverse else x.shape[a] // 2 for a in axes], axes) if axes else x
 
 

@@ -19,10 +19,11 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._dtypes import type_name
 from ._shapes import elementwise, parted, picked, put_along, scattered, selected, unbound
+from ._sizes import broadcast_sizes, wrap_dim
 from ._table import Array, Arrays, Operand, Scalar, Scalars, op, view_rule
 from .create import number_as
-from .shape import broadcast_sizes, type_name, wrap_dim
 
 _GET = {"mode": "clip", "wrap_negative_indices": False}
 _SET = {"mode": "drop", "wrap_negative_indices": False}

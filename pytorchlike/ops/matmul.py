@@ -10,10 +10,12 @@ import numpy as np
 from jax import lax
 
 from ..engine.forms import holds
+from ._dtypes import type_name
+from ._numeric import magnitude, sqrt0
 from ._product import by_columns
 from ._shapes import by_letters, multiplied
+from ._sizes import broadcast_sizes, wrap_dim
 from ._table import Array, Arrays, Scalar, op, result_type, superseded
-from .reduce import check_broadcast, magnitude, one_axis, sqrt0, type_name
 
 _C_NAMES = {
     "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
@@ -74,14 +76,7 @@ def product(a: jax.Array, b: jax.Array) -> jax.Array:
         flat = a.reshape(math.prod(a.shape[:-1]), n)
         return (flat @ b if b.ndim == 1 else by_columns(flat, b)).reshape(*a.shape[:-1], *b.shape[1:])
     if a.ndim > 2:
-        pairs = list(zip(a.shape[-3::-1], b.shape[-3::-1], strict=False))
-        for i, (p, q) in enumerate(pairs):
-            if p != q and 1 not in (p, q):
-                axis = max(a.ndim, b.ndim) - 3 - i
-                raise RuntimeError(
-                    f"The size of tensor a ({p}) must match the size of tensor b ({q}) at non-singleton dimension "
-                    f"{axis}"
-                )
+        broadcast_sizes(a.shape[:-2], b.shape[:-2])
     return by_columns(a, b) if a.ndim == b.ndim == 2 else jnp.matmul(a, b)
 
 
@@ -384,7 +379,7 @@ def tensordot(a: Array, b: Array, dims: int | tuple[tuple[int, ...], ...] = 2):
     if len(axes[0]) != len(axes[1]):
         raise RuntimeError(f"both dimension lists should have same length, but got {list(axes[0])} and {list(axes[1])}")
     _same_dtype(a, b)
-    one, two = (tuple(one_axis(d, x.ndim) for d in ds) for ds, x in zip(axes, (a, b), strict=True))
+    one, two = (tuple(wrap_dim(d, x.ndim) for d in ds) for ds, x in zip(axes, (a, b), strict=True))
     for given, i, j in zip(zip(*axes, strict=True), one, two, strict=True):
         n, m = a.shape[i], b.shape[j]
         if n != m and n == 1:
@@ -522,15 +517,11 @@ def cross_product(name: str, a: jax.Array, b: jax.Array, dim: int) -> jax.Array:
     """Vector product along an axis of length 3, other axes broadcast."""
     if a.ndim != b.ndim:
         raise RuntimeError(f"{name}: inputs must have the same number of dimensions, but got {a.ndim} and {b.ndim}")
-    axis = one_axis(dim, a.ndim)
+    axis = wrap_dim(dim, a.ndim)
     if a.ndim == 0 or a.shape[axis] != 3 or b.shape[axis] != 3:
         sizes = [x.shape[axis] if x.ndim else 1 for x in (a, b)]
         raise RuntimeError(f"{name}: inputs dimension {dim} must have length 3. Got {sizes[0]} and {sizes[1]}")
-    for i, (p, q) in enumerate(zip(a.shape, b.shape, strict=True)):
-        if p != q and 1 not in (p, q):
-            raise RuntimeError(
-                f"The size of tensor a ({p}) must match the size of tensor b ({q}) at non-singleton dimension {i}"
-            )
+    broadcast_sizes(a.shape, b.shape)
     a0, a1, a2 = (lax.index_in_dim(a, i, axis) for i in range(3))
     b0, b1, b2 = (lax.index_in_dim(b, i, axis) for i in range(3))
     return jnp.concatenate([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axis)
@@ -572,7 +563,7 @@ def cdist(x1: Array, x2: Array, p: float = 2.0, compute_mode: str = "use_mm_for_
     modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
     if compute_mode not in modes:
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
-    check_broadcast(x1[..., :1, :1], x2[..., :1, :1])
+    broadcast_sizes((*x1.shape[:-2], 1, 1), (*x2.shape[:-2], 1, 1))
     large = holds(lambda: x1.shape[-2] > 25 or x2.shape[-2] > 25, True)
     if p == 2 and (compute_mode == modes[1] or (compute_mode == modes[0] and large)):
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b about the mean of b, which keeps the cancellation small.

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._dtypes import refuse
+from ._numeric import widened
 from ._random import kept
 from ._shapes import attended
 from ._table import Array, Key, op, platform
-from .elementwise import refuse, widened
 
 
 def _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._numeric import widened
 from ._product import by_rows
 from ._shapes import affine, looked_up
 from ._table import Array, op, within
-from .elementwise import widened
 
 
 def _dims(shape) -> str:

@@ -11,6 +11,7 @@ from jax import lax
 
 from ..engine import check
 from ._shapes import classified, compared
+from ._sizes import broadcast_sizes
 from ._table import Array, Operand, op, result_type, to_float, within
 
 
@@ -43,19 +44,7 @@ _SIZES_DIFFER = (
 
 def _broadcast(name: str, *arrays):
     """Arrays of one shape, by broadcasting; RuntimeError naming the last sizes that disagree."""
-    rank = max(a.ndim for a in arrays)
-    shape = [1] * rank
-    for a in arrays:
-        for i in range(rank - 1, rank - a.ndim - 1, -1):
-            n = a.shape[i - rank]
-            if shape[i] == 1:
-                shape[i] = n
-            elif n not in (1, shape[i]):
-                raise RuntimeError(
-                    f"The size of tensor a ({shape[i]}) must match the size of tensor b ({n}) at "
-                    "non-singleton dimension "
-                    f"{i} ({name}: got shapes {', '.join(_list(b) for b in arrays)})"
-                )
+    shape = broadcast_sizes(*[a.shape for a in arrays], name=name)
     return tuple(jnp.broadcast_to(a, shape) for a in arrays)
 
 

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._numeric import widened
 from ._shapes import normalized
 from ._table import Array, Scalar, formulated, op, to_float
-from .elementwise import widened
 
 
 def _standardize(x, axes: tuple[int, ...], eps: float):

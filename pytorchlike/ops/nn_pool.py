@@ -18,10 +18,10 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._dtypes import refuse
 from ._random import uniform
 from ._reads import Reads, weighted_reads
 from ._table import Array, Key, op
-from .elementwise import refuse
 
 #: Windows longer than this along an axis are gathered instead of sliced, to bound the size of the program.
 _MOST_SLICES = 16

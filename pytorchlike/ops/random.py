@@ -7,10 +7,11 @@ from jax import lax
 
 from ..engine import check
 from . import _random
+from ._dtypes import type_name
 from ._shapes import sized
+from ._sizes import broadcast_sizes
 from ._table import Array, Key, Operand, Scalar, Sizes, default_float, op
 from .create import sizes_checked
-from .shape import broadcast_sizes, type_name
 
 
 def _need_float(name: str, dtype, error=NotImplementedError, text: str | None = None) -> None:

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._dtypes import is_complex, is_float, type_name
 from ._order import stable_sort
 from ._shapes import leading, ordered
+from ._sizes import wrap_dim
 from ._table import Array, Operand, op
-from .reduce import is_complex, is_float, one_axis, type_name
 
 _FEW = 64  # boundaries up to which comparing with all of them beats a binary search
 _MANY_TESTS = 128  # isin: test elements up to which comparing with all beats sorting
@@ -29,14 +30,14 @@ def sort(input: Array, dim: int = -1, descending: bool = False, *, stable: bool 
     Raises: IndexError for a dim out of range, RuntimeError for complex input.
     """
     _check_order("sort", input)
-    return stable_sort(input, one_axis(dim, input.ndim), descending)
+    return stable_sort(input, wrap_dim(dim, input.ndim), descending)
 
 
 @op(differentiable=False)
 def argsort(input: Array, dim: int = -1, descending: bool = False, *, stable: bool | None = None):
     """Positions (int64) that sort input along ``dim``; arguments as for ``sort``."""
     _check_order("argsort", input)
-    return stable_sort(input, one_axis(dim, input.ndim), descending)[1]
+    return stable_sort(input, wrap_dim(dim, input.ndim), descending)[1]
 
 
 @op()
@@ -54,7 +55,7 @@ def topk(input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool
     NaN counts as largest; of equal elements the first come first.  Raises: RuntimeError for k outside 0..n.
     """
     _check_order("topk", input)
-    axis = one_axis(dim, input.ndim)
+    axis = wrap_dim(dim, input.ndim)
     n = input.shape[axis] if input.ndim else 1
     if not 0 <= k <= n:
         raise RuntimeError(f"selected index k out of range: k is {k}, dimension {axis} has size {n}")

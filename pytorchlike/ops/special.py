@@ -15,8 +15,10 @@ from jax import lax
 from jax.scipy import special as jsp
 
 from . import activation, reduce, unary
+from ._dtypes import refuse
+from ._numeric import fit, half_in_float32, partials
 from ._table import Array, Operand, op
-from .elementwise import fit, half_in_float32, partials, refuse, xlogy
+from .elementwise import xlogy
 
 # --- series ------------------------------------------------
 

@@ -7,24 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._dtypes import is_boolean, is_complex, is_float, is_integral, refuse, same_dtype, type_name
+from ._numeric import fit, half_in_float32, isnan, magnitude, partials, widened
 from ._shapes import elementwise
 from ._table import Array, op, to_float, view_rule
 from .elementwise import (
     angle_of,
-    fit,
-    half_in_float32,
-    is_boolean,
-    is_complex,
-    is_floating,
-    is_integral,
-    isnan,
-    magnitude,
-    partials,
-    refuse,
-    same_dtype,
-    scalar_name,
     truth,
-    widened,
 )
 
 # --- signs and magnitudes ------------------------------------------------
@@ -36,13 +25,13 @@ def abs(input: Array) -> jax.Array:
     refuse("abs", input, kinds="b")
     if jnp.issubdtype(input.dtype, np.unsignedinteger):
         return input
-    return magnitude(input) if is_floating(input) else lax.abs(input)
+    return magnitude(input) if is_float(input.dtype) else lax.abs(input)
 
 
 @op(inplace=True, aliases=("negative",), saves=False)
 def neg(input: Array) -> jax.Array:
     """``-input``; unsigned integers wrap. RuntimeError for booleans."""
-    if is_boolean(input):
+    if is_boolean(input.dtype):
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
             "the `~` or `logical_not()` operator instead."
@@ -53,7 +42,7 @@ def neg(input: Array) -> jax.Array:
 @op(inplace=True)
 def sign(input: Array) -> jax.Array:
     """-1, 0 or 1 by the sign, in input's dtype; zero derivative. NotImplementedError for complex tensors (see sgn)."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         raise NotImplementedError(
             "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
         )
@@ -61,7 +50,7 @@ def sign(input: Array) -> jax.Array:
 
 
 def _sign(x: jax.Array) -> jax.Array:
-    if is_boolean(x):
+    if is_boolean(x.dtype):
         return x
     return jnp.where(isnan(x), jnp.zeros_like(x), lax.sign(x))
 
@@ -69,7 +58,7 @@ def _sign(x: jax.Array) -> jax.Array:
 @op(inplace=True)
 def sgn(input: Array) -> jax.Array:
     """``input / |input|`` and 0 at 0: the sign of real, the direction of complex numbers."""
-    if not is_complex(input):
+    if not is_complex(input.dtype):
         return _sign(input)
     zero = input == 0
     safe = jnp.where(zero, jnp.ones_like(input), input)
@@ -80,9 +69,9 @@ def sgn(input: Array) -> jax.Array:
 def signbit(input: Array) -> jax.Array:
     """Whether the sign bit is set (negative numbers and -0.0), boolean. NotImplementedError for complex tensors."""
     refuse("signbit", input, kinds="c")
-    if is_boolean(input):
+    if is_boolean(input.dtype):
         return jnp.zeros_like(input)
-    return jnp.signbit(input) if is_floating(input) else input < 0
+    return jnp.signbit(input) if is_float(input.dtype) else input < 0
 
 
 @op(inplace=True)
@@ -94,7 +83,7 @@ def reciprocal(input: Array) -> jax.Array:
 @op(inplace=True)
 def square(input: Array) -> jax.Array:
     """``input * input``; of booleans int64."""
-    x = input.astype(np.int64) if is_boolean(input) else input
+    x = input.astype(np.int64) if is_boolean(input.dtype) else input
     return x * x
 
 
@@ -105,14 +94,14 @@ def square(input: Array) -> jax.Array:
 def ceil(input: Array) -> jax.Array:
     """Smallest whole number not below; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("ceil", input, kinds="bc")
-    return lax.ceil(input) if is_floating(input) else input
+    return lax.ceil(input) if is_float(input.dtype) else input
 
 
 @op(inplace=True)
 def floor(input: Array) -> jax.Array:
     """Largest whole number not above; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("floor", input, kinds="bc")
-    return lax.floor(input) if is_floating(input) else input
+    return lax.floor(input) if is_float(input.dtype) else input
 
 
 def _trunc(x: jax.Array) -> jax.Array:
@@ -123,7 +112,7 @@ def _trunc(x: jax.Array) -> jax.Array:
 def trunc(input: Array) -> jax.Array:
     """Whole number next towards zero; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("trunc", input, kinds="bc")
-    return _trunc(input) if is_floating(input) else input
+    return _trunc(input) if is_float(input.dtype) else input
 
 
 @op(inplace=True)
@@ -136,7 +125,7 @@ def frac(input: Array) -> jax.Array:
 def rounded(x: jax.Array, decimals: int) -> jax.Array:
     """Half-to-even rounding to a number of decimals; zero derivative."""
     refuse("round", x, kinds="bc")
-    if is_integral(x):
+    if is_integral(x.dtype):
         if decimals != 0:
             refuse("round_decimals", x, kinds="i")
         return x
@@ -197,7 +186,7 @@ def _exp2(x: jax.Array) -> jax.Array:
 @half_in_float32
 def exp2(input: Array) -> jax.Array:
     """``2**input``, exact for whole numbers; integers become the default float dtype."""
-    return lax.exp2(input) if is_complex(input) else _exp2(input)
+    return lax.exp2(input) if is_complex(input.dtype) else _exp2(input)
 
 
 @op(promote="float", inplace=True)
@@ -251,14 +240,14 @@ def _complex_log(x: jax.Array, scale: float) -> jax.Array:
 @half_in_float32
 def log2(input: Array) -> jax.Array:
     """Logarithm to base 2, exact for powers of two; integers become the default float dtype."""
-    return _complex_log(input, math.log(2)) if is_complex(input) else _log2(input)
+    return _complex_log(input, math.log(2)) if is_complex(input.dtype) else _log2(input)
 
 
 @op(promote="float", inplace=True)
 @half_in_float32
 def log10(input: Array) -> jax.Array:
     """Logarithm to base 10; integers become the default float dtype."""
-    return _complex_log(input, math.log(10)) if is_complex(input) else _log10(input)
+    return _complex_log(input, math.log(10)) if is_complex(input.dtype) else _log10(input)
 
 
 @op(promote="float", inplace=True)
@@ -351,7 +340,7 @@ def atanh(input: Array) -> jax.Array:
 @op(promote="float", inplace=True)
 def deg2rad(input: Array) -> jax.Array:
     """Degrees as radians. RuntimeError for complex tensors."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         raise RuntimeError("deg2rad is not supported for complex tensors.")
     return input * (math.pi / 180)
 
@@ -359,7 +348,7 @@ def deg2rad(input: Array) -> jax.Array:
 @op(promote="float", inplace=True)
 def rad2deg(input: Array) -> jax.Array:
     """Radians as degrees. RuntimeError for complex tensors."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         raise RuntimeError("rad2deg is not supported for complex tensors.")
     return input * (180 / math.pi)
 
@@ -559,37 +548,37 @@ def isnan_(input: Array) -> jax.Array:
 @op(differentiable=False, shapes=elementwise)
 def isinf(input: Array) -> jax.Array:
     """Where input is infinite (of complex numbers either part), boolean."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         return jnp.isinf(input.real) | jnp.isinf(input.imag)
-    return jnp.isinf(input) if is_floating(input) else jnp.zeros(input.shape, np.bool_)
+    return jnp.isinf(input) if is_float(input.dtype) else jnp.zeros(input.shape, np.bool_)
 
 
 @op(differentiable=False, shapes=elementwise)
 def isfinite(input: Array) -> jax.Array:
     """Where input is neither infinite nor nan (of complex numbers both parts), boolean."""
-    return jnp.isfinite(input) if is_floating(input) or is_complex(input) else jnp.ones(input.shape, np.bool_)
+    return jnp.isfinite(input) if is_float(input.dtype) or is_complex(input.dtype) else jnp.ones(input.shape, np.bool_)
 
 
 @op(differentiable=False)
 def isposinf(input: Array) -> jax.Array:
     """Where input is +inf, boolean. RuntimeError for complex tensors."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         raise RuntimeError("isposinf does not support complex inputs.")
-    return input == jnp.inf if is_floating(input) else jnp.zeros(input.shape, np.bool_)
+    return input == jnp.inf if is_float(input.dtype) else jnp.zeros(input.shape, np.bool_)
 
 
 @op(differentiable=False)
 def isneginf(input: Array) -> jax.Array:
     """Where input is -inf, boolean. RuntimeError for complex tensors."""
-    if is_complex(input):
+    if is_complex(input.dtype):
         raise RuntimeError("isneginf does not support complex inputs.")
-    return input == -jnp.inf if is_floating(input) else jnp.zeros(input.shape, np.bool_)
+    return input == -jnp.inf if is_float(input.dtype) else jnp.zeros(input.shape, np.bool_)
 
 
 @op(differentiable=False)
 def isreal(input: Array) -> jax.Array:
     """Where the imaginary part is zero, boolean; everywhere for real dtypes."""
-    return input.imag == 0 if is_complex(input) else jnp.ones(input.shape, np.bool_)
+    return input.imag == 0 if is_complex(input.dtype) else jnp.ones(input.shape, np.bool_)
 
 
 @op(inplace=True)
@@ -602,11 +591,11 @@ def nan_to_num(
         nan: replacement of nan, default 0.
         posinf, neginf: replacements of the infinities, default the largest and lowest finite value of the dtype.
     """
-    if is_complex(input):
+    if is_complex(input.dtype):
         return lax.complex(
             _finite(input.real, nan, posinf, neginf), _finite(input.imag, nan, posinf, neginf)
         )
-    return _finite(input, nan, posinf, neginf) if is_floating(input) else input
+    return _finite(input, nan, posinf, neginf) if is_float(input.dtype) else input
 
 
 def _finite(x: jax.Array, nan: float | None, posinf: float | None, neginf: float | None) -> jax.Array:
@@ -656,8 +645,8 @@ def _frexp_jvp(
 @op(returns=("mantissa", "exponent"))
 def frexp(input: Array) -> tuple[jax.Array, jax.Array]:
     """Mantissa in [0.5, 1) and int32 exponent: ``input == mantissa * 2**exponent``. RuntimeError unless real."""
-    if not is_floating(input):
-        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {scalar_name(input.dtype)}")
+    if not is_float(input.dtype):
+        raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {type_name(input.dtype)}")
     mantissa, exponent = _frexp(widened(input))
     return mantissa.astype(input.dtype), exponent
 
@@ -669,14 +658,14 @@ def angle(input: Array) -> jax.Array:
 
     Integers become the default float dtype. The gradient at 0 is zero.
     """
-    if is_complex(input):
+    if is_complex(input.dtype):
         return angle_of(lax.imag(input), lax.real(input))
     x = lax.stop_gradient(to_float(input))
     return jnp.where(isnan(x), x, jnp.where(x < 0, math.pi, 0.0).astype(x.dtype))
 
 
 def _put_real(base: jax.Array, new: jax.Array) -> jax.Array:
-    return lax.complex(new, lax.imag(base)) if is_complex(base) else new
+    return lax.complex(new, lax.imag(base)) if is_complex(base.dtype) else new
 
 
 @op(view=view_rule(_put_real), out=False, saves=False)
@@ -688,7 +677,7 @@ def real(input: Array) -> jax.Array:
 @op(view=view_rule(lambda base, new: lax.complex(lax.real(base), new)), out=False, saves=False)
 def imag(input: Array) -> jax.Array:
     """View of the imaginary parts. RuntimeError for real dtypes."""
-    if not is_complex(input):
+    if not is_complex(input.dtype):
         raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
     return input.imag
 
@@ -696,8 +685,8 @@ def imag(input: Array) -> jax.Array:
 @op(view=view_rule(lambda base, new: lax.complex(new[..., 0], new[..., 1])), method=False, out=False, saves=False)
 def view_as_real(input: Array) -> jax.Array:
     """View of a complex tensor (*) as a real one (*, 2) of real and imaginary parts. RuntimeError for real dtypes."""
-    if not is_complex(input):
-        raise RuntimeError(f"view_as_real is only supported for complex tensors, got {scalar_name(input.dtype)}")
+    if not is_complex(input.dtype):
+        raise RuntimeError(f"view_as_real is only supported for complex tensors, got {type_name(input.dtype)}")
     if isinstance(input, np.ndarray):
         step = input.dtype.itemsize // 2
         parts = input.real
@@ -714,7 +703,7 @@ def view_as_complex(input: Array) -> jax.Array:
     """View of a real tensor (*, 2) as complex numbers (*). RuntimeError unless float32 or float64, last size 2."""
     if input.dtype not in (np.float32, np.float64):
         raise RuntimeError(
-            f"view_as_complex is only supported for float and double tensors, but got {scalar_name(input.dtype)}"
+            f"view_as_complex is only supported for float and double tensors, but got {type_name(input.dtype)}"
         )
     if input.ndim == 0:
         raise RuntimeError("Input tensor must have one or more dimensions")
@@ -726,7 +715,7 @@ def view_as_complex(input: Array) -> jax.Array:
 
 
 def _conjugate(x: jax.Array) -> jax.Array:
-    if not is_complex(x):
+    if not is_complex(x.dtype):
         return x
     return np.conjugate(x) if isinstance(x, np.ndarray) else lax.conj(x)
 
@@ -761,8 +750,8 @@ def polar(abs: Array, angle: Array) -> jax.Array:
 def _floats_of_one_dtype(name: str, a: jax.Array, b: jax.Array) -> None:
     if a.dtype not in (np.float32, np.float64) or b.dtype not in (np.float32, np.float64):
         raise RuntimeError(
-            f"{name}: Expected both inputs to be Float or Double tensors but got {scalar_name(a.dtype)} and "
-            f"{scalar_name(b.dtype)}"
+            f"{name}: Expected both inputs to be Float or Double tensors but got {type_name(a.dtype)} and "
+            f"{type_name(b.dtype)}"
         )
     same_dtype(name, real=a, imag=b)
 
@@ -785,9 +774,9 @@ def to_dtype(input: Array, dtype: np.dtype) -> jax.Array:
         return input
     if target == np.bool_:
         return truth(input)
-    if is_complex(input) and not jnp.issubdtype(target, np.complexfloating):
+    if is_complex(input.dtype) and not jnp.issubdtype(target, np.complexfloating):
         input = lax.real(input)
-    if is_floating(input) and jnp.issubdtype(target, np.integer) and target.itemsize < 8:
+    if is_float(input.dtype) and jnp.issubdtype(target, np.integer) and target.itemsize < 8:
         # XLA saturates; PyTorch on the CPU keeps the low bits of a wider integer.
         input = input.astype(np.int64 if target.itemsize == 4 and target.kind == "u" else np.int32)
     if target.name == "float8_e4m3fn":  # which has no infinities: PyTorch saturates

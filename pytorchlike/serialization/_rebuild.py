@@ -35,17 +35,13 @@ class StorageType:
         return f"StorageType({self.name})"
 
 
-_KINDS = {
-    "Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32", "Short": "int16",
-    "Char": "int8", "Byte": "uint8", "Bool": "bool", "BFloat16": "bfloat16", "ComplexDouble": "complex128",
-    "ComplexFloat": "complex64", "Untyped": "uint8", "_Untyped": "uint8",
-}  # fmt: skip
+_KINDS = {**_dtypes.OLD_TYPES, "Untyped": _dtypes.uint8, "_Untyped": _dtypes.uint8}
 
 #: By their names in ``torch`` and ``torch.storage``.
-STORAGES = {f"{kind}Storage": StorageType(f"{kind}Storage", _dtypes.NAMES[name].numpy) for kind, name in _KINDS.items()}
+STORAGES = {f"{name}Storage": StorageType(f"{name}Storage", kind.numpy) for name, kind in _KINDS.items()}
 
 #: The storage class that PyTorch writes for a dtype; dtypes without one go through UntypedStorage.
-STORAGE_NAMES = {_dtypes.NAMES[name].numpy: f"{kind}Storage" for kind, name in _KINDS.items() if "Untyped" not in kind}
+STORAGE_NAMES = {kind.numpy: f"{name}Storage" for name, kind in _dtypes.OLD_TYPES.items()}
 
 
 def find_storage(module: str, name: str) -> StorageType | None:

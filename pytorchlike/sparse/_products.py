@@ -28,14 +28,9 @@ def _check(name: str, a: Any, b: Any) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and "
                            f"{b.shape[0]}x{b.shape[1]})")  # fmt: skip
     if a.dtype is not b.dtype:
-        raise RuntimeError(f"expected scalar type {_spoken(a.dtype)} but found {_spoken(b.dtype)}: {name} needs "
+        raise RuntimeError(f"expected scalar type {a.dtype._c10} but found {b.dtype._c10}: {name} needs "
                            f"operands "
                            "of one dtype")  # fmt: skip
-
-
-def _spoken(kind: Any) -> str:
-    return {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "float16": "Half",
-            "bfloat16": "BFloat16"}.get(kind.numpy.name, kind.numpy.name)  # fmt: skip
 
 
 def _times_dense(a: SparseTensor, b: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops._sizes import wrap_dims
 from ..tensor import Tensor
 from ..tensor import dtype as d
 from ..tensor import functions as T
@@ -17,11 +18,7 @@ from ._tensor import SPOKEN, SparseTensor, expected, handles
 
 
 def _dims(t: SparseTensor, dim: Any) -> list[int]:
-    dims = [t._dim(k) for k in (dim if isinstance(dim, (list, tuple)) else (dim,))]
-    for k in dims:
-        if dims.count(k) > 1:
-            raise RuntimeError(f"dim {k} appears multiple times in the list of dims")
-    return dims
+    return list(wrap_dims(dim if isinstance(dim, (list, tuple)) else (dim,), t.dim()))
 
 
 def _places(p: Coo, keep: tuple[int, ...]) -> tuple[Coo, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops._sizes import wrap_dim
 from ..tensor import Tensor
 from ..tensor import dtype as d
 from ..tensor import functions as T
@@ -123,10 +124,7 @@ def permute(input: SparseTensor, dims: Any) -> SparseTensor:
 def unsqueeze(input: SparseTensor, dim: int) -> SparseTensor:
     """A dimension of size 1 more: a sparse one if ``dim`` is at most sparse_dim, else a dense one."""
     p = _coo_only("unsqueeze", input)
-    n = input.dim() + 1
-    if not -n <= dim < n:
-        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-    dim %= n
+    dim = wrap_dim(dim, input.dim() + 1)
     m = len(p.size)
     size = (*input._size[:dim], 1, *input._size[dim:])
     if dim > m:

@@ -31,8 +31,5 @@ TYPES = {
     f"{name}Tensor": _Typed(f"{name}Tensor", (), {
         "dtype": dtype, "__module__": "torch.sparse", "__doc__": f"``torch.sparse_coo_tensor`` of {dtype}.",
     })
-    for name, dtype in (
-        ("Float", d.float32), ("Double", d.float64), ("Half", d.float16), ("BFloat16", d.bfloat16), ("Long", d.int64),
-        ("Int", d.int32), ("Short", d.int16), ("Char", d.int8), ("Byte", d.uint8),
-    )
+    for name, dtype in d.OLD_TYPES.items() if dtype is not d.bool_ and not dtype.is_complex
 }  # fmt: skip

@@ -61,11 +61,7 @@ class Convertible(Cell):
         whether the result is on the CPU or on a GPU.   Raises ValueError for another name.
         """
         if dtype is None:
-            names = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16",
-                     "int64": "Long", "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool",
-                     "complex64": "ComplexFloat", "complex128": "ComplexDouble"}  # fmt: skip
-            space = "torch.cuda." if self.is_cuda else "torch."
-            return space + names.get(self._value.meta.dtype.name, self._value.meta.dtype.name) + "Tensor"
+            return f"{'torch.cuda.' if self.is_cuda else 'torch.'}{self.dtype._c10}Tensor"
         if isinstance(dtype, (str, type)):
             name = dtype if isinstance(dtype, str) else f"{dtype.__module__}.{dtype.__name__}"
             kind = _legacy_dtype(name)
@@ -186,10 +182,8 @@ def _legacy_dtype(name: str) -> torch_dtype:
     if last == "Tensor":
         return d.get_default_dtype()
     short = last.removesuffix("Tensor")
-    table = {"Float": d.float32, "Double": d.float64, "Half": d.float16, "BFloat16": d.bfloat16, "Long": d.int64,
-             "Int": d.int32, "Short": d.int16, "Char": d.int8, "Byte": d.uint8, "Bool": d.bool_}  # fmt: skip
-    if short in table:
-        return table[short]
+    if short in d.OLD_TYPES:
+        return d.OLD_TYPES[short]
     found = getattr(d, short, None)
     if isinstance(found, torch_dtype):
         return found

@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
+from ..ops._sizes import broadcast_sizes
 from ..ops._table import Array, Operand, op
-from ..ops.shape import broadcast_sizes
 from ._names import find, find_method, method_names
 
 _BINARY = {

@@ -10,6 +10,7 @@ from ..engine import Value, concrete, fixed, local
 from ..engine.errors import called_by_user, warn_once
 from ..engine.meta import SHAPE_ONLY
 from ..engine.policy import found
+from ..ops._sizes import wrap_dim
 from . import interop
 from ._conversions import LOSES_IMAGINARY, Convertible, _move
 from ._conversions import _rebuild as _rebuild  # where pickles of before look for it
@@ -102,13 +103,9 @@ class Tensor(Placed, Taped, Readable, Convertible, metaclass=_LazyMethods):
         shape = self._value.meta.shape
         if dim is None:
             return Size(shape)
-        n = len(shape)
-        if not -n <= dim < n:
-            raise IndexError(
-                f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})" if n else
-                "Dimension specified as " + str(dim) + " but tensor has no dimensions"
-            )  # fmt: skip
-        return shape[dim]
+        if not shape:
+            raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+        return shape[wrap_dim(dim, len(shape))]
 
     @property
     def dtype(self) -> torch_dtype:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..engine import local, make_value, own, record
 from ..engine.meta import LEAF
+from ..ops._sizes import wrap_dim
 from ..ops._table import OpDef, lookup
 from ._addresses import address
 from ._cell import Cell, _layout_of, part_of_tensor
@@ -92,10 +93,9 @@ class Placed(Cell):
         strides = strides_of(self._value.meta.shape) if told is None else told[0]
         if dim is None:
             return strides
-        n = max(len(strides), 1)
-        if not strides or not -n <= dim < n:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-        return strides[dim]
+        if not strides:
+            raise IndexError(f"Dimension out of range (expected to be in range of [-1, 0], but got {dim})")
+        return strides[wrap_dim(dim, len(strides))]
 
     def storage_offset(self) -> int:
         """Where in its storage the tensor begins, in elements."""

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..ops._sizes import wrap_dim
 from ..ops._table import OpDef
 from . import _wrap
 from ._cell import write_out
@@ -132,10 +133,7 @@ class Composed(Tensor):
         return self._size[self._dim(dim)]
 
     def _dim(self, dim: int) -> int:
-        n = max(len(self._size), 1)
-        if not -n <= dim < n:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
-        return dim % n
+        return wrap_dim(dim, len(self._size))
 
     @property
     def ndim(self) -> int:

@@ -185,6 +185,12 @@ NAMES: dict[str, dtype] = {
     "cdouble": complex128,
 }
 
+#: By the names that ``torch.FloatTensor``, ``torch.FloatStorage`` and their kin have for them.
+OLD_TYPES: dict[str, dtype] = {
+    kind._c10: kind
+    for kind in (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool_, complex128, complex64)
+}
+
 _FROM_PYTHON: dict[type, dtype] = {float: float64, int: int64, bool: bool_, complex: complex128}
 
 

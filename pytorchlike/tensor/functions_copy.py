@@ -41,7 +41,7 @@ def _copy_of(view: str, *, method: bool = False, by: Callable[..., Any] | None =
 
 
 def _slice(input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1) -> Tensor:
-    from ..ops.shape import wrap_dim
+    from ..ops._sizes import wrap_dim
 
     return input[(slice(None),) * wrap_dim(dim, input.ndim) + (slice(start, end, step),)]
 

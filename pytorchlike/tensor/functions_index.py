@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import in_sight
-from ..ops.shape import broadcast_sizes, wrap_dim
+from ..ops._sizes import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor, found_tensor, host_tensor
 from .indexing import _host_of, _parse, _tensors, nonzero_places, refuse_bytes

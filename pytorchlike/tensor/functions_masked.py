@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ops.shape import wrap_dim
+from ..ops._sizes import wrap_dim
 from . import dtype as d
 from ._register import function
 from ._tensor import Tensor

@@ -7,8 +7,8 @@ import operator
 from typing import Any
 
 from ..engine.errors import warn_once
+from ..ops._sizes import broadcast_sizes, wrap_dim
 from ..ops._table import METHODS
-from ..ops.shape import broadcast_sizes, wrap_dim
 from ._register import function
 from ._tensor import Tensor
 from ._views import link_step

@@ -291,13 +291,6 @@ class _Typed(type):
         return isinstance(instance, TypedStorage) and instance.dtype is cls.dtype
 
 
-_KINDS = {
-    "Double": d.float64, "Float": d.float32, "Half": d.float16, "Long": d.int64, "Int": d.int32, "Short": d.int16,
-    "Char": d.int8, "Byte": d.uint8, "Bool": d.bool_, "BFloat16": d.bfloat16, "ComplexDouble": d.complex128,
-    "ComplexFloat": d.complex64,
-}  # fmt: skip
-
-
 def _typed(name: str, kind: d.dtype) -> Any:
     told = f"``torch.TypedStorage(…, dtype={kind})``, under an old name."
     made = _Typed.__new__(_Typed, name, (), {"__module__": "torch", "__doc__": told, "dtype": kind})
@@ -307,8 +300,8 @@ def _typed(name: str, kind: d.dtype) -> Any:
 
 
 #: Storage classes of one dtype, by name.
-TYPED: dict[str, Any] = {f"{kind}Storage": _typed(f"{kind}Storage", dtype) for kind, dtype in _KINDS.items()}
-_NAMES = {dtype: f"{kind}Storage" for kind, dtype in _KINDS.items()}
+TYPED: dict[str, Any] = {f"{kind}Storage": _typed(f"{kind}Storage", dtype) for kind, dtype in d.OLD_TYPES.items()}
+_NAMES = {dtype: f"{kind}Storage" for kind, dtype in d.OLD_TYPES.items()}
 
 
 def _conversions() -> None:

@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import Any
 
 from ...autograd.mode import no_grad
+from ...ops._sizes import wrap_dim
 from ...tensor import Tensor
 from ...tensor import functions as T
 from .. import _linalg as linalg
@@ -200,12 +201,10 @@ class _SpectralNorm(Module):
     def __init__(self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12) -> None:
         super().__init__()
         ndim = weight.dim()
-        if not -ndim <= dim < ndim:
-            raise IndexError(f"Dimension out of range (expected to be in range of [-{ndim}, {ndim - 1}] but got {dim})")
+        self.dim = wrap_dim(dim, ndim)
         if n_power_iterations <= 0:
             raise ValueError("Expected n_power_iterations to be positive, but got "
                              f"n_power_iterations={n_power_iterations}")
-        self.dim = dim if dim >= 0 else dim + ndim
         self.eps = eps
         if ndim > 1:
             self.n_power_iterations = n_power_iterations
