@@ -34,9 +34,8 @@ from ..ops._custom import inside
 from ..optim.optimizer import _global_step_post_hooks, _global_step_pre_hooks
 from ..tensor import Tensor
 from ..tensor._values import _plain
-from ..tensor._wrap import next_key
 from ..tensor.composed import Composed
-from ..tensor.random import default_generator
+from ..tensor.random import default_generator, next_key
 from ..utils._pytree import tree_flatten, tree_unflatten
 from .found import Found, Returned, Role, parts_of
 from .guards import Guards, State, Unguarded, fingerprint, own_attributes

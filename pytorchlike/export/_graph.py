@@ -14,8 +14,8 @@ from ..fx.graph import Graph
 from ..fx.node import Node
 from ..ops._table import Arrays, Key, OpDef, Scalars, Sizes
 from ..tensor import Tensor
-from ..tensor._wrap import next_key
 from ..tensor.dtype import from_numpy_dtype
+from ..tensor.random import next_key
 from ._recording import PLACE, SEED, Number, Recording, Ref, Source, Step
 from ._sizes import Quotient, Root, Size, evaluate
 

@@ -24,7 +24,7 @@ from ..engine.errors import warn, warn_once
 from ..engine.op import Wide
 from ..ops._reduction import elementwise_mean, legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
-from . import random
+from . import followed, random
 from ._register import KINDS
 from .device import place_for
 from .dtype import dtype as torch_dtype
@@ -262,17 +262,29 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if inplace:
         first = params[0].name
         body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)")
-    if entry.random:  # before ``key``, which may be the name of an argument, and before sizes are gathered
-        body.insert(0 if varargs is not None else len(body), "if random.following: raise Unusual")
-    body.append(f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)")
     miss_ins = ", ".join(ins)
+    made = [f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)"]
     if entry.random:
-        body += [
-            "seed, offset = next_key(generator)",
-            "wide = (trace.number(int, seed), trace.number(int, offset))",
-        ]
         miss_ins = (miss_ins + ", " if miss_ins else "") + "*wide"
-    body += [
+        told = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind is not Key)
+        taken = [f"{values[p.name]} if {values[p.name]} is not None else {p.name}" if p.kind is Operand else
+                 values.get(p.name, f"*{p.name}" if p.kind is Scalars else p.name)
+                 for p in params if p.kind in (Array, Operand, Scalar, Scalars)]  # fmt: skip
+        own, which = which, "drawn_op"
+        made = [
+            f"drawn = followed(ENTRY, INPLACE, static, ({', '.join(taken)}{',' if taken else ''}), {{{told}}}, "
+            "generator) if random.following else None",
+            "if drawn is None:",
+            f"    drawn_op = {own}",
+            f"    key = ({', '.join(['drawn_op, static', *key])})",
+            "    seed, offset = next_key(generator)",
+            "    wide = (trace.number(int, seed), trace.number(int, offset))",
+            "elif drawn.__class__ is Drawn:",
+            "    drawn_op, arrays = drawn",
+            "    wide = [trace.add_input(a) for a in arrays]",
+            f"    key = ({', '.join(['drawn_op, static', *key, '*wide'])})",
+        ]
+    lookup_ = [
         "state = trace.state.next.get(key)",
         "if state is None:",
         f"    trace, state = trace.miss(key, {which}, static, ({miss_ins}{',' if miss_ins else ''}))",
@@ -285,6 +297,16 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         "    value.trace = trace; value.meta = meta; value.data = value.node = None",
         "    values = trace.values; value.slot = len(values); values.append(value)",
     ]
+    if entry.random:  # or PyTorch's numbers have made the result already
+        lookup_ = [
+            "if drawn is None or drawn.__class__ is Drawn:",
+            *["    " + line for line in lookup_],
+            "else:",
+            "    meta = value = drawn",
+            "    if meta.__class__ is tuple: result = tuple([wrapped(v) for v in drawn])",
+            "    trace = local.trace",
+        ]
+    body += made + lookup_
     names = []
     for p in params:
         if p.kind is Key:
@@ -364,7 +386,7 @@ def build(
         "WHOLE": _WHOLE, "whole": whole,
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": _general, "several": _several, "precheck": _precheck, "random": random,
-        "next_key": next_key,
+        "next_key": random.next_key, "followed": followed.begin, "wrapped": _tensor.Tensor._of, "Drawn": followed.Drawn,
         "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
         "lie_alike": _views.lie_alike,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
@@ -548,14 +570,6 @@ def to_dtype(given: Any) -> np.dtype:
     from .dtype import to_numpy_dtype
 
     return to_numpy_dtype(given)
-
-
-def next_key(generator: Any) -> tuple[int, int]:
-    """Seed and offset of the next random operation, as signed 64-bit numbers."""
-    if local.trace.nested:
-        local.trace.draw()
-    seed, offset = (random.default_generator if generator is None else generator)._next()
-    return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
 
 
 @functools.cache
@@ -763,12 +777,10 @@ def _general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **k
     first = bound[entry.params[0].name] if entry.params else None
     if inplace:
         before_write(first, first._get(), local.trace)
-    if entry.random and random.following:
-        from . import followed
-
+    if entry.random:
         got = followed.record(entry, inplace, tuple(static), tuple(dynamic), bound, generator)
     else:
-        got = record(op, tuple(static), tuple(dynamic), next_key(generator) if entry.random else ())
+        got = record(op, tuple(static), tuple(dynamic))
     if inplace:
         after_write(first, got[0] if type(got) is tuple else got, local.trace)
         return first
@@ -912,4 +924,4 @@ def _number(x: Any, name: str, p: Param, k: int) -> Any:
     raise TypeError(f"{name}(): argument '{p.name}' (position {k + 1}) must be Number, not {type(x).__name__}")
 
 
-__all__ = ["Wide", "build", "form", "freeze", "next_key", "sizes", "to_dtype"]
+__all__ = ["Wide", "build", "form", "freeze", "sizes", "to_dtype"]

@@ -8,59 +8,81 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from ..engine import Value, concrete, local, make_value
+from ..engine import Op, Value, concrete, local, make_value
 from ..engine import record as record_call
 from ..engine.meta import INTERIOR
-from ..engine.op import current_mode
 from ..ops._random import Draws
 from ..ops._table import Key, OpDef, Sizes, default_float
 from . import random
 from .device import place_for
-from .twister import FACTORIES, FILLS, INTEGRAL, Twister
+from .twister import FACTORIES, FILLS, FLOATING, INTEGRAL, Twister
+
+
+class Drawn(NamedTuple):
+    """An operation that takes numbers which have been drawn, and these, in the order of its last arguments."""
+
+    op: Op
+    arrays: tuple[Value, ...]
+
+
+def begin(
+    entry: OpDef, inplace: bool, static: tuple, dynamic: tuple, bound: dict[str, Any], generator: Any
+) -> Value | tuple[Value, ...] | Drawn | None:
+    """The results of a call if they can be told, what to record otherwise; None: our own numbers are all there is.
+
+    bound: the arguments by name, a dtype as NumPy's;  generator: a ``Generator``, or None for the default one.
+    """
+    source = random.default_generator if generator is None else generator
+    if not source.follows() or local.trace.nested:
+        return None
+    cpu = place_for("cpu")
+    found = _made(entry, inplace, static, bound, source, cpu)
+    if found is not None:
+        return found
+    asked, reads = _asked(entry, inplace, static, dynamic, cpu)
+    if asked is None:
+        return None
+    told = [bound[name].detach().double().numpy() for name in reads]
+    draws = source.draw(lambda twister: [_draw(twister, told, *what) for what in asked])
+    drawn = Drawn(entry.drawn(len(draws), inplace), tuple([concrete(a, cpu) for a in draws]))
+    # what was read may have executed what the arguments rest on: they have other places now
+    return record_call(drawn.op, static, (*dynamic, *drawn.arrays)) if told else drawn
 
 
 def record(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple, bound: dict[str, Any], generator: Any) -> Any:
-    """The results of a call; by our own numbers where PyTorch's are not to be had."""
-    from ._wrap import next_key
-
-    source = random.default_generator if generator is None else generator
-    if source.follows() and not local.trace.nested:
-        found = _made(entry, inplace, static, bound, source)
+    """The results of a call, by PyTorch's numbers where they are followed and to be had."""
+    if random.following:
+        dtype = next((s for p, s in zip(_statics(entry), static, strict=False) if p == "dtype"), None)
+        found = begin(entry, inplace, static, dynamic, {**bound, "dtype": dtype}, generator)
+        if type(found) is Drawn:
+            return record_call(found.op, static, (*dynamic, *found.arrays))
         if found is not None:
             return found
-        asked = _asked(entry, inplace, static, dynamic)
-        if asked is not None:
-            told = _told(entry, asked, bound)
-            draws = source.draw(lambda twister: [_draw(twister, told, *what) for what in asked])
-            arrays = tuple([concrete(a, place_for("cpu")) for a in draws])
-            return record_call(entry.drawn(len(arrays), inplace), static, (*dynamic, *arrays), ())
-    op = entry.op_inplace if inplace else entry.op
-    return record_call(op, static, dynamic, next_key(generator))
+    return record_call(entry.op_inplace if inplace else entry.op, static, dynamic, random.next_key(generator))
 
 
-def _made(entry: OpDef, inplace: bool, static: tuple, bound: dict[str, Any], source: random.Generator) -> Any:
+def _made(
+    entry: OpDef, inplace: bool, static: tuple, bound: dict[str, Any], source: random.Generator, cpu: Any
+) -> Value | None:
     """The result as a host array; None if it has to be recorded."""
-    cpu = place_for("cpu")
     if entry.factory:
         make = FACTORIES.get(entry.name)
         if make is None or static[-1] is not cpu:
             return None
         default = default_float()
-        plain = dict(bound)
-        plain["dtype"] = next((s for p, s in zip(_statics(entry), static, strict=False) if p == "dtype"), None)
-        data = source.draw(lambda twister: make(twister, plain, default))
+        data = source.draw(lambda twister: make(twister, bound, default))
         return None if data is None else concrete(data, cpu)
     fill = FILLS.get(entry.name)
     target = bound[entry.params[0].name]
     meta = target._get().meta
     if fill is None or not inplace or meta.place is not cpu or meta.grad == INTERIOR or meta.inference:
         return None
-    if meta.dtype.name not in _FILLED or any(hasattr(bound[p.name], "_value") for p in entry.params[1:]
+    if meta.dtype not in _FILLED or any(hasattr(bound[p.name], "_value") for p in entry.params[1:]
                                              if p.kind is not Key):  # fmt: skip
         return None
     if meta.dtype.kind in "biu" and entry.name not in INTEGRAL:
@@ -77,7 +99,7 @@ def _made(entry: OpDef, inplace: bool, static: tuple, bound: dict[str, Any], sou
     return make_value(meta, np.ascontiguousarray(lying.transpose(np.argsort(dims))))
 
 
-_FILLED = frozenset("float16 bfloat16 float32 float64 int8 uint8 int16 int32 int64 bool".split())
+_FILLED = FLOATING | frozenset(map(np.dtype, ("int8", "uint8", "int16", "int32", "int64", "bool")))
 
 
 @functools.cache
@@ -89,24 +111,32 @@ def _statics(entry: OpDef) -> tuple[str, ...]:
 _OTHERWISE = frozenset(("rrelu",))
 
 
-def _asked(entry: OpDef, inplace: bool, static: tuple, dynamic: tuple) -> list | None:
-    """What the operation draws, see ``Draws.asked``; None if it cannot be told."""
-    cpu = place_for("cpu")
+#: Kinds of numbers whose parameters are data, which has to be read: arguments of the operation, by position.
+_OF_DATA = {"gamma": (0,), "poisson": (0,), "binomial": (0, 1)}
+
+
+def _asked(
+    entry: OpDef, inplace: bool, static: tuple, dynamic: tuple, cpu: Any
+) -> tuple[list | None, tuple[str, ...]]:
+    """What the operation draws, see ``Draws.asked``, and the arguments to read for it; None if it cannot be told."""
     if entry.name in _OTHERWISE or (entry.factory and static[-1] is not cpu):
-        return None
-    key = (entry, inplace, static, current_mode(), *[v.meta if type(v) is Value else v for v in dynamic])
-    if key not in _known:
+        return None, ()
+    key = (entry, inplace, static, local.trace.mode, *[v.meta if type(v) is Value else v for v in dynamic])
+    found = _known.get(key)
+    if found is None:
         while len(_known) > 4096:
             del _known[next(iter(_known))]
         metas = [v.meta for v in dynamic if type(v) is Value]
         shapes = tuple([
             (v.meta.shape, v.meta.dtype) if type(v) is Value else v[1] if type(v) is tuple else v for v in dynamic
         ])  # fmt: skip
-        _known[key] = _probe(entry, inplace, static, shapes) if all(m.place is cpu for m in metas) else None
-    return _known[key]
+        asked = _probe(entry, inplace, static, shapes) if all(m.place is cpu for m in metas) else None
+        places = {place for kind, *_ in asked or () for place in _OF_DATA.get(kind, ())}
+        found = _known[key] = asked, tuple([entry.params[place].name for place in sorted(places)])
+    return found
 
 
-_known: dict[tuple, list | None] = {}
+_known: dict[tuple, tuple[list | None, tuple[str, ...]]] = {}
 
 
 def _probe(entry: OpDef, inplace: bool, static: tuple, shapes: tuple) -> list | None:
@@ -124,16 +154,6 @@ def _probe(entry: OpDef, inplace: bool, static: tuple, shapes: tuple) -> list | 
     except Exception:  # the operation is recorded all the same, and says what is wrong
         return None
     return draws.asked or None
-
-
-#: Kinds of numbers whose parameters are data, which has to be read: arguments of the operation, by position.
-_OF_DATA = {"gamma": (0,), "poisson": (0,), "binomial": (0, 1)}
-
-
-def _told(entry: OpDef, asked: list, bound: dict[str, Any]) -> list[np.ndarray]:
-    """The parameters of what is drawn."""
-    places = {place for kind, *_ in asked for place in _OF_DATA.get(kind, ())}
-    return [bound[entry.params[place].name].detach().double().numpy() for place in sorted(places)]
 
 
 def _draw(

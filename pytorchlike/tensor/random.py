@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..engine import local
 from .device import as_device, current_index, device
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ if _ASKED not in ("", "own", "pytorch"):
     raise ValueError(f"PYTORCHLIKE_RANDOM={_ASKED!r} is not one of own, pytorch")
 #: Whether generators of the CPU draw PyTorch's numbers.
 following: bool = _ASKED == "pytorch"
+
+
+def next_key(generator: Generator | None) -> tuple[int, int]:
+    """Seed and offset of the next random operation, as signed 64-bit numbers."""
+    if local.trace.nested:
+        local.trace.draw()
+    seed, offset = (default_generator if generator is None else generator)._next()
+    return (seed if seed < 1 << 63 else seed - (1 << 64)), (offset if offset < 1 << 63 else offset - (1 << 64))
 
 
 def is_followed() -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 #: Words of the twister; PyTorch's state besides them: seed, how many are left, whether seeded, the next one; after
 #: them the spare normal number with what it was made of, and that of float32, which is not used.
@@ -28,19 +29,22 @@ _BLOCK = 16
 class Twister:
     """The stream of one generator.  spare: a normal number that is left of the last pair."""
 
-    __slots__ = ("_source", "spare")
+    __slots__ = ("_bits", "_source", "spare")
 
     def __init__(self, seed: int) -> None:
-        self._source = np.random.RandomState(seed & 0xFFFFFFFF)
+        self._bits = np.random.MT19937(0)
+        self._source = np.random.RandomState(self._bits)  # which seeds it as PyTorch does, and tells its state
+        self._source.seed(seed & 0xFFFFFFFF)
         self.spare: float | None = None
 
     def words(self, n: int) -> np.ndarray:
         """``n`` words of 32 bits."""
-        return self._source.randint(0, 1 << 32, n, dtype=np.uint32)
+        return self._bits.random_raw(n).astype(np.uint32)
 
     def pairs(self, n: int) -> np.ndarray:
         """``n`` words of 64 bits, the upper half drawn first."""
-        return self._source.randint(0, 1 << 64, n, dtype=np.uint64)
+        words = self._bits.random_raw(2 * n)
+        return words[::2] << np.uint64(32) | words[1::2]
 
     def _digits(self, n: int) -> np.ndarray:
         """Integers below 2**53."""
@@ -165,8 +169,7 @@ class Twister:
 
     def twin(self) -> Twister:
         """Another one in the same state."""
-        other = object.__new__(Twister)
-        other._source = np.random.RandomState(0)
+        other = Twister(0)
         other._source.set_state(self._source.get_state())
         other.spare = self.spare
         return other
@@ -291,8 +294,8 @@ def _dtype(bound: dict[str, Any], default: Any) -> np.dtype:
     return np.dtype(default if bound.get("dtype") is None else bound["dtype"])
 
 
-def _floating(dtype: np.dtype) -> bool:
-    return dtype.name in ("float16", "bfloat16", "float32", "float64")
+#: Those of real numbers.
+FLOATING = frozenset(map(np.dtype, (np.float16, bfloat16, np.float32, np.float64)))
 
 
 def _fill_bits(t: Twister, n: int, dtype: np.dtype, bound: dict[str, Any]) -> Any:
@@ -344,7 +347,7 @@ def _made(draw: Callable[[Twister, int, np.dtype, dict[str, Any]], Any], integra
         shape, n = _sized(bound)
         if not integral and dtype.kind == "c":  # both parts of one, then those of the next
             return draw(t, 2 * n, np.dtype(f"f{dtype.itemsize // 2}"), bound).view(dtype).reshape(shape)
-        if not integral and not _floating(dtype):
+        if not integral and dtype not in FLOATING:
             return None
         return draw(t, n, dtype, bound).reshape(shape)
 
