@@ -68,7 +68,7 @@ def _of_table(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     name = entry.name + ("_" if inplace else "")
     rest = {k: kwargs.pop(k) for k in ("layout", "pin_memory", "generator") if k in kwargs}
     where = {k: kwargs.pop(k) for k in ("device", "requires_grad") if k in kwargs} if entry.factory else {}
-    bound = _wrap._bind(entry, name, args, kwargs)
+    bound = _wrap._bind(entry, name, args, {k: v for k, v in kwargs.items() if k != "_stacklevel"})
     given = _like_a_call(bound)
     run = _runner(made, inplace and whole is args, whole, {**kwargs, **rest, **where})
     if entry.factory:

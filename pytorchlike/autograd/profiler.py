@@ -12,6 +12,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 from ..engine import flush, local
@@ -19,6 +20,7 @@ from ..engine.cost import flops_of
 from ..engine.debug import debug
 from ..engine.evaluators import OpByOp
 from ..engine.trace import platform_of
+from ..tensor import asking
 from .profiler_util import EventList, FunctionEvent, FunctionEventAvg
 
 __all__ = ["EventList", "FunctionEvent", "FunctionEventAvg", "Session", "emit_itt", "emit_nvtx", "profile",
@@ -165,6 +167,25 @@ class record_function:
                 return function(*args, **kwargs)
 
         return inner
+
+
+def _record_function_enter(name: str, args: str | None = None) -> record_function:
+    """Begin a range; ``torch.ops.profiler._record_function_exit`` ends it."""
+    return record_function(name, args).__enter__()
+
+
+def _record_function_exit(handle: Any) -> None:
+    """End the range that a call of ``torch.ops.profiler._record_function_enter`` has begun."""
+    asked = asking.relevant((handle,))  # a graph is being made
+    if asked:
+        return asking.handle(_record_function_exit, asked, (handle,), {})
+    return handle.__exit__(None, None, None)
+
+
+#: ``torch.ops.profiler``: ranges for graphs, which have no blocks.
+operators = SimpleNamespace(_record_function_enter=_record_function_enter, _record_function_exit=_record_function_exit)
+for _name, _function in vars(operators).items():
+    _function._at = ("ops", "profiler", _name)
 
 
 def ranged(name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

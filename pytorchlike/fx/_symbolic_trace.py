@@ -15,6 +15,7 @@ from .tracer import Tracer as Tracer
 from .tracer import _not_looked_into, put_back, wrap_marked
 from .tracer import is_fx_tracing as is_fx_tracing
 from .tracer import symbolic_trace as symbolic_trace
+from .tracer import wrap as wrap
 
 _orig_module_call: Callable[..., Any] = Module.__call__
 

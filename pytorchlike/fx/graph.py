@@ -274,7 +274,8 @@ class Graph:
                                        "used as an argument!")  # fmt: skip
                 if used not in seen:
                     raise RuntimeError(f"Argument '{used}' of Node '{node}' was used before it has been defined! "
-                                       "Please check that Nodes in the graph are topologically ordered")  # fmt: skip
+                                       "Please check that Nodes in the graph are topologically "
+                                       f"ordered\n{self}")  # fmt: skip
             if node.name in names:
                 raise RuntimeError(f"Node redefined name {node.name}!")
             names.add(node.name)
@@ -361,6 +362,7 @@ class _Writer:
     def __init__(self, graph: Graph, root: str) -> None:
         self.graph, self.root = graph, root
         self.globals: dict[str, Any] = {"torch": importlib.import_module(__package__.partition(".")[0])}
+        self.marked: list[str] = []  # functions that were given to fx.wrap, by their names in the code
 
     def write(self) -> PythonCode:
         signature, body = ["self"], []
@@ -368,20 +370,18 @@ class _Writer:
         for node in self.graph.nodes:
             for used in node.all_input_nodes:
                 last[used] = node
-        ends: dict[Node, list[str]] = {}
-        for used, user in last.items():
-            ends.setdefault(user, []).append(used.name)
         for node in self.graph.nodes:
             line = self._node(node, signature)
             if line is None:
                 continue
-            done = [] if node.op == "output" else sorted(ends.get(node, ()))
+            done = [] if node.op == "output" else [used.name for used in node.all_input_nodes if last[used] is node]
             if not node.users and node.op not in ("output", "placeholder"):
                 done = [*done, node.name]
             body.append(line + (f";  {' = '.join(done)} = None" if done else ""))
         lines = body or ["pass"]
-        source = f"def forward({', '.join(signature)}):\n" + "".join(f"    {line}\n" for line in lines)
-        return PythonCode(source, self.globals)
+        marked = "\n".join(f'torch.fx._symbolic_trace.wrap("{name}")' for name in self.marked)
+        head = f"\n{marked}\n\ndef forward({', '.join(signature)}):\n"
+        return PythonCode(head + "".join(f"    {line}\n" for line in [*lines, ""])[:-1], self.globals)
 
     def _node(self, node: Node, signature: list[str]) -> str | None:
         if node.op == "placeholder":
@@ -483,8 +483,20 @@ class _Writer:
         while name in self.globals and self.globals[name] is not target:
             k += 1
             name = f"{base}_{k}"
+        if name not in self.globals and is_marked(target):
+            self.marked.append(name)
         self.globals[name] = target
         return name
+
+
+#: (globals of a module, name) of functions that are not looked into.
+marked: dict[tuple[int, str], dict[str, Any]] = {}
+
+
+def is_marked(function: Any) -> bool:
+    """Whether a function was given to :func:`torch.fx.wrap`."""
+    known = getattr(function, "__globals__", None)
+    return known is not None and (id(known), getattr(function, "__name__", None)) in marked
 
 
 def _lookup(table: dict[Any, str], target: Any) -> str | None:

@@ -113,7 +113,7 @@ class GraphModule(Module):
                        colored: bool = False) -> str:  # fmt: skip
         """The source within a class statement; printed unless told otherwise. NotImplementedError for remarks in it."""
         refuse_remarks(include_stride=include_stride, include_device=include_device, colored=colored)
-        inside = "".join(f"    {line}\n" for line in self.code.splitlines())
+        inside = "".join(f"    {line}\n" for line in self.code.strip().splitlines())
         text = f"class {type(self).__name__}(torch.nn.Module):\n{inside}"
         if print_output:
             print(text)
@@ -175,7 +175,7 @@ class GraphModule(Module):
         return _rebuilt, (type(self).__name__, state, self._graph)
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\n\n{self.code}\n# print_readable() shows it as a class"
+        return f"{super().__str__()}\n{self.code}\n# print_readable() shows it as a class"
 
     __repr__ = Module.__repr__
 

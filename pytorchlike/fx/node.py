@@ -20,6 +20,7 @@ Target = Any
 OPS = ("placeholder", "get_attr", "call_function", "call_module", "call_method", "output", "root")
 #: Functions whose calls stay although nobody uses their results.
 _effects: set[Callable[..., Any]] = {operator.setitem}
+_EFFECTS = ("_assert", "_record_function_enter", "_record_function_exit")
 
 
 def has_side_effect(fn: T) -> T:
@@ -209,7 +210,7 @@ class Node:
             if impure_random and getattr(getattr(self.target, "entry", None), "random", False):
                 return True
             name = getattr(self.target, "__name__", "")
-            return self.target in _effects or name == "_assert" or (name.endswith("_") and not name.endswith("__"))
+            return self.target in _effects or name in _EFFECTS or (name.endswith("_") and not name.endswith("__"))
         if self.op == "call_method":
             return self.target.endswith("_") and not self.target.endswith("__")
         if self.op == "call_module":

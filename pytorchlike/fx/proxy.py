@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..overrides import is_tensor_method_or_property
-from ..tensor import asking
+from ..tensor import Tensor, asking
 from .graph import Graph
 from .node import Node, map_aggregate
 
@@ -66,7 +66,7 @@ class TracerBase:
             return range(*map(self.create_arg, (a.start, a.stop, a.step)))
         if isinstance(getattr(a, "__self__", None), Proxy):  # a method that was not called
             raise NotImplementedError(f"argument of type: {type(a)}")
-        if a is None or a is ... or isinstance(a, (str, int, float, bool, complex, bytes, type)) or callable(a):
+        if a is None or a is ... or isinstance(a, (str, int, float, bool, complex, bytes, type, Tensor)) or callable(a):
             return a
         if type(a).__name__ in ("dtype", "device", "layout", "memory_format", "Generator"):
             return a

@@ -15,7 +15,7 @@ __all__ = ["Match", "replace_pattern"]
 
 
 class Match(NamedTuple):
-    """anchor: the node that the pattern's last one matched.   nodes_map: from the pattern's nodes to the graph's."""
+    """anchor: the pattern's last node.   nodes_map: from the pattern's nodes to the graph's."""
 
     anchor: Node
     nodes_map: dict[Node, Node]
@@ -41,7 +41,7 @@ def replace_pattern(gm: GraphModule, pattern: Callable[..., Any] | Graph, replac
             leaks = any(u not in inner for n in inner - last for u in n.users)
             if not leaks and not inner & used:
                 used |= inner
-                found.append(Match(node, match))
+                found.append(Match(ends[0], match))
     replaced: dict[Node, Node] = {}
     for match in found:
         for p, n in match.nodes_map.items():  # what an earlier replacement has put in its place
@@ -109,8 +109,10 @@ def _replace(gm: GraphModule, wanted: Graph, ends: list[Node], instead: Graph, m
     values: dict[Node, Any] = {}
     for theirs, ours in zip((n for n in instead.nodes if n.op == "placeholder"), told, strict=False):
         values[theirs] = match.nodes_map[ours]
-    order = list(gm.graph.nodes)
-    at = max((match.nodes_map[e] for e in ends), key=order.index)
+    order = {node: i for i, node in enumerate(gm.graph.nodes)}
+    last = max((match.nodes_map[e] for e in ends), key=order.__getitem__)
+    users = [u for e in ends for u in match.nodes_map[e].users if order[u] > order[last]]
+    at = min(users, key=order.__getitem__, default=last._next)  # where it is needed first
     result: list[Any] = []
     with gm.graph.inserting_before(at):
         for node in instead.nodes:

@@ -16,7 +16,7 @@ from .._VF import _assert
 from ..nn.modules.module import Module
 from ..nn.parameter import Parameter
 from ..tensor import Tensor
-from .graph import Graph
+from .graph import Graph, marked
 from .graph_module import GraphModule
 from .node import map_aggregate
 from .proxy import Proxy, TracerBase
@@ -24,8 +24,6 @@ from .proxy import Proxy, TracerBase
 __all__ = ["PH", "PHBase", "Tracer", "is_fx_tracing", "symbolic_trace", "wrap"]
 
 _PACKAGE = __package__.partition(".")[0]
-#: (globals of a module, name) of functions that are not looked into.
-_wrapped: dict[tuple[int, str], dict[str, Any]] = {}
 _tracing = threading.local()
 
 
@@ -48,7 +46,7 @@ def wrap(fn_or_name: Any) -> Any:
     frame = inspect.currentframe().f_back  # type: ignore[union-attr]
     if frame.f_code.co_name != "<module>":  # type: ignore[union-attr]
         raise NotImplementedError("wrap must be called at the top level of a module")
-    _wrapped[id(frame.f_globals), name] = frame.f_globals  # type: ignore[union-attr]
+    marked[id(frame.f_globals), name] = frame.f_globals  # type: ignore[union-attr]
     return fn_or_name
 
 
@@ -281,7 +279,7 @@ class Tracer(TracerBase):
 
 def wrap_marked(undo: list) -> None:
     """Functions that were given to :func:`wrap` are not looked into until :func:`put_back`."""
-    for (_, name), place in _wrapped.items():
+    for (_, name), place in marked.items():
         original = place.get(name, getattr(sys.modules["builtins"], name, None))
         if original is None:
             raise RuntimeError(f"torch.fx.wrap: there is no function '{name}' in {place.get('__name__')}")

@@ -23,6 +23,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'torch.ops' has no attribute '{name}'")
     if name == "aten":
         return importlib.import_module(f"{__package__.rpartition('.')[0]}._dispatch.operators").aten
+    if name == "profiler":
+        return importlib.import_module(f"{__package__.rpartition('.')[0]}.autograd.profiler").operators
     from ._custom import namespace
 
     return namespace(name)

@@ -810,6 +810,8 @@ def _ask(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
     space = next((s for s in entry.namespaces if s in ("torch", *asking.SPACES)), "Tensor")
     func = asking.offered("" if space == "torch" else space, name)
     given = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN and v is not None}
+    if isinstance(func, asking.Asked):
+        args, given = func._offered(args, given)
     return asking.handle(func, asked, args, given)
 
 

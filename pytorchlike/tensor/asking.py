@@ -40,6 +40,18 @@ _NEVER = frozenset(("as_subclass", "jax", "to_jax"))
 _NO_TENSORS = frozenset(("is_tensor", "is_storage", "typename", "compiled_with_cxx11_abi", "is_warn_always_enabled"))
 #: Functions that take tensors one by one or as one sequence after the first argument: the former is offered.
 _ONE_BY_ONE = frozenset((("", "einsum"),))
+#: Functions are offered with all their arguments, those that have a default by name, where PyTorch's are written in
+#: Python: those of nn.functional but for these, and a few of the torch namespace.
+_AS_GIVEN = frozenset(
+    """adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear channel_shuffle conv1d conv2d conv3d conv_tbc
+    conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity gelu hardshrink linear logsigmoid
+    native_channel_shuffle one_hot pairwise_distance pdist pixel_shuffle pixel_unshuffle prelu
+    scaled_dot_product_attention sigmoid softplus softshrink softsign tanh tanhshrink""".split()
+)
+_IN_FULL = frozenset("cdist meshgrid norm split stft tensordot unique unique_consecutive".split())
+#: Parameters of ours that PyTorch's functions of nn.functional do not have, but for ``out`` of a few.
+_OURS = frozenset("out generator axis keepdims".split())
+_WITH_OUT = frozenset("norm normalize tensordot".split())
 _PROPERTIES = ("T", "mT", "H", "mH", "real", "imag", "data")
 
 
@@ -168,7 +180,7 @@ class Asked:
 
     def _handle(self, asked: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if self._at[0] != "Tensor" or self._at[1] not in _AS_METHODS:
-            return handle(self, asked, self._offered(args), kwargs)
+            return handle(self, asked, *self._offered(args, kwargs))
         try:
             return handle(getattr(Tensor, _operators.method_of(self._at[1])), asked, args, kwargs)
         except TypeError:
@@ -194,10 +206,13 @@ class Asked:
             return self._handle([], args, kwargs)
         return self._fn(*args, **kwargs)
 
-    def _offered(self, args: tuple) -> tuple:
+    def _offered(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         if self._at in _ONE_BY_ONE and len(args) == 2 and isinstance(args[1], (list, tuple)):
-            return (args[0], *args[1])
-        return args
+            return (args[0], *args[1]), kwargs
+        space, name = self._at
+        if name in _IN_FULL if space == "" else space == "nn.functional" and name not in _AS_GIVEN and name[-1] != "_":
+            return in_full(self._fn, args, kwargs)
+        return args, kwargs
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None or self._at[0] != "Tensor" else MethodType(self, instance)
@@ -229,6 +244,37 @@ class Asked:
 
     def __deepcopy__(self, memo: dict) -> Asked:
         return self
+
+
+@functools.lru_cache(1000)
+def _parameters(fn: Callable[..., Any]) -> tuple[inspect.Signature, list[tuple[str, Any]]]:
+    """The signature of a function; its parameters that have a default, with it."""
+    told = inspect.signature(fn)
+    with_default = [(p.name, p.default) for p in told.parameters.values() if p.default is not p.empty]
+    return told, [(n, d) for n, d in with_default if n not in _OURS or (n == "out" and fn.__name__ in _WITH_OUT)]
+
+
+def in_full(fn: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """All arguments of a call: those without a default by place, the others by name; as they are if they do not fit."""
+    told, with_default = _parameters(fn)
+    try:
+        bound = told.bind(*args, **kwargs)
+    except TypeError:
+        return args, kwargs
+    first: list[Any] = []
+    for name, value in bound.arguments.items():
+        p = told.parameters[name]
+        if p.kind is p.VAR_POSITIONAL:
+            first += value
+        elif p.default is p.empty:
+            first.append(value)
+    rest = {n: bound.arguments.get(n, default) for n, default in with_default}
+    rest |= {n: v for n, v in bound.arguments.items() if n in _OURS and v is not None}
+    if "_stacklevel" in rest:  # in PyTorch's place, with its value
+        dtype = rest.pop("dtype")
+        rest["_stacklevel"] = rest["_stacklevel"] or 3
+        rest["dtype"] = dtype
+    return tuple(first), rest
 
 
 def offered(space: str, name: str) -> Callable[..., Any]:

@@ -129,6 +129,7 @@ def test_shapes_indices_and_in_place_operations():
     assert same is x and x.a[0, 0] == 1 and x.b[0, 1] == 11
     for f in (lambda t: F.softmax(t, -1), lambda t: F.layer_norm(t, (3,)), torch.zeros_like, torch.exp):
         assert type(f(x)) is Two
+    assert type(F.softmax(x, -1, _stacklevel=5)) is Two  # as copies of PyTorch's modules call it
     assert repr(x[0]) == "Two([1.0, 2.0, 3.0], [1.0, 11.0, 21.0])"
 
 

@@ -83,7 +83,8 @@ def test_interpreter_transformer_and_shapes(traced):
 
     class Negated(fx.Transformer):
         def call_function(self, target, args, kwargs):
-            return super().call_function(torch.neg if target == F.relu else target, args, kwargs)
+            return super().call_function(torch.neg, args, {}) if target == F.relu else super().call_function(
+                target, args, kwargs)  # fmt: skip
 
     changed = Negated(module).transform()
     assert "neg" in changed.code and "relu" not in changed.code and changed(x)["sum"].shape == (3,)
@@ -241,7 +242,7 @@ def test_rest_arguments_are_proxies_of_their_own():
         return x * scale + args[0] - kwargs["shift"]
 
     made = fx.symbolic_trace(f)
-    assert made.code.startswith("def forward(self, x, *args, scale = 2, **kwargs)")
+    assert made.code.startswith("\n\n\ndef forward(self, x, *args, scale = 2, **kwargs)")
     assert made(torch.ones(1), torch.ones(1), scale=3, shift=5).item() == f(1, 1, scale=3, shift=5)
 
     def g(*args):
@@ -305,7 +306,7 @@ def test_a_graph_is_divided_into_modules():
     parts = split_module(traced, model, lambda n: 0 if n.name.startswith("first") else 1, names, partition_affix="x")
     assert [n for n, _ in parts.named_children()] == ["submod_x_0", "submod_x_1"]
     assert names == {"submod_x_0.first_0": "first.0", "submod_x_0.first_1": "first.1", "submod_x_1.second": "second"}
-    assert parts.submod_x_1.code.startswith("def forward(self, first_1, shift, y):")
+    assert parts.submod_x_1.code.startswith("\n\n\ndef forward(self, first_1, shift, y):")
     x = torch.ones(1, 2)
     assert all(torch.equal(a, b) for a, b in zip(parts(x, 3), model(x, 3), strict=True))
     assert parts.submod_x_1.second is model.second and parts.shift is model.shift
@@ -322,3 +323,89 @@ def test_calls_are_told_with_all_their_arguments():
     code = NormalizeArgs(fx.symbolic_trace(model)).transform().code
     assert "self.second(input = first_1)" in code and "second + shift" in code
     assert normalize_module(model, "second", (1,), {}, True) == ((), {"input": 1})
+
+
+@fx.wrap
+def lowered(x):
+    return x.float()
+
+
+def test_code_is_laid_out_as_pytorchs():
+    """Blank lines, marked functions and the order in which names are let go are PyTorch's."""
+    made = fx.symbolic_trace(lambda y, x: lowered(torch.relu(y + x) * y))
+    assert made.code == f"""
+torch.fx._symbolic_trace.wrap("{__name__.replace(".", "_")}_lowered")
+
+def forward(self, y, x):
+    add = y + x;  x = None
+    relu = torch.relu(add);  add = None
+    mul = relu * y;  relu = y = None
+    lowered = {__name__.replace(".", "_")}_lowered(mul);  mul = None
+    return lowered
+    """
+    assert fx.symbolic_trace(lambda z, y: z - y).code.endswith("sub = z - y;  z = y = None\n    return sub\n    ")
+    assert made.print_readable(print_output=False).endswith("        return lowered\n")
+    assert [n.name for n in fx.symbolic_trace(made).graph.nodes][-2] == "lowered"  # still not looked into
+
+
+def test_functions_of_nn_functional_are_noted_with_all_their_arguments():
+    """Passes look for ``node.kwargs["p"]``: what has a default is there by name, however it was given."""
+
+    def f(x, t):
+        x = F.max_pool2d(F.dropout(F.leaky_relu(x, 0.1)), 2)
+        return F.cross_entropy(F.softmax(F.gelu(x), -1), t), torch.split(x, 2), torch.relu(x), F.linear(x, t)
+
+    nodes = {n.name: (n.args[1:], dict(n.kwargs)) for n in fx.symbolic_trace(f).graph.nodes}
+    assert nodes["leaky_relu"] == ((), {"negative_slope": 0.1, "inplace": False})
+    assert nodes["dropout"] == ((), {"p": 0.5, "training": True, "inplace": False})
+    assert nodes["max_pool2d"][0] == (2,) and nodes["max_pool2d"][1]["return_indices"] is False
+    assert list(nodes["softmax"][1].items()) == [("dim", -1), ("_stacklevel", 3), ("dtype", None)]
+    assert nodes["cross_entropy"][1]["label_smoothing"] == 0 and nodes["split"] == ((2,), {"dim": 0})
+    assert nodes["gelu"] == nodes["relu"] == ((), {}) and nodes["linear"][1] == {}
+    x = torch.rand(1, 3, 4, 4)
+    made = fx.symbolic_trace(lambda x: F.softmax(F.layer_norm(x, (4,)), 1))
+    assert torch.allclose(made(x), F.softmax(F.layer_norm(x, (4,)), 1))
+
+
+def test_a_replacement_stands_where_it_is_needed_first():
+    class M(nn.Module):
+        def forward(self, x, a, b):
+            first = torch.cat([torch.neg(a), b]).sum()
+            second = torch.cat([torch.neg(a), b]).sum()
+            return x + torch.max(first) + torch.max(second)
+
+    made = fx.symbolic_trace(M())
+    found = fx.replace_pattern(made, lambda a, b: torch.cat([torch.neg(a), b]).sum(), lambda a, b: torch.stack([a, b]))
+    assert [n.name for n in made.graph.nodes][3:-1] == ["stack", "max_1", "add", "stack_1", "max_2", "add_1"]
+    assert found[0].anchor is found[1].anchor and found[0].anchor in found[0].nodes_map  # the pattern's node
+
+
+def test_graphs_written_by_hand_take_parameters_of_other_modules():
+    graph = fx.Graph()
+    end = fx.symbolic_trace(nn.PReLU())(fx.Proxy(graph.placeholder("x")))
+    graph.output(end.node)
+    assert torch.allclose(fx.GraphModule(nn.Module(), graph)(torch.tensor([-4.0, 4.0])), torch.tensor([-1.0, 4.0]))
+    graph.nodes.__iter__().__next__().append(graph.output_node())
+    with pytest.raises(RuntimeError, match="topologically ordered\ngraph"):
+        graph.lint()
+
+
+def test_ranges_of_profiles_are_nodes():
+    begin, end = torch.ops.profiler._record_function_enter, torch.ops.profiler._record_function_exit
+
+    class Marked(fx.Tracer):
+        def trace(self, root, concrete_args=None):
+            graph = super().trace(root, concrete_args)
+            call = next(n for n in graph.nodes if n.op == "call_function")
+            with graph.inserting_before(call):
+                handle = graph.call_function(begin, ("inner",))
+            with graph.inserting_after(call):
+                end(fx.Proxy(handle))
+            return graph
+
+    model = nn.Module()
+    made = fx.GraphModule(model, Marked().trace(lambda x: torch.relu(x)))
+    assert "torch.ops.profiler._record_function_enter('inner')" in made.code and not made.graph.eliminate_dead_code()
+    with torch.autograd.profiler.profile() as profile:
+        made(torch.ones(2))
+    assert "inner" in {event.key for event in profile.key_averages()}

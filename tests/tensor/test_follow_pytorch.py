@@ -171,3 +171,14 @@ def test_transforms_draw_as_torchvision_does():
           lambda: [int(torch.rand(1) < 0.5) for _ in range(9)])
     drawn(lambda: v2.RandomChoice([lambda x, k=k: x + k for k in range(3)])(torch.zeros(1)),
           lambda: torch.multinomial(torch.full((3,), 1 / 3), 1))
+
+
+def test_made_up_pictures_are_torchvisions():
+    """Numbers of ``torchvision.datasets.FakeData``; the default generator is left as it is."""
+    from pytorchlike.vision.datasets import FakeData
+
+    data = FakeData(4, (1, 2, 3), 10)
+    before = torch.get_rng_state()
+    assert [(np.asarray(x).tolist(), y) for x, y in (data[0], data[1])] == [
+        ([[136, 182, 213], [144, 236, 156]], 6), ([[168, 68, 15], [158, 141, 214]], 6)]  # fmt: skip
+    assert (torch.get_rng_state() == before).all()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ...tensor.random import Generator, default_generator
 from .._host import pillow
 from .utils import check_integrity, download_and_extract_archive, download_url, load_matlab, verify_str_arg
 from .vision import VisionDataset
@@ -34,11 +36,18 @@ class FakeData(VisionDataset):
 
         if not 0 <= index < self.size:
             raise IndexError(f"{type(self).__name__} index out of range")
-        rng = np.random.default_rng(index + self.random_offset)
-        noise = rng.standard_normal(self.image_size, np.float32).transpose(1, 2, 0)
+        seed = index + self.random_offset
+        if default_generator.follows():  # torchvision's numbers
+            source = Generator().manual_seed(seed)
+            noise = source.draw(lambda twister: twister.normal(math.prod(self.image_size), np.float32, 0.0, 1.0))
+            cls = int(source.draw(lambda twister: twister.integers(1, 0, self.num_classes))[0])
+        else:
+            rng = np.random.default_rng(seed)
+            noise, cls = rng.standard_normal(self.image_size, np.float32), int(rng.integers(self.num_classes))
         # floats beyond [0, 1] wrap around, as in torchvision's pictures
-        img = to_pil_image((noise * 255).astype(np.int64).astype(np.uint8))
-        return self._transformed(img, int(rng.integers(self.num_classes)))
+        noise = noise.reshape(self.image_size).transpose(1, 2, 0)
+        img = to_pil_image((noise * np.float32(255)).astype(np.int64).astype(np.uint8))
+        return self._transformed(img, cls)
 
     def __len__(self) -> int:
         return self.size
