@@ -234,9 +234,12 @@ def trains() -> None:
 def _may_be_all(profile: Profile) -> bool:
     """Whether a trace is left to NumPy for now, as it may never come again: a model is looked at, not trained.
 
-    The second time as well, so that what is called twice gives the same bits.
+    The second time as well, so that what is called twice gives the same bits.  Between trainings that is a batch on
+    which a model is evaluated, unless what is trained has been saved.
     """
-    if training or profile.updates or profile.calls < BRIEF or profile.met.seen > TWICE:
+    if profile.updates or profile.calls < BRIEF or profile.met.seen > TWICE:
+        return False
+    if training and (_resumes or profile.reverse):
         return False
     return profile.light and not profile.family.dear
 

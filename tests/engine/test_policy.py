@@ -87,6 +87,14 @@ def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch
     assert policy.choose(convolutions) == "first" and policy.choose(looked_at(light=True, passing=True)) == "ops"
 
 
+def test_a_batch_on_which_a_model_is_evaluated_between_trainings_is_compiled_the_third_time(monkeypatch):
+    """Short programs evaluate once or twice.  Not if a resumed run is to give the same bits."""
+    state = looked_at(light=True, reverse=False, calls=policy.BRIEF)
+    assert [policy.choose(state) for _ in range(3)] == ["first", "first", "fused"]
+    monkeypatch.setattr(policy, "_resumes", True)
+    assert policy.choose(looked_at(light=True, reverse=False, calls=policy.BRIEF)) == "fused"
+
+
 def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not(monkeypatch):
     """Also where one came again: a program is hardly dearer later on.  Not where two runs are to give the same bits."""
     state = looked_at(light=True)
