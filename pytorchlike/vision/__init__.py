@@ -1,10 +1,14 @@
 """Pictures: transforms, data sets, models and operators under torchvision's names.
 
 Under ``python -m pytorchlike`` and after ``install_as_torch()``, ``import torchvision`` gives this package. Pillow
-(``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read.
+(``pip install "pytorchlike[vision]"``) is imported when a picture is first made or read, or at once where
+``import torchvision`` gives this package.
 """
 
-from .._hook import VERSIONS
+import contextlib
+import importlib
+
+from .._hook import VERSIONS, is_installed
 from . import _places, datasets, io, models, ops, transforms, tv_tensors, utils
 
 __all__ = [
@@ -37,5 +41,10 @@ def set_image_backend(backend: str) -> None:
     if backend != "PIL":
         raise ValueError(f"Invalid backend '{backend}'. Options are 'PIL' and 'accimage'")
 
+
+if is_installed():  # programs that say `import PIL` alone have PIL.Image from torchvision, which imports these
+    for _module in ("Image", "ImageColor", "ImageDraw", "ImageEnhance", "ImageFont", "ImageOps"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"PIL.{_module}")
 
 _places.publish()

@@ -70,6 +70,12 @@ assert deeplab is deeplabv3 and deeplab.DeepLabHead
     subprocess.run([sys.executable, "-m", "pytorchlike", "-"], input=program, text=True, check=True)
 
 
+def test_pillow_is_there_after_torchvision():
+    pytest.importorskip("PIL")
+    program = "import PIL, torchvision; assert PIL.Image.new('L', (2, 1)).size == (2, 1) and PIL.ImageOps.flip"
+    subprocess.run([sys.executable, "-m", "pytorchlike", "-"], input=program, text=True, check=True)
+
+
 def test_legacy_interface():
     @handle_legacy_interface(weights=("pretrained", lambda kwargs: kwargs.get("best", "W")))
     def build(*, weights=None, progress=True, **kwargs):
