@@ -166,6 +166,30 @@ def test_a_batch_norm_of_its_own_is_converted():
         net.norm(x)
 
 
+def test_printed_models_tell_sizes_scales_and_schemes():
+    conv = nn.Conv2d(4, 8, (3, 1), padding=(1, 0), groups=2, bias=False)
+    net = nn.Sequential(conv, nn.Linear(3, 4), FloatFunctional())
+    net.qconfig = aq.default_qconfig
+    aq.prepare(net.eval(), inplace=True)
+    for layer in net:
+        layer.activation_post_process(torch.tensor([0.0, 63.5]))
+    aq.convert(net, inplace=True)
+    assert repr(net).splitlines()[1:-1] == [
+        "  (0): QuantizedConv2d(4, 8, kernel_size=(3, 1), stride=(1, 1), scale=0.5, zero_point=0, padding=(1, 0), "
+        "groups=2, bias=False)",
+        "  (1): QuantizedLinear(in_features=3, out_features=4, scale=0.5, zero_point=0, "
+        "qscheme=torch.per_tensor_affine)",
+        "  (2): QFunctional(", "    scale=0.5, zero_point=0", "    (activation_post_process): Identity()", "  )",
+    ]  # fmt: skip
+    dynamic = aq.quantize_dynamic(nn.Sequential(nn.Linear(8, 4), nn.LSTM(4, 5, 2), nn.GRUCell(3, 3)))
+    assert repr(dynamic).splitlines()[1:-1] == [
+        "  (0): DynamicQuantizedLinear(in_features=8, out_features=4, dtype=torch.qint8, "
+        "qscheme=torch.per_tensor_affine)",
+        "  (1): DynamicQuantizedLSTM(4, 5, num_layers=2)",
+        "  (2): DynamicQuantizedGRUCell(3, 3)",
+    ]
+
+
 def test_statistics_of_batch_norm_are_frozen_during_training():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     net.qconfig = aq.get_default_qat_qconfig("x86")

@@ -88,6 +88,9 @@ class _Static(Packed):
         return torch.quantize_per_tensor(F.relu(found) if self._relu else found, self.scale, self.zero_point,
                                          torch.quint8)  # fmt: skip
 
+    def _result(self) -> list[str]:
+        return [f"scale={self.scale.item()}", f"zero_point={self.zero_point.item()}"]
+
 
 class Linear(_Static):
     """A linear layer: (N, *, in) -> (N, *, out)."""
@@ -121,6 +124,16 @@ class _Conv(_Static):
             padding = 0
         return conv(x, self.weight().dequantize(), self.bias(), told["stride"], padding, told["dilation"],
                     told["groups"])  # fmt: skip
+
+    def extra_repr(self) -> str:
+        told, dims = self._told, len(self._told["kernel_size"])
+        usual = {"padding": (0,) * dims, "dilation": (1,) * dims, "groups": 1}
+        return ", ".join([
+            str(told["in_channels"]), str(told["out_channels"]), f"kernel_size={told['kernel_size']}",
+            f"stride={told['stride']}", *self._result(),
+            *(f"{name}={told[name]}" for name, value in usual.items() if told[name] != value),
+            *(["bias=False"] if self.bias() is None else []),
+        ])  # fmt: skip
 
 
 class Conv1d(_Conv):
@@ -252,6 +265,9 @@ class QFunctional(FloatFunctional):
         made = cls()
         made.scale, made.zero_point = scale.reshape(-1).to(torch.float32), zero.reshape(-1).to(torch.int64)
         return made
+
+    def extra_repr(self) -> str:
+        return f"scale={self.scale.item()}, zero_point={self.zero_point.item()}"
 
     def _round(self, found: Tensor) -> Tensor:
         return torch.quantize_per_tensor(found, self.scale, self.zero_point, torch.quint8)

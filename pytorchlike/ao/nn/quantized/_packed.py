@@ -80,5 +80,9 @@ class Packed(nn.Module):
         return "Dynamic" * type(self).__module__.endswith("dynamic") + f"Quantized{type(self).__name__}"
 
     def extra_repr(self) -> str:
-        told = ", ".join(f"{k}={v}" for k, v in self._told.items())
-        return told + "".join(f", {n}={getattr(self, n)}" for n in ("scale", "zero_point") if hasattr(self, n))
+        sizes = [f"{k}={v}" for k, v in self._told.items() if k != "padding_mode"]
+        return ", ".join([*sizes, *self._result(), f"qscheme={self.weight().qscheme()}"])
+
+    def _result(self) -> list[str]:
+        """What is told of a layer's results, or of its weight where these are not quantised."""
+        return [f"dtype={self._type}"]

@@ -58,6 +58,9 @@ class _Recurrent(Packed):
             for name in self._names:
                 self._shell.__dict__.pop(name, None)
 
+    def extra_repr(self) -> str:
+        return self._shell.extra_repr()
+
 
 class LSTM(_Recurrent):
     """An LSTM."""
