@@ -70,6 +70,18 @@ def test_numbers_histograms_and_texts(tmp_path):
     assert found["pr"][1].tensor.float_val[0] == 2  # both positive samples lie above the lowest threshold
 
 
+def test_writers_of_one_second_have_files_of_their_own(tmp_path):
+    first, second = SummaryWriter(tmp_path), SummaryWriter(tmp_path, filename_suffix=".val")
+    first.add_scalar("a", 1.0, 0)
+    second.add_scalar("b", 2.0, 0)
+    second.close()
+    second.add_scalar("c", 3.0, 1)  # opens another file
+    first.close()
+    second.close()
+    assert sorted(value.tag for _, value in values(tmp_path)) == ["a", "b", "c"]
+    assert len(glob.glob(f"{tmp_path}/*.val")) == 2
+
+
 def test_scalars_of_one_diagram(tmp_path):
     with SummaryWriter(tmp_path) as writer:
         for step in range(2):

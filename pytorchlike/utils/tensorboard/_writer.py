@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import io
+import itertools
 import os
 import time
 import wave
@@ -25,6 +26,7 @@ from ...tensor import Tensor
 
 __all__ = ["FileWriter", "RecordWriter", "SummaryWriter"]
 
+_files = itertools.count()
 _TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool": 10}  # of TensorFlow's DataType
 
 
@@ -74,6 +76,15 @@ class SummaryWriter(tensorboardX.SummaryWriter):
                  max_queue: int = 10, flush_secs: int = 120, filename_suffix: str = "") -> None:  # fmt: skip
         super().__init__(None if log_dir is None else os.fspath(log_dir), comment, purge_step, max_queue, flush_secs,
                          filename_suffix)  # fmt: skip
+
+    @property
+    def _filename_suffix(self) -> str:
+        """What a new file's name ends in: tensorboardX tells files apart by the second, which writers may share."""
+        return f".{os.getpid()}.{next(_files)}{self._suffix}"
+
+    @_filename_suffix.setter
+    def _filename_suffix(self, value: str) -> None:
+        self._suffix = value
 
     @property
     def log_dir(self) -> str:
