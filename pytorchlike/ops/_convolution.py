@@ -23,7 +23,7 @@ from jax.interpreters import ad, batching, mlir
 from ..engine._primitives import BILINEAR
 from ..engine.forms import holds
 from ..engine.stored import once
-from ._product import by_columns
+from ._product import by_columns, by_rows
 
 AXES = {1: "W", 2: "HW", 3: "DHW"}
 
@@ -320,6 +320,32 @@ def _input_by_product(g: Geometry, y, w):
         term = lax.pad(parts[..., i, :], zero, [(0, 0, 0), *around, (0, 0, 0)])
         total = term if total is None else total + term
     return total
+
+
+# ---- as a product with a matrix: the kernel at the places that it sees, for each place of the result -----------------
+
+
+def filled(g: Geometry) -> float:
+    """The part of that matrix which is not zero."""
+    seen = 1
+    for s, (low, _), d, n, k, m in g.axes():
+        seen *= sum(0 <= o * s + t * d - low < n for o in range(m) for t in range(k))
+    return seen / (math.prod(g.size) * math.prod(g.out))
+
+
+def output_by_matrix(g: Geometry, x, w, axis: int):
+    """One product of the images with all places at once; channels at ``axis``, as in the result."""
+    if axis != 1:
+        w = channels_to_end(w)
+    first, rows = 2 if axis == 1 else 1, []
+    for place in itertools.product(*map(range, g.out)):
+        around = [(0, 0, 0)] * w.ndim
+        for i, (o, (s, (low, _), d, n, k, _)) in enumerate(zip(place, g.axes(), strict=True), first):
+            around[i] = (o * s - low, n - (o * s - low) - d * (k - 1) - 1, d - 1)
+        rows.append(lax.pad(w, jnp.zeros((), w.dtype), around))
+    table = jnp.stack(rows, 1 if axis == 1 else 0).reshape(len(rows) * w.shape[0], -1)
+    y = by_rows(x.reshape(x.shape[0], -1), table)
+    return y.reshape(x.shape[0], *((-1, *g.out) if axis == 1 else (*g.out, w.shape[0])))
 
 
 # ---- volumes: XLA runs convolutions over planes ten times as quickly -------------------------------------------------

@@ -96,6 +96,27 @@ def test_gradients_of_any_order_equal_those_of_the_plain_convolution(name, few, 
     agree(found, wanted)
 
 
+@pytest.mark.parametrize("axis", [1, -1], ids=["channels first", "channels last"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case[3]) < 3])
+def test_one_product_with_the_kernel_at_each_place_is_the_convolution(name, axis, monkeypatch):
+    monkeypatch.setattr(c, "by_rows", lambda x, w: x @ w.T)  # which asks for the platform of an operation
+    g, (x, w, _) = given(name)
+
+    def f(x, w):
+        y = c.output_by_matrix(g, x if axis == 1 else c.channels_to_end(x), w, axis)
+        return y if axis == 1 else c.channels_first(y)
+
+    agree([evaluated(f, x, w)], [evaluated(plain(g)[0], x, w)])
+
+
+def test_small_maps_are_convolved_by_one_product():
+    """Of a kernel of 3 x 3 over 2 x 2 places with a border of one, each place of the result sees all of them."""
+    one, half = ((1, 1), ((1, 1), (1, 1)), (1, 1)), ((2, 2), ((1, 1), (1, 1)), (1, 1))
+    assert c.filled(c.Geometry(*one, (2, 2), (3, 3), (2, 2))) == 1
+    assert c.filled(c.Geometry(*half, (4, 4), (4, 4), (2, 2))) == 36 / 64
+    assert c.filled(c.Geometry(*half, (4, 4), (3, 3), (2, 2))) == 25 / 64
+
+
 @pytest.mark.parametrize("count", [2, c._EACH + 1])
 @pytest.mark.parametrize("axes", [(0, None), (None, 1), (1, 0)], ids=["image", "weights", "both"])
 def test_batches_of_convolutions(axes, count):
@@ -132,6 +153,7 @@ def test_gradients_of_gradients_are_made_of_the_same_maps():
 
 
 LAYERS = {
+    "few places": lambda x, w: F.conv2d(x[..., :2, :2], w, None, 1, 1),
     "patches": lambda x, w: F.conv2d(x, w[..., :2, 1:], None, 2),
     "strided": lambda x, w: F.conv2d(x, w, None, 2, 1),
     "groups": lambda x, w: F.conv2d(x, w[:, :1], None, 1, 1, 1, 2),
