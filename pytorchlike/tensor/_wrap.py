@@ -268,8 +268,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         miss_ins = (miss_ins + ", " if miss_ins else "") + "*wide"
         told = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind is not Key)
         taken = [f"{values[p.name]} if {values[p.name]} is not None else {p.name}" if p.kind is Operand else
+                 f"*v_{p.name}" if p.kind is Arrays else
                  values.get(p.name, f"*{p.name}" if p.kind is Scalars else p.name)
-                 for p in params if p.kind in (Array, Operand, Scalar, Scalars)]  # fmt: skip
+                 for p in params if p.kind in (Array, Arrays, Operand, Scalar, Scalars)]  # fmt: skip
         own, which = which, "drawn_op"
         made = [
             f"drawn = followed(ENTRY, INPLACE, static, ({', '.join(taken)}{',' if taken else ''}), {{{told}}}, "

@@ -182,3 +182,12 @@ def test_made_up_pictures_are_torchvisions():
     assert [(np.asarray(x).tolist(), y) for x, y in (data[0], data[1])] == [
         ([[136, 182, 213], [144, 236, 156]], 6), ([[168, 68, 15], [158, 141, 214]], 6)]  # fmt: skip
     assert (torch.get_rng_state() == before).all()
+
+
+def test_dropout_between_recurrent_layers_is_pytorchs():
+    """Its operation takes a list of weights besides."""
+    torch.manual_seed(5)
+    lstm = nn.LSTM(3, 4, 2, dropout=0.5)
+    out = lstm(torch.ones(2, 1, 3))[0]
+    assert abs(out.sum().item() + 0.10616427659988403) < 1e-6
+    assert torch.rand(1).item() == 0.5924736857414246
