@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Value, concrete, fixed, local
-from ..engine.errors import called_by_user, warn_once
+from ..engine.errors import called_by_user, warn, warn_once
 from ..engine.meta import SHAPE_ONLY
 from ..engine.policy import found
 from ..ops._sizes import wrap_dim
@@ -296,7 +296,10 @@ class Tensor(Placed, Taped, Readable, Convertible, metaclass=_LazyMethods):
 
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         """``data`` as a tensor with this one's dtype and device unless told otherwise."""
-        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        dtype, device = dtype or self.dtype, device or self.device
+        if isinstance(data, Tensor):
+            return _copied("tensor.new_tensor", data, dtype, device, requires_grad)
+        return tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
@@ -356,26 +359,27 @@ def tensor(
     dtype: inferred if None (int64 for ints, the default float dtype for floats).
     """
     if isinstance(data, Tensor):
-        import warnings
-
-        warnings.warn(
-            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
-            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
-            UserWarning,
-            stacklevel=2,
-        )
-        made = data.detach().clone()
-        if dtype is not None or device is not None:
-            made = made.to(device=device, dtype=dtype)
-        return made.requires_grad_(True) if requires_grad else made
+        return _copied("torch.tensor", data, dtype, device, requires_grad)
     if type(data).__module__.startswith("jax"):
-        made = from_jax(data)
-        return made.to(device=device, dtype=dtype)
+        made = from_jax(data).to(device=device, dtype=dtype)
+        return made.requires_grad_(True) if requires_grad else made
     from .dtype import as_dtype
 
     kind = None if dtype is None else (dtype.numpy if type(dtype) is torch_dtype else as_dtype(dtype).numpy)
     constant = local.trace.replayed and interop.of_numbers(data)
     return host_tensor(interop.host_copy(data, kind), device, requires_grad, constant=constant)
+
+
+def _copied(function: str, data: Tensor, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    """A copy of a tensor by ``function``, which is meant for other things, as the caller is told."""
+    warn(
+        "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+        f"sourceTensor.detach().clone().requires_grad_(True), rather than {function}(sourceTensor)."
+    )
+    made = data.detach().clone()
+    if dtype is not None or device is not None:
+        made = made.to(device=device, dtype=dtype)
+    return made.requires_grad_(True) if requires_grad else made
 
 
 def host_tensor(

@@ -18,8 +18,8 @@ def _read_only():
     return array
 
 
-def _hooked(register: str, x) -> None:
-    module = nn.Linear(2, 2)
+def _hooked(register: str, x, module=None) -> None:
+    module = nn.Linear(2, 2) if module is None else module
     getattr(module, register)(lambda *args: None)
     module(x).sum().backward()
 
@@ -38,6 +38,8 @@ GIVEN = {
     "stft": (lambda: torch.stft(torch.ones(400), 64, return_complex=True), "A window was not provided"),
     "float": (lambda: float(_leaf(1) * 2), "Converting a tensor with requires_grad=True to a scalar"),
     "arrays": (lambda: torch.tensor([np.ones(2), np.ones(2)]), "Creating a tensor from a list of numpy.ndarrays"),
+    "copy of": (lambda: torch.tensor(torch.ones(2)), r"rather than torch\.tensor\(sourceTensor\)"),
+    "new_tensor": (lambda: torch.ones(2).new_tensor(torch.ones(2)), r"rather than tensor\.new_tensor\(sourceTensor\)"),
     "read-only": (lambda: torch.from_numpy(_read_only()), "The given NumPy array is not writable"),
     "storage": (lambda: torch.ones(2).storage(), "TypedStorage is deprecated"),
     "cast": (lambda: torch.ones(2, dtype=torch.complex64).float(), "Casting complex values to real discards"),
@@ -106,6 +108,7 @@ def test_other_categories(name):
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 1),
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 1, enable_nested_tensor=False),
         lambda: _hooked("register_full_backward_hook", _leaf(1, 2)),
+        lambda: _hooked("register_backward_hook", _leaf(1, 2) * 2, nn.ReLU()),
     ],
 )
 def test_usual_calls_give_none(call):

@@ -198,6 +198,7 @@ def test_jax():
     x = torch.arange(3.0)
     assert isinstance(x.jax(), jax.Array) and jnp.sum(x.jax()) == 3
     assert torch.from_jax(jnp.arange(3)).tolist() == [0, 1, 2]
+    assert torch.tensor(jnp.ones(2), requires_grad=True).requires_grad
     assert not hasattr(x, "__cuda_array_interface__")  # libraries take what has it for an array on a GPU
     assert torch.from_dlpack(np.arange(3.0)).tolist() == [0, 1, 2] and np.from_dlpack(x).tolist() == [0, 1, 2]
     assert torch.from_dlpack(jnp.arange(3)).tolist() == jnp.from_dlpack(x).tolist() == [0, 1, 2]

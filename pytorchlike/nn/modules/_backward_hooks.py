@@ -72,11 +72,15 @@ class BackwardHooks:
         self.input_places: list[int] | None = None
         self.output_places: list[int] | None = None
         self.n_inputs = self.n_outputs = 0
+        self.steps_before: set = set()  # what the inputs come from, where some hooks are of the old kind
 
     def inputs(self, args: tuple) -> tuple:
         self.n_inputs = len(args)
-        args, self.input_places = _through(args, self._at_inputs)
-        return args
+        new, self.input_places = _through(args, self._at_inputs)
+        if self.plain:
+            self.steps_before = {to.grad_fn for a, to in zip(args, new, strict=True)
+                                 if isinstance(a, Tensor) and a.grad_fn is not None}
+        return new
 
     def outputs(self, result: Any) -> Any:
         if not isinstance(result, (Tensor, tuple)):
@@ -88,12 +92,18 @@ class BackwardHooks:
         new, self.output_places = _through(items, self._at_outputs)
         if self.output_places is None:
             return result
-        if self.plain:
+        if self.plain and not self._one_step(items):
             warn("Using a non-full backward hook when the forward contains multiple autograd Nodes is deprecated and "
-                 "will be removed in future versions. Please use register_full_backward_hook.", FutureWarning)
+                 "will be removed in future versions. This hook will be missing some grad_input. Please use "
+                 "register_full_backward_hook to get the documented behavior.", FutureWarning)
         if not isinstance(result, tuple):
             return new[0]
         return new if type(result) is tuple else type(result)(*new)
+
+    def _one_step(self, results: tuple) -> bool:
+        """Whether forward was one step of the backward graph, of the inputs alone, as an activation is."""
+        made = {t.grad_fn for t in results if isinstance(t, Tensor)} - {None}
+        return len(made) == 1 and {before for before, _ in made.pop().next_functions} == self.steps_before
 
     def _at_inputs(self, grads: tuple, told: list) -> tuple:
         if self.grad_output is None:  # reached without passing the outputs, as in a second derivative
