@@ -810,9 +810,9 @@ def _ask(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
     asking.install()
     space = next((s for s in entry.namespaces if s in ("torch", *asking.SPACES)), "Tensor")
     func = asking.offered("" if space == "torch" else space, name)
-    given = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN and v is not None}
+    given = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN}
     if isinstance(func, asking.Asked):
-        args, given = func._offered(args, given)
+        args, given = func._offered(*asking.as_given(func._fn, args, given))
     return asking.handle(func, asked, args, given)
 
 

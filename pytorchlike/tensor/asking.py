@@ -31,7 +31,9 @@ _DUNDERS = ("__getitem__", "__setitem__", "__len__", "__contains__", "__reversed
 #: Operators that are offered as the method that computes them: ``x + y`` as ``Tensor.add``.
 _AS_METHODS = frozenset(f"__{name}__" for name in (
     "add", "radd", "sub", "mul", "rmul", "truediv", "mod", "matmul", "rand", "ror", "rxor", "ne", "lt", "le", "gt",
-    "ge", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
+    "ge", "neg", "abs", "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod"))  # fmt: skip
+#: Names under which PyTorch offers other operators.
+_CALLED = {"__pow__": "pow", "__rtruediv__": "__rdiv__"}
 #: Functions that make tensors of data, also where that is a tensor of one's own class: the result is an ordinary one.
 _MODES_ONLY = frozenset((("", "tensor"),))
 #: Methods that look after the object itself.
@@ -159,11 +161,12 @@ def handle(func: Callable[..., Any], asked: list[Any], args: tuple, kwargs: dict
         if result is not NotImplemented:
             return result
     where = (getattr(func, "__module__", None) or "torch").replace(__name__.partition(".")[0], "torch", 1)
-    raise TypeError(
-        f"Multiple dispatch failed for '{where}.{getattr(func, '__name__', func)}'; all __torch_function__ handlers "
-        "returned NotImplemented: no implementation found for it on types that implement "
-        f"__torch_function__: {[t.__name__ for t in types]}"
-    )
+    told = f"'{where}.{getattr(func, '__name__', func)}'"
+    if isinstance(func, Asked) and func.in_full:
+        found = [type(x) for x in asked]
+        raise TypeError(f"no implementation found for {told} on types that implement __torch_function__: {found}")
+    raise TypeError(f"Multiple dispatch failed for {told}; all __torch_function__ handlers returned NotImplemented:\n\n"
+                    + "\n".join(f"  - tensor subclass {t}" for t in types))
 
 
 class Asked:
@@ -175,8 +178,11 @@ class Asked:
     def __init__(self, fn: Callable[..., Any], space: str, name: str) -> None:
         functools.update_wrapper(self, fn)
         if name.startswith("__") or (fn.__name__.startswith("_") and not name.startswith("_")):
-            self.__name__ = name  # __rsub__ and __eq__ are no other names of rsub and eq
+            self.__name__ = _CALLED.get(name, name)  # __rsub__ and __eq__ are no other names of rsub and eq
         self._fn, self._at = fn, (space, name)
+        #: whether all arguments are offered, also those that were not given
+        self.in_full = name in _IN_FULL if space == "" else (
+            space == "nn.functional" and name not in _AS_GIVEN and name[-1] != "_")  # fmt: skip
 
     def _handle(self, asked: list[Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if self._at[0] != "Tensor" or self._at[1] not in _AS_METHODS:
@@ -209,10 +215,7 @@ class Asked:
     def _offered(self, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         if self._at in _ONE_BY_ONE and len(args) == 2 and isinstance(args[1], (list, tuple)):
             return (args[0], *args[1]), kwargs
-        space, name = self._at
-        if name in _IN_FULL if space == "" else space == "nn.functional" and name not in _AS_GIVEN and name[-1] != "_":
-            return in_full(self._fn, args, kwargs)
-        return args, kwargs
+        return in_full(self._fn, args, kwargs) if self.in_full else (args, kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None or self._at[0] != "Tensor" else MethodType(self, instance)
@@ -249,7 +252,10 @@ class Asked:
 @functools.lru_cache(1000)
 def _parameters(fn: Callable[..., Any]) -> tuple[inspect.Signature, list[tuple[str, Any]]]:
     """The signature of a function; its parameters that have a default, with it."""
-    told = inspect.signature(fn)
+    # while modes ask about operators, functions have another code, which holds what was there (_dispatch/offers.py)
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    held = [c.fast for c in getattr(code, "co_consts", ()) if hasattr(c, "fast")]
+    told = inspect.signature(held[0] if held else fn)
     with_default = [(p.name, p.default) for p in told.parameters.values() if p.default is not p.empty]
     return told, [(n, d) for n, d in with_default if n not in _OURS or (n == "out" and fn.__name__ in _WITH_OUT)]
 
@@ -275,6 +281,16 @@ def in_full(fn: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> tupl
         rest["_stacklevel"] = rest["_stacklevel"] or 3
         rest["dtype"] = dtype
     return tuple(first), rest
+
+
+def as_given(fn: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    """The arguments of a call without the defaults that a generated function has filled in."""
+    defaults = {p.name: p.default for p in _parameters(fn)[0].parameters.values() if p.kind is not p.VAR_POSITIONAL}
+    by_place = list(defaults.values())
+    n = len(args)
+    while 0 < n <= len(by_place) and args[n - 1] is by_place[n - 1]:
+        n -= 1
+    return args[:n], {k: v for k, v in kwargs.items() if v is not None and v is not defaults.get(k, inspect._empty)}
 
 
 def offered(space: str, name: str) -> Callable[..., Any]:

@@ -1,12 +1,15 @@
 """Who wants to be asked about a call is asked: subclasses, modes, and classes that are no tensors."""
 
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 import pytorchlike as torch
 from pytorchlike.nn import functional as F
 from pytorchlike.overrides import TorchFunctionMode, resolve_name
+from pytorchlike.tensor import asking
 
 early_add = torch.add
 
@@ -65,7 +68,7 @@ def test_objects_that_are_no_tensors():
         def __torch_function__(cls, func, types, args=(), kwargs=None):
             return NotImplemented
 
-    with pytest.raises(TypeError, match="Multiple dispatch failed for .*mul.*no implementation found for .*Silent"):
+    with pytest.raises(TypeError, match=r"failed for 'torch.mul'; all .*\n\n  - tensor subclass .*Silent"):
         torch.mul(Silent(), 1)
     assert torch.mul(Silent(), duck)[1] == (Silent, Duck)  # subclasses first, then the next one
 
@@ -182,3 +185,68 @@ def test_names_of_operators_and_what_makes_tensors_of_data():
     with pytest.warns(UserWarning, match="copy construct"):
         assert type(torch.tensor(x)) is torch.Tensor and not seen
     assert torch.overrides.is_tensor_like(Mine)
+
+
+def test_the_first_call_offers_what_was_given():
+    """Nobody had asked before: defaults that the called function had filled in were handed on as if they were given."""
+    code = """
+import functools, torch
+from torch import mean, argmax
+F = torch.nn.functional
+class Duck:
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return func.__name__, len(args), kwargs or {}
+print(mean(Duck()), mean(Duck(), 0), argmax(Duck(), 1, True), F.dropout(Duck(), 0.2))
+"""
+    code = "import pytorchlike; pytorchlike.install_as_torch()" + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == ("('mean', 1, {}) ('mean', 2, {}) ('argmax', 3, {}) "
+                                   "('dropout', 1, {'p': 0.2, 'training': True, 'inplace': False})")  # fmt: skip
+
+
+def test_operators_are_offered_under_pytorchs_names():
+    names = []
+
+    class Noting(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            names.append(func.__name__)
+            return super().__torch_function__(func, types, args, kwargs)
+
+    x = torch.ones(2).as_subclass(Noting)
+    names.clear()
+    _ = -x, abs(x), x**2, 2 - x, 1 / x, x / 2
+    assert names == ["neg", "abs", "pow", "__rsub__", "__rdiv__", "div"]
+
+
+def test_who_refuses_is_told():
+    class Refusing:
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            return NotImplemented
+
+    with pytest.raises(TypeError, match="no implementation found for 'torch.nn.functional.relu' on types"):
+        torch.nn.functional.relu(Refusing())
+
+
+def test_all_arguments_are_offered_while_modes_ask_about_operators_too():
+    """The code of the functions is another then, with a signature that tells nothing."""
+    from pytorchlike.utils._python_dispatch import TorchDispatchMode
+
+    class Below(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    class Above(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            noted.append((func.__name__, len(args), sorted(kwargs or {})))
+            return func(*args, **(kwargs or {}))
+
+    asking._parameters.cache_clear()
+    noted = []
+    with Below(), Above():
+        F.max_pool2d(torch.ones(1, 4, 4), 2)
+        F.embedding(torch.tensor([0]), torch.ones(2, 2))
+    assert ("max_pool2d", 2, ["ceil_mode", "dilation", "padding", "return_indices", "stride"]) in noted
+    assert ("embedding", 2, ["max_norm", "norm_type", "padding_idx", "scale_grad_by_freq", "sparse"]) in noted
