@@ -134,6 +134,36 @@ def test_batch_norm_keeps_its_digits(shape, kind):
     assert np.abs(found - expected).max() < 3e-5
 
 
+def test_the_gradient_of_batch_norm_keeps_its_digits_where_means_are_large():
+    """In float32 of channels at 1,000 that vary by 0.1, as if they lay at 0 in float64."""
+    rng = np.random.default_rng(0)
+    x, slope = rng.normal(size=(8, 3, 5, 5)) * 0.1, rng.normal(size=(8, 3, 5, 5))
+    found = []
+    far = (x + 1000).astype(np.float32)
+    for data, dtype in ((far, torch.float32), (far.astype(np.float64) - 1000, torch.float64)):
+        x_ = torch.tensor(data)
+        w = torch.ones(3, dtype=dtype, requires_grad=True)
+        y = F.batch_norm(x_.requires_grad_(), None, None, w, torch.zeros(3, dtype=dtype), training=True)
+        (y * torch.tensor(slope, dtype=dtype)).sum().backward()
+        found.append([g.numpy().astype(np.float64) for g in (x_.grad, w.grad)])
+    for got, wanted in zip(*found, strict=True):
+        assert np.abs(got - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_is_differentiable_twice_and_forward(affine):
+    """Its tangent is written out, and what that takes of the first pass has tangents of its own."""
+    torch.manual_seed(0)
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    rest = [torch.rand(2, dtype=torch.float64, requires_grad=True) for _ in range(2 * affine)]
+
+    def f(x, *rest):
+        return F.batch_norm(x, None, None, *(rest or (None, None)), training=True)
+
+    assert torch.autograd.gradcheck(f, (x, *rest), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(f, (x, *rest))
+
+
 def test_lazy_layers_learn_their_shapes():
     m = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
     assert isinstance(m[0].weight, nn.UninitializedParameter)
