@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from ..engine import local
 from ..tensor import Tensor
 
-__all__ = ["_add_batch_dim", "_remove_batch_dim", "get_unwrapped", "is_batchedtensor"]
+__all__ = ["_add_batch_dim", "_remove_batch_dim", "get_unwrapped", "is_batchedtensor", "is_functorch_wrapped_tensor",
+           "is_gradtrackingtensor"]  # fmt: skip
 
 
 def is_batchedtensor(tensor: Tensor) -> bool:
@@ -14,6 +16,22 @@ def is_batchedtensor(tensor: Tensor) -> bool:
     value = tensor._get()
     trace = value.trace
     return trace is not None and trace.nested and trace.batched_outs([value])[0]
+
+
+def is_gradtrackingtensor(tensor: Tensor) -> bool:
+    """Whether a tensor was made of what ``grad``, ``vjp`` or ``jvp`` differentiates by, inside their function.
+
+    What differs along the batch of a ``vmap`` within that function is a batched tensor instead.
+    """
+    transforms = local.transforms
+    if all(name == "vmap" for name in transforms) or tensor.is_leaf:
+        return False
+    return transforms[-1] != "vmap" or not is_batchedtensor(tensor)
+
+
+def is_functorch_wrapped_tensor(tensor: Tensor) -> bool:
+    """Whether a tensor belongs to a function that is being transformed."""
+    return is_batchedtensor(tensor) or is_gradtrackingtensor(tensor)
 
 
 def get_unwrapped(tensor: Tensor) -> Tensor:

@@ -60,3 +60,26 @@ def test_who_is_batched():
     assert not torch._C._functorch.is_batchedtensor(x)
     with pytest.raises(NotImplementedError, match="vmap"):
         inner._add_batch_dim(x, 0, 1)
+
+
+def test_who_is_differentiated():
+    """Libraries leave checkpoints out inside of ``grad``; parameters that the function refers to count as outside."""
+    asked, seen = torch._C._functorch, []
+    weight = torch.ones(2, requires_grad=True)
+
+    def f(x):
+        for t in (x, x * weight, weight):
+            seen.append((asked.is_gradtrackingtensor(t), asked.is_functorch_wrapped_tensor(t)))
+        return (x * weight).sum()
+
+    f(torch.ones(2))
+    f(torch.ones(2, requires_grad=True) * 2)
+    assert seen == [(False, False)] * 6
+    for call in (lambda x: torch.func.grad(f)(x), lambda x: torch.func.vjp(f, x), lambda x: torch.func.jacrev(f)(x),
+                 lambda x: torch.func.vmap(torch.func.grad(f))(x[None])):  # fmt: skip
+        seen.clear()
+        call(torch.ones(2))
+        assert seen == [(True, True), (True, True), (False, False)]
+    seen.clear()
+    torch.func.grad(lambda x: torch.func.vmap(f)(x[None]).sum())(torch.ones(2))
+    assert seen == [(False, True), (False, True), (False, False)]
