@@ -151,14 +151,15 @@ def test_the_gradient_of_batch_norm_keeps_its_digits_where_means_are_large():
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_is_differentiable_twice_and_forward(affine):
-    """Its tangent is written out, and what that takes of the first pass has tangents of its own."""
+@pytest.mark.parametrize("norm", ["batch_norm", "instance_norm"])
+def test_batch_and_instance_norm_are_differentiable_twice_and_forward(norm, affine):
+    """Their tangent is written out, and what that takes of the first pass has tangents of its own."""
     torch.manual_seed(0)
-    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
     rest = [torch.rand(2, dtype=torch.float64, requires_grad=True) for _ in range(2 * affine)]
 
     def f(x, *rest):
-        return F.batch_norm(x, None, None, *(rest or (None, None)), training=True)
+        return getattr(F, norm)(x, None, None, *(rest or (None, None)), True)
 
     assert torch.autograd.gradcheck(f, (x, *rest), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(f, (x, *rest))
