@@ -266,26 +266,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     made = [f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)"]
     if entry.random:
         miss_ins = (miss_ins + ", " if miss_ins else "") + "*wide"
-        told = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind is not Key)
-        taken = [f"{values[p.name]} if {values[p.name]} is not None else {p.name}" if p.kind is Operand else
-                 f"*v_{p.name}" if p.kind is Arrays else
-                 values.get(p.name, f"*{p.name}" if p.kind is Scalars else p.name)
-                 for p in params if p.kind in (Array, Arrays, Operand, Scalar, Scalars)]  # fmt: skip
-        own, which = which, "drawn_op"
-        made = [
-            f"drawn = followed(ENTRY, INPLACE, static, ({', '.join(taken)}{',' if taken else ''}), {{{told}}}, "
-            "generator) if random.following else None",
-            "if drawn is None:",
-            f"    drawn_op = {own}",
-            f"    key = ({', '.join(['drawn_op, static', *key])})",
-            "    seed, offset = next_key(generator)",
-            "    wide = (trace.number(int, seed), trace.number(int, offset))",
-            "elif drawn.__class__ is Drawn:",
-            "    drawn_op, arrays = drawn",
-            "    wide = [trace.add_input(a) for a in arrays]",
-            f"    key = ({', '.join(['drawn_op, static', *key, '*wide'])})",
-        ]
-    lookup_ = [
+        made, which = _drawing(params, values, key, which), "drawn_op"
+    enter = [
         "state = trace.state.next.get(key)",
         "if state is None:",
         f"    trace, state = trace.miss(key, {which}, static, ({miss_ins}{',' if miss_ins else ''}))",
@@ -299,15 +281,15 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         "    values = trace.values; value.slot = len(values); values.append(value)",
     ]
     if entry.random:  # or PyTorch's numbers have made the result already
-        lookup_ = [
+        enter = [
             "if drawn is None or drawn.__class__ is Drawn:",
-            *["    " + line for line in lookup_],
+            *["    " + line for line in enter],
             "else:",
             "    meta = value = drawn",
             "    if meta.__class__ is tuple: result = tuple([wrapped(v) for v in drawn])",
             "    trace = local.trace",
         ]
-    body += made + lookup_
+    body += made + enter
     names = []
     for p in params:
         if p.kind is Key:
@@ -327,6 +309,35 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if varargs is not None:
         call.append("**named")
     return signature, body, call
+
+
+def _drawing(params: tuple[Param, ...], values: dict[str, str], key: list[str], which: str) -> list[str]:
+    """Lines that ask for PyTorch's numbers, if they are followed, and make the key: ``drawn``, ``drawn_op``, ``wide``.
+
+    values: by parameter, the variable of its Value;  which: the name of the operation that takes a key of our own.
+    """
+    told = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind is not Key)
+    taken = []
+    for p in params:
+        if p.kind is Operand:
+            taken.append(f"{values[p.name]} if {values[p.name]} is not None else {p.name}")
+        elif p.kind is Array:
+            taken.append(values[p.name])
+        elif p.kind in (Arrays, Scalar, Scalars):
+            taken.append({Arrays: "*v_", Scalar: "", Scalars: "*"}[p.kind] + p.name)
+    return [
+        f"drawn = followed(ENTRY, INPLACE, static, ({', '.join([*taken, ''])}), {{{told}}}, generator) "
+        "if random.following else None",
+        "if drawn is None:",
+        f"    drawn_op = {which}",
+        f"    key = ({', '.join(['drawn_op, static', *key])})",
+        "    seed, offset = next_key(generator)",
+        "    wide = (trace.number(int, seed), trace.number(int, offset))",
+        "elif drawn.__class__ is Drawn:",
+        "    drawn_op, arrays = drawn",
+        "    wide = [trace.add_input(a) for a in arrays]",
+        f"    key = ({', '.join(['drawn_op, static', *key, '*wide'])})",
+    ]
 
 
 def build(
