@@ -318,6 +318,14 @@ def convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any,
 
 
 @kernel
+def _convolution(input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any,
+                 transposed: bool, output_padding: Any, groups: int, benchmark: bool, deterministic: bool,
+                 cudnn_enabled: bool, allow_tf32: bool) -> Tensor:  # fmt: skip
+    # which of cuDNN's algorithms may be taken says nothing here
+    return convolution(input, weight, bias, stride, padding, dilation, transposed, output_padding, groups)
+
+
+@kernel
 def convolution_backward(
     grad_output: Tensor, input: Tensor, weight: Tensor, bias_sizes: Any, stride: Any, padding: Any, dilation: Any,
     transposed: bool, output_padding: Any, groups: int, output_mask: Any,

@@ -25,6 +25,7 @@ class Overload:
 
     def __init__(self, packet: Any, name: str) -> None:
         self.overloadpacket, self._overloadname, self._opname = packet, name, packet.__name__
+        self._overloadpacket = packet  # libraries that count operations look here
         self.namespace = packet._namespace
         self.__module__ = f"torch._ops.{self.namespace}"
         self.__name__ = f"{self._opname}.{name}"
@@ -154,6 +155,12 @@ class Packet:
                 if found is not None:
                     return self._overload(found[0].overload_name or "default"), found[1], found[2]
         return self._overload("default"), args, kwargs
+
+    def __copy__(self) -> Packet:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Packet:  # a copied table by operators is still found
+        return self
 
     def overloads(self) -> list[str]:
         """The names of the overloads."""

@@ -1,5 +1,6 @@
 """What a TorchDispatchMode sees of a program, and what it can change."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -146,6 +147,22 @@ def test_names_schemas_and_calls():
     assert "dim_IntList" in aten.sum.overloads() and torch.overrides.resolve_name(f) == "aten.add.Tensor"
     with pytest.raises(AttributeError, match="no overload name 'Nothing'"):
         aten.add.Nothing  # noqa: B018
+
+
+def test_a_library_that_counts_by_packets_finds_them():
+    counted = copy.deepcopy({aten.convolution: 0, aten._convolution: 0, aten.addmm: 0})
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func._overloadpacket in counted:
+                counted[func._overloadpacket] += 1
+            return func(*args, **(kwargs or {}))
+
+    with Count():
+        nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(8, 3))(torch.ones(1, 1, 3, 3))
+    assert list(counted.values()) == [1, 0, 1]
+    settings = ([2, 2], [0, 0], [1, 1], True, [1, 1], 1, False, False, True, True)
+    assert aten._convolution(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2), None, *settings).sum() == 36
 
 
 def test_operators_of_a_programs_own_are_offered():
