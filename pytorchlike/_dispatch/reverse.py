@@ -36,7 +36,10 @@ def _detached(t: Any) -> Any:
     """What a derivative keeps of a result: not the result itself, which keeps the derivative."""
     if not isinstance(t, Tensor):
         return t
-    return with_value(t) if is_wrapped(t) else Tensor.detach(t)
+    if is_wrapped(t):
+        return with_value(t)
+    with offers.computing:  # nobody is asked about it
+        return Tensor.detach(t)
 
 
 class Step:

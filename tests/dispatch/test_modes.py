@@ -165,6 +165,20 @@ def test_a_library_that_counts_by_packets_finds_them():
     assert aten._convolution(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 2, 2), None, *settings).sum() == 36
 
 
+def test_what_is_kept_for_gradients_is_not_offered():
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.MaxPool2d(2)).eval()
+    x, seen = torch.ones(1, 1, 5, 5), []
+
+    class See(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(func._opname)
+            return func(*args, **(kwargs or {}))
+
+    with See():
+        net(x)
+    assert seen == ["convolution", "native_batch_norm", "max_pool2d_with_indices"]
+
+
 def test_operators_of_a_programs_own_are_offered():
     @torch.library.custom_op("dispatch_test::double", mutates_args=())
     def double(x: torch.Tensor) -> torch.Tensor:
