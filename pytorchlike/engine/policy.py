@@ -234,12 +234,12 @@ def trains() -> None:
 def _may_be_all(profile: Profile) -> bool:
     """Whether a trace is left to NumPy for now, as it may never come again: a model is looked at, not trained.
 
-    The second time as well, so that what is called twice gives the same bits.  Between trainings that is a batch on
-    which a model is evaluated, unless what is trained has been saved.
+    The second time as well, so that what is called twice gives the same bits.  In a training that is a batch on which a
+    model is evaluated, unless what is trained has been saved; what is on the tape is half of a step.
     """
     if profile.updates or profile.calls < BRIEF or profile.met.seen > TWICE:
         return False
-    if training and (_resumes or profile.reverse):
+    if training and (_resumes or profile.reverse or profile.taped):
         return False
     return profile.light and not profile.family.dear
 
@@ -509,6 +509,7 @@ class Profile(NamedTuple):
     """What a trace looks like: number of calls, whether arrays are small and there is a reverse pass, its family, what
     is known of it there.
 
+    taped: whether a call is on the tape.
     grows: hardly any operation meets the same shapes twice, as when text is generated token by token.
     long: many calls of few kinds, or of weights that meet ever other shapes, and a reverse pass.
     passing: no reverse pass, and hardly ever run again: few kinds, as in the filling of parameters, which are quicker
@@ -523,6 +524,7 @@ class Profile(NamedTuple):
     calls: int
     small: bool
     reverse: bool
+    taped: bool
     grows: bool
     long: bool
     passing: bool
@@ -559,7 +561,7 @@ def _look(state: State) -> Profile:
     uses: Counter = Counter()
     kinds: set[tuple] = set()
     largest, walked, work = 0, 0, 0.0
-    reverse = compiled_by_user = fills = heavy = updates = False
+    reverse = taped = compiled_by_user = fills = heavy = updates = False
     cut: dict[tuple, list[int]] = {}  # (operation, slot of what it takes) -> results, elements of all of them, of that
     structure, sizes, graph, taken = [], [], [], []
     for e in state.entries():
@@ -568,7 +570,7 @@ def _look(state: State) -> Profile:
         elif type(e) is Input:
             taken.append(e.meta.shape)
         elif type(e) is Call:
-            op = e.op
+            op, taped = e.op, taped or e.tracked
             compiled_by_user = compiled_by_user or op.spliced is not None
             if op.walk is not None:  # the way back through an executed trace, which is as long as that
                 reverse = True
@@ -619,7 +621,7 @@ def _look(state: State) -> Profile:
     if reverse or not small or largest > SMALL or 2 * pieces <= calls:
         pieces = 0
     light = not compiled_by_user and work < AT_FIRST * calls and getattr(state.place, "platform", None) == "cpu"
-    return Profile(calls, small, reverse, grows, long, passing, heavy, pieces, updates, light, largest > SMALL,
+    return Profile(calls, small, reverse, taped, grows, long, passing, heavy, pieces, updates, light, largest > SMALL,
                    family, met)  # fmt: skip
 
 

@@ -80,6 +80,14 @@ def partials(*rules: Callable[..., Any] | None) -> Callable[[Callable[..., jax.A
     return decorate
 
 
+def divisor(n: Any, like: jax.Array) -> jax.Array:
+    """``n`` in the shape and dtype of an array that is divided by it.
+
+    XLA multiplies by 1 / n where it sees that a divisor is the same everywhere: the mean of 0, 1, …, 29 is 14.500001.
+    """
+    return lax.optimization_barrier(jnp.broadcast_to(jnp.asarray(n, like.dtype), like.shape))
+
+
 def sqrt0(x: jax.Array) -> jax.Array:
     """Square root whose gradient is 0 at 0."""
     zero = x == 0

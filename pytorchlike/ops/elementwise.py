@@ -12,7 +12,7 @@ from jax import lax
 from ..engine import check
 from ..engine.op import Lifted
 from ._dtypes import is_boolean, is_complex, is_float, is_integral, is_number, refuse, same_dtype, type_name
-from ._numeric import fit, half_in_float32, isnan, partials, widened
+from ._numeric import divisor, fit, half_in_float32, isnan, partials, widened
 from ._shapes import elementwise
 from ._table import ONCE, Array, Operand, Scalar, op, result_type, to_float
 from .create import number_as
@@ -142,6 +142,10 @@ def _ratio(a: jax.Array, b: jax.Array) -> jax.Array:
     return lax.div(a, b)
 
 
+def _quotient(a: jax.Array, b: jax.Array) -> jax.Array:
+    return _ratio(a, divisor(b, a)) if b.ndim == 0 and a.dtype == b.dtype else _ratio(*fit(a, b))
+
+
 @op(promote="common", inplace=True, aliases=("divide",), scales=True)
 def div(input: Array, other: Operand, *, rounding_mode: str | None = None) -> jax.Array:
     """Quotient, broadcast.
@@ -153,7 +157,7 @@ def div(input: Array, other: Operand, *, rounding_mode: str | None = None) -> ja
     integer zero divisor; NotImplementedError for rounding of booleans and complex numbers.
     """
     if rounding_mode is None:
-        return _ratio(*fit(to_float(input), to_float(other)))
+        return _quotient(to_float(input), to_float(other))
     a, b = fit(input, other)
     if rounding_mode == "trunc":
         return _trunc_quotient("div_trunc", a, b)
@@ -167,7 +171,7 @@ def div(input: Array, other: Operand, *, rounding_mode: str | None = None) -> ja
 @op(promote="float", inplace=True)
 def true_divide(input: Array, other: Operand) -> jax.Array:
     """True quotient, broadcast; integers become the default float dtype."""
-    return _ratio(*fit(input, other))
+    return _quotient(input, other)
 
 
 @op(promote="common", inplace=True, shapes=elementwise)

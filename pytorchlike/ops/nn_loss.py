@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._numeric import divisor
 from ._shapes import classified, compared
 from ._sizes import broadcast_sizes
 from ._table import Array, Operand, op, result_type, to_float, within
@@ -17,7 +18,8 @@ from ._table import Array, Operand, op, result_type, to_float, within
 
 def _reduce(loss, reduction: str):
     if reduction == "mean":
-        return loss.mean()
+        total = loss.sum()
+        return total / divisor(loss.size, total)
     if reduction == "sum":
         return loss.sum()
     if reduction == "none":

@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 
 from ._dtypes import is_complex, is_float, is_inexact, real_dtype, type_name
-from ._numeric import isnan, sqrt0
+from ._numeric import divisor, isnan, sqrt0
 from ._shapes import extreme, reduced
 from ._sizes import reduced_dims, wrap_dim
 from ._table import Array, Sizes, op, to_float
@@ -149,10 +149,11 @@ def mean(input: Array, dim: Dims = None, keepdim: bool = False, *, dtype: np.dty
     x = _mean_input("mean", input, dtype)
     axes = reduced_dims(dim, x.ndim)
     if x.dtype.itemsize == 2:  # the sum of a half precision array must not be rounded before the division
-        return (jnp.sum(x.astype(np.float32), axes, keepdims=keepdim) / count_along(x, axes)).astype(x.dtype)
+        total = jnp.sum(x.astype(np.float32), axes, keepdims=keepdim)
+        return (total / divisor(count_along(x, axes), total)).astype(x.dtype)
     total = jnp.sum(x, axes, keepdims=keepdim)
     n = count_along(x, axes)
-    return total / n if n else jnp.full_like(total, np.nan)
+    return total / divisor(n, total) if n else jnp.full_like(total, np.nan)
 
 
 @op()
@@ -416,7 +417,8 @@ def argmin(input: Array, dim: int | None = None, keepdim: bool = False):
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
 def _variance(x: jax.Array, axes: tuple[int, ...], n: float) -> jax.Array:
-    return jnp.sum(squared(x - jnp.mean(x, axes, keepdims=True)), axes, keepdims=True) / n
+    total = jnp.sum(squared(x - jnp.mean(x, axes, keepdims=True)), axes, keepdims=True)
+    return total / divisor(n, total)
 
 
 @_variance.defjvp

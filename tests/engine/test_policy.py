@@ -22,8 +22,9 @@ def looked_at(content=0, others=0, **told):
     family = policy.Family()
     for k in range(others):
         family.meet(k, k, k)
-    about = {"calls": 200, "small": True, "reverse": True, "grows": False, "long": False, "passing": False,
-             "heavy": False, "pieces": 0, "updates": False, "light": False, "large": True}  # fmt: skip
+    about = {"calls": 200, "small": True, "reverse": True, "taped": True, "grows": False, "long": False,
+             "passing": False, "heavy": False, "pieces": 0, "updates": False, "light": False,
+             "large": True}  # fmt: skip
     about |= told
     profile = policy.Profile(**about, family=family, met=family.meet(-1, -1, -1))
     return SimpleNamespace(place=None, content=content, programs=None, profile=profile)
@@ -88,11 +89,15 @@ def test_where_nothing_is_trained_a_trace_is_compiled_the_third_time(monkeypatch
 
 
 def test_a_batch_on_which_a_model_is_evaluated_between_trainings_is_compiled_the_third_time(monkeypatch):
-    """Short programs evaluate once or twice.  Not if a resumed run is to give the same bits."""
-    state = looked_at(light=True, reverse=False, calls=policy.BRIEF)
+    """Short programs evaluate once or twice.  Not if a resumed run is to give the same bits; nor half of a step, whose
+    loss was read.
+    """
+    evaluated = {"light": True, "reverse": False, "taped": False, "calls": policy.BRIEF}
+    state = looked_at(**evaluated)
     assert [policy.choose(state) for _ in range(3)] == ["first", "first", "fused"]
+    assert policy.choose(looked_at(**evaluated | {"taped": True})) == "fused"
     monkeypatch.setattr(policy, "_resumes", True)
-    assert policy.choose(looked_at(light=True, reverse=False, calls=policy.BRIEF)) == "fused"
+    assert policy.choose(looked_at(**evaluated)) == "fused"
 
 
 def test_another_length_is_left_to_numpy_and_a_smaller_batch_is_not(monkeypatch):

@@ -19,3 +19,12 @@ def test_a_small_number_added_to_one_minus_something_stays(tier, monkeypatch):
     compiled = torch.compile(lambda x: torch.log(1e-12 + (1 - x.sigmoid())))
     assert abs(compiled(p.detach())[0].item() + 27.631) < 1e-3
     assert torch.func.vmap(lambda x: (1 - x.sigmoid()) + 1e-15)(p.detach())[0].item() == np.float32(1e-15)
+
+
+def test_what_is_divided_by_a_number_is_rounded_once():
+    """XLA multiplies by 1 / n where it sees that the divisor is the same everywhere."""
+    x = torch.arange(30.0)
+    assert x.mean().item() == 14.5 and (x[:21] / 7).tolist() == (np.arange(21, dtype="f") / np.float32(7)).tolist()
+    assert x.view(10, 3).mean(0).tolist() == [13.5, 14.5, 15.5]
+    wide = torch.nn.functional.l1_loss(x, torch.zeros(30), reduction="mean")
+    assert wide.item() == 14.5
