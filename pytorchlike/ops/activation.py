@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from . import _random
-from ._dtypes import is_boolean, is_complex, is_float, is_integral, refuse, same_dtype
+from ._dtypes import is_boolean, is_complex, is_inexact, is_integral, refuse, same_dtype
 from ._numeric import fit, half_in_float32, magnitude, partials, widened
 from ._shapes import along
 from ._sizes import broadcast_sizes, wrap_dim
@@ -395,7 +395,7 @@ def gumbel_softmax(
 
 def _norm(x: jax.Array, p: float, axes: tuple[int, ...]) -> jax.Array:
     """p-norm over axes, kept as size 1; derivative 0 at the zero vector."""
-    size = lax.abs(x) if is_complex(x.dtype) else magnitude(x)
+    size = magnitude(x)
     if p == math.inf:
         return jnp.max(size, axes, keepdims=True)
     if p == -math.inf:
@@ -441,7 +441,7 @@ def cosine_similarity(x1: Array, x2: Array, dim: int = 1, eps: float = 1e-08) ->
 
     RuntimeError unless floating point, IndexError if `dim` is outside.
     """
-    if not is_float(x1.dtype) and not is_complex(x1.dtype):
+    if not is_inexact(x1.dtype):
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     a, b = fit(x1, x2)
     axis = wrap_dim(dim, a.ndim)

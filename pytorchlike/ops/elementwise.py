@@ -11,7 +11,7 @@ from jax import lax
 
 from ..engine import check
 from ..engine.op import Lifted
-from ._dtypes import is_boolean, is_complex, is_float, is_integral, is_number, refuse, same_dtype, type_name
+from ._dtypes import is_boolean, is_complex, is_float, is_inexact, is_integral, is_number, refuse, same_dtype, type_name
 from ._numeric import divisor, fit, half_in_float32, isnan, partials, widened
 from ._shapes import elementwise
 from ._table import ONCE, Array, Operand, Scalar, op, result_type, to_float
@@ -415,7 +415,7 @@ def isclose(
         raise RuntimeError(f"isclose: rtol and atol must be at least zero, but got rtol={rtol} and atol={atol}")
     a, b = fit(input, other)
     close = a == b
-    if equal_nan and (is_float(a.dtype) or is_complex(a.dtype)):
+    if equal_nan and is_inexact(a.dtype):
         close |= jnp.isnan(a) & jnp.isnan(b)
     if rtol == 0 and atol == 0:
         return close

@@ -841,7 +841,7 @@ def ctc_loss(
     if zero_infinity:
         loss = jnp.where(loss == jnp.inf, 0, loss)
     if reduction == "mean":
-        return (loss / jnp.maximum(sizes, 1).astype(loss.dtype)).mean()
+        return _reduce(loss / jnp.maximum(sizes, 1).astype(loss.dtype), "mean")
     if reduction == "sum":
         return loss.sum()
     return loss[0] if single else loss

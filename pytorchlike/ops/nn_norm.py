@@ -119,6 +119,13 @@ def _line_jvp(axes, shape, eps, primals, tangents):
     return out, (dy, jnp.zeros_like(near), mean, 2 * along, -(scale**3) * along)
 
 
+def _new_statistics(running_mean, running_var, told, count: int, momentum) -> tuple:
+    """The new running statistics, of what ``_line`` tells of ``count`` elements (the variance unbiased)."""
+    near, offset, var = [lax.stop_gradient(v) for v in told]
+    unbiased = var * (count / (count - 1))
+    return _running(running_mean, near + offset, momentum), _running(running_var, unbiased, momentum)
+
+
 @op(namespace=None, out=False, images=True)
 def _batch_norm(
     input: Array,
@@ -168,9 +175,7 @@ def _batch_norm(
     y = back(y).astype(input.dtype)
     if running_mean is None:
         return y
-    near, offset, var = [lax.stop_gradient(v) for v in told]
-    unbiased = var * (count / (count - 1))
-    return (y, _running(running_mean, near + offset, momentum), _running(running_var, unbiased, momentum))
+    return (y, *_new_statistics(running_mean, running_var, told, count, momentum))
 
 
 @op(namespace=None, out=False)
@@ -217,10 +222,8 @@ def _instance_norm(
     y = y.reshape(x.shape).astype(input.dtype)
     if running_mean is None:
         return y
-    count = math.prod(input.shape[2:])
-    near, offset, var = [lax.stop_gradient(v).reshape(n, channels).mean(0) for v in told]
-    unbiased = var * (count / (count - 1))
-    return (y, _running(running_mean, near + offset, momentum), _running(running_var, unbiased, momentum))
+    told = [v.reshape(n, channels).mean(0) for v in told]
+    return (y, *_new_statistics(running_mean, running_var, told, math.prod(input.shape[2:]), momentum))
 
 
 def _check_normalized(name, input, normalized_shape, weight, bias=None) -> tuple[int, ...]:

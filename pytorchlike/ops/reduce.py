@@ -490,16 +490,12 @@ def std(
     return _moments(input, dim, unbiased, keepdim, correction, True)
 
 
-def _mean_of(input: jax.Array, dim: Dims, keepdim: bool) -> jax.Array:
-    return jnp.mean(input, reduced_dims(dim, input.ndim), keepdims=keepdim)
-
-
 @op(parse=_parse_unbiased, method=False, deprecated=_few("var_mean"))
 def var_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
     """(``var``, ``mean``) over ``dim``, arguments as for ``var``."""
-    return _moments(input, dim, unbiased, keepdim, correction, False), _mean_of(input, dim, keepdim)
+    return _moments(input, dim, unbiased, keepdim, correction, False), mean.fn(input, dim, keepdim)
 
 
 @op(parse=_parse_unbiased, method=False, deprecated=_few("std_mean"))
@@ -507,7 +503,7 @@ def std_mean(
     input: Array, dim: Dims = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
 ):
     """(``std``, ``mean``) over ``dim``, arguments as for ``var``."""
-    return _moments(input, dim, unbiased, keepdim, correction, True), _mean_of(input, dim, keepdim)
+    return _moments(input, dim, unbiased, keepdim, correction, True), mean.fn(input, dim, keepdim)
 
 
 @op(shapes=reduced)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._dtypes import is_boolean, is_complex, is_float, is_integral, refuse, same_dtype, type_name
+from ._dtypes import is_boolean, is_complex, is_float, is_inexact, is_integral, refuse, same_dtype, type_name
 from ._numeric import fit, half_in_float32, isnan, magnitude, partials, widened
 from ._shapes import elementwise
 from ._table import Array, op, to_float, view_rule
@@ -556,7 +556,7 @@ def isinf(input: Array) -> jax.Array:
 @op(differentiable=False, shapes=elementwise)
 def isfinite(input: Array) -> jax.Array:
     """Where input is neither infinite nor nan (of complex numbers both parts), boolean."""
-    return jnp.isfinite(input) if is_float(input.dtype) or is_complex(input.dtype) else jnp.ones(input.shape, np.bool_)
+    return jnp.isfinite(input) if is_inexact(input.dtype) else jnp.ones(input.shape, np.bool_)
 
 
 @op(differentiable=False)

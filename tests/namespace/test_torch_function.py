@@ -167,24 +167,31 @@ def test_functions_and_methods_are_told_apart():
     assert seen == [(False, True), (False, True), (True, False)] and torch.add != torch.Tensor.add
 
 
-def test_names_of_operators_and_what_makes_tensors_of_data():
-    """A handler sees ``__rsub__`` and ``__eq__`` by these names; ``torch.tensor`` of one's own class is no such one."""
-    seen = []
+def noted():
+    """A list, and a tensor that notes there under which names it is asked."""
+    names = []
 
-    class Mine(torch.Tensor):
+    class Noting(torch.Tensor):
         @classmethod
         def __torch_function__(cls, func, types, args=(), kwargs=None):
-            seen.append(func.__name__)
+            names.append(func.__name__)
             return super().__torch_function__(func, types, args, kwargs or {})
 
-    x = torch.ones(2).as_subclass(Mine)
+    x = torch.ones(2).as_subclass(Noting)
+    names.clear()
+    return names, x
+
+
+def test_names_of_operators_and_what_makes_tensors_of_data():
+    """A handler sees ``__rsub__`` and ``__eq__`` by these names; ``torch.tensor`` of one's own class is no such one."""
+    seen, x = noted()
     for call in (lambda: 1 - x, lambda: x == 1, lambda: x // 2, lambda: 2**x, lambda: x + 1, lambda: x.eq(1)):
         call()
     assert seen == ["__rsub__", "__eq__", "__floordiv__", "__rpow__", "add", "eq"]
     seen.clear()
     with pytest.warns(UserWarning, match="copy construct"):
         assert type(torch.tensor(x)) is torch.Tensor and not seen
-    assert torch.overrides.is_tensor_like(Mine)
+    assert torch.overrides.is_tensor_like(type(x))
 
 
 def test_the_first_call_offers_what_was_given():
@@ -206,16 +213,7 @@ print(mean(Duck()), mean(Duck(), 0), argmax(Duck(), 1, True), F.dropout(Duck(), 
 
 
 def test_operators_are_offered_under_pytorchs_names():
-    names = []
-
-    class Noting(torch.Tensor):
-        @classmethod
-        def __torch_function__(cls, func, types, args=(), kwargs=None):
-            names.append(func.__name__)
-            return super().__torch_function__(func, types, args, kwargs)
-
-    x = torch.ones(2).as_subclass(Noting)
-    names.clear()
+    names, x = noted()
     _ = -x, abs(x), x**2, 2 - x, 1 / x, x / 2
     assert names == ["neg", "abs", "pow", "__rsub__", "__rdiv__", "div"]
 

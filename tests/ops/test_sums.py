@@ -26,5 +26,6 @@ def test_what_is_divided_by_a_number_is_rounded_once():
     x = torch.arange(30.0)
     assert x.mean().item() == 14.5 and (x[:21] / 7).tolist() == (np.arange(21, dtype="f") / np.float32(7)).tolist()
     assert x.view(10, 3).mean(0).tolist() == [13.5, 14.5, 15.5]
+    assert torch.var_mean(x)[1].item() == 14.5
     wide = torch.nn.functional.l1_loss(x, torch.zeros(30), reduction="mean")
     assert wide.item() == 14.5
