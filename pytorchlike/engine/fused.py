@@ -57,10 +57,11 @@ class Program:
     """The executable of a trace for a set of live slots.
 
     live: the slots that come out, at least;  given: inputs that are donated;  tracked: see ``execute.tracked_of``.
-    sized: that of its only part.
+    sized: that of its only part.   shortcut: how it is called without recording, False if it is not, None before that
+    was asked.
     """
 
-    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family", "brief", "sized")
+    __slots__ = ("live", "parts", "given", "tracked", "uses", "seen", "family", "brief", "sized", "shortcut")
 
 
 _pieces: OrderedDict[tuple, Piece] = OrderedDict()
@@ -81,7 +82,7 @@ def build(state: State, live: tuple[int, ...], may_give: tuple[int, ...], why: s
     free = {s for s in may_give if s not in held and s not in wanted}
     program = Program()
     program.live, program.tracked, program.uses, program.seen = frozenset(live), tracked, 0, 0
-    program.family = program.sized = None
+    program.family = program.sized = program.shortcut = None
     program.brief = True
     groups, taken = _split(schedule, free)
     free |= taken.difference(wanted)

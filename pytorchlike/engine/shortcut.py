@@ -1,6 +1,8 @@
 """A program that is called again without recording anything: of a trace that is one operation, all of it wanted.
 
-Recording the operation, looking its end up and giving out its results costs more than a small program itself.
+A compiled training step is one, and so is an optimizer's update whose gradients have been computed before: where the loss
+was read in between, say.  Recording the operation, looking its end up and giving out its results costs more than a small
+program itself.
 """
 
 from __future__ import annotations
@@ -9,10 +11,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .config import config
 from .errors import translated
 from .evaluators import run_into
 from .execute import _GIVEN, _counts, _input, early_checks, vectors
+from .fused import Program
 from .meta import Value, make_value
 from .segment import Freed
 from .stats import stats
@@ -20,35 +25,51 @@ from .trace import local
 from .trie import State
 
 
-def _held(values: list[Value], places: tuple[int, ...]) -> tuple[int, ...]:
-    return _counts([values[k] for k in places])
+def _picker(places: tuple[int, ...]) -> Callable[[list], tuple]:
+    """A function that picks these of a list."""
+    if len(places) > 1:
+        return operator.itemgetter(*places)
+    return lambda values: tuple([values[k] for k in places])
 
 
 def _alone() -> int:
-    """Reference count, as :func:`_held` sees it, of a handle that one tensor and the list hold."""
+    """Reference count of a handle that one tensor, the list of values and what was picked of them hold."""
     tensor = [Value()]
-    return _held([*tensor], (0,))[0]
+    values = [*tensor]
+    return _counts(_picker((0,))(values))[0]
 
 
 _ALONE = _alone()
 _data = operator.attrgetter("data")
+_NONE = type(None)
 
 
 class Shortcut:
     """The program of the trace that ends at ``state``.
 
     kept, given: which of the values it takes.   outs: which of the operation's results it gives.   copies: (result,
-    value or result that it is).   metas: of the results.   freed: those whose way back was given up.
+    value or result that it is).   copied: the values among those.   metas: of the results.   freed: those whose way
+    back was given up.   keep, give: pick ``kept`` and ``given``.
     """
 
-    __slots__ = ("state", "program", "part", "kept", "given", "outs", "copies", "metas", "freed")
+    __slots__ = ("state", "program", "part", "kept", "given", "outs", "copies", "copied", "metas", "freed", "keep",
+                 "give")  # fmt: skip
 
     @staticmethod
     def of(state: State, n: int) -> Shortcut | None:
-        """For a trace that took ``n`` values and was executed; None if it did anything else than call one program."""
-        endings = list((state.endings or {}).values())
-        program = endings[0].program if len(endings) == 1 else None
-        if program is None or len(program.parts) != 1 or (program.tracked is not None and program.tracked[0]):
+        """For a trace that took ``n`` values and was executed, by what it mostly called; None if that was anything else
+        than a program that gives all its results."""
+        programs = [e.program for e in (state.endings or {}).values() if e.program is not None]
+        if not programs:
+            return None
+        program = programs[0] if len(programs) == 1 else max(programs, key=lambda p: p.uses)
+        if program.shortcut is None:
+            program.shortcut = Shortcut._made(state, n, program) or False
+        return program.shortcut or None
+
+    @staticmethod
+    def _made(state: State, n: int, program: Program) -> Shortcut | None:
+        if len(program.parts) != 1 or (program.tracked is not None and program.tracked[0]):
             return None
         (part,) = program.parts
         if part.takes or part.several or part.sized is not None:
@@ -58,8 +79,10 @@ class Shortcut:
         made.metas = state.meta if type(state.meta) is tuple else (state.meta,)
         made.kept = tuple([s - 1 for s in part.kept])
         made.given = tuple([s - 1 for s in part.given])
+        made.keep, made.give = _picker(made.kept), _picker(made.given)
         made.outs = tuple([s - 1 - n for s in part.outs])
         made.copies = tuple([(s - 1 - n, source - 1) for s, source in part.copies])
+        made.copied = tuple([source for _, source in made.copies if source < n])
         made.freed = () if program.tracked is None else tuple([s - 1 - n for s in program.tracked[1]])
         whole = sorted([*made.outs, *(k for k, _ in made.copies)]) == list(range(len(made.metas)))
         if not whole or any(not 0 <= k < n for k in (*made.kept, *made.given)):
@@ -69,28 +92,47 @@ class Shortcut:
     def call(
         self, values: list[Value], numbers: tuple[list, list, list], give: Callable[[list[Value]], Any]
     ) -> tuple[Any] | None:
-        """What ``give`` makes of the results for these values; None where the trace must be recorded and looked at as
-        ever.
+        """What ``give`` makes of the results for these values, see :meth:`run`."""
+        return self.run(values, numbers, lambda outs: give(self._results(outs, values)))
+
+    def run(
+        self, values: list[Value], numbers: tuple[list, list, list], give: Callable[[list], Any],
+        holders: dict[int, int] | None = None,
+    ) -> tuple[Any] | None:  # fmt: skip
+        """What ``give`` makes of the program's arrays for these values; None where the trace must be recorded and
+        looked at as ever.
 
         ``give`` replaces by results whatever holds the values that the program is given; it may be called twice.
+        ``holders``: by how many tensors that is done, where it is not one, by the place among ``values``.
         """
         trace = local.trace
         if len(trace.values) != 1 or trace.nested or local.evaluator is not None or stats.observers:
             return None  # something is pending, or somebody looks
-        if config.tier not in ("auto", "fused") or len(set(values)) < len(values):
+        if config.tier not in ("auto", "fused"):
             return None
-        given = [values[k].data for k in self.given]
-        if given and (max(_held(values, self.given)) > _ALONE or max(_counts(given)) > _GIVEN):
-            return None  # somebody else holds what would be overwritten
-        if any(a is None for a in map(_data, values)):
+        gone = self.give(values)
+        given = list(map(_data, gone))
+        if given:
+            counts = [*_counts(gone)]
+            for k, n in (holders or {}).items():
+                if k in self.given:
+                    counts[self.given.index(k)] -= n - 1
+            if max(counts) > _ALONE or max(_counts(given)) > _GIVEN:
+                return None  # somebody else holds what would be overwritten, or it is given twice, or not there
+        del gone
+        kept = list(map(_data, self.keep(values)))
+        kinds = set(map(type, kept))
+        if _NONE in kinds or any(values[k].data is None for k in self.copied):
             return None
+        if np.ndarray in kinds:
+            kept = list(map(_input, self.keep(values)))
         found: list = []
         try:
-            self._run(found, [values[k] for k in self.kept], given, numbers)
-            result = give(self._results(found[0], values))
+            self._run(found, kept, given, numbers)
+            result = give(found[0])
         except KeyboardInterrupt:
             if found:  # what was donated exists in the results only
-                give(self._results(found[0], values))
+                give(found[0])
             raise
         self.state.touch()
         self.program.uses += 1
@@ -115,12 +157,12 @@ class Shortcut:
             results[k].node = Freed(None)
         return results
 
-    def _run(self, found: list, kept: list[Value], given: list, numbers: tuple[list, list, list]) -> None:
+    def _run(self, found: list, kept: list, given: list, numbers: tuple[list, list, list]) -> None:
         import jax
 
         try:
             with jax.enable_x64(True):
-                run_into(found, self.part.run, (list(map(_input, kept)), given, *vectors(self.part, *numbers)))
+                run_into(found, self.part.run, (kept, given, *vectors(self.part, *numbers)))
         except BaseException as error:
             shown = translated(error)
             if shown is not error:

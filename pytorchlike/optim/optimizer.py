@@ -6,6 +6,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from copy import deepcopy
 from itertools import chain
+from operator import itemgetter
 from typing import Any, ClassVar
 
 from ..autograd.mode import enable_grad, no_grad
@@ -20,7 +21,6 @@ from ..tensor.recorded import (
     drop_grads,
     initial_boundary,
     record_planned,
-    share_value,
     step_boundary,
     with_grads,
 )
@@ -364,11 +364,10 @@ class Optimizer:
         slots = self._slots(group)
         columns, counters = [], None
         if slots or self.counted:
-            table = self.state
-            states = [table[p] for p in params]
+            states = list(map(self.state.__getitem__, params))
             wanted = (*slots, "step") if self.counted else slots
             try:
-                columns = [[s[name] for s in states] for name in wanted]
+                columns = [list(map(itemgetter(name), states)) for name in wanted]
             except KeyError:
                 with no_grad():
                     self._start([p for p, s in zip(params, states, strict=True)
@@ -396,17 +395,15 @@ class Optimizer:
                 self._plans.clear()
             plan = self._plans[kind] = Plan.of(f"optim.{type(self).__name__}", apply_rule, key, lists, rebind)
         try:
-            record_planned(plan, lists, hyper, rebind, (self, group) if self._replayable(group) else None)
+            record_planned(plan, lists, hyper, rebind, (self, group) if self._replayable(group) else None,
+                           counters[1:] if counters is not None and where is None else ())
         except (TypeError, ValueError):
             self._refuse_other_shapes(params, slots, columns)
             raise
-        if counters is not None:
-            if where is None:
-                share_value(counters[1:], leaders[0]._get())
-            else:
-                for counter, i in zip(counters, where, strict=True):
-                    if counter is not leaders[i]:
-                        counter._share_value(leaders[i])
+        if where is not None:
+            for counter, i in zip(counters, where, strict=True):
+                if counter is not leaders[i]:
+                    counter._share_value(leaders[i])
 
     def _refuse_other_shapes(self, params: list[Tensor], slots: tuple[str, ...], columns: list[list[Tensor]]) -> None:
         """RuntimeError that names a parameter whose state is one of another shape."""

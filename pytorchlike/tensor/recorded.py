@@ -14,7 +14,9 @@ import numpy as np
 from ..engine import Leaf, Op, Value, concrete, flush, local, policy
 from ..engine.meta import LEAF
 from ..engine.op import Lifted, Wide
-from ..engine.trace import spread
+from ..engine.shortcut import Shortcut
+from ..engine.stats import stats
+from ..engine.trace import Trace, spread
 from ._cell import settled
 from ._register import KINDS
 from ._tensor import Tensor
@@ -100,14 +102,20 @@ def record_update(
 
 def record_planned(
     plan: Plan, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any], rebind: Sequence[Sequence[Tensor]],
-    source: Any = None,
+    source: Any = None, followers: Sequence[Tensor] = (),
 ) -> None:  # fmt: skip
-    """:func:`record_update` for a plan that is known."""
+    """:func:`record_update` for a plan that is known.
+
+    ``followers`` have the same value as the last tensor of ``rebind``, and get its new one.
+    """
     try:
-        trace, args, ins, made = _planned(plan, tensors, hyper, source)
+        recorded = _planned(plan, tensors, hyper, source, len(followers))
     except KeyboardInterrupt:
         local.trace.mend()
         raise
+    if recorded is None:
+        return
+    trace, args, ins, made = recorded
     journal = trace.journal
     rebound = [t for column in rebind for t in column]
     for t, old, at, value in zip(rebound, args, ins, made, strict=False):  # what is rebound comes first in args
@@ -117,12 +125,17 @@ def record_planned(
             t._value = value
         else:
             t._set(value)
+    if followers:
+        value = rebound[-1]._get()
+        for t in followers:  # values are immutable, so this shares no storage
+            t._value = value
+            t._alias = None
 
 
 def _planned(
-    plan: Plan, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any], source: Any
-) -> tuple[Any, list[Value], list[int], list[Value]]:  # fmt: skip
-    """Record the operation: the trace, what it takes, the slots of that, and its results."""
+    plan: Plan, tensors: Sequence[Sequence[Tensor]], hyper: Sequence[Any], source: Any, followers: int
+) -> tuple[Any, list[Value], list[int], list[Value]] | None:  # fmt: skip
+    """Record the operation: the trace, what it takes, the slots of that, and its results; None if it was called."""
     # once per step of every training loop: the recording is written out here
     numbers: list[float] = []
     held: list[Tensor] = []
@@ -134,7 +147,9 @@ def _planned(
         else:
             numbers.append(float(h))
     op, told = plan.op, plan.told
-    args = [t._value if t._alias is None else settled(t)._fresh() for k in plan.order for t in tensors[k]]
+    args = _values([t for k in plan.order for t in tensors[k]])
+    if not held and _alone(args) and _called(plan, args, numbers, followers):
+        return None
     if held:
         op = _op_mixed(plan.name, plan.fn, plan.rebound, tuple([isinstance(h, Tensor) for h in hyper]))
         args += [h._get() for h in held]
@@ -182,9 +197,60 @@ def _planned(
     return trace, args, ins, made
 
 
+#: Values from which on an update of values that are there is a program of its own, whatever is pending.
+_MANY = 64
+
+
+def _alone(args: list[Value]) -> bool:
+    """Whether an update is to be the beginning of a trace, and perhaps all of it; what is pending is executed then."""
+    trace = local.trace
+    if _held.depth or trace.nested:
+        return False
+    if len(trace.values) == 1:
+        return True
+    if len(args) < _MANY or args[-1].data is None or stats.observers or type(trace) is not Trace:
+        return False
+    if any(v.data is None for v in args):
+        return False
+    flush("an update of values that are there follows")
+    return True
+
+
+def _called(plan: Plan, args: list[Value], numbers: list[float], followers: int) -> bool:
+    """Call the program of a trace that is nothing but this update of values that are there, if it is known.
+
+    Nobody but its tensors hold what is replaced, so that the handle itself takes the new array.
+    """
+    metas = tuple([v.meta for v in args])
+    at = local.trace.state.next.get(metas)  # as values enter a trace all at once
+    state = None if at is None else at.next.get((plan.op, plan.told, *range(1, len(args) + 1)))
+    shortcut = None if state is None else Shortcut.of(state, len(args))
+    if shortcut is None or shortcut.given != shortcut.outs or shortcut.metas != metas[: plan.rebound]:
+        return False
+
+    def replace(arrays: list[Any]) -> None:
+        for k, array in zip(shortcut.outs, arrays, strict=False):
+            args[k].data = array
+
+    return shortcut.run(args, ([], numbers, []), replace, {plan.rebound - 1: 1 + followers}) is not None
+
+
+_alias, _value, _node = map(operator.attrgetter, ("_alias", "_value", "_value.node"))
+
+
+def _unshared(tensors: Iterable[Tensor]) -> bool:
+    """Whether each of them has its value to itself."""
+    return not any(map(_alias, tensors))
+
+
+def _values(tensors: list[Tensor]) -> list[Value]:
+    """The present values."""
+    return [*map(_value, tensors)] if _unshared(tensors) else [settled(t)._fresh() for t in tensors]
+
+
 def with_grads(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The tensors that have a gradient, and the gradients."""
-    nodes = [(t._value if t._alias is None else value_of(t)).node for t in tensors]
+    nodes = list(map(_node, tensors)) if _unshared(tensors) else [value_of(t).node for t in tensors]
     grads = [n.grad if n.__class__ is Leaf else t.grad for n, t in zip(nodes, tensors, strict=True)]
     if local.trace.nested:
         for n in nodes:
@@ -228,13 +294,6 @@ def scale_all(tensors: Sequence[Tensor], factor: Tensor) -> None:
             plain.append(t)
     if plain:
         record_update("scale_all", _scaled, None, [plain, [factor]], [], [plain])
-
-
-def share_value(tensors: Sequence[Tensor], value: Value) -> None:
-    """Give each tensor a value of its own that is ``value`` (values are immutable, so this shares no storage)."""
-    for t in tensors:
-        t._value = value
-        t._alias = None
 
 
 def drop_grads(tensors: Sequence[Tensor]) -> None:
