@@ -1,8 +1,8 @@
 """A program that is called again without recording anything: of a trace that is one operation, all of it wanted.
 
-A compiled training step is one, and so is an optimizer's update whose gradients have been computed before: where the loss
-was read in between, say.  Recording the operation, looking its end up and giving out its results costs more than a small
-program itself.
+A compiled training step is one, and so is an optimizer's update whose gradients have been computed before: where the
+loss was read in between, say.  Recording the operation, looking its end up and giving out its results costs more than a
+small program itself.
 """
 
 from __future__ import annotations
