@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
+import weakref
 from typing import Any
 
 from ..engine import Op, Value, get_mode, local, record
@@ -70,7 +72,13 @@ class FunctionCtx:
         """
         if self._saved is None:
             raise RuntimeError(_AGAIN)
-        return tuple([s if s is None else s.get() for s in self._saved])
+        found = [s if s is None else s.get() for s in self._saved]
+        gone = [j for j, t in enumerate(found) if type(t) is _SavedResult]
+        if gone:
+            made = _again(self, [found[j] for j in gone])
+            for j, t in zip(gone, made, strict=True):
+                found[j] = t
+        return tuple(found)
 
     @property
     def saved_variables(self) -> tuple:
@@ -163,8 +171,10 @@ class _Saved:
 
             return unpacked(self.unpack, self.packed)
         t = self.tensor
-        if type(t) is Value:
-            return Tensor._of(t)
+        return Tensor._of(t) if type(t) is Value else self.unchanged(t)
+
+    def unchanged(self, t: Tensor) -> Tensor:
+        """The tensor; RuntimeError if it was written to."""
         if self.version is None:
             return t
         if not t.is_inference() and t._version != self.version:
@@ -175,6 +185,50 @@ class _Saved:
                 f"{t._version}; expected version {self.version} instead."
             )
         return t
+
+
+class _SavedResult(_Saved):
+    """A result kept for backward, whose history holds what is kept: so its data are, and not the result.
+
+    value: of the tensor that forward has made.   handle, k: of the function's backward, and which result of it it is.
+    """
+
+    __slots__ = ("value", "handle", "k")
+
+    def __init__(self, result: Tensor, value: Value, handle: Any, k: int) -> None:
+        super().__init__(result, None)
+        self.tensor = weakref.ref(result)
+        self.value, self.handle, self.k = value, weakref.ref(handle), k
+
+    def by(self, handle: Any) -> _SavedResult:
+        """The same, for another backward of the function."""
+        made = copy.copy(self)
+        made.handle = weakref.ref(handle)
+        return made
+
+    def get(self) -> Any:
+        """The result, or this if it is gone."""
+        result = self.tensor()
+        return self if result is None else self.unchanged(result)
+
+
+def _again(ctx: Any, gone: list[_SavedResult]) -> list[Tensor]:
+    """Results that are gone, as what forward made of the inputs if gradients are taken: they lead to backward, too."""
+    made, handle = [Tensor._of(s.value) for s in gone], gone[0].handle()
+    if handle is None or not get_mode().grad:
+        return [t.detach() for t in made]
+    by_place = {s.k: t for s, t in zip(gone, made, strict=True)}
+    handle = copy.copy(handle)  # with a context of its own, since a pass gives up what that holds
+    handle.ctx = copy.copy(ctx)
+    handle.ctx._saved = tuple([
+        s if type(s) is not _SavedResult
+        else _Saved(by_place[s.k], None) if s.k in by_place and local.trace.nested  # where backward runs at once
+        else s.by(handle) for s in ctx._saved
+    ])  # fmt: skip
+    handle.outs = [told if k in by_place else None for k, told in enumerate(handle.outs)]
+    moving = [value for value, need in zip(handle.before, ctx.needs_input_grad, strict=True) if need]
+    joined = tied(handle.cls.__name__, handle, moving, tuple([by_place.get(k) for k in range(len(handle.outs))]))
+    return [joined[s.k] for s in gone]
 
 
 def _is_mutation_allowed() -> bool:
@@ -289,17 +343,22 @@ class Function(metaclass=FunctionMeta):
             for t in ctx._dirty:
                 if value_of(t).meta.grad == LEAF:
                     raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
-            result = _connect(cls, ctx, tensors, before, outs)
+            own = [value_of(s) if isinstance(s, Tensor) else None for s in ctx._to_save]
+            handle, result = _connect(cls, ctx, tensors, before, outs)
             for name, kept in list(vars(ctx).items()):  # what forward keeps of its results is what the caller gets
                 if isinstance(kept, Tensor) and not any(kept is a for a in args):
                     setattr(ctx, name, _swapped((kept,), outs, result)[0])
         else:
             result = list(outs)
         hooks = current_hooks() if mode.scoped and tracked else None
+        apart = tracked and hooks is None and not local.trace.nested and not _is_mutation_allowed()
         ctx._saved = tuple([
-            _Saved(s, hooks) if isinstance(s, Tensor) else None for s in _swapped(ctx._to_save, outs, result)
+            None if not isinstance(s, Tensor)
+            else _SavedResult(s, own[j], handle, k) if apart and (k := _place(s, result, handle)) is not None
+            else _Saved(s, hooks)
+            for j, s in enumerate(_swapped(ctx._to_save, outs, result))
         ])  # fmt: skip
-        ctx._to_save = ()
+        ctx._to_save = ctx._dirty = ctx._not_differentiable = ()
         if duals is not None:
             forward_ad.apply_jvp(cls, ctx, tensors, duals, result)
         return result[0] if single else tuple(result)
@@ -313,6 +372,13 @@ def _is_constant(tensor: Tensor) -> bool:
 def _swapped(saved: tuple, outs: tuple, result: list) -> list:
     """Saved outputs are kept as the tensors that the caller gets."""
     return [next((r for o, r in zip(outs, result, strict=True) if o is s and isinstance(r, Tensor)), s) for s in saved]
+
+
+def _place(saved: Tensor, result: list, handle: _Backward) -> int | None:
+    """Which of the results with a gradient it is, or None."""
+    if isinstance(saved, Composed) or is_wrapped(saved):
+        return None
+    return next((k for k, r in enumerate(result) if r is saved and handle.outs[k] is not None), None)
 
 
 def _backward_of(cls: Any) -> Any:
@@ -432,7 +498,7 @@ class _Backward:
         return out
 
 
-def _connect(cls: Any, ctx: Any, tensors: list, before: list, outs: tuple) -> list:
+def _connect(cls: Any, ctx: Any, tensors: list, before: list, outs: tuple) -> tuple[_Backward, list]:
     moving = [before[i] for i, need in enumerate(ctx.needs_input_grad) if need]
     tensors_out = [(tuple(o.shape), o.dtype) if isinstance(o, Tensor) else None for o in outs]
     told = [
@@ -446,7 +512,7 @@ def _connect(cls: Any, ctx: Any, tensors: list, before: list, outs: tuple) -> li
         ctx._location = user_location()
     handle = _Backward(cls, ctx, tensors, before, told)
     handle.all = tensors_out
-    return tied(cls.__name__, handle, moving, outs, ctx._dirty)
+    return handle, tied(cls.__name__, handle, moving, outs, ctx._dirty)
 
 
 def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple = ()) -> list:

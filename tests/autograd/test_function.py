@@ -1,5 +1,8 @@
 """Custom functions: plain Python on the way back."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -384,3 +387,79 @@ def test_full_backward_hooks_leave_addresses_alone():
         layer.register_full_backward_hook(compare)
     second(first(torch.ones(2, 3, requires_grad=True))).sum().backward()
     assert same == [True, True]
+
+
+class KeptExp(Function):
+    """Keeps its result, as most do whose gradient is made of it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0]
+
+
+class KeptInPlace(KeptExp):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x.exp_())
+        ctx.save_for_backward(x)
+        return x
+
+
+class KeptPair(Function):
+    """Two results, both kept."""
+
+    @staticmethod
+    def forward(ctx, x):
+        results = x.exp(), x.sin()
+        ctx.save_for_backward(x, *results)
+        return results
+
+    @staticmethod
+    def backward(ctx, *g):
+        x, e, _ = ctx.saved_tensors
+        return g[0] * e + g[1] * x.cos()
+
+
+@pytest.mark.parametrize("cls", [KeptExp, KeptInPlace, KeptPair])
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_result_that_is_kept_is_freed_with_its_last_user(cls, executed):
+    gc.disable()  # which would find what holds itself
+    try:
+        x = torch.ones(3, requires_grad=True)
+        out = cls.apply(x * 2)
+        result = out[0] if isinstance(out, tuple) else out
+        if executed:
+            result.tolist()
+        seen = weakref.ref(result)
+        total = result.sum()
+        del out, result
+        assert seen() is None
+        total.backward()  # what it needs of it is there still
+        np.testing.assert_allclose(x.grad, np.full(3, 2 * np.exp(2.0)), rtol=1e-6)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("cls", [KeptExp, KeptInPlace, KeptPair])
+def test_derivatives_of_all_orders_where_the_result_is_gone(cls):
+    def f(x):
+        out = cls.apply(x * 1.0)
+        return (out[0] * out[1] if isinstance(out, tuple) else out).sin().sum()  # nobody holds what apply has given
+
+    def plain(x):
+        return (x.exp() * x.sin() if cls is KeptPair else x.exp()).sin().sum()
+
+    def third(f):
+        x = torch.tensor([0.1, -0.4, 0.3], dtype=torch.float64, requires_grad=True)
+        y = f(x)
+        for _ in range(3):
+            (y,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return y.tolist()
+
+    np.testing.assert_allclose(third(f), third(plain), rtol=1e-10)
