@@ -72,7 +72,8 @@ def _like_input(loss, dtype):
 
 
 def _target_precheck(name: str, axis_of_classes=None):
-    """At once, if the target is known on the host: IndexError 'Target 5 is out of bounds.'"""
+    """At once, if the target is known on the host: IndexError 'Target 5 is out of bounds.' Shapes that do not fit are
+    told by the operation itself."""
 
     def precheck(bound: dict) -> None:
         target, shape = bound.get("target"), bound.get("input.shape")
@@ -82,7 +83,8 @@ def _target_precheck(name: str, axis_of_classes=None):
         if within(target, classes):
             return
         wrong = ((target < 0) | (target >= classes)) & (target != bound.get("ignore_index", -100))
-        if wrong.any():
+        fits = target.size == 1 if len(shape) == 1 else target.shape == (shape[0], *shape[2:])
+        if fits and wrong.any():
             value = int(target[wrong].reshape(-1)[0])
             raise IndexError(f"Target {value} is out of bounds. {name} got {classes} classes")
 

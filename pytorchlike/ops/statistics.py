@@ -288,6 +288,13 @@ def _density(hist: jax.Array, edges: jax.Array) -> jax.Array:
     return hist / jnp.sum(hist) / jnp.diff(edges)
 
 
+def _measured(input: jax.Array) -> jax.Array:
+    """Edges lie between whole numbers, so these are refused, as in PyTorch."""
+    if not is_float(input.dtype):
+        raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(input.dtype)}'")
+    return input
+
+
 def _parse_histogram(*args, **kwargs):
     bins = args[1] if len(args) > 1 else kwargs.get("bins")
     return ("_histogram_edges" if hasattr(bins, "dtype") else None), args, kwargs
@@ -296,7 +303,7 @@ def _parse_histogram(*args, **kwargs):
 @op(differentiable=False, returns=("hist", "bin_edges"), parse=_parse_histogram)
 def histogram(
     input: Array,
-    bins: int,
+    bins: int = 100,
     *,
     range: tuple[float, float] | None = None,
     weight: Array | None = None,
@@ -308,7 +315,7 @@ def histogram(
     ``range``: (low, high), the data's own if None.  ``density``: divide by total and width.
     """
     _check_bins(bins)
-    x = input.reshape(-1)
+    x = _measured(input).reshape(-1)
     low, high = _range(x, *(range or (0, 0)), margin=0.5)
     edges = jnp.linspace(0, 1, bins + 1, dtype=x.dtype) * (high - low) + low
     hist = _tally(x, low, high, bins, None if weight is None else weight.reshape(-1).astype(x.dtype))
@@ -320,7 +327,7 @@ def _histogram_edges(input: Array, bins: Array, *, weight: Array | None = None, 
     """``histogram`` with the interval edges given, ascending; the last interval includes its upper edge."""
     if bins.ndim != 1:
         raise RuntimeError(f"torch.histogram(): bins tensor should have one dimension, but got {bins.ndim}")
-    x = input.reshape(-1)
+    x = _measured(input).reshape(-1)
     n = bins.size - 1
     at = jnp.searchsorted(bins, x, side="right", method="sort" if n > 64 else "compare_all") - 1
     at = jnp.where(x == bins[-1], n - 1, at)

@@ -210,7 +210,7 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
             if entry.host is not None:
                 told = ", ".join(f"len(v_{n})" if q is p else q.name for q in params)
                 body += [
-                    f"if v_{n} and v_{n}[0].data.__class__ is ndarray{' and out is None' if entry.out else ''}:",
+                    f"if v_{n} and v_{n}[-1].data.__class__ is ndarray{' and out is None' if entry.out else ''}:",
                     f"    result = host_call(ENTRY, v_{n}, ({told},))",
                     "    if result is not None: return result",
                 ]
@@ -606,6 +606,10 @@ def _host_view(base: Any, value: Value, entry: OpDef, static: tuple, numbers: tu
     return result
 
 
+#: Bytes of integers that were computed, and are joined with host values by NumPy, at most.
+_TEXT = 65536
+
+
 def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     """An operator on host values only, by NumPy; None if they are not alike enough to be sure of the result."""
     first, trace = values[0].meta, local.trace
@@ -614,8 +618,13 @@ def _host_call(entry: OpDef, values: list[Value], static: tuple) -> Any:
     if trace.mode.autocast is not None and first.dtype.kind not in "biu":  # it casts, or refuses
         return None
     for v in values:
-        if v.data.__class__ is not np.ndarray or v.meta.grad or v.meta.dtype != first.dtype:
+        if v.meta.grad or v.meta.dtype != first.dtype:
             return None
+        if v.data.__class__ is not np.ndarray:  # a text that grows by what was drawn or read
+            short = first.dtype.kind == "i" and v.meta.nbytes <= _TEXT and v.meta.place is place_for("cpu")
+            if v.data is None or not short:
+                return None
+            v.data = np.array(v.data)
     data = entry.host([v.data for v in values], *static)
     return None if data is None else _above().Tensor._of(fixed(own(concrete(data, first.place)), *values))
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import in_sight
+from ..engine import flush, in_sight, local
 from ._register import function
 from ._tensor import Tensor
+from ._values import told_by_handle
+from .device import place_for
 from .dtype import as_dtype, int64
 from .functions_create import _like, _plain
 
@@ -200,7 +202,29 @@ def multinomial(
             raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
         if not (weights.sum(-1) > 0).all():
             raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    return form(lookup("multinomial"))(input, num_samples, replacement, generator=generator, out=out)
+    drawn = form(lookup("multinomial"))(input, num_samples, replacement, generator=generator, out=out)
+    _hold(drawn)
+    return drawn
+
+
+#: What has a few draws executed: so many values pending before them, so many draws at most.
+_LONG, _FEW = 64, 8
+
+
+def _hold(drawn: Tensor) -> None:
+    """Have a few numbers held by NumPy that were drawn by what a long recording makes: a model's next token.
+
+    A text that grows by them is then joined on the host, and each token is one program, where a whole text would be
+    recorded otherwise, whose rounds differ by its length.
+    """
+    value, trace = drawn._get(), local.trace
+    if value.data is not None or value.trace is not trace or trace.nested or len(trace.values) < _LONG:
+        return
+    if value.meta.size > _FEW or value.meta.place is not place_for("cpu") or told_by_handle():
+        return
+    flush("a few numbers were drawn")
+    if value.data is not None:
+        value.data = np.array(value.data)
 
 
 def _from(named: dict[str, Any], given: Any) -> Any:

@@ -19,6 +19,9 @@ CASES = [
     # Each: the call, the exception, what its message must hold.
     (lambda: F.nll_loss(z(2, 3), k([0], [1])), RuntimeError, r"0D or 1D target tensor expected, multi-target not supp"),
     (lambda: F.cross_entropy(z(2, 3, 4), k(0, 1)), RuntimeError, r"Expected target size \[2, 4\], got \[2\]"),
+    # shapes that do not fit are told before classes that there are not
+    (lambda: F.cross_entropy(z(2, 3, 5), z(2, 3).long() + 4), RuntimeError, r"Expected target size \[2, 5\], got"),
+    (lambda: F.cross_entropy(z(2, 1, 4, 4), z(2, 1, 4, 4).long() + 1), RuntimeError, r"floating point type for target"),
     (lambda: F.scaled_dot_product_attention(*[z(1, 1, 2, 2).long()] * 3), NotImplementedError, r"Long"),
     (lambda: nn.EmbeddingBag(3, 2)(k(1), k(0.0)), RuntimeError, r"'offsets'.*Long, Int"),
     (lambda: nn.EmbeddingBag(3, 2, mode="max", scale_grad_by_freq=True)(k(1), k(0)), ValueError,

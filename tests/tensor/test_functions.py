@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pytorchlike as torch
+from pytorchlike.engine import stats
 
 
 def test_view_in_place_leaves_other_views_alone():
@@ -455,6 +456,30 @@ def test_histogram_with_edges_is_named_as_the_other():
     """Both forms of histogram give the same kind of tuple."""
     whole = torch.histogram(torch.arange(6.0), torch.tensor([0.0, 2.0, 6.0]))
     assert type(whole).__name__ == "histogram" and whole.hist.tolist() == [2, 4]
+
+
+def test_histogram_has_a_hundred_bins_and_takes_no_whole_numbers():
+    """Without bins there are 100, also of the method; edges between whole numbers are refused."""
+    hist, edges = torch.arange(5.0).histogram(density=True)
+    assert hist.shape == (100,) and edges.shape == (101,) and hist.sum().item() == pytest.approx(25)
+    for bins in (3, torch.tensor([0.0, 2.0])):
+        with pytest.raises(NotImplementedError, match="not implemented for 'Long'"):
+            torch.histogram(torch.arange(5), bins)
+
+
+def test_a_text_that_grows_by_drawn_tokens_is_joined_on_the_host():
+    """A token that a model draws is computed, and its text no part of the next step: no round records anything new."""
+    torch.manual_seed(0)
+    table, weight, text = torch.randn(9, 4), torch.randn(4, 4), torch.zeros(1, 1, dtype=torch.int64)
+    misses = []
+    for _ in range(12):
+        x = table[text[:, -3:]]
+        for _ in range(40):
+            x = (x @ weight).tanh()
+        text = torch.cat((text, torch.multinomial((x[:, -1] @ table.T).softmax(-1), 1)), dim=1)
+        misses.append(stats.misses)
+    assert text.shape == (1, 13) and 0 <= text.min() and text.max() < 9
+    assert misses[-1] == misses[-6] > misses[0]
 
 
 def test_dims_are_ints():
