@@ -9,11 +9,11 @@ from .tensor import functions as _functions
 
 
 def __getattr__(name: str) -> Any:
-    from .tensor._wrap import _returns
+    from .tensor._general import returns
 
     for (space, known), entry in TABLE.items():
         if entry.returns and known not in ("", None) and name == (known if space != "linalg" else f"linalg_{known}"):
-            found = globals()[name] = _returns(entry)
+            found = globals()[name] = returns(entry)
             return found
     raise AttributeError(f"module 'torch.return_types' has no attribute '{name}' (see docs/differences.md)")
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import Tensor, _wrap
+from ..tensor import Tensor
 from ..tensor import functions as T
+from ..tensor._arguments import NOT_GIVEN
+from ..tensor._general import bind, write_outs
 from ..tensor.device import as_device, get_default_device
 from ..tensor.dtype import bool_, from_numpy_dtype
 from ..tensor.dtype import dtype as torch_dtype
@@ -45,7 +47,7 @@ def name_of(name: str) -> str:
 
 def offer(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Offer a call of a function of this package."""
-    kwargs = {k: v for k, v in kwargs.items() if v is not _wrap.NOT_GIVEN}
+    kwargs = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN}
     if made.entry is not None:
         return _of_table(made, args, kwargs)
     special = _SPECIAL.get(made.name)
@@ -68,7 +70,7 @@ def _of_table(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     name = entry.name + ("_" if inplace else "")
     rest = {k: kwargs.pop(k) for k in ("layout", "pin_memory", "generator") if k in kwargs}
     where = {k: kwargs.pop(k) for k in ("device", "requires_grad") if k in kwargs} if entry.factory else {}
-    bound = _wrap._bind(entry, name, args, {k: v for k, v in kwargs.items() if k != "_stacklevel"})
+    bound = bind(entry, name, args, {k: v for k, v in kwargs.items() if k != "_stacklevel"})
     given = _like_a_call(bound)
     run = _runner(made, inplace and whole is args, whole, {**kwargs, **rest, **where})
     if entry.factory:
@@ -80,7 +82,7 @@ def _of_table(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
     if out is None:
         return result
     with offers.computing:
-        return _wrap._write_out(out, result, entry)
+        return write_outs(out, result, entry)
 
 
 def _runner(made: offers.Offer, inplace: bool, args: tuple, kwargs: dict[str, Any]) -> Callable[[], Any]:

@@ -18,16 +18,17 @@ import numpy as np
 
 from ..ops._sizes import wrap_dim
 from ..ops._table import OpDef
-from . import _wrap
+from ._arguments import NOT_GIVEN, Unusual
 from ._cell import write_out
 from ._conversions import _parse_to
+from ._general import bind
 from ._register import KINDS
 from ._tensor import Tensor
 from .asking import disabled
 from .size import Size
 
 
-class NotPlain(_wrap.Unusual, NotImplementedError):
+class NotPlain(Unusual, NotImplementedError):
     """A composed tensor came where an operation needs one array."""
 
     def __init__(self, kind: str) -> None:
@@ -394,7 +395,7 @@ def _layout_among(values: Any) -> str:
 def call_operator(kind: type[Composed], entry: OpDef, inplace: bool, args: tuple, kwargs: dict[str, Any]) -> Any:
     """An operator of the table on composed tensors: the kind's handler, given all of the operator's parameters."""
     name = entry.name + ("_" if inplace else "")
-    kwargs = {k: v for k, v in kwargs.items() if v is not _wrap.NOT_GIVEN}
+    kwargs = {k: v for k, v in kwargs.items() if v is not NOT_GIVEN}
     for ignored in ("layout", "pin_memory", "device", "requires_grad", "generator"):
         kwargs.pop(ignored, None)
     inplace = kwargs.pop("inplace", False) or inplace
@@ -402,7 +403,7 @@ def call_operator(kind: type[Composed], entry: OpDef, inplace: bool, args: tuple
     handler = kind._handlers.get(entry.name)
     if handler is None:
         raise NotImplementedError(refusal(name, _layout_among((*args, *kwargs.values()))))
-    bound = _wrap._bind(entry, name, args, kwargs)
+    bound = bind(entry, name, args, kwargs)
     result = handler(**bound)
     if inplace:
         first = bound[entry.params[0].name]

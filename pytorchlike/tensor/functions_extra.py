@@ -197,7 +197,7 @@ def histogramdd(
         ok = (at >= 0) & (at < m)
         cell = at if cell is None else cell * m + at
         inside = ok if inside is None else inside & ok
-    from ._wrap import returned
+    from ._general import returned
 
     total = math.prod(size)
     worth = points.new_ones(len(points)) if weight is None else weight.reshape(-1).to(dtype=input.dtype)
