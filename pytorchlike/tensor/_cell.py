@@ -39,10 +39,10 @@ class Moved(TypeError):
 
 def part_of_tensor(part: type) -> type:
     """Decorator of a class of methods: they are known as Tensor's, in errors and in pickles."""
-    for name, found in vars(part).items():
+    for found in vars(part).values():
         for fn in (found, *(getattr(found, each, None) for each in ("fget", "fset", "fdel", "__func__"))):
             if type(fn) is FunctionType:
-                fn.__module__, fn.__qualname__ = f"{__package__}._tensor", f"Tensor.{name}"
+                fn.__module__, fn.__qualname__ = f"{__package__}._tensor", f"Tensor.{fn.__name__}"
     return part
 
 

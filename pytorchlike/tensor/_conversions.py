@@ -54,6 +54,9 @@ class Convertible(Cell):
             out = out._to_dtype(kind) if held is None else held
         return out.clone() if copy and out is self else out
 
+    #: What the other conversions take: PyTorch's do not ask a program's class for its own ``to`` either.
+    _to = to
+
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """Name of the tensor's type, or the tensor converted to ``dtype``.
 
@@ -67,20 +70,20 @@ class Convertible(Cell):
             kind = _legacy_dtype(name)
             if name.endswith("Tensor"):
                 on_gpu = ".cuda." in name
-                return self.to(self.device if self.is_cuda and on_gpu else "cuda" if on_gpu else "cpu", kind)
+                return self._to(self.device if self.is_cuda and on_gpu else "cuda" if on_gpu else "cpu", kind)
             dtype = kind
-        return self.to(dtype=dtype)
+        return self._to(dtype=dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
-        return self.to(other.device, other.dtype)
+        return self._to(other.device, other.dtype)
 
     def cpu(self, memory_format: Any = None) -> Tensor:
         """The tensor on the CPU."""
-        return self.to("cpu")
+        return self._to("cpu")
 
     def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
         """The tensor on a GPU."""
-        return self.to("cuda" if device is None else (f"cuda:{device}" if isinstance(device, int) else device))
+        return self._to("cuda" if device is None else (f"cuda:{device}" if isinstance(device, int) else device))
 
     def clone(self, *, memory_format: Any = None) -> Tensor:
         """A copy with a storage of its own, through which gradients flow."""
@@ -93,7 +96,7 @@ class Convertible(Cell):
     def _convert_static(self, kind: str) -> Tensor:
         from . import dtype as d
 
-        return self.to(dtype=getattr(d, kind))
+        return self._to(dtype=getattr(d, kind))
 
     # ---- copying and pickling ----------------------------------------------------------------------------------
 

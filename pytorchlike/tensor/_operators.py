@@ -185,20 +185,19 @@ def attach(cls: type) -> None:
     for name in _PROPERTIES:
         setattr(cls, name, property(_property(name), _part_setter(name) if name in ("real", "imag") else None))
     cls.__getattr__ = missing  # type: ignore[attr-defined]
-    for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "cfloat", "cdouble", "chalf"):
+    for kind in ("float", "double", "half", "bfloat16", "int", "long", "short", "bool", "char", "byte", "cfloat",
+                 "cdouble", "chalf"):  # fmt: skip
         setattr(cls, kind, _conversion(kind))
     cls.__long__, cls.__nonzero__ = cls.__int__, cls.__bool__  # type: ignore[attr-defined]
     for kind in ("xla", "ipu", "mtia", "maia"):
         setattr(cls, f"is_{kind}", False)
     for kind in ("xpu", "ipu", "mtia", "hpu"):
         setattr(cls, kind, _elsewhere(kind))
-    cls.char = _conversion("int8")  # type: ignore[attr-defined]
-    cls.byte = _conversion("uint8")  # type: ignore[attr-defined]
 
 
 def _elsewhere(kind: str) -> Any:
     def move(self: Any, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
-        return self.to(kind if device is None else f"{kind}:{device}" if isinstance(device, int) else device)
+        return self._to(kind if device is None else f"{kind}:{device}" if isinstance(device, int) else device)
 
     move.__name__ = kind
     move.__doc__ = f"The tensor on a device of type '{kind}'; RuntimeError if there is none."
@@ -207,12 +206,13 @@ def _elsewhere(kind: str) -> Any:
 
 def _conversion(kind: str) -> Any:
     names = {"float": "float32", "double": "float64", "half": "float16", "int": "int32", "long": "int64",
-             "short": "int16", "bool": "bool_", "cfloat": "complex64", "cdouble": "complex128"}  # fmt: skip
+             "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool_", "cfloat": "complex64",
+             "cdouble": "complex128"}  # fmt: skip
 
     def convert(self: Any, memory_format: Any = None) -> Any:
         from . import dtype
 
-        return self.to(getattr(dtype, names.get(kind, kind)))
+        return self._to(getattr(dtype, names.get(kind, kind)))
 
     convert.__name__ = kind
     convert.__doc__ = f"The tensor as {names.get(kind, kind)}."

@@ -282,6 +282,8 @@ class Composed(Tensor):
         found = self._with(carrier)
         return found if where is None else found._moved(where)
 
+    _to = to
+
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """Not possible for such a layout.
 

@@ -425,3 +425,20 @@ def test_reductions_keep_the_dtype_that_was_asked_for(dtype):
     for found, expected in ((x.sum(dtype=dtype), 7), (x.sum(0, dtype=dtype), [4, 3]), (x.prod(dtype=dtype), 6),
                             (columns, [[2], [3]]), (x.nansum(dtype=dtype), 7)):  # fmt: skip
         assert found.dtype == dtype and found.tolist() == expected
+
+
+def test_conversions_do_not_call_what_a_subclass_has_in_place_of_to():
+    class Drawn(torch.Tensor):
+        def to(self, *args, **kwargs):
+            made = super().to(*args, **kwargs).as_subclass(Drawn)
+            made.kind = self.kind
+            return made
+
+    x = torch.ones(2).as_subclass(Drawn)
+    y = x * 2  # a result, which has no kind
+    assert y.double().dtype == y.type(torch.float64).dtype == y.type_as(torch.ones(1).double()).dtype == torch.float64
+    assert type(y.cpu()) is type(y.half()) is Drawn and y.byte().dtype == torch.uint8
+    x.kind = "normal"
+    assert x.to(torch.float64).kind == "normal"
+    names = [getattr(torch.Tensor, n).__name__ for n in ("byte", "char", "float")]
+    assert names == ["byte", "char", "float"] and torch.Tensor.to.__name__ == "to"
