@@ -276,16 +276,39 @@ def lie_alike(entry: OpDef, like: Tensor, result: Tensor, *metas: Any) -> None:
     told = like._strided()
     if told is None or told[2] or told[0][-1] != 1 or not entry.lies(*metas):
         return
-    shape, order = result._value.meta.shape, _order(told[0])
+    lie_in(_order(told[0]), result)
+
+
+def lie_in(order: list[int], result: Tensor) -> None:
+    """Have the dims of a tensor of its own lie in memory in that order, outermost first."""
     if order != sorted(order):
-        back = [order.index(d) for d in range(len(order))]
+        shape, back = result._value.meta.shape, [order.index(d) for d in range(len(order))]
         step = Step(lookup("permute"), (tuple(back),), ())
         result._layout = (tuple([shape[d] for d in order]), (step,), result._value.meta.dtype)
 
 
+def lying(like: Tensor) -> list[int] | None:
+    """The order in memory of the dims of what PyTorch makes like a tensor; None if it is the usual one."""
+    told = like._strided()
+    if told is None or told[2]:
+        return None
+    order = _order(told[0])
+    return None if order == sorted(order) else order
+
+
 def _order(strides: tuple[int, ...]) -> list[int]:
-    """The dims as they lie in memory, outermost first."""
-    return sorted(range(len(strides)), key=lambda d: -strides[d])
+    """The dims as they lie in memory, outermost first; those along which nothing advances stay where they are."""
+    order: list[int] = []
+    for d, stride in enumerate(strides):
+        at = len(order)
+        for k in reversed(range(len(order))):
+            other = strides[order[k]]
+            if stride and other and other >= stride:
+                break
+            if stride and other:
+                at = k
+        order.insert(at, d)
+    return order
 
 
 def _copies(base: Tensor, view: Tensor) -> bool:

@@ -19,6 +19,7 @@ from ..engine.meta import INTERIOR
 from ..ops._random import Draws
 from ..ops._table import Key, OpDef, Sizes, default_float
 from . import random
+from ._views import lying
 from .device import place_for
 from .twister import FACTORIES, FILLS, FLOATING, INTEGRAL, Twister
 
@@ -48,7 +49,8 @@ def begin(
     if asked is None:
         return None
     told = [bound[name].detach().double().numpy() for name in reads]
-    draws = source.draw(lambda twister: [_draw(twister, told, *what) for what in asked])
+    order = lying(bound["input"]) if entry.name in _LIKE_INPUT else None
+    draws = source.draw(lambda twister: [_draw(twister, told, order, *what) for what in asked])
     drawn = Drawn(entry.drawn(len(draws), inplace), tuple([concrete(a, cpu) for a in draws]))
     # what was read may have executed what the arguments rest on: they have other places now
     return record_call(drawn.op, static, (*dynamic, *drawn.arrays)) if told else drawn
@@ -91,12 +93,14 @@ def _made(
     data = source.draw(lambda twister: fill(twister, meta.size, meta.dtype, {**bound, "_plain": plain}))
     if data is None:
         return None
-    if plain:
-        return make_value(meta, data.reshape(meta.shape))
-    strides = target.stride()  # elements are drawn in the order in which they lie in memory
-    dims = sorted(range(len(strides)), key=lambda d: -strides[d])
-    lying = data.reshape([meta.shape[d] for d in dims])
-    return make_value(meta, np.ascontiguousarray(lying.transpose(np.argsort(dims))))
+    return make_value(meta, _laid_out(data, meta.shape, lying(target)))
+
+
+def _laid_out(data: np.ndarray, shape: tuple[int, ...], order: list[int] | None) -> np.ndarray:
+    """Numbers drawn one after the other as an array of dims that lie in memory in that order, outermost first."""
+    if order is None:
+        return data.reshape(shape)
+    return np.ascontiguousarray(data.reshape([shape[d] for d in order]).transpose(np.argsort(order)))
 
 
 _FILLED = FLOATING | frozenset(map(np.dtype, ("int8", "uint8", "int16", "int32", "int64", "bool")))
@@ -109,6 +113,10 @@ def _statics(entry: OpDef) -> tuple[str, ...]:
 
 #: Operations that draw for some elements only, which elements their data tells.
 _OTHERWISE = frozenset(("rrelu",))
+
+
+#: Operations that draw for what PyTorch makes like their input: in the order in which its elements lie in memory.
+_LIKE_INPUT = frozenset(("dropout", "alpha_dropout"))
 
 
 #: Kinds of numbers whose parameters are data, which has to be read: arguments of the operation, by position.
@@ -157,7 +165,13 @@ def _probe(entry: OpDef, inplace: bool, static: tuple, shapes: tuple) -> list | 
 
 
 def _draw(
-    twister: Twister, told: list[np.ndarray], kind: str, shape: tuple[int, ...], dtype: np.dtype, p: float
+    twister: Twister,
+    told: list[np.ndarray],
+    order: list[int] | None,
+    kind: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    p: float,
 ) -> np.ndarray:
     n = math.prod(shape)
     if kind in _OF_DATA:
@@ -170,4 +184,4 @@ def _draw(
         found = twister.normal(n, dtype)
     else:
         found = twister.exponential(n).astype(dtype)
-    return found.reshape(shape)
+    return _laid_out(found, shape, order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from ..engine.errors import warn
 from ._register import function
 from ._tensor import Tensor, host_tensor
-from .dtype import as_dtype, bool_, get_default_dtype, int64, strided
+from ._views import lie_in, lying
+from .dtype import as_dtype, bool_, get_default_dtype, int64, preserve_format, strided
 
 _EMPTY = object()
 
@@ -101,7 +103,7 @@ def triu_indices(
 
 def _like(input: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keywords of a factory whose result is to be as ``input`` where they do not say otherwise."""
-    kwargs.pop("memory_format", None)  # XLA chooses the layout
+    kwargs.pop("memory_format", None)
     if kwargs.get("dtype") is None:
         kwargs["dtype"] = input.dtype
     if kwargs.get("device") is None:
@@ -109,12 +111,26 @@ def _like(input: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
+def _order_like(input: Tensor, kwargs: dict[str, Any]) -> list[int] | None:
+    """The order of dims in memory of what is made like ``input`` with these keywords, unless it is the usual one."""
+    return lying(input) if kwargs.get("memory_format") in (None, preserve_format) else None
+
+
+def _made_like(input: Tensor, make: Callable[..., Tensor], kwargs: dict[str, Any]) -> Tensor:
+    """What ``make`` gives of that shape, told to lie in memory as ``input`` does; nothing is moved for it."""
+    order = _order_like(input, kwargs)
+    made = make(input.shape, **_like(input, kwargs))
+    if order is not None:
+        lie_in(order, made)
+    return made
+
+
 @function
 def zeros_like(input: Tensor, **kwargs: Any) -> Tensor:
     """Zeros in the shape, dtype and device of ``input`` (keywords: dtype, device, requires_grad)."""
     from .functions import zeros
 
-    return zeros(input.shape, **_like(input, kwargs))
+    return _made_like(input, zeros, kwargs)
 
 
 @function
@@ -122,7 +138,7 @@ def ones_like(input: Tensor, **kwargs: Any) -> Tensor:
     """Ones in the shape, dtype and device of ``input`` (keywords: dtype, device, requires_grad)."""
     from .functions import ones
 
-    return ones(input.shape, **_like(input, kwargs))
+    return _made_like(input, ones, kwargs)
 
 
 @function
@@ -130,7 +146,7 @@ def empty_like(input: Tensor, **kwargs: Any) -> Tensor:
     """An uninitialised tensor in the shape, dtype and device of ``input``."""
     from .functions import empty
 
-    return empty(input.shape, **_like(input, kwargs))
+    return _made_like(input, empty, kwargs)
 
 
 @function
@@ -138,7 +154,7 @@ def full_like(input: Tensor, fill_value: Any, **kwargs: Any) -> Tensor:
     """A tensor in the shape, dtype and device of ``input``, filled with a number."""
     from .functions import full
 
-    return full(tuple(input.shape), fill_value, **_like(input, kwargs))
+    return _made_like(input, lambda size, **given: full(tuple(size), fill_value, **given), kwargs)
 
 
 @function

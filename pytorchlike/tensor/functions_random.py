@@ -5,6 +5,7 @@ Arguments that are numbers are looked at here, so that a wrong one is told at on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ._tensor import Tensor
 from ._values import told_by_handle
 from .device import place_for
 from .dtype import as_dtype, int64
-from .functions_create import _like, _plain
+from .functions_create import _like, _order_like, _plain, empty_like
 
 _EMPTY = object()
 
@@ -63,12 +64,21 @@ def randint(*args: Any, low: int = 0, high: int | None = None, size: Any = None,
     return _randint(low, high, tuple(size), **kwargs)
 
 
+def _drawn_like(input: Tensor, kwargs: dict[str, Any], make: Callable[[], Tensor], fill: str, *numbers: Any) -> Tensor:
+    """What ``make`` gives; where ``input`` lies in memory in another order, filled in that order, as PyTorch's is."""
+    if _order_like(input, kwargs) is None:
+        return make()
+    wanted, generator = kwargs.pop("requires_grad", False), kwargs.pop("generator", None)
+    made = getattr(empty_like(input, **kwargs), fill)(*numbers, generator=generator)
+    return made.requires_grad_() if wanted else made
+
+
 @function
 def rand_like(input: Tensor, **kwargs: Any) -> Tensor:
     """``rand`` in the shape, dtype and device of ``input``."""
     from .functions import rand
 
-    return rand(input.shape, **_like(input, kwargs))
+    return _drawn_like(input, kwargs, lambda: rand(input.shape, **_like(input, kwargs)), "uniform_")
 
 
 @function
@@ -76,13 +86,16 @@ def randn_like(input: Tensor, **kwargs: Any) -> Tensor:
     """``randn`` in the shape, dtype and device of ``input``."""
     from .functions import randn
 
-    return randn(input.shape, **_like(input, kwargs))
+    return _drawn_like(input, kwargs, lambda: randn(input.shape, **_like(input, kwargs)), "normal_")
 
 
 @function
 def randint_like(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``randint`` in the shape, dtype and device of ``input``: ``randint_like(input, [low,] high)``."""
-    return randint(*args, size=tuple(input.shape), **_like(input, kwargs))
+    return _drawn_like(
+        input, kwargs, lambda: randint(*args, size=tuple(input.shape), **_like(input, kwargs)), "random_",
+        *(args if len(args) > 1 else (0, *args)),
+    )  # fmt: skip
 
 
 def _positive(name: str, what: str, value: float, least: float = 0.0, strict: bool = False) -> None:

@@ -191,3 +191,25 @@ def test_dropout_between_recurrent_layers_is_pytorchs():
     out = lstm(torch.ones(2, 1, 3))[0]
     assert abs(out.sum().item() + 0.10616427659988403) < 1e-6
     assert torch.rand(1).item() == 0.5924736857414246
+
+
+def test_what_is_like_a_transposed_tensor_is_drawn_in_the_order_of_its_memory():
+    x = torch.ones(2, 3, 4)
+    torch.manual_seed(3)
+    kept = F.dropout(x.transpose(0, 1), 0.5).bool().int().flatten().tolist()
+    assert kept == [1, 1, 0, 1, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1, 1]
+    some = torch.rand_like(x.transpose(1, 2)).flatten()[:3].tolist()
+    assert some == pytest.approx([0.4301472, 0.4290641, 0.3206418], abs=1e-6)
+    torch.manual_seed(3)
+    some = torch.randn_like(x.transpose(1, 2)).flatten()[:3].tolist()
+    assert some == pytest.approx([0.8032761, 0.0461824, -1.4351793], abs=1e-6)
+    assert torch.zeros_like(x.transpose(1, 2)).stride() == (12, 1, 4)
+    assert torch.empty_like(x[:1].expand(5, 3, 4)).stride() == (12, 4, 1)  # nothing advances along the first dim
+    assert torch.randint_like(x.transpose(0, 2), 10).flatten()[:8].tolist() == [7, 4, 9, 4, 1, 3, 1, 3]
+
+
+def test_a_layer_of_a_transformer_with_the_batch_first_drops_what_pytorch_drops():
+    torch.manual_seed(3)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, 0.5, batch_first=True)
+    found = layer(torch.ones(2, 3, 4) * torch.arange(4.0)).flatten()[:4].tolist()
+    assert found == pytest.approx([-0.5516377, -0.4182377, -0.7500450, 1.7199204], abs=1e-5)
