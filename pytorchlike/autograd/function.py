@@ -343,7 +343,7 @@ class Function(metaclass=FunctionMeta):
             for t in ctx._dirty:
                 if value_of(t).meta.grad == LEAF:
                     raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
-            own = [value_of(s) if isinstance(s, Tensor) else None for s in ctx._to_save]
+            own = [value_of(s) if isinstance(s, Tensor) and not isinstance(s, Composed) else None for s in ctx._to_save]
             handle, result = _connect(cls, ctx, tensors, before, outs)
             for name, kept in list(vars(ctx).items()):  # what forward keeps of its results is what the caller gets
                 if isinstance(kept, Tensor) and not any(kept is a for a in args):
