@@ -182,8 +182,8 @@ class _Check:
     def compare(self, what: str, i: int, k: int, numerical: np.ndarray, analytical: np.ndarray) -> None:
         if not self.close(analytical, numerical):
             raise GradcheckError(
-                f"{what}mismatch for output {i} with respect to input {k},\nnumerical:{numerical}\n"
-                f"analytical:{analytical}\n"
+                f"{what}mismatch for output {i} with respect to input {k},\nnumerical:{T.from_numpy(numerical)}\n"
+                f"analytical:{T.from_numpy(analytical)}\n"
             )
 
     def steady(self, i: int, k: int, a: np.ndarray, b: np.ndarray) -> None:

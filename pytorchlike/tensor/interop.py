@@ -360,7 +360,12 @@ def _sizes(obj: Any) -> list[int]:
         sizes.append(len(obj))
         if not sizes[-1]:
             break
-        obj = obj[0]
+        try:
+            obj = obj[0]
+        except KeyError:  # a table, whose items are columns with names
+            raise ValueError(
+                f"could not determine the shape of object type '{type(obj).__name__}': give an array of its values"
+            ) from None
     return sizes
 
 

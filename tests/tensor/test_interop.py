@@ -170,6 +170,20 @@ def test_ragged_tails_are_refused():
         host_copy([[], [1]])
 
 
+def test_tables_are_refused():
+    """A table of named columns (a DataFrame) has no first row: the error says so, not that there is no column 0."""
+
+    class Table:
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, name):
+            return {"a": [1, 2]}[name]
+
+    with pytest.raises(ValueError, match="could not determine the shape of object type 'Table'"):
+        host_copy(Table())
+
+
 def test_endless_nesting():
     endless: list = []
     endless.append(endless)
