@@ -290,9 +290,12 @@ def lie_in(order: list[int], result: Tensor) -> None:
 def lying(like: Tensor) -> list[int] | None:
     """The order in memory of the dims of what PyTorch makes like a tensor; None if it is the usual one."""
     told = like._strided()
-    if told is None or told[2]:
-        return None
-    order = _order(told[0])
+    return None if told is None or told[2] else order_of(told[0])
+
+
+def order_of(strides: tuple[int, ...]) -> list[int] | None:
+    """The dims as they lie in memory, outermost first; None if that is the usual order."""
+    order = _order(strides)
     return None if order == sorted(order) else order
 
 

@@ -213,3 +213,21 @@ def test_a_layer_of_a_transformer_with_the_batch_first_drops_what_pytorch_drops(
     layer = nn.TransformerEncoderLayer(4, 2, 8, 0.5, batch_first=True)
     found = layer(torch.ones(2, 3, 4) * torch.arange(4.0)).flatten()[:4].tolist()
     assert found == pytest.approx([-0.5516377, -0.4182377, -0.7500450, 1.7199204], abs=1e-5)
+
+
+def test_dropout_after_a_recurrent_layer_with_the_batch_first_is_pytorchs():
+    torch.manual_seed(3)
+    found = nn.LSTM(2, 2, batch_first=True)(torch.ones(2, 3, 2))[0]
+    assert found.stride() == (2, 4, 1)
+    assert F.dropout(found, 0.5).ne(0).int().flatten().tolist() == [1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 0]
+    with pytest.raises(RuntimeError, match="view"):
+        found.view(6, 2)
+
+
+def test_dropout_of_what_elementwise_operations_made_of_a_transposed_tensor_is_pytorchs():
+    embedding = nn.Embedding(4, 2)
+    torch.manual_seed(3)
+    steps = embedding(torch.arange(4).view(2, 2)).transpose(0, 1) + torch.ones(2, 1, 2)
+    assert F.dropout(steps, 0.5).ne(0).int().flatten().tolist() == [1, 1, 0, 0, 0, 1, 1, 1]
+    steps = F.gelu(nn.Conv1d(2, 2, 1)(torch.ones(2, 2, 3)).transpose(1, 2))
+    assert F.dropout(steps, 0.5).ne(0).int().flatten().tolist() == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1]

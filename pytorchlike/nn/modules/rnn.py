@@ -10,6 +10,7 @@ from typing import Any
 
 from ...tensor import Tensor
 from ...tensor import functions as T
+from ...tensor._views import lie_in
 from ...tensor.dtype import int64
 from .. import functional as F
 from .. import init
@@ -251,6 +252,8 @@ class RNNBase(Module):
         if not batched:
             output = output.squeeze(batch_axis)
             hidden = ((hidden[0].squeeze(1), hidden[1].squeeze(1)) if self.mode == "LSTM" else hidden.squeeze(1))
+        elif self.batch_first:
+            lie_in([1, 0, 2], output)  # step by step in memory, as PyTorch's; so dropout draws for it
         return output, hidden
 
     def extra_repr(self) -> str:
