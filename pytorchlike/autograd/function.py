@@ -8,7 +8,9 @@ import itertools
 import weakref
 from typing import Any
 
-from ..engine import Op, Value, get_mode, local, record
+import numpy as np
+
+from ..engine import Op, Value, concrete, get_mode, local, record
 from ..engine import grad as reverse
 from ..engine.debug import held_back
 from ..engine.errors import warn
@@ -215,7 +217,7 @@ class _SavedResult(_Saved):
 def _again(ctx: Any, gone: list[_SavedResult]) -> list[Tensor]:
     """Results that are gone, as what forward made of the inputs if gradients are taken: they lead to backward, too."""
     made, handle = [Tensor._of(s.value) for s in gone], gone[0].handle()
-    if handle is None or not get_mode().grad:
+    if handle is None or handle.at is None or not get_mode().grad:
         return [t.detach() for t in made]
     by_place = {s.k: t for s, t in zip(gone, made, strict=True)}
     handle = copy.copy(handle)  # with a context of its own, since a pass gives up what that holds
@@ -226,7 +228,8 @@ def _again(ctx: Any, gone: list[_SavedResult]) -> list[Tensor]:
         else s.by(handle) for s in ctx._saved
     ])  # fmt: skip
     handle.outs = [told if k in by_place else None for k, told in enumerate(handle.outs)]
-    moving = [value for value, need in zip(handle.before, ctx.needs_input_grad, strict=True) if need]
+    moving = [handle.moved(i) for i, need in enumerate(ctx.needs_input_grad) if need]
+    handle.at = None
     joined = tied(handle.cls.__name__, handle, moving, tuple([by_place.get(k) for k in range(len(handle.outs))]))
     return [joined[s.k] for s in gone]
 
@@ -391,10 +394,16 @@ def _backward_of(cls: Any) -> Any:
 
 
 class _Backward:
-    """The handle of a custom function's watch: runs ``backward`` and checks what comes back."""
+    """The handle of a custom function's watch: runs ``backward`` and checks what comes back.
+
+    metas: of the arguments, None for those that are no tensors.   sources: what their gradients are given for, their
+    values; and their slots in the trace once the results are there, as values would hold the graph that holds this.
+    at: the trace or segment that a pass goes through, and its values, while backward runs.
+    """
 
     def __init__(self, cls: Any, ctx: Any, tensors: list, before: list, outs: list) -> None:
-        self.cls, self.ctx, self.before = cls, ctx, before
+        self.cls, self.ctx, self.sources, self.at = cls, ctx, before, None
+        self.metas = [None if v is None else v.meta for v in before]
         self.dtypes = [t.dtype if t is not None else None for t in tensors]
         #: (shape, dtype) of each output that may have a gradient, and of those that are tensors
         self.outs, self.all = outs, outs
@@ -416,15 +425,35 @@ class _Backward:
                 grads[k] = tensor_of(c)
             elif ctx._materialize and told is not None:
                 grads[k] = T.zeros(told[0], dtype=told[1])
+        outer, self.at = self.at, reverse.place()
         try:
             back = _backward_of(self.cls)(ctx, *grads)
         except Exception:
             if reverse.inspector is not None:
                 reverse.inspector.failed(self.name, getattr(ctx, "_location", None))
             raise
+        finally:
+            self.at = outer
         if not is_retaining():
             ctx._saved = None
         return self.checked(back if isinstance(back, tuple) else (back,))
+
+    def recorded(self, slots: list[int]) -> None:
+        """Take note of where the arguments that need a gradient are in the trace."""
+        places = iter(slots)
+        self.sources = [next(places) if need else None for need in self.ctx.needs_input_grad]
+
+    def moved(self, i: int) -> Value:
+        """Argument ``i`` on the tape, while backward runs; its data are not asked for."""
+        slot, meta = self.sources[i], self.metas[i]
+        if type(slot) is Value:
+            return slot
+        _, where, values = self.at
+        found = values[slot] if values is not None else where.inputs.get(slot)
+        if found is None:
+            found = concrete(np.zeros(meta.shape, meta.dtype), meta.place)
+            found.meta, found.node = meta, (where, slot)
+        return found
 
     def forward(self, tangents: list[Value | None]) -> list[Value | None]:
         """Tangents of the results that have some, from those of the inputs that require gradients: by ``jvp``."""
@@ -434,9 +463,9 @@ class _Backward:
         ]
         if self.ctx._materialize:
             given = [
-                v if v is not None or x is None or not dtype.is_floating_point
-                else Tensor._of(x).new_zeros(x.meta.shape)
-                for v, x, dtype in zip(given, self.before, self.dtypes, strict=True)
+                v if v is not None or meta is None or not dtype.is_floating_point
+                else Tensor._of(concrete(np.zeros(meta.shape, meta.dtype), meta.place))
+                for v, meta, dtype in zip(given, self.metas, self.dtypes, strict=True)
             ]
         out = self.ctx.jvp_of(self.cls, given)
         out = out if isinstance(out, tuple) else (out,)
@@ -454,7 +483,7 @@ class _Backward:
 
     def checked(self, back: tuple) -> dict[Any, Value]:
         """Gradients by the value that they belong to."""
-        n = len(self.before)
+        n = len(self.metas)
         if len(back) > n and all(g is None for g in back[n:]):
             back = back[:n]
         if len(back) != n:
@@ -469,15 +498,14 @@ class _Backward:
                 raise RuntimeError(
                     f"expected Variable or None (got {type(g).__name__}) for gradient {i} of {self.name}"
                 )
-            source = self.before[i]
-            if source is None:
+            source, want = self.sources[i], self.metas[i]
+            if want is None:
                 raise RuntimeError(
                     f"function {self.name} returned a gradient different than None at position {i + 1}, but the "
                     "corresponding forward input was not a Variable"
                 )
             if not self.ctx.needs_input_grad[i]:
                 continue
-            want = source.meta
             if g._value.meta.shape != want.shape:
                 if not _expands(want.shape, tuple(g.shape)):
                     raise RuntimeError(
@@ -540,6 +568,8 @@ def tied(name: str, handle: Any, moving: list[Value], outs: tuple, dirty: tuple 
             stop = Watch(tuple(numbered.values()), handle)
             stop.forward = getattr(handle, "forward", None)
             trace = local.trace  # recording may have executed what was pending
+            if hasattr(handle, "recorded"):
+                handle.recorded([trace.slot_of(v) for v in moving])
             for slot in numbered.values():
                 trace.watched[slot] = stop
     for k, v in zip(joined, got, strict=True):

@@ -140,9 +140,9 @@ def _stepwise() -> bool:
     return bool(local.scopes) and any(s.steps for s in local.scopes)
 
 
-def place() -> tuple:
+def place() -> Any:
     """Inside the handle of a watch: the pass, the trace or segment that it goes through, the values of a trace."""
-    return _running.place
+    return getattr(_running, "place", None)
 
 
 #: Looks at every single step of all reverse passes, or None: ``inspector(call, index, gradients)``, see ``anomaly``.

@@ -122,7 +122,7 @@ def _strides(state: State, slot: int, shape: tuple[int, ...], left: list[int]) -
         if not left[0] or (state := state.parent) is None or state.n <= slot:
             return None
     entry = call.op.info
-    if entry is None or not call.slots:
+    if type(entry) is not OpDef or not call.slots:  # a custom function, say
         return None
     given = zip(call.slots, call.metas, strict=True)
     if entry.name in _TURNS and call.ins == call.slots:

@@ -446,6 +446,34 @@ def test_a_result_that_is_kept_is_freed_with_its_last_user(cls, executed):
         gc.enable()
 
 
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_graph_that_nobody_goes_back_through_is_freed_with_its_result(executed):
+    contexts = []
+
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, x):
+            contexts.append(weakref.ref(ctx))
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    gc.disable()
+    try:
+        x = torch.ones(3, requires_grad=True)
+        total = Double.apply(x + 1).sum()
+        if executed:
+            total.item()
+        assert contexts[0]() is not None
+        del total
+        (x + 1).sum().item()  # executes what is pending
+        assert contexts[0]() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("cls", [KeptExp, KeptInPlace, KeptPair])
 def test_derivatives_of_all_orders_where_the_result_is_gone(cls):
     def f(x):

@@ -231,3 +231,22 @@ def test_dropout_of_what_elementwise_operations_made_of_a_transposed_tensor_is_p
     assert F.dropout(steps, 0.5).ne(0).int().flatten().tolist() == [1, 1, 0, 0, 0, 1, 1, 1]
     steps = F.gelu(nn.Conv1d(2, 2, 1)(torch.ones(2, 2, 3)).transpose(1, 2))
     assert F.dropout(steps, 0.5).ne(0).int().flatten().tolist() == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1]
+
+
+def test_dropout_of_a_custom_functions_result():
+    torch.random.follow_pytorch(True)
+
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    def dropped(f):
+        torch.manual_seed(0)
+        return F.dropout(torch.relu(f(torch.ones(3, 4, requires_grad=True))), 0.5).tolist()
+
+    assert dropped(lambda x: Double.apply(x)) == dropped(lambda x: x * 2)
