@@ -221,7 +221,7 @@ def multinomial(
 
 
 #: What has a few draws executed: so many values pending before them, so many draws at most.
-_LONG, _FEW = 64, 8
+_LONG, _FEW = 64, 64
 
 
 def _hold(drawn: Tensor) -> None:

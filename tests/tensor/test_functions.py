@@ -467,10 +467,11 @@ def test_histogram_has_a_hundred_bins_and_takes_no_whole_numbers():
             torch.histogram(torch.arange(5), bins)
 
 
-def test_a_text_that_grows_by_drawn_tokens_is_joined_on_the_host():
+@pytest.mark.parametrize("rows", [1, 10])
+def test_a_text_that_grows_by_drawn_tokens_is_joined_on_the_host(rows):
     """A token that a model draws is computed, and its text no part of the next step: no round records anything new."""
     torch.manual_seed(0)
-    table, weight, text = torch.randn(9, 4), torch.randn(4, 4), torch.zeros(1, 1, dtype=torch.int64)
+    table, weight, text = torch.randn(9, 4), torch.randn(4, 4), torch.zeros(rows, 1, dtype=torch.int64)
     misses = []
     for _ in range(12):
         x = table[text[:, -3:]]
@@ -478,7 +479,7 @@ def test_a_text_that_grows_by_drawn_tokens_is_joined_on_the_host():
             x = (x @ weight).tanh()
         text = torch.cat((text, torch.multinomial((x[:, -1] @ table.T).softmax(-1), 1)), dim=1)
         misses.append(stats.misses)
-    assert text.shape == (1, 13) and 0 <= text.min() and text.max() < 9
+    assert text.shape == (rows, 13) and 0 <= text.min() and text.max() < 9
     assert misses[-1] == misses[-6] > misses[0]
 
 
