@@ -23,7 +23,7 @@ class Call:
 
     __slots__ = ("op", "static", "ins", "slots", "metas", "first", "outs", "mode", "location", "kernel", "wrt", "place",
                  "out_slots", "wrt_slots", "tracked", "run", "pulls", "model", "divides", "context",
-                 "checks")  # fmt: skip
+                 "checks", "lies")  # fmt: skip
 
     def __init__(self, op: Op, static: Any, ins: tuple, metas: tuple, first: int, outs: tuple, mode: Mode,
                  location: tuple[str, int], kernel: Kernel, place: Any, checks: tuple = ()) -> None:  # fmt: skip
@@ -47,6 +47,8 @@ class Call:
         self.divides = False
         #: where in the user's program it was recorded first, see ``contexts``
         self.context: Context | None = None
+        #: how PyTorch's result would lie in memory, for ``tensor.lying``; False until that is asked
+        self.lies: Any = False
 
     def again(self, ins: tuple, first: int, mode: Mode, location: tuple[str, int]) -> Call:
         """Another call of the same kind: the same operation on arguments with the same metas."""
@@ -55,7 +57,7 @@ class Call:
             self.op, self.static, self.metas, self.outs, self.kernel, self.place)  # fmt: skip
         c.wrt, c.tracked, c.run, c.pulls, c.model = self.wrt, self.tracked, self.run, self.pulls, self
         c.checks = self.checks
-        c.ins, c.first, c.mode, c.location, c.context = ins, first, mode, location, None
+        c.ins, c.first, c.mode, c.location, c.context, c.lies = ins, first, mode, location, None, False
         c.slots = slots = tuple([i for i in ins if i.__class__ is int])
         c.wrt_slots = tuple([s for s, m in zip(slots, self.metas, strict=True) if m.grad]) if self.wrt else ()
         c.out_slots = range(first, first + len(self.outs))

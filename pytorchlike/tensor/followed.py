@@ -16,13 +16,12 @@ import numpy as np
 from ..engine import Op, Value, concrete, local, make_value
 from ..engine import record as record_call
 from ..engine.meta import INTERIOR
-from ..engine.trie import Call, State
 from ..ops._random import Draws
-from ..ops._shapes import elementwise
 from ..ops._table import Key, OpDef, Sizes, default_float
 from . import random
-from ._views import lying, order_of
+from ._views import lying
 from .device import place_for
+from .lying import order_in_memory
 from .twister import FACTORIES, FILLS, FLOATING, INTEGRAL, Twister
 
 
@@ -51,7 +50,7 @@ def begin(
     if asked is None:
         return None
     told = [bound[name].detach().double().numpy() for name in reads]
-    order = _order(bound["input"]) if entry.name in _LIKE_INPUT else None
+    order = order_in_memory(bound["input"]) if entry.name in _LIKE_INPUT else None
     draws = source.draw(lambda twister: [_draw(twister, told, order, *what) for what in asked])
     drawn = Drawn(entry.drawn(len(draws), inplace), tuple([concrete(a, cpu) for a in draws]))
     # what was read may have executed what the arguments rest on: they have other places now
@@ -96,46 +95,6 @@ def _made(
     if data is None:
         return None
     return make_value(meta, _laid_out(data, meta.shape, lying(target)))
-
-
-#: Views that turn dims; how many entries of a trace are looked at for them.
-_TURNS = frozenset(("transpose", "swapaxes", "t", "T", "mT", "permute", "movedim"))
-_FAR = 64
-
-
-def _order(tensor: Any) -> list[int] | None:
-    """The order in memory of what PyTorch makes like a tensor, see ``lying``.
-
-    What elementwise operations of this step made of a transposed tensor lies as that does (``dropout(x.mT + y)``).
-    """
-    value = tensor._value
-    if tensor._alias is not None or value.trace is None or len(value.meta.shape) < 2:
-        return lying(tensor)
-    strides = _strides(value.trace.state, value.slot, value.meta.shape, [_FAR])
-    return lying(tensor) if strides is None else order_of(strides)
-
-
-def _strides(state: State, slot: int, shape: tuple[int, ...], left: list[int]) -> tuple[int, ...] | None:
-    """How the dims of a pending value lie that a view has turned; None: in the usual order, or that is not known."""
-    while (call := state.entry).__class__ is not Call or not call.first <= slot < call.first + len(call.outs):
-        left[0] -= 1
-        if not left[0] or (state := state.parent) is None or state.n <= slot:
-            return None
-    entry = call.op.info
-    if type(entry) is not OpDef or not call.slots:  # a custom function, say
-        return None
-    given = zip(call.slots, call.metas, strict=True)
-    if entry.name in _TURNS and call.ins == call.slots:
-        (source, meta), *_ = given
-        # only which of them is larger matters
-        strides = _strides(state, source, meta.shape, left) or tuple(range(len(meta.shape), 0, -1))
-        turned = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), meta.shape, strides)
-        return tuple(entry.fn(**entry.bind(call.static, (turned,))).strides)
-    if entry.shapes is elementwise or entry.name in _LIKE_INPUT:
-        for source, meta in given:
-            if meta.shape == shape:
-                return _strides(state, source, shape, left)
-    return None
 
 
 def _laid_out(data: np.ndarray, shape: tuple[int, ...], order: list[int] | None) -> np.ndarray:

@@ -250,3 +250,18 @@ def test_dropout_of_a_custom_functions_result():
         return F.dropout(torch.relu(f(torch.ones(3, 4, requires_grad=True))), 0.5).tolist()
 
     assert dropped(lambda x: Double.apply(x)) == dropped(lambda x: x * 2)
+
+
+@pytest.mark.parametrize("made, kept", [
+    (lambda x, y: x.transpose(1, 2) * 2 + 5, "010010110101110111111000"),
+    (lambda x, y: torch.relu(x.transpose(0, 1) + y[:, :1]) + 1, "001111101110111000010110"),
+    (lambda x, y: y + x.transpose(0, 1), "001111100001111011100110"),
+    (lambda x, y: (x.transpose(1, 2) + 5).unsqueeze(1)[:, 0], "010010110101110111111000"),
+    (lambda x, y: x.exp().permute(2, 0, 1).add_(1).transpose(1, 2) / 3, "011100011101111101100010"),
+    (lambda x, y: y.transpose(0, 1) + x.exp(), "001100011110111011100110"),
+    (lambda x, y: (x.transpose(1, 2) + 5).masked_fill(x.transpose(1, 2) > 9, 0), "001111100001111011100110"),
+])  # fmt: skip
+def test_dropout_draws_in_the_order_in_which_elementwise_results_lie_in_pytorch(made, kept):
+    torch.manual_seed(3)
+    x, y = nn.Linear(4, 4)(torch.ones(2, 3, 4)), nn.Linear(4, 4)(torch.ones(3, 2, 4)).exp()
+    assert F.dropout(made(x, y), 0.5).ne(0).int().flatten().tolist() == [int(k) for k in kept]

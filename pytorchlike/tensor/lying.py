@@ -1,0 +1,137 @@
+"""How PyTorch would lay out what was computed of transposed tensors: its elementwise operations keep the order of dims.
+
+Nothing here is laid out so, and ``stride`` does not tell of it; but PyTorch draws random numbers in the order in which
+elements lie in memory.  The pending trace tells how a value came about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..engine import local
+from ..engine.trie import Call, State
+from ..ops._shapes import elementwise
+from ..ops._table import OpDef, lookup
+from ._views import lying, order_of
+from .storage import RESHAPING, Step, layout, strides_of, view_strides
+
+if TYPE_CHECKING:
+    from ._tensor import Tensor
+
+
+class Laid(NamedTuple):
+    """The shape in the order of memory, and the views that make the tensor of that; ``made``: by an elementwise one."""
+
+    shape: tuple[int, ...]
+    chain: tuple[Step, ...]
+    made: bool
+
+    def strides(self) -> tuple[int, ...]:
+        return layout(self.shape, self.chain)[0]
+
+
+#: Operations that keep the order of their first argument besides elementwise ones.
+_KEEP = frozenset(("dropout", "alpha_dropout"))
+#: Elementwise operations whose results lie as usual.
+_AS_USUAL = frozenset(("masked_fill", "logsigmoid"))
+
+
+def order_in_memory(like: Tensor) -> list[int] | None:
+    """The order in memory of the dims of what PyTorch makes like a tensor; None if it is the usual one."""
+    value = like._get()
+    if value.trace is local.trace and value.data is None and value.meta.ndim > 1:
+        laid = _laid(value.trace.state, value.slot)
+        if laid is not None and laid.made:
+            return order_of(laid.strides())
+    return lying(like)
+
+
+def _laid(state: State | None, slot: int) -> Laid | None:
+    """How the value of a slot would lie; None if as usual, or if that is not known."""
+    call = None
+    while state is not None and state.n >= slot:
+        entry = state.entry
+        if entry.__class__ is Call and slot in entry.out_slots:
+            call = entry
+            break
+        state = state.parent
+    if call is None:
+        return None
+    if call.lies is False:  # not looked at yet
+        call.lies = _of_call(call, state)
+    return call.lies
+
+
+def _of_call(call: Call, state: Any) -> Laid | None:
+    op, entry = call.op, call.op.info
+    if len(call.outs) != 1 or not call.slots:
+        return None
+    if op.inplace or op.alias or op.name in _KEEP:
+        return _made(call.outs[0].shape, _laid(state, call.slots[0]))
+    if type(entry) is not OpDef:
+        return None
+    if entry.view is not None:
+        return _of_view(call, entry, _laid(state, call.slots[0]))
+    if entry.shapes is not elementwise or op.name in _AS_USUAL:
+        return None
+    if len(call.slots) == 1:
+        return _made(call.outs[0].shape, _laid(state, call.slots[0]))
+    shape, operands = call.outs[0].shape, []
+    for slot, meta in zip(call.slots, call.metas, strict=True):
+        laid = _laid(state, slot)
+        strides = strides_of(meta.shape) if laid is None else laid.strides()
+        begin = len(shape) - len(strides)
+        moving = [s if n == m else 0 for s, n, m in zip(strides, meta.shape, shape[begin:], strict=True)]
+        operands.append([0] * begin + moving)
+    order = _of_operands(shape, operands)
+    return None if order == sorted(order) else _permuted(shape, order)
+
+
+def _made(shape: tuple[int, ...], like: Laid | None) -> Laid | None:
+    """How a new tensor lies that PyTorch makes like another one, of its shape."""
+    order = None if like is None else order_of(like.strides())
+    return None if order is None else _permuted(shape, order)
+
+
+def _permuted(shape: tuple[int, ...], order: list[int]) -> Laid:
+    back = tuple([order.index(d) for d in range(len(order))])
+    return Laid(tuple([shape[d] for d in order]), (Step(lookup("permute"), (back,), ()),), True)
+
+
+def _of_view(call: Call, entry: OpDef, base: Laid | None) -> Laid | None:
+    numbers = call.ins[1:]
+    if any(type(n) is not tuple for n in numbers):  # slots, or numbers that vary
+        return None
+    shown = call.metas[0].shape
+    base = base or Laid(shown, (), False)
+    if entry.name in RESHAPING and view_strides(shown, base.strides(), call.outs[0].shape) is None:  # a copy
+        return None
+    step = Step(entry, call.static, tuple([value for _, value in numbers]))
+    return Laid(base.shape, (*base.chain, step), base.made)
+
+
+def _of_operands(shape: tuple[int, ...], operands: list[list[int]]) -> list[int]:
+    """The dims of an elementwise result, outermost first: the first argument that tells two dims apart decides."""
+
+    def after(a: int, b: int) -> int:
+        """1 if dim ``a`` is to lie further out than ``b``, -1 the other way, 0 where nothing tells."""
+        for strides in operands:
+            one, other = strides[a], strides[b]
+            if one and other:
+                if one != other:
+                    return 1 if one > other else -1
+                if shape[a] > shape[b]:
+                    return 1
+        return 0
+
+    order = list(range(len(shape) - 1, -1, -1))  # innermost first
+    for k in range(1, len(order)):
+        at = k
+        for before in range(k - 1, -1, -1):
+            told = after(order[before], order[at])
+            if told > 0:
+                order[before], order[at] = order[at], order[before]
+                at = before
+            elif told < 0:
+                break
+    return order[::-1]
