@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import flush, in_sight, local
+from ..engine.meta import INTERIOR
 from ._register import function
 from ._tensor import Tensor
 from ._values import told_by_handle
@@ -235,6 +236,8 @@ def _hold(drawn: Tensor) -> None:
         return
     if value.meta.size > _FEW or value.meta.place is not place_for("cpu") or told_by_handle():
         return
+    if any(v.meta.grad == INTERIOR for v in trace.values[-_LONG:] if v is not None):
+        return  # an action, say, of a policy that is trained: more is drawn of what is pending, and goes back as one
     flush("a few numbers were drawn")
     if value.data is not None:
         value.data = np.array(value.data)

@@ -483,6 +483,18 @@ def test_a_text_that_grows_by_drawn_tokens_is_joined_on_the_host(rows):
     assert misses[-1] == misses[-6] > misses[0]
 
 
+def test_what_a_policy_draws_while_it_is_trained_executes_nothing():
+    """Each draw would end a program, and the loss would go back through as many of them."""
+    x = torch.randn(2, 4, requires_grad=True)
+    y = x
+    for _ in range(70):
+        y = y.tanh()
+    with torch.no_grad():
+        drawn = torch.multinomial(y.softmax(-1), 1)
+    assert drawn._value.data is None
+    assert drawn.shape == (2, 1) and 0 <= drawn.min() and drawn.max() < 4
+
+
 def test_dims_are_ints():
     """NumPy's ints are dims, also where another argument may stand in their place; floats and bools are refused, and
     calls with ints after them are not mistaken for them."""
