@@ -81,6 +81,17 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-
     return bool(input.isclose(other, rtol=rtol, atol=atol, equal_nan=equal_nan).all())
 
 
+@function
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy with a storage of its own, through which gradients flow; XLA chooses how it lies in memory."""
+    if not isinstance(input, Tensor):  # refused, or asked by ``__torch_function__``
+        from ..ops import lookup
+        from ._wrap import form
+
+        return form(lookup("clone"))(input)
+    return input.clone(memory_format=memory_format)
+
+
 @function(method=True)
 def detach(input: Tensor) -> Tensor:
     """The same data cut off from the graph."""

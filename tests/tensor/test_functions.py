@@ -585,3 +585,12 @@ def test_a_wrong_call_does_not_spoil_the_right_one():
     with pytest.raises(TypeError):
         torch.nn.functional.interpolate(x, size=3.0)
     assert torch.nn.functional.interpolate(x, size=3).shape == (1, 1, 3, 3)
+
+
+def test_clone_as_a_function_takes_a_memory_format():
+    x = torch.ones(2, 3, requires_grad=True)
+    y = torch.clone(x, memory_format=torch.preserve_format)
+    y.sum().backward()
+    assert y is not x and y.tolist() == x.tolist() and x.grad.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(TypeError, match="must be Tensor, not list"):
+        torch.clone([1.0])
