@@ -265,3 +265,8 @@ def test_dropout_draws_in_the_order_in_which_elementwise_results_lie_in_pytorch(
     torch.manual_seed(3)
     x, y = nn.Linear(4, 4)(torch.ones(2, 3, 4)), nn.Linear(4, 4)(torch.ones(3, 2, 4)).exp()
     assert F.dropout(made(x, y), 0.5).ne(0).int().flatten().tolist() == [int(k) for k in kept]
+    scale = torch.exp(nn.Linear(2, 2)(torch.ones(3, 2)).repeat(2, 1, 1).permute(1, 0, 2))
+    torch.manual_seed(3)
+    drawn = torch.rand_like(scale)
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(2, 3, 2).permute(1, 0, 2)) and drawn.stride() == (2, 6, 1)
