@@ -8,6 +8,7 @@ import inspect
 import numbers
 import operator
 import re
+import threading
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -44,6 +45,23 @@ __all__ = [
 ]
 
 
+class _Below(threading.local):
+    depth = 0
+
+
+_below = _Below()
+
+
+class _AutoDispatchBelowAutograd:
+    """Inside, operators skip what was registered for dispatch keys such as "Autograd"."""
+
+    def __enter__(self) -> None:
+        _below.depth += 1
+
+    def __exit__(self, *exc: object) -> None:
+        _below.depth -= 1
+
+
 class CustomOpDef:
     """A function with a qualified name, ``namespace::name``, whose gradient :meth:`register_autograd` gives.
 
@@ -64,6 +82,7 @@ class CustomOpDef:
         self._casts: dict[str, Any] = {}  # to which dtype autocast takes the arguments, by its device type
         self._rules: dict[type, Callable[..., Any]] = {}  # by class, instead of its __torch_dispatch__
         self._through = False  # whether gradients go through the function's own operations
+        self._taped: dict[str | None, Callable[..., Any]] = {}  # what is called first, on the tape, by device type
         self._own = True  # whether results may share no memory with arguments; those of ``define`` tell it themselves
         self._signature = inspect.signature(fn)
         self._types = {a.name: a.type for a in self._schema.arguments}
@@ -119,6 +138,12 @@ class CustomOpDef:
             raise ValueError(f"register_autocast: device_type must be cpu or cuda, but got {device_type!r}")
         self._casts[device_type] = cast_inputs
 
+    @staticmethod
+    def _first_of(functions: dict[str | None, Callable[..., Any]], args: Iterable[Any]) -> Callable[..., Any] | None:
+        """The function for the device of some tensor, else the one for all."""
+        kinds = sorted({x.device.type for x in _tensors_in(args)})
+        return next((functions[k] for k in (*kinds, None) if k in functions), None)
+
     def _kernel(self, args: Iterable[Any]) -> Callable[..., Any]:
         kinds = {x.device.type for x in _tensors_in(args)}
         if "meta" in kinds and self._fake is not None:
@@ -155,6 +180,9 @@ class CustomOpDef:
         return self._computed(bound.args, bound.kwargs)
 
     def _computed(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        taped = self._taped and not _below.depth and self._first_of(self._taped, (*args, *kwargs.values()))
+        if taped:
+            return taped(*args, **kwargs)
         if self._through:
             return self._kernel((*args, *kwargs.values()))(*args, **kwargs)
         tracked = not self._mutates and any(x.requires_grad for x in _tensors_in((*args, *kwargs.values())))
@@ -507,14 +535,17 @@ _KEYS = {
 }  # fmt: skip
 
 
+_TAPED = {"Autograd": None, "AutogradCPU": "cpu", "AutogradCUDA": "cuda", "AutogradXLA": "xla"}
 _DEVICES = ("cpu", "cuda", "xpu", "mkldnn", "xla", "mps", "meta", "hpu", "mtia", "tpu", "privateuseone")
 
 
 def impl(qualname: Any, types: Any, func: Any = None, *, lib: Library | None = None) -> Any:
     """Give an operator its function for some device types ("cpu", "cuda", "default"); a decorator without ``func``.
 
-    With the dispatch key CompositeImplicitAutograd the function's own operations are differentiated; "Meta" is
-    :func:`register_fake`; "Autograd" and others raise NotImplementedError (use :func:`register_autograd`).
+    With the dispatch key CompositeImplicitAutograd the function's own operations are differentiated. One for "Autograd"
+    ("AutogradCPU", "AutogradCUDA") is called first, on the tape: it applies an autograd.Function, say, and calls the
+    operator again within ``torch._C._AutoDispatchBelowAutograd()``. "Meta" is :func:`register_fake`; other keys raise
+    NotImplementedError.
 
     The older form is ``impl(library, name, dispatch_key="")``, always a decorator.
     """
@@ -536,6 +567,8 @@ def impl(qualname: Any, types: Any, func: Any = None, *, lib: Library | None = N
         for key in [types] if isinstance(types, str) else types:
             if key in ("Meta", "meta"):
                 op.register_fake(func)
+            elif key in _TAPED:
+                op._taped[_TAPED[key]] = func
             elif key in _KEYS or key.islower():
                 op._through |= key == "CompositeImplicitAutograd"
                 op.register_kernel(_KEYS.get(key, key), func)
@@ -718,9 +751,11 @@ def register_torch_dispatch(op: Any, torch_dispatch_class: Any, func: Any = None
     return enter if func is None else enter(func)
 
 
-def triton_op(name: str, fn: Any = None, /, *, mutates_args: Any, schema: str | None = None) -> Any:
-    """NotImplementedError: see :func:`wrap_triton`."""
-    return wrap_triton(fn)
+def triton_op(
+    name: str, fn: Callable[..., Any] | None = None, /, *, mutates_args: str | Iterable[str], schema: str | None = None
+) -> Any:
+    """As :func:`custom_op`, for a function that may launch Triton kernels: those it cannot, see :func:`wrap_triton`."""
+    return custom_op(name, fn, mutates_args=mutates_args, schema=schema)
 
 
 def wrap_triton(triton_kernel: Any, /) -> Any:

@@ -128,6 +128,10 @@ def __getattr__(name: str) -> Any:
         from .. import overrides
 
         return getattr(overrides, name)
+    if name == "_AutoDispatchBelowAutograd":
+        from ..library import _AutoDispatchBelowAutograd
+
+        return _AutoDispatchBelowAutograd
     if name in ("_functorch", "_distributed_rpc"):
         import importlib
 

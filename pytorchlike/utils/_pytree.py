@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
-    "LeafSpec", "PyTree", "TreeSpec", "register_pytree_node", "tree_all", "tree_any", "tree_flatten", "tree_is_leaf",
-    "tree_iter", "tree_leaves", "tree_map", "tree_map_", "tree_map_only", "tree_structure", "tree_unflatten",
+    "LeafSpec", "PyTree", "TreeSpec", "arg_tree_leaves", "is_namedtuple", "is_namedtuple_class",
+    "is_namedtuple_instance", "register_pytree_node", "tree_all", "tree_all_only", "tree_any", "tree_any_only",
+    "tree_flatten", "tree_is_leaf", "tree_iter", "tree_leaves", "tree_map", "tree_map_", "tree_map_only",
+    "tree_map_only_", "tree_structure", "tree_unflatten",
 ]  # fmt: skip
 
 PyTree = Any
@@ -51,29 +53,92 @@ def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> boo
     return _get_node_type(tree) not in SUPPORTED_NODES or (is_leaf is not None and is_leaf(tree))
 
 
-def _dict_parts(d: dict) -> tuple[list, Any]:
+# Programs register classes of their own with these.
+
+
+def _tuple_flatten(d: tuple) -> tuple[list[Any], Any]:
+    """The elements."""
+    return list(d), None
+
+
+def _tuple_unflatten(values: Iterable[Any], context: Any) -> tuple:
+    """The tuple of the elements."""
+    return tuple(values)
+
+
+def _list_flatten(d: list) -> tuple[list[Any], Any]:
+    """The elements."""
+    return list(d), None
+
+
+def _list_unflatten(values: Iterable[Any], context: Any) -> list:
+    """The list of the elements."""
+    return list(values)
+
+
+def _dict_flatten(d: dict) -> tuple[list[Any], Any]:
+    """Values and keys."""
     return list(d.values()), list(d)
 
 
-SUPPORTED_NODES[tuple] = _Kind(lambda x: (list(x), None), lambda xs, _: tuple(xs))
-SUPPORTED_NODES[list] = _Kind(lambda x: (list(x), None), lambda xs, _: list(xs))
-SUPPORTED_NODES[dict] = _Kind(_dict_parts, lambda xs, keys: dict(zip(keys, xs, strict=True)))
-SUPPORTED_NODES[OrderedDict] = _Kind(_dict_parts, lambda xs, keys: OrderedDict(zip(keys, xs, strict=True)))
-SUPPORTED_NODES[defaultdict] = _Kind(
-    lambda d: (list(d.values()), (d.default_factory, list(d))),
-    lambda xs, told: defaultdict(told[0], zip(told[1], xs, strict=True)),
-)
-SUPPORTED_NODES[deque] = _Kind(lambda d: (list(d), d.maxlen), lambda xs, n: deque(xs, n))
-SUPPORTED_NODES[namedtuple] = _Kind(lambda x: (list(x), type(x)), lambda xs, cls: cls(*xs))  # type: ignore[index]
+def _dict_unflatten(values: Iterable[Any], keys: Any) -> dict:
+    """The dict of values and keys."""
+    return dict(zip(keys, values, strict=True))
+
+
+def _ordereddict_unflatten(values: Iterable[Any], keys: Any) -> OrderedDict:
+    """The ordered dict of values and keys."""
+    return OrderedDict(zip(keys, values, strict=True))
+
+
+def _defaultdict_flatten(d: defaultdict) -> tuple[list[Any], Any]:
+    """Values, and what makes a missing one with the keys."""
+    return list(d.values()), [d.default_factory, list(d)]
+
+
+def _defaultdict_unflatten(values: Iterable[Any], context: Any) -> defaultdict:
+    """The dict of values, what makes a missing one, and keys."""
+    factory, keys = context
+    return defaultdict(factory, zip(keys, values, strict=True))
+
+
+def _deque_flatten(d: deque) -> tuple[list[Any], Any]:
+    """The elements, and how many there may be."""
+    return list(d), d.maxlen
+
+
+def _deque_unflatten(values: Iterable[Any], maxlen: Any) -> deque:
+    """The queue of the elements."""
+    return deque(values, maxlen)
+
+
+def _namedtuple_flatten(d: Any) -> tuple[list[Any], Any]:
+    """The elements, and the class."""
+    return list(d), type(d)
+
+
+def _namedtuple_unflatten(values: Iterable[Any], cls: Any) -> Any:
+    """The named tuple of the elements."""
+    return cls(*values)
+
+
+_ordereddict_flatten = _odict_flatten = _dict_flatten
+_odict_unflatten = _ordereddict_unflatten
+
+SUPPORTED_NODES[tuple] = _Kind(_tuple_flatten, _tuple_unflatten)
+SUPPORTED_NODES[list] = _Kind(_list_flatten, _list_unflatten)
+SUPPORTED_NODES[dict] = _Kind(_dict_flatten, _dict_unflatten)
+SUPPORTED_NODES[OrderedDict] = _Kind(_dict_flatten, _ordereddict_unflatten)
+SUPPORTED_NODES[defaultdict] = _Kind(_defaultdict_flatten, _defaultdict_unflatten)
+SUPPORTED_NODES[deque] = _Kind(_deque_flatten, _deque_unflatten)
+SUPPORTED_NODES[namedtuple] = _Kind(_namedtuple_flatten, _namedtuple_unflatten)  # type: ignore[index]
 
 
 def _get_node_type(x: Any) -> Any:
     cls = type(x)
     if cls in SUPPORTED_NODES:
         return cls
-    if isinstance(x, tuple) and hasattr(cls, "_fields"):
-        return namedtuple
-    return None
+    return namedtuple if is_namedtuple_class(cls) else None
 
 
 class TreeSpec:
@@ -207,6 +272,13 @@ def tree_map_only(kinds: Any, func: Callable[[Any], Any], tree: Any,
     return tree_map(lambda x: func(x) if fits(x) else x, tree, is_leaf=is_leaf)
 
 
+def tree_map_only_(kinds: Any, func: Callable[[Any], Any], tree: Any,
+                   is_leaf: Callable[[Any], bool] | None = None) -> Any:  # fmt: skip
+    """As :func:`tree_map_only`, for what ``func`` does to the leaves; returns the tree itself."""
+    tree_map_only(kinds, func, tree, is_leaf)
+    return tree
+
+
 def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
     """Whether ``pred`` holds for all leaves."""
     return all(map(pred, tree_iter(tree, is_leaf)))
@@ -215,6 +287,23 @@ def tree_all(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bo
 def tree_any(pred: Callable[[Any], bool], tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
     """Whether ``pred`` holds for some leaf."""
     return any(map(pred, tree_iter(tree, is_leaf)))
+
+
+def tree_all_only(kinds: Any, pred: Callable[[Any], bool], tree: Any,
+                  is_leaf: Callable[[Any], bool] | None = None) -> bool:  # fmt: skip
+    """Whether ``pred`` holds for all leaves that are instances of ``kinds`` (a type, or types)."""
+    return all(pred(x) for x in tree_iter(tree, is_leaf) if isinstance(x, kinds))
+
+
+def tree_any_only(kinds: Any, pred: Callable[[Any], bool], tree: Any,
+                  is_leaf: Callable[[Any], bool] | None = None) -> bool:  # fmt: skip
+    """Whether ``pred`` holds for some leaf that is an instance of ``kinds`` (a type, or types)."""
+    return any(pred(x) for x in tree_iter(tree, is_leaf) if isinstance(x, kinds))
+
+
+def arg_tree_leaves(*args: Any, **kwargs: Any) -> list[Any]:
+    """The leaves of a call's arguments."""
+    return [x for tree in (*args, *kwargs.values()) for x in tree_leaves(tree)]
 
 
 def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec,
@@ -253,19 +342,9 @@ class MappingKey(NamedTuple):
         return mapping[self.key]
 
 
-def _dict_flatten(d: dict) -> tuple[list[Any], Any]:
-    """Values and keys."""
-    return _dict_parts(d)
-
-
-def _dict_unflatten(values: Iterable[Any], keys: Any) -> dict:
-    """The dict of values and keys."""
-    return dict(zip(keys, values, strict=True))
-
-
 def _dict_flatten_with_keys(d: dict) -> tuple[list[tuple[MappingKey, Any]], Any]:
     """Values with their places, and keys."""
-    values, keys = _dict_parts(d)
+    values, keys = _dict_flatten(d)
     return [(MappingKey(k), v) for k, v in zip(keys, values, strict=True)], keys
 
 
@@ -280,16 +359,6 @@ class SequenceKey(NamedTuple):
     def get(self, sequence: Any) -> Any:
         """The child."""
         return sequence[self.idx]
-
-
-def _list_flatten(d: list) -> tuple[list[Any], Any]:
-    """The elements."""
-    return list(d), None
-
-
-def _list_unflatten(values: Iterable[Any], context: Any) -> list:
-    """The list of the elements."""
-    return list(values)
 
 
 def _list_flatten_with_keys(d: list) -> tuple[list[tuple[SequenceKey, Any]], Any]:
@@ -366,6 +435,21 @@ def _children_with_keys(tree: Any, cls: type) -> list[tuple[Any, Any]]:
         return _list_flatten_with_keys(list(tree))[0]
     raise ValueError(f"Did not find a flatten_with_keys_fn for type: {cls}. Please pass a flatten_with_keys_fn "
                      "argument to register_pytree_node.")
+
+
+def is_namedtuple_class(cls: type) -> bool:
+    """Whether a class is one that ``collections.namedtuple`` or ``typing.NamedTuple`` has made, or made of one."""
+    return isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")
+
+
+def is_namedtuple_instance(obj: object) -> bool:
+    """Whether a value is a named tuple."""
+    return is_namedtuple_class(type(obj))
+
+
+def is_namedtuple(obj: Any) -> bool:
+    """Whether a value, or a class, is a named tuple."""
+    return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
 
 
 def is_structseq_class(cls: type) -> bool:

@@ -1,5 +1,6 @@
 """Names that ask for little: hints that are kept, and what there is without a device of a kind."""
 
+import collections
 from array import array as array_of
 
 import numpy as np
@@ -365,3 +366,53 @@ def test_settings_of_backends_can_be_closed_but_for_blocks():
         with opened():
             backends.cudnn.benchmark = False
     assert not backends.flags_frozen()  # the block puts back what was before
+
+
+def test_a_function_for_the_autograd_key_is_called_first():
+    lib = torch.library.Library("taped_mine", "DEF")
+    lib.define("double(Tensor x) -> Tensor")
+    lib.impl("double", lambda x: x * 2, "CPU")
+
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            with torch._C._AutoDispatchBelowAutograd():
+                return torch.ops.taped_mine.double(x)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 7  # not the derivative, so that one sees who is asked
+
+    lib.impl("double", Double.apply, "Autograd")
+    x = torch.ones(3, requires_grad=True)
+    y = torch.ops.taped_mine.double(x)
+    y.sum().backward()
+    assert y.tolist() == [2.0] * 3 and x.grad.tolist() == [7.0] * 3
+    with pytest.raises(NotImplementedError, match="ADInplaceOrView"):
+        lib.impl("double", Double.apply, "ADInplaceOrView")
+
+
+def test_an_operator_that_may_launch_triton_kernels_is_one_as_any_other():
+    @torch.library.triton_op("taped_mine::triple", mutates_args=())
+    def triple(x: torch.Tensor) -> torch.Tensor:
+        return x * 3
+
+    assert torch.ops.taped_mine.triple(torch.ones(2)).tolist() == [3.0, 3.0] == triple(torch.ones(2)).tolist()
+    with pytest.raises(NotImplementedError, match="Pallas"):
+        torch.library.wrap_triton(lambda x: x)
+
+
+def test_parts_of_containers_by_their_inner_names():
+    from pytorchlike.utils import _pytree as tree
+
+    Point = collections.namedtuple("Point", "x y")
+    assert tree._namedtuple_flatten(Point(1, 2)) == ([1, 2], Point)
+    assert tree._namedtuple_unflatten([3, 4], Point) == Point(3, 4)
+    nested = {"a": (1, 2.0), "b": collections.deque([Point(3, "s")], 5), "c": collections.defaultdict(int, k=4)}
+    leaves, spec = tree.tree_flatten(nested)
+    assert leaves == [1, 2.0, 3, "s", 4] and tree.tree_unflatten(leaves, spec) == nested
+    assert tree.tree_all_only(int, lambda n: n > 0, nested) and not tree.tree_any_only(str, str.isupper, nested)
+    assert tree.arg_tree_leaves(1, [2], k=(3,)) == [1, 2, 3]
+    assert tree.is_namedtuple(Point) and tree.is_namedtuple_instance(Point(1, 2)) and not tree.is_namedtuple((1, 2))
+    seen = []
+    assert tree.tree_map_only_(str, seen.append, nested) is nested and seen == ["s"]
