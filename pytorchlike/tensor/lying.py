@@ -48,37 +48,51 @@ def order_in_memory(like: Tensor) -> list[int] | None:
 
 def _laid(state: State | None, slot: int) -> Laid | None:
     """How the value of a slot would lie; None if as usual, or if that is not known."""
-    call = None
-    while state is not None and state.n >= slot:
-        entry = state.entry
-        if entry.__class__ is Call and slot in entry.out_slots:
-            call = entry
-            break
+    at = state
+    while at is not None and at.n >= slot:
+        call = at.entry
+        if call.__class__ is Call and slot in call.out_slots:
+            if call.lies is False:  # not looked at yet
+                _look(at)
+            return call.lies
+        at = at.parent
+    return None
+
+
+def _look(state: State | None) -> None:
+    """Look at all calls of the trace up to a state, in the order in which they rest on one another."""
+    calls: list[Call] = []
+    while state is not None:
+        if state.entry.__class__ is Call:
+            calls.append(state.entry)
         state = state.parent
-    if call is None:
-        return None
-    if call.lies is False:  # not looked at yet
-        call.lies = _of_call(call, state)
-    return call.lies
+    known: dict[int, Laid] = {}
+    for call in reversed(calls):
+        if call.lies is False:
+            call.lies = _of_call(call, known)
+        if call.lies is not None:
+            known[call.out_slots[0]] = call.lies
 
 
-def _of_call(call: Call, state: Any) -> Laid | None:
+def _of_call(call: Call, known: dict[int, Laid]) -> Laid | None:
+    """How the result of a call would lie; ``known``: the slots that do not lie as usual."""
     op, entry = call.op, call.op.info
     if len(call.outs) != 1 or not call.slots:
         return None
-    if op.inplace or op.alias or op.name in _KEEP:
-        return _made(call.outs[0].shape, _laid(state, call.slots[0]))
-    if type(entry) is not OpDef:
+    first = known.get(call.slots[0])
+    if type(entry) is OpDef and entry.view is not None and not op.alias:
+        return _of_view(call, entry, first)
+    if known.keys().isdisjoint(call.slots):
         return None
-    if entry.view is not None:
-        return _of_view(call, entry, _laid(state, call.slots[0]))
-    if entry.shapes is not elementwise or op.name in _AS_USUAL:
+    if op.inplace or op.alias or op.name in _KEEP:
+        return _made(call.outs[0].shape, first)
+    if type(entry) is not OpDef or entry.shapes is not elementwise or op.name in _AS_USUAL:
         return None
     if len(call.slots) == 1:
-        return _made(call.outs[0].shape, _laid(state, call.slots[0]))
+        return _made(call.outs[0].shape, first)
     shape, operands = call.outs[0].shape, []
     for slot, meta in zip(call.slots, call.metas, strict=True):
-        laid = _laid(state, slot)
+        laid = known.get(slot)
         strides = strides_of(meta.shape) if laid is None else laid.strides()
         begin = len(shape) - len(strides)
         moving = [s if n == m else 0 for s, n, m in zip(strides, meta.shape, shape[begin:], strict=True)]

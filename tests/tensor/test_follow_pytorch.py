@@ -270,3 +270,16 @@ def test_dropout_draws_in_the_order_in_which_elementwise_results_lie_in_pytorch(
     drawn = torch.rand_like(scale)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(2, 3, 2).permute(1, 0, 2)) and drawn.stride() == (2, 6, 1)
+
+
+def test_dropout_after_thousands_of_operations_on_a_transposed_tensor():
+    torch.random.follow_pytorch(True)
+
+    def dropped(rounds):
+        torch.manual_seed(0)
+        y = (torch.ones(4, 5, requires_grad=True) * 1).t()
+        for _ in range(rounds):
+            y = y + 0
+        return F.dropout(y, 0.5).tolist()
+
+    assert dropped(1500) == dropped(1)
