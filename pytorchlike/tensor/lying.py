@@ -6,7 +6,7 @@ elements lie in memory.  The pending trace tells how a value came about.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..engine import local
 from ..engine.trie import Call, State
