@@ -98,10 +98,14 @@ def randn_like(input: Tensor, **kwargs: Any) -> Tensor:
 @function
 def randint_like(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """``randint`` in the shape, dtype and device of ``input``: ``randint_like(input, [low,] high)``."""
+    if "high" in kwargs:
+        args = (*(args or (kwargs.pop("low", 0),)), kwargs.pop("high"))
+    if not 1 <= len(args) <= 2 or "low" in kwargs:
+        raise TypeError("randint_like() takes high, or low and high, each of them once")
+    low, high = (0, *args)[-2:]
     return _drawn_like(
-        input, kwargs, lambda: randint(*args, size=tuple(input.shape), **_like(input, kwargs)), "random_",
-        *(args if len(args) > 1 else (0, *args)),
-    )  # fmt: skip
+        input, kwargs, lambda: randint(low, high, size=tuple(input.shape), **_like(input, kwargs)), "random_", low, high
+    )
 
 
 def _positive(name: str, what: str, value: float, least: float = 0.0, strict: bool = False) -> None:

@@ -594,3 +594,15 @@ def test_clone_as_a_function_takes_a_memory_format():
     assert y is not x and y.tolist() == x.tolist() and x.grad.tolist() == [[1.0] * 3] * 2
     with pytest.raises(TypeError, match="must be Tensor, not list"):
         torch.clone([1.0])
+
+
+@pytest.mark.parametrize("x", [torch.zeros(3, 4), torch.zeros(4, 3).t()], ids=["as usual", "transposed"])
+def test_bounds_of_randint_like_by_name(x):
+    def drawn(*args, **named):
+        torch.manual_seed(0)
+        return torch.randint_like(x, *args, **named).tolist()
+
+    assert drawn(5) == drawn(high=5) == drawn(0, 5) == drawn(low=0, high=5) == drawn(0, high=5)
+    for args, named in (((), {}), ((), {"low": 1}), ((5,), {"low": 1}), ((1, 5), {"high": 6})):
+        with pytest.raises(TypeError, match="low and high"):
+            torch.randint_like(x, *args, **named)
