@@ -27,6 +27,20 @@ class Cube(Function):
         return 3 * g * x**2
 
 
+class KeptExp(Function):
+    """Keeps its result, as most do whose gradient is made of it."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0]
+
+
 class Scale(Function):
     @staticmethod
     def forward(x, k):
@@ -59,18 +73,7 @@ def test_double_backward():
     (k,) = torch.autograd.grad(h.sum(), x)
     assert g.tolist() == [3, 12, 27] and h.tolist() == [6, 12, 18] and k.tolist() == [6, 6, 6]
 
-    class Exp(Function):
-        @staticmethod
-        def forward(ctx, x):
-            y = x.exp()
-            ctx.save_for_backward(y)
-            return y
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * ctx.saved_tensors[0]
-
-    (g,) = torch.autograd.grad(Exp.apply(x).sum(), x, create_graph=True)
+    (g,) = torch.autograd.grad(KeptExp.apply(x).sum(), x, create_graph=True)
     (h,) = torch.autograd.grad(g.sum(), x)
     assert torch.allclose(h, x.detach().exp())
 
@@ -387,20 +390,6 @@ def test_full_backward_hooks_leave_addresses_alone():
         layer.register_full_backward_hook(compare)
     second(first(torch.ones(2, 3, requires_grad=True))).sum().backward()
     assert same == [True, True]
-
-
-class KeptExp(Function):
-    """Keeps its result, as most do whose gradient is made of it."""
-
-    @staticmethod
-    def forward(ctx, x):
-        y = x.exp()
-        ctx.save_for_backward(y)
-        return y
-
-    @staticmethod
-    def backward(ctx, g):
-        return g * ctx.saved_tensors[0]
 
 
 class KeptInPlace(KeptExp):
