@@ -138,29 +138,21 @@ class CustomOpDef:
             raise ValueError(f"register_autocast: device_type must be cpu or cuda, but got {device_type!r}")
         self._casts[device_type] = cast_inputs
 
-    @staticmethod
-    def _first_of(functions: dict[str | None, Callable[..., Any]], args: Iterable[Any]) -> Callable[..., Any] | None:
-        """The function for the device of some tensor, else the one for all."""
-        kinds = sorted({x.device.type for x in _tensors_in(args)})
-        return next((functions[k] for k in (*kinds, None) if k in functions), None)
-
     def _kernel(self, args: Iterable[Any]) -> Callable[..., Any]:
-        kinds = {x.device.type for x in _tensors_in(args)}
+        kinds = _kinds_in(args)
         if "meta" in kinds and self._fake is not None:
             return self._fake
-        for kind in sorted(kinds):
-            if kind in self._kernels:
-                return self._kernels[kind]
-        if "meta" in kinds and self._kernels and self._own and None not in self._kernels:
+        found = _first_of(self._kernels, kinds)
+        if found is not None:
+            return found
+        if "meta" in kinds and self._kernels and self._own:
             raise NotImplementedError(
                 f"There was no fake impl registered for {self!r}: how the shapes of its results follow is told by "
                 f"`{self._name}.register_fake`"
             )
-        if None in self._kernels:
-            return self._kernels[None]
         some = ", ".join(map(str, self._kernels)) or "none"
         raise NotImplementedError(
-            f"{self._qualname}: no function is registered for tensors on {', '.join(sorted(kinds)) or 'no device'}; "
+            f"{self._qualname}: no function is registered for tensors on {', '.join(kinds) or 'no device'}; "
             f"there are some for: {some}"
         )
 
@@ -180,7 +172,7 @@ class CustomOpDef:
         return self._computed(bound.args, bound.kwargs)
 
     def _computed(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        taped = self._taped and not _below.depth and self._first_of(self._taped, (*args, *kwargs.values()))
+        taped = self._taped and not _below.depth and _first_of(self._taped, _kinds_in((*args, *kwargs.values())))
         if taped:
             return taped(*args, **kwargs)
         if self._through:
@@ -264,6 +256,16 @@ def _fits(value: Any, kind: str) -> bool:
     if kind in ("SymInt", "int", "float", "bool"):
         return not isinstance(value, (str, list, tuple, dict)) and value is not None
     return kind != "str" or isinstance(value, str)
+
+
+def _kinds_in(args: Iterable[Any]) -> list[str]:
+    """The types of the devices of the tensors in arguments, in order."""
+    return sorted({x.device.type for x in _tensors_in(args)})
+
+
+def _first_of(functions: dict[str | None, Callable[..., Any]], kinds: list[str]) -> Callable[..., Any] | None:
+    """The function for the first of these types of devices that has one, else the one for all."""
+    return next((functions[k] for k in (*kinds, None) if k in functions), None)
 
 
 def _tensors_in(args: Iterable[Any]) -> Iterable[Tensor]:

@@ -346,7 +346,8 @@ class Function(metaclass=FunctionMeta):
             for t in ctx._dirty:
                 if value_of(t).meta.grad == LEAF:
                     raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
-            own = [value_of(s) if isinstance(s, Tensor) and not isinstance(s, Composed) else None for s in ctx._to_save]
+            own = {id(o): value_of(o) for o in outs if isinstance(o, Tensor) and any(o is s for s in ctx._to_save)
+                   and not isinstance(o, Composed)}  # fmt: skip
             handle, result = _connect(cls, ctx, tensors, before, outs)
             for name, kept in list(vars(ctx).items()):  # what forward keeps of its results is what the caller gets
                 if isinstance(kept, Tensor) and not any(kept is a for a in args):
@@ -357,9 +358,9 @@ class Function(metaclass=FunctionMeta):
         apart = tracked and hooks is None and not local.trace.nested and not _is_mutation_allowed()
         ctx._saved = tuple([
             None if not isinstance(s, Tensor)
-            else _SavedResult(s, own[j], handle, k) if apart and (k := _place(s, result, handle)) is not None
+            else _SavedResult(s, own[id(o)], handle, k) if apart and (k := _place(s, result, handle)) is not None
             else _Saved(s, hooks)
-            for j, s in enumerate(_swapped(ctx._to_save, outs, result))
+            for o, s in zip(ctx._to_save, _swapped(ctx._to_save, outs, result), strict=True)
         ])  # fmt: skip
         ctx._to_save = ctx._dirty = ctx._not_differentiable = ()
         if duals is not None:

@@ -111,9 +111,11 @@ def _like(input: Tensor, kwargs: dict[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
-def _order_like(input: Tensor, kwargs: dict[str, Any]) -> list[int] | None:
+def _order_like(
+    input: Tensor, kwargs: dict[str, Any], told: Callable[[Tensor], list[int] | None] = lying
+) -> list[int] | None:
     """The order of dims in memory of what is made like ``input`` with these keywords, unless it is the usual one."""
-    return lying(input) if kwargs.get("memory_format") in (None, preserve_format) else None
+    return told(input) if kwargs.get("memory_format") in (None, preserve_format) else None
 
 
 def _made_like(input: Tensor, make: Callable[..., Tensor], kwargs: dict[str, Any]) -> Tensor:

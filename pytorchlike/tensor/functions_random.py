@@ -17,8 +17,8 @@ from ._tensor import Tensor
 from ._values import told_by_handle
 from ._views import lie_in
 from .device import place_for
-from .dtype import as_dtype, int64, preserve_format
-from .functions_create import _like, _plain, empty_like
+from .dtype import as_dtype, int64
+from .functions_create import _like, _order_like, _plain, empty_like
 from .lying import order_in_memory
 
 _EMPTY = object()
@@ -69,7 +69,7 @@ def randint(*args: Any, low: int = 0, high: int | None = None, size: Any = None,
 
 def _drawn_like(input: Tensor, kwargs: dict[str, Any], make: Callable[[], Tensor], fill: str, *numbers: Any) -> Tensor:
     """What ``make`` gives; where ``input`` lies in memory in another order, filled in that order, as PyTorch's is."""
-    order = order_in_memory(input) if kwargs.get("memory_format") in (None, preserve_format) else None
+    order = _order_like(input, kwargs, order_in_memory)
     if order is None:
         return make()
     wanted, generator = kwargs.pop("requires_grad", False), kwargs.pop("generator", None)
