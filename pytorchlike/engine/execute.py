@@ -292,7 +292,8 @@ def _input(value: Value) -> Any:
     except AttributeError:
         import jax
 
-        value.copy = jax.device_put(data, value.meta.place)
+        with jax.enable_x64(True):
+            value.copy = jax.device_put(data, value.meta.place)
         return value.copy
 
 

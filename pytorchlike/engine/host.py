@@ -21,7 +21,7 @@ from . import debug, evaluators, policy, trace
 from .config import config
 from .evaluators import OpByOp, compile_at
 from .interpret import jaxpr_of, specs_of
-from .meta import Meta, Mode, Value, make_value
+from .meta import FEW, Meta, Mode, Value, make_value
 from .op import Op, Wide, kernel_for
 from .straight import Missing, Straight
 from .trace import Trace, local
@@ -84,16 +84,17 @@ class _Ready(State):
 
     arrays, numbers: how many arrays ``run`` takes, and after them run-time integers, unless they are given with the
     call.  checks: its data checks, whose flags ``run`` returns after the results.  call: what to compile if NumPy turns
-    out to be slow at it, or None;  spent: seconds that this would have saved so far.
+    out to be slow at it, or None;  spent: seconds that this would have saved so far.  exact: see ``Straight``.
     """
 
-    __slots__ = ("run", "arrays", "numbers", "checks", "spent", "call")
+    __slots__ = ("run", "arrays", "numbers", "checks", "spent", "call", "exact")
 
     def __init__(
-        self, meta: Any, run: Any, arrays: int, numbers: int = 0, checks: tuple = (), call: Any = None
-    ) -> None:
+        self, meta: Any, run: Any, arrays: int, numbers: int = 0, checks: tuple = (), call: Any = None,
+        exact: bool = True,
+    ) -> None:  # fmt: skip
         self.meta, self.run, self.arrays, self.numbers, self.checks = meta, run, arrays, numbers, checks
-        self.call, self.spent = call, 0.0
+        self.call, self.spent, self.exact = call, 0.0, exact
 
 
 class _Ahead:
@@ -134,7 +135,17 @@ class _Landing(list):
         value.trace, value.slot = None, 0
 
 
-_homes: dict[Mode, State] = {}  # by mode, what follows (a Ready) by recording key
+class _Sized(_Landing):
+    """Those of a :class:`Beside`.  by_data: the results' size was found in data, see ``policy.found``."""
+
+    __slots__ = ("by_data",)
+
+    def append(self, value: Value) -> None:
+        super().append(value)
+        if self.by_data and value.meta.shape:
+            value.found = True
+
+
 _numbers: dict[Meta, int] = {}  # stands in a recording key for the slot of a value with such a meta
 _ready: dict[tuple, _Ready] = {}
 #: Nanoseconds of what XLA might do more quickly from which on it is found out what a compilation would save.
@@ -143,6 +154,8 @@ _SLOW = 1e5
 _HEAVY = 2e6
 #: Elements of a result up to which it is computed for many numbers at once, and for how many.
 _FEW, _AHEAD = 16, 64
+#: Elements of what is made of a few integers, at most.
+_WIDEST = 4 * FEW
 
 
 class AtOnce(Trace):
@@ -156,10 +169,13 @@ class AtOnce(Trace):
     __slots__ = ("taken", "given")
 
     at_once = True
+    #: by mode, what follows (a Ready) by recording key
+    homes: dict[Mode, State] = {}
+    landing: type[_Landing] = _Landing
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
-        self.values = _Landing([None])
+        self.values = self.landing([None])
         self.slots = {}
         self.ints, self.floats, self.complexes, self.journal = [], [], [], []
         self.watched = {}
@@ -173,9 +189,9 @@ class AtOnce(Trace):
         """The root; setting it to a :class:`_Ready` evaluates that."""
         if local.scopes or local.transforms:  # they want to see what is recorded
             return State(None, None, self.mode, (), 1, 0, None)
-        home = _homes.get(self.mode)
+        home = self.homes.get(self.mode)
         if home is None:
-            home = _homes[self.mode] = State(None, None, self.mode, (), 1, 0, None)
+            home = self.homes[self.mode] = State(None, None, self.mode, (), 1, 0, None)
         return home
 
     @state.setter
@@ -250,6 +266,8 @@ class AtOnce(Trace):
             if len(_ready) >= config.max_kernels:
                 _ready.clear()
             _ready[kind] = ready
+        if not self._takes(ready):
+            return None
         arrays = iter(taken)
         self.given = [
             _host(next(arrays)) if i.__class__ is int else trace._lifted_dtype(numbers[k][0]).type(numbers[k][1])
@@ -262,6 +280,10 @@ class AtOnce(Trace):
                 home.clear()
             home[key] = ready
         return ready
+
+    def _takes(self, ready: _Ready) -> bool:
+        """Whether a call is evaluated here, not recorded."""
+        return True
 
     def _made(self, op: Op, static: Any, ins: tuple, metas: tuple, place: Any) -> _Ready | None:
         kernel = kernel_for(op, static, ins, self.mode, "cpu")
@@ -288,7 +310,7 @@ class AtOnce(Trace):
         run = straight.run
         if numbers and not arrays and straight.elementwise and len(outs) == 1 and outs[0].size <= _FEW:
             run = _Ahead(run, outs[0].ndim)
-        return _Ready(meta, run, arrays, numbers, kernel.checks_of([s for s, _ in shapes]), call)
+        return _Ready(meta, run, arrays, numbers, kernel.checks_of([s for s, _ in shapes]), call, straight.exact)
 
     def _evaluate(self, ready: _Ready) -> None:
         given = self.given
@@ -322,7 +344,7 @@ class AtOnce(Trace):
 
     def _leave(self, op: Op, static: Any, ins: tuple, taken: list[Value]) -> tuple[Trace, State]:
         """The call's state in an ordinary trace, which is the thread's from now on until it is executed."""
-        fresh = local.trace = Trace(self.mode)
+        fresh = self._ordinary()
         values = iter([_kept(v) for v in taken])
         again = tuple(
             fresh.slot_of(next(values)) if i.__class__ is int
@@ -332,6 +354,69 @@ class AtOnce(Trace):
         key = trace.key_of(op, static, list(again))
         found = fresh.state.next.get(key)
         return (fresh, found) if type(found) is State else fresh.miss(key, op, static, again)
+
+    def _ordinary(self) -> Trace:
+        local.trace = Trace(self.mode)
+        return local.trace
+
+
+class Beside(AtOnce):
+    """Takes the calls on a few integers that NumPy holds, whatever is pending in the thread's own trace.
+
+    What programs decide by (lengths, classes, coins, places in a table) is computed when they ask for it, not recorded
+    to be executed a moment later.  Results have the bits that XLA gives them; what may have others (a root, a sum of
+    floating-point numbers) is recorded.  What XLA has computed is no such argument before it has been read: whether it
+    has been computed yet differs from one round of a loop to the next, and what is recorded must not.
+    """
+
+    __slots__ = ()
+
+    homes = {}
+    landing = _Sized
+    #: calls that are recorded, by mode and recording key
+    recorded: set[tuple] = set()
+
+    def _known(self, key: tuple, op: Op, static: Any, ins: tuple, taken: list[Value]) -> _Ready | None:
+        if (self.mode, key) in self.recorded or local.scopes or local.transforms:
+            return None
+        ready = super()._known(key, op, static, ins, taken)
+        if ready is None:
+            if len(self.recorded) >= config.max_kernels:
+                self.recorded.clear()
+            self.recorded.add((self.mode, key))
+        return ready
+
+    def add_input(self, value: Value) -> int:
+        if not self.taken:
+            self.values.by_data = False
+        if hasattr(value, "found"):
+            self.values.by_data = True
+        return super().add_input(value)
+
+    def _takes(self, ready: _Ready) -> bool:
+        made = ready.meta if ready.meta.__class__ is tuple else (ready.meta,)
+        return ready.exact and sum([m.size for m in made]) <= _WIDEST
+
+    def _ordinary(self) -> Trace:
+        return local.trace
+
+
+def hold(value: Value) -> Value:
+    """Have NumPy hold what was computed on the CPU."""
+    if value.data.__class__ is not np.ndarray:
+        value.data = np.asarray(value.data)
+    return value
+
+
+def beside(own: Trace) -> Trace:
+    """The trace that is to take a call on a few integers: ``own``, the thread's, or one beside it."""
+    if own.__class__ is not Trace or config.tier not in ("auto", "interpret") or trace.watched_values is not None:
+        return own
+    found = local.beside
+    if found is None:
+        found = local.beside = Beside(own.mode)
+    found.mode = own.mode
+    return found
 
 
 def borrowed(meta: Meta, data: np.ndarray) -> Value:
@@ -349,9 +434,15 @@ def _kept(value: Value) -> Value:
 def _number(meta: Meta) -> int:
     if len(_numbers) > 100_000:
         _numbers.clear()
-        for home in _homes.values():
-            home.next.clear()
+        _forget()
     return _numbers.setdefault(meta, len(_numbers) + 1)
+
+
+def _forget() -> None:
+    """Forget where calls lead to."""
+    for kind in (AtOnce, Beside):
+        kind.homes.clear()
+    Beside.recorded.clear()
 
 
 def _host(value: Value) -> np.ndarray:
@@ -420,7 +511,7 @@ def take_over() -> None:
     trace._Local.kind = local.kind = _kind()
     evaluators._forward.clear()
     trace.forget_all()
-    _homes.clear()
+    _forget()
     _ready.clear()
     local.trace = local.kind(trace.mode_of())
     local.checks.clear()

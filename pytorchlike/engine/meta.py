@@ -12,6 +12,9 @@ NO_GRAD, LEAF, INTERIOR = 0, 1, 2
 #: `Meta.place` of values that exist only inside a JAX transformation, and of shape-only ones.
 TRACED, SHAPE_ONLY = "traced", "meta"
 
+#: Elements of what NumPy computes when it is called, if all it takes is there: see ``host.Beside``.
+FEW = 64
+
 
 def is_spread(place: Any) -> bool:
     """Whether a place is several devices at once."""
@@ -23,9 +26,10 @@ class Meta:
 
     place is a ``jax.Device``, a ``jax.sharding.Sharding``, or one of the two marks above.
     inference: the value was made where results may never become differentiable.   guarded: writes must be looked at.
+    few: a few numbers on the CPU outside of the tape;  tiny: a few integers, see ``host.Beside``.
     """
 
-    __slots__ = ("shape", "dtype", "place", "grad", "inference", "guarded", "ndim", "size", "_variants")
+    __slots__ = ("shape", "dtype", "place", "grad", "inference", "guarded", "ndim", "size", "few", "tiny", "_variants")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, place: Any, grad: int, inference: bool) -> None:
         self.shape, self.dtype, self.place, self.grad, self.inference = shape, dtype, place, grad, inference
@@ -37,6 +41,8 @@ class Meta:
         if size >> 63:  # XLA would end the process
             raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
         self.size = size
+        self.few = size <= FEW and not grad and getattr(place, "platform", None) == "cpu"
+        self.tiny = self.few and dtype.kind in "biu"
         self._variants: list[Meta | None] = [None, None, None]
 
     def with_grad(self, grad: int) -> Meta:

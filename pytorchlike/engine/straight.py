@@ -28,6 +28,14 @@ _OPERATORS = {
 }  # fmt: skip
 _FUNCTIONS = {"max": np.maximum, "min": np.minimum, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "sin": np.sin,
               "cos": np.cos, "tanh": np.tanh, "floor": np.floor, "ceil": np.ceil, "abs": np.abs}  # fmt: skip
+#: Primitives whose floating-point results have no rounding, and those that round once, as it is prescribed: of more
+#: than one of these XLA may make one that rounds once only.
+_UNROUNDED = frozenset((
+    "abs", "broadcast_in_dim", "ceil", "clamp", "concatenate", "copy", "dynamic_slice", "expand_dims", "floor",
+    "gather", "iota", "max", "min", "neg", "pad", "reshape", "rev", "round", "select_n", "sign", "slice", "squeeze",
+    "stop_gradient", "transpose",
+))  # fmt: skip
+_ROUNDED = frozenset(("add", "sub", "mul", "div", "sqrt", "convert_element_type"))
 #: Expressions are not nested more deeply than this.
 _DEEP = 12
 #: Elements up to which a constant is made once.
@@ -52,8 +60,8 @@ class Straight:
 
     Results are C-contiguous and own their memory.  cost: roughly the nanoseconds of a call, as in ``Plan``;  slow:
     those of it that are spent on other things than moving and simple arithmetic.  elementwise: a number among the
-    arguments may be an array that broadcasts, for results of many numbers at once.  Raises Missing if a primitive has
-    no equivalent in NumPy.
+    arguments may be an array that broadcasts, for results of many numbers at once.  exact: results have the bits that
+    XLA gives them.  Raises Missing if a primitive has no equivalent in NumPy.
     """
 
     def __init__(self, closed: Any) -> None:
@@ -63,7 +71,8 @@ class Straight:
         self._env: dict[Any, _Code] = {}
         self._uses: Counter = Counter()
         self.cost = self.slow = 0.0
-        self.elementwise = True
+        self.elementwise = self.exact = True
+        self._rounded = False
         jaxpr = closed.jaxpr
         names = [f"x{k}" for k in range(len(jaxpr.invars))]
         self._env.update((v, _Code(n, True)) for v, n in zip(jaxpr.invars, names, strict=True))
@@ -121,12 +130,20 @@ class Straight:
             if name in CALLS:
                 self._inline(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params), eqn)
                 continue
+            self._judge(name, eqn)
             code = self._simple(name, params, eqn)
             if code is not None:
                 self.cost += _cost(name, eqn)
                 self._keep(eqn.outvars[0], code)
             else:
                 self._general(name, params, eqn)
+
+    def _judge(self, name: str, eqn: Any) -> None:
+        """Whether there is but one result that a step may have."""
+        if name in _UNROUNDED or all(getattr(v.aval.dtype, "kind", "?") in "biu" for v in eqn.outvars):
+            return
+        self.exact &= name in _ROUNDED and not self._rounded
+        self._rounded = True
 
     def _keep(self, var: Any, code: _Code) -> None:
         if self._uses[var] > 1 or code.deep >= _DEEP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -136,6 +137,25 @@ class Trace:
                 del self.slots[value]
             del self.values[state.n :]
             self.state = state
+
+    def take_back(self) -> None:
+        """Take out the calls that came last if nobody holds their results: parts that were but looked at."""
+        values = self.values
+        if type(self) is not Trace or type(values) is not list or local.scopes or self.derived:
+            return
+        while True:
+            state = self.state.before_inputs()
+            call = state.entry
+            if call.__class__ is not Call or state.n > len(values) or call.tracked or call.op.inplace or call.checks:
+                break
+            if any(sys.getrefcount(values[slot]) > 2 for slot in call.out_slots):
+                break
+            self.leave()
+            del values[state.n - len(call.out_slots) :]
+            self.state = state.parent
+            for vector, n in zip((self.ints, self.floats, self.complexes), state.parent.counts, strict=True):
+                del vector[n:]
+        self.leave()
 
     def number(self, kind: type, value: Any) -> Wide:
         """Make a Python number a run-time input."""
@@ -403,10 +423,12 @@ class _Local(threading.local):
     innermost last, see ``scope``.
     transforms: names of the function transformations whose function is running, outermost first.
     evaluator: runs everything, call by call, instead of XLA's programs, see ``host``; or None.   kind: of its traces.
+    beside: takes the calls on a few integers, see ``host``; or None.
     """
 
     evaluator: Any = None
     kind: type[Trace] = Trace
+    beside: Any = None
 
     def __init__(self) -> None:
         self.trace = self.kind(mode_of())

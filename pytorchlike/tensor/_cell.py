@@ -22,6 +22,8 @@ from .storage import Alias, Storage, through, through_array, write_through
 
 #: Bytes of an array that stays on the host once it has been read there.
 SEEN = 4096
+#: Bytes of one that stays there once some of its elements have been read.
+_GONE_THROUGH = 1 << 16
 
 if TYPE_CHECKING:
     from ._tensor import Tensor
@@ -266,9 +268,11 @@ class Cell:
         if value.meta.place == SHAPE_ONLY:
             raise NotImplementedError("Cannot copy out of meta tensor; no data!")
         if value.data is None and self._alias is not None:
+            del value  # nobody but the trace is to hold it
             seen = self._seen_in_base()
             if seen is not None:
                 return seen
+            value = self._value
         data = read(value)
         if type(data) is np.ndarray:
             return data
@@ -290,7 +294,15 @@ class Cell:
         base = alias.storage.value
         if base.data is None or not alias.chain or base.meta.place != place_for("cpu") or local.trace.nested:
             return None
-        view = through_array(np.asarray(read(base)), alias.chain)
+        data = np.asarray(read(base))
+        if base.meta.nbytes <= _GONE_THROUGH and not base.meta.grad and not local.trace.replayed:
+            base.data = data  # its other elements will be looked at, too
+        view = through_array(data, alias.chain)
+        place = self._value.meta.place
+        if view.nbytes <= SEEN and not self._value.meta.grad and alias.seen == alias.storage.version:
+            view = np.array(view)
+            self._value = concrete(view, place)
+            local.trace.take_back()  # a loop over elements leaves nothing pending, and begins each round alike
         return view
 
 

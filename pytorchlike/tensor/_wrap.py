@@ -20,6 +20,7 @@ import numpy as np
 
 from ..engine import Value, concrete, fixed, local, own
 from ..engine.errors import warn, warn_once
+from ..engine.host import beside
 from ..ops._reduction import elementwise_mean, legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
 from . import followed, random
@@ -124,6 +125,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if entry.out and not inplace and entry.autocast is not None:
         body.append("if out is not None and trace.mode.autocast is not None: raise Unusual")
     starred = False
+    slots: list[str] = []  # lines by which tensors enter the trace, if that is decided when all of them are known
+    there = _beside(entry, inplace)
     if not entry.factory and not any(p.kind in (Array, Arrays) and not p.optional for p in params):
         numbers = [f"{p.name}.__class__ in NUMBERS" for p in params if p.kind is Operand and not p.optional]
         body.append(f"if {' and '.join(numbers)}: raise Unusual")
@@ -151,6 +154,9 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
                 f"k_{n} = i_{n} = v_{n}.slot if v_{n}.trace is trace else trace.slots.get(v_{n}) or "
                 f"trace.add_input(v_{n})",
             ]
+            if there:
+                told = [p.kind is Operand and f"{n}.__class__ in NUMBERS", p.optional and f"{n} is None"]
+                slots += [f"if v_{n} is not None: {take.pop()}"] if any(told) else [take.pop()]
             if p.kind is Operand:
                 optional = [f"elif {n} is None: k_{n} = i_{n} = v_{n} = None"] if p.optional else []
                 body += [
@@ -192,13 +198,11 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
                     f"    result = host_call(ENTRY, v_{n}, ({told},))",
                     "    if result is not None: return result",
                 ]
-            body += [
+            (slots if there else body).append(
                 f"i_{n} = [_v.slot if _v.trace is trace else trace.slots.get(_v) or trace.add_input(_v) for _v in "
-                f"v_{n}]",
-                f"n_{n} = len(i_{n})",
-            ]
-            if p.optional:
-                body.insert(-3, f"if {n} is None: raise Unusual")
+                f"v_{n}]"
+            )
+            body.append(f"n_{n} = len(v_{n})")
             static.append(f"n_{n}")
             key.append(f"*i_{n}")
             ins.append(f"*i_{n}")
@@ -219,6 +223,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if entry.factory:
         body.append("place = place_for(device)")
         static.append("place")
+    if there:
+        body += [f"if {there}: trace = beside(trace)", *slots]
     fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
     body.append(f"static = {fixed}")
     if entry.name in VIEW_CHECKS:
@@ -288,6 +294,35 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if varargs is not None:
         call.append("**named")
     return signature, body, call
+
+
+#: Operators that give booleans of numbers of any kind, or some of the numbers that they are given.
+_OF_ANY_KIND = frozenset((
+    "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_not",
+    "logical_xor", "any", "all", "signbit", "isposinf", "isneginf", "_index", "gather", "take", "index_select",
+))  # fmt: skip
+
+
+def _beside(entry: OpDef, inplace: bool) -> str:
+    """The condition under which NumPy computes a call when it is made, as source; "" for operators that are recorded.
+
+    Nothing is recorded of a few integers that NumPy holds, see ``engine.host.Beside``.
+    """
+    taken = [p for p in entry.params if p.kind in (Array, Operand, Arrays)]
+    if inplace or entry.random or entry.factory or entry.view is not None or entry.op.heavy or not taken:
+        return ""
+    if len(taken) > 3 or taken[0].kind is Arrays or any(p.kind is Key for p in entry.params):
+        return ""
+    few = "few" if entry.name in _OF_ANY_KIND else "tiny"
+    conditions = []
+    for k, p in enumerate(taken):
+        given = f"v_{p.name}.data.__class__ is ndarray and v_{p.name}.meta.{few}"
+        if p.kind is Arrays:
+            given = f"all([_v.data.__class__ is ndarray and _v.meta.{few} for _v in v_{p.name}])"
+        elif p.kind is Operand or p.optional:
+            given = f"v_{p.name} is not None and {given}" if not k else f"(v_{p.name} is None or {given})"
+        conditions.append(given)
+    return " and ".join(conditions)
 
 
 def _drawing(params: tuple[Param, ...], values: dict[str, str], key: list[str], which: str) -> list[str]:
@@ -378,7 +413,7 @@ def build(
         "Unusual": Unusual, "NOT_GIVEN": NOT_GIVEN, "sizes": sizes, "frozen": frozen, "to_dtype": to_dtype,
         "place_for": place_for, "general": general, "several": _several, "precheck": precheck, "random": random,
         "next_key": random.next_key, "followed": followed.begin, "wrapped": _tensor.Tensor._of, "Drawn": followed.Drawn,
-        "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link,
+        "begin_write": _cell.begin_write, "after_write": _cell.after_write, "link": _views.link, "beside": beside,
         "lie_alike": _views.lie_alike,
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_outs": write_outs, "same_dtype": same_dtype, "RETURNS": returns(entry),

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, in_sight, local, make_value, meta_of
+from ..engine import Meta, Value, in_sight, local, make_value, meta_of
 from ..engine.errors import warn
+from ..engine.host import hold
 from ..ops._table import METHODS
 from . import host_writes
+from ._cell import SEEN
 from ._tensor import Tensor, found_tensor, host_tensor
 from .device import place_for
 from .dtype import uint8
@@ -72,8 +74,12 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
     else:
         value = self._value if alias is None else self._fresh()
         data = value.data
-        if data.__class__ is not np.ndarray or value.meta.grad:
+        if data is None or value.meta.grad:
             return None
+        if data.__class__ is not np.ndarray:  # labels that were computed are gone through
+            if not _is_short(value.meta) or local.trace.nested:
+                return None
+            data = hold(value).data
     meta = value.meta
     shape = meta.shape
     if not shape or not -shape[0] <= index < shape[0]:
@@ -85,6 +91,11 @@ def _host_row(self: Tensor, index: int) -> Tensor | None:
     alias = self._alias or self._shared()
     row._alias = alias.beyond(Step(_GETITEM, _ROW, (index,)))
     return row
+
+
+def _is_short(meta: Meta) -> bool:
+    """Whether they are integers that NumPy holds once they are looked at one by one."""
+    return meta.tiny or meta.dtype.kind in "biu" and meta.nbytes <= SEEN and meta.place is place_for("cpu")
 
 
 def _masked(base: Tensor, at: int, mask: Tensor) -> Tensor:

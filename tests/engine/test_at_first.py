@@ -128,7 +128,7 @@ def test_a_bad_index_changes_nothing_there_either():
 
     def step(index):
         optimizer.zero_grad()
-        model(table(index + 0)).square().mean().backward()
+        model(table(index + torch.zeros((), dtype=torch.long))).square().mean().backward()
         optimizer.step()
 
     for n in (5, 3):

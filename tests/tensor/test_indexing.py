@@ -155,7 +155,7 @@ def test_bad_indices(shape, index, error):
 
 def test_bad_indices_that_only_data_can_tell():
     x = torch.tensor([0.0, 1, 2, 3])
-    late = x[torch.tensor([2]) + torch.tensor([3])]
+    late = x[torch.full((1,), 2) + torch.tensor([3])]
     with pytest.raises(IndexError, match="out of bounds|out of range"):
         late.tolist()
     with pytest.raises(IndexError, match=r"5.*size 4"):
