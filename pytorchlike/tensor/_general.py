@@ -181,6 +181,9 @@ def general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **kw
             dynamic.extend(x)
         elif x is None and p.optional:
             dynamic.append(None)
+        elif p.kind is Scalar and entry.name in NUMBERS_FIRST and _still_to_compute(x):
+            # p.add_(update, alpha=-lr * trust_ratio) for each parameter: reading it would execute the step in pieces
+            dynamic.append(x._get())
         elif p.kind is Scalar:
             dynamic.append(_number(x, name, p, k))
         elif isinstance(x, Tensor):
@@ -338,7 +341,7 @@ def _numbers_last(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) 
         or not all(hasattr(a, "_value") for a in (front[first], *last))
     ):
         return args, kwargs
-    now = ", ".join(f"{n}={v!r}" for n, v in zip(told, numbers, strict=False))
+    now = ", ".join(f"{n}={'...' if hasattr(v, '_value') else repr(v)}" for n, v in zip(told, numbers, strict=False))
     warn_once(f"This overload of {name} is deprecated: pass the numbers last, by name ({now})", kind="numbers first")
     return (front[first], *last), {**kwargs, **dict(zip(told, numbers, strict=False))}
 
@@ -349,12 +352,17 @@ _SPELLED = {"axis": "dim", "keepdims": "keepdim"}
 _ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim", "self": "input", "a": "input", "x2": "other"}
 
 
+def _still_to_compute(x: Any) -> bool:
+    """Whether ``x`` is a tensor without dims, nor gradient, whose value the host does not have."""
+    return hasattr(x, "_value") and not x.dim() and not x.requires_grad and x._get().data.__class__ is not np.ndarray
+
+
 def _number(x: Any, name: str, p: Param, k: int) -> Any:
     if isinstance(x, (bool, int, float, complex)) and type(x) in NUMBERS:
         return x
     if isinstance(x, np.generic):
         return x.item()
-    if hasattr(x, "_value") and x.dim() == 0:
+    if hasattr(x, "_value") and x.dim() == 0 and not x.requires_grad:
         return x.item()
     if isinstance(x, (int, float)):
         return float(x) if isinstance(x, float) else int(x)

@@ -255,3 +255,20 @@ def test_numbers_in_front_of_tensors(monkeypatch):
     for wrong in (lambda: x.add_(1, 2, 3), lambda: x.add(g, g, g), lambda: x.add(g, 1.5, 2)):
         with pytest.raises(TypeError, match="positional arguments"):
             wrong()
+
+
+def test_numbers_that_are_tensors_still_to_compute():
+    """An optimizer's ``p.add_(update, alpha=-lr * trust)`` for each parameter does not execute what is pending."""
+    x, g = torch.arange(3.0), torch.arange(3.0) + 1
+    trust = (g.norm() / g.norm()) * 2
+    calls = [
+        x.add(g, alpha=trust), x.clone().sub_(g, alpha=trust * 2), x.clone().addcdiv_(g, g, value=-trust),
+        torch.addmm(x[:, None] * 0, x[:, None], g[None, :1], beta=trust, alpha=trust / 2)[:, 0],
+    ]  # fmt: skip
+    assert all(t._value.data is None for t in (trust, *calls))
+    assert [c.tolist() for c in calls] == [[2, 5, 8], [-4, -7, -10], [-2, -1, 0], [0, 1, 2]]
+    whole = torch.arange(3)
+    with pytest.raises(RuntimeError, match="must not be a floating point"):
+        whole.add(whole, alpha=x.sum() * 1).tolist()
+    with pytest.raises(TypeError, match="must be Number, not Tensor"):
+        x.add(g, alpha=torch.tensor(2.0, requires_grad=True) * 1)
