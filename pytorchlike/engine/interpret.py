@@ -75,7 +75,8 @@ class Interpreted:
     not have it, or would take too long.
     """
 
-    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large", "dear", "kind")
+    __slots__ = ("plan", "tree", "compile", "compiled", "spent", "least", "large", "dear", "kind", "calls", "traced",
+                 "straight")  # fmt: skip
 
     def __init__(self, fn: Callable[..., Any], specs: tuple, compile: Callable[[], Any] | None = None,
                  traced: Traced | None = None, exactly: bool = False, patient: bool = False,
@@ -83,7 +84,11 @@ class Interpreted:
         import jax
 
         exactly = exactly and config.tier != "interpret"
-        closed, shape, self.plan = (traced or Traced(*_trace(fn, specs))).parts(exactly)
+        traced = traced or Traced(*_trace(fn, specs))
+        closed, shape, self.plan = traced.parts(exactly)
+        self.traced = None if exactly else traced
+        self.straight: Callable[..., tuple] | None = None
+        self.calls = 0
         cost = self.plan.cost - self.plan.products  # those take XLA as long
         self.dear = cost * 1e-9
         self.large = float("-inf")  # seconds of compiling, where the kernel is far larger than others
@@ -120,12 +125,28 @@ class Interpreted:
         """The same by NumPy, whatever it has cost so far."""
         import jax
 
+        self.calls += 1
+        if self.calls == _OFTEN and self.traced is not None:
+            self._straighten()
+        leaves = jax.tree.leaves(args)
+        if self.straight is not None:
+            return jax.tree.unflatten(self.tree, self.straight(*[np.asarray(a) for a in leaves]))
         try:
-            return jax.tree.unflatten(self.tree, _run(self.plan, jax.tree.leaves(args)))
+            return jax.tree.unflatten(self.tree, _run(self.plan, leaves))
         except Missing:
             if self.compile is None:
                 raise
             return self._give_up(args)
+
+    def _straighten(self) -> None:
+        """Write the plan out, for the calls to come."""
+        from .straight import Straight
+
+        traced, self.traced = self.traced, None
+        try:
+            self.straight = traced.made(lambda: Straight(traced.closed)).run  # type: ignore[union-attr]
+        except Missing:
+            self.straight = None
 
     def _give_up(self, args: tuple) -> Any:
         begin = time.perf_counter()
@@ -136,6 +157,8 @@ class Interpreted:
         return self.compiled(*args)
 
 
+#: Calls from which on a plan is written out as a function, which takes as long as some dozen calls and halves them.
+_OFTEN = 32
 #: What NumPy rounds otherwise than XLA, too, and XLA does not evaluate for it.
 _OTHERS = {"pow", "while", "lgamma"}
 
@@ -190,10 +213,11 @@ class Traced(NamedTuple):
     def parts(self, exactly: bool = False) -> tuple:
         """Jaxpr, tree of what comes out, and the plan to evaluate it."""
 
-        def make() -> Plan:
-            return Plan(self.closed.jaxpr, self.closed.consts, exactly)
+        return self.closed, self.outs, self.made(lambda: Plan(self.closed.jaxpr, self.closed.consts, exactly))
 
-        return self.closed, self.outs, self.form.fill(self.sizes, make) if self.form is not None else make()
+    def made(self, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes of the jaxpr for these sizes."""
+        return self.form.fill(self.sizes, make) if self.form is not None else make()  # type: ignore[arg-type]
 
 
 def traced_for(name: Any, shapes: tuple, trace: Callable[[tuple], tuple]) -> Traced:

@@ -18,6 +18,7 @@ import numpy as np
 from . import _primitives_indexing as _primitives_indexing  # registers its rules
 from . import _primitives_linalg as _primitives_linalg  # registers its rules
 from ._primitives import CALLS, Missing, _cost, _makers, _rules
+from .forms import bound, is_symbolic
 
 __all__ = ["Missing", "Straight"]
 
@@ -40,6 +41,11 @@ _ROUNDED = frozenset(("add", "sub", "mul", "div", "sqrt", "convert_element_type"
 _DEEP = 12
 #: Elements up to which a constant is made once.
 _SMALL = 1 << 12
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    """The shape of an argument or a result; symbols have their sizes, see ``forms``."""
+    return tuple(bound(atom.aval.shape))
 
 
 class _Code:
@@ -115,7 +121,7 @@ class Straight:
         code = self._env[atom]
         if full and code.thin:
             self.elementwise = False
-            code = _Code(f"spread({code.text}, {tuple(atom.aval.shape)})", deep=code.deep + 1)
+            code = _Code(f"spread({code.text}, {_shape(atom)})", deep=code.deep + 1)
             if self._uses[atom] > 1:
                 code = self._env[atom] = self._assign(code)
         return code
@@ -126,7 +132,7 @@ class Straight:
         self._uses.update(a for e in jaxpr.eqns for a in e.invars if not hasattr(a, "val"))
         self._uses.update(a for a in jaxpr.outvars if not hasattr(a, "val"))
         for eqn in jaxpr.eqns:
-            name, params = eqn.primitive.name, eqn.params
+            name, params = eqn.primitive.name, bound(eqn.params) if is_symbolic(eqn.params) else eqn.params
             if name in CALLS:
                 self._inline(next(params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params), eqn)
                 continue
@@ -172,7 +178,7 @@ class Straight:
         """The expression for a common primitive; None for the others."""
         out = eqn.outvars[0].aval
         kind = out.dtype.kind if hasattr(out, "dtype") and isinstance(out.dtype, np.dtype) else "?"
-        ins = eqn.invars
+        ins, shape = eqn.invars, _shape(eqn.outvars[0])
         if kind not in "biufcV":
             return None
         if name in _OPERATORS and not (kind == "b" and name in ("add", "sub", "mul")):
@@ -199,17 +205,17 @@ class Straight:
         if name == "broadcast_in_dim" and len(ins) == 1:
             return self._spread(params, ins[0])
         if name == "rev":
-            turned = tuple(slice(None, None, -1 if d in params["dimensions"] else 1) for d in range(out.ndim))
+            turned = tuple(slice(None, None, -1 if d in params["dimensions"] else 1) for d in range(len(shape)))
             return self._part(ins[0], f"[{self._bind(turned)}]")
         if name == "slice":
-            steps = params["strides"] or (1,) * out.ndim
+            steps = params["strides"] or (1,) * len(shape)
             where = tuple(map(slice, params["start_indices"], params["limit_indices"], steps))
             return self._part(ins[0], f"[{self._bind(where)}]")
         if name in ("squeeze", "expand_dims") or (name == "reshape" and params.get("dimensions") is None):
-            return self._part(ins[0], f".reshape({tuple(out.shape)})")
+            return self._part(ins[0], f".reshape({shape})")
         if name == "transpose":
-            return self._part(ins[0], f".transpose({tuple(params['permutation'])})") if out.ndim else None
-        if name == "iota" and not ins and out.size <= _SMALL:
+            return self._part(ins[0], f".transpose({tuple(params['permutation'])})") if shape else None
+        if name == "iota" and not ins and math.prod(shape) <= _SMALL:
             return self._constant(np.ascontiguousarray(_rules["iota"](params)))
         return None
 
@@ -220,9 +226,9 @@ class Straight:
 
     def _elementwise(self, pattern: str, eqn: Any) -> _Code:
         """NumPy may do the broadcasting if some argument has the result's shape."""
-        shape = eqn.outvars[0].aval.shape
+        shape = _shape(eqn.outvars[0])
         codes = [self._read(a, full=False, scalar=not shape) for a in eqn.invars]
-        if all(c.thin or a.aval.shape != shape for c, a in zip(codes, eqn.invars, strict=True)):
+        if all(c.thin or _shape(a) != shape for c, a in zip(codes, eqn.invars, strict=True)):
             codes = [self._read(a) for a in eqn.invars]
         return _Code(pattern.format(*[c.text for c in codes]), own=True, deep=1 + max(c.deep for c in codes))
 
@@ -241,7 +247,7 @@ class Straight:
         code = self._read(atom, scalar=not shape)
         if not shape:
             return code
-        given = atom.aval.shape
+        given = _shape(atom)
         self.elementwise &= not given
         if tuple(dims) != tuple(range(len(shape) - len(given), len(shape))):
             lifted = [1] * len(shape)
@@ -249,7 +255,7 @@ class Straight:
                 lifted[d] = n
             code = _Code(f"{code.text}.reshape({tuple(lifted)})", deep=code.deep + 1)
         thin = math.prod(given) != math.prod(shape)
-        if not thin and tuple(given) != tuple(shape):
+        if not thin and given != tuple(shape):
             return _Code(f"{code.text}.reshape({tuple(shape)})", deep=code.deep + 1)
         return _Code(code.text, code.name, thin, code.own and not thin, code.deep)
 

@@ -63,16 +63,19 @@ def results(program, parts, lengths):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_values_and_gradients_are_those_of_each_size(name, parts, tier, monkeypatch):
+@pytest.mark.parametrize("often", [1, 10**9], ids=["written out", "step by step"])
+def test_values_and_gradients_are_those_of_each_size(name, often, parts, tier, monkeypatch):
     """Also for sizes far beyond those that the form was made for, and for small ones, which mean something else."""
     from pytorchlike.engine import policy
 
     tier("interpret")
+    monkeypatch.setattr(interpret, "_OFTEN", often)
     monkeypatch.setattr(policy, "varies", lambda op, place: True)
     lengths = [3, 4, 6, 7, 8, 40, 2]
     found = results(PROGRAMS[name], parts, lengths)
     assert any(m.forms for m in forms._met.values())
     monkeypatch.setattr(forms, "MET", 10**9)
+    monkeypatch.setattr(interpret, "_OFTEN", 10**9)
     anew()
     for a, b in zip(found, results(PROGRAMS[name], parts, lengths), strict=True):
         np.testing.assert_array_equal(a, b)
