@@ -70,7 +70,7 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
 
 def _assign(view: np.ndarray, array: np.ndarray, value: Any) -> bool:
     """Write to a view of an array; False, and nothing written, where it is none or the value does not fit."""
-    if not np.may_share_memory(view, array):
+    if view.size and not np.may_share_memory(view, array):
         return False
     try:
         with np.errstate(over="ignore", invalid="ignore"):

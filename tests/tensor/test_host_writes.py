@@ -60,13 +60,34 @@ def _padded_batch():
     return [batch]
 
 
-@pytest.mark.parametrize("program", [_fill, _views, _dtypes, _mixed_with_gradients, _padded_batch])
+def _masks_of_any_width():
+    """Those of SpecAugment, some of which are empty."""
+    x = torch.tensor([[1.0] * 6] * 4)
+    for row, (first, width) in enumerate([(1, 2), (3, 0), (0, 6), (5, 1)]):
+        x[row, first : first + width] = 0
+        x[row, first : first + width] = torch.zeros(width)
+    return [x]
+
+
+@pytest.mark.parametrize(
+    "program", [_fill, _views, _dtypes, _mixed_with_gradients, _padded_batch, _masks_of_any_width]
+)
 def test_the_same_as_recorded(program, monkeypatch):
     host = program()
     monkeypatch.setattr(host_writes, "SMALL", 0)
     for a, b in zip(host, program(), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_a_write_of_no_width_leaves_the_tensor_on_the_host():
+    x = torch.tensor([[1.0] * 6] * 4)
+    x[0, 3:3] = 0
+    x[1, 1:3] = 0
+    assert type(x._value.data) is np.ndarray and x.sum().item() == 22
+    with pytest.raises(RuntimeError):
+        x[0, 3:3] = torch.ones(2)
+        x.tolist()
 
 
 def test_filling_records_nothing_that_depends_on_the_positions():
