@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import weakref
 from collections.abc import Callable
 from typing import Any, Dict, Final, List, Optional, Tuple, TypeVar, Union  # noqa: UP035 - programs import these names
 
@@ -31,6 +32,10 @@ class _Broadcasting:
 BroadcastingList1 = BroadcastingList2 = BroadcastingList3 = _Broadcasting()
 
 
+#: What :func:`boolean_dispatch` has made -> the two functions, and the argument that chooses.
+boolean_dispatched: weakref.WeakKeyDictionary[Callable, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+
 def boolean_dispatch(arg_name: str, arg_index: int, default: bool, if_true: Callable[..., Any],
                      if_false: Callable[..., Any], module_name: str, func_name: str) -> Callable[..., Any]:
     """A function that calls one of two, as its bool argument (by name or position) says."""
@@ -41,6 +46,9 @@ def boolean_dispatch(arg_name: str, arg_index: int, default: bool, if_true: Call
 
     fn.__doc__ = if_false.__doc__ if if_true.__doc__ is None else if_true.__doc__
     fn.__name__, fn.__module__ = func_name or fn.__name__, module_name or fn.__module__
+    boolean_dispatched[fn] = {
+        "if_true": if_true, "if_false": if_false, "index": arg_index, "default": default, "arg_name": arg_name,
+    }  # fmt: skip
     return fn
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from typing import Any, NoReturn
 
-__all__ = ["DeviceObjType", "Graph", "Node", "SymBool", "SymFloat", "SymInt", "Tag", "TensorType", "Value"]
+__all__ = [
+    "DeviceObjType", "Graph", "Node", "ScriptObject", "SymBool", "SymFloat", "SymInt", "Tag", "TensorType", "Value",
+]  # fmt: skip
 
 
 class _Never:
@@ -43,6 +45,12 @@ class Graph(_Never):
 
 class Node(_Never):
     """An operation of a graph of TorchScript's, for annotations."""
+
+    _why = "there is no TorchScript here"
+
+
+class ScriptObject(_Never):
+    """An object of one of TorchScript's classes; nothing is one."""
 
     _why = "there is no TorchScript here"
 

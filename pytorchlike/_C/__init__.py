@@ -144,7 +144,7 @@ def __getattr__(name: str) -> Any:
         import sys
 
         return getattr(sys.modules[__package__.rpartition(".")[0]], name)  # those of torch itself
-    if name in ("Graph", "Node", "TensorType", "Value"):  # for annotations
+    if name in ("Graph", "Node", "ScriptObject", "TensorType", "Value"):  # for annotations
         from .. import _unmapped
 
         return getattr(_unmapped, name)

@@ -369,7 +369,7 @@ def _getitem(made: offers.Offer, args: tuple, kwargs: dict[str, Any]) -> Any:
             if step <= 0:
                 raise ValueError("step must be greater than zero")
             start, stop, step = item.indices(n)
-            if (start, stop, step) != (0, n, 1):
+            if (start, stop, step) != (0, n, 1) or item is index:
                 out = aten.slice.Tensor(out, dim, start, item.stop if item.stop is not None else 2**63 - 1,
                                         *([step] if step != 1 else []))  # fmt: skip
             dim += 1

@@ -79,9 +79,9 @@ def _bilinear(call: Call) -> Step:
 
 
 def _getitem(call: Call) -> Step:
-    """Basic indexing goes from dim to dim; the last one gives the name."""
+    """Basic indexing goes from dim to dim; the last one gives the name. One slice is a step also if it takes all."""
     spec = arguments_of(call).get("spec", call.static)
-    found: Any = 0
+    found: Any = step("Slice", 0) if type(spec) is tuple and spec[-1:] == (":",) and {*spec} == {":"} else 0
     for item in spec if type(spec) is tuple else ():
         if item != ":":
             found = step("Select" if item == "i" else "Unsqueeze" if item is None else "Slice", found)

@@ -250,22 +250,22 @@ def load(f: Any, map_location: Any = None, _extra_files: dict[str, Any] | None =
 def set_fusion_strategy(strategy: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Hints about fusion, which XLA does by itself; returns what was set before."""
     _deprecated("set_fusion_strategy", _COMPILE)
-    before = list(_state["fusion"])
-    _state["fusion"] = list(strategy)
+    before = list(_settings["fusion"])
+    _settings["fusion"] = list(strategy)
     return before
 
 
 def enable_onednn_fusion(enabled: bool) -> None:
     """A hint about a library that is not used."""
-    _state["onednn"] = bool(enabled)
+    _settings["onednn"] = bool(enabled)
 
 
 def onednn_fusion_enabled() -> bool:
     """What was set."""
-    return _state["onednn"]
+    return _settings["onednn"]
 
 
-_state: dict[str, Any] = {"fusion": [("STATIC", 2), ("DYNAMIC", 10)], "onednn": False}
+_settings: dict[str, Any] = {"fusion": [("STATIC", 2), ("DYNAMIC", 10)], "onednn": False}
 
 
 class strict_fusion:

@@ -181,7 +181,10 @@ class LRScheduler:
                           UserWarning, stacklevel=3)
 
 
-_LRScheduler = LRScheduler  # the name of PyTorch < 2.0
+class _LRScheduler(LRScheduler):
+    """The base class of PyTorch < 2.0, for schedulers derived from it; the ones here are none of its instances, so
+    that programs that ask do as they do with PyTorch.
+    """
 
 
 class _Chainable(LRScheduler):

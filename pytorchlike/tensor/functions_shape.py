@@ -39,7 +39,7 @@ def _part(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     if length.__class__ is not int:
         length = length.__index__()
     if length == input._value.meta.shape[dim]:
-        return input._getitem((), ())
+        return input._getitem((), _WHOLE * (dim + 1))
     return input._getitem((start.__index__(),), (*_WHOLE * dim, (length, 1)))
 
 

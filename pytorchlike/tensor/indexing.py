@@ -48,7 +48,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         if not shape:
             raise IndexError("slice() cannot be applied to a 0-dim tensor.")
         start, entry = _slice(index, shape[0])
-        return self._getitem((), ()) if start is None else self._getitem((start,), (entry,))
+        return self._getitem(() if start is None else (start,), (entry,))
     starts, spec, advanced = _parse(self, index)
     if not advanced:
         return self._getitem(starts, spec)

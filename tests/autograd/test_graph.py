@@ -520,6 +520,9 @@ def test_products_are_the_steps_that_pytorch_makes_of_them():
     both = drawn((y[None] @ y.mT).grad_fn)
     assert both.startswith("UnsafeViewBackward0(BmmBackward0(ViewBackward0(ExpandBackward0(UnsqueezeBackward0(")
     assert drawn(y[0, :, 1:].grad_fn) == f"SliceBackward0(SelectBackward0({leaf}))"
+    for whole in (y[:], y[:5], y[-7:], y.narrow(0, 0, 2), y.narrow(1, 0, 5)):
+        assert drawn(whole.grad_fn) == f"SliceBackward0({leaf})"  # one slice is a step also where it takes all
+    assert drawn(y[...].grad_fn) == drawn(y[:, :].grad_fn) == f"AliasBackward0({leaf})"
     assert drawn(torch.where(x > 0, 0.0, y).grad_fn) == f"WhereBackward0(None,{leaf})"
 
 

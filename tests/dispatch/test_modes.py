@@ -264,3 +264,11 @@ def test_a_list_of_slices_is_taken_to_pieces_as_a_tuple():
         y = x[[slice(None), slice(1, 2)]]
         x[[slice(0, 1), slice(None)]] = 7.0
     assert y.tolist() == [[7], [4]] and log.seen[0] == "aten.slice.Tensor" and x[0].tolist() == [7, 7, 7]
+
+
+def test_one_slice_is_shown_also_where_it_takes_all():
+    x = torch.arange(6.0).reshape(2, 3)
+    with Log() as log:
+        x[:5]
+        x[:, :3]
+    assert log.seen == ["aten.slice.Tensor", "aten.alias.default"]

@@ -416,3 +416,22 @@ def test_parts_of_containers_by_their_inner_names():
     assert tree.is_namedtuple(Point) and tree.is_namedtuple_instance(Point(1, 2)) and not tree.is_namedtuple((1, 2))
     seen = []
     assert tree.tree_map_only_(str, seen.append, nested) is nested and seen == ["s"]
+
+
+def test_names_of_torchscript_that_libraries_import():
+    """brevitas asks if TorchScript is on; copies of torch.fx test for its objects and for who calls what by a bool."""
+    from pytorchlike._C import ScriptObject
+    from pytorchlike._jit_internal import boolean_dispatch, boolean_dispatched
+    from pytorchlike.jit import _state
+
+    assert _state._enabled and not isinstance(torch.nn.Linear(1, 1), ScriptObject)
+    _state.disable()
+    try:
+        assert not _state._enabled
+    finally:
+        _state.enable()
+    yes, no = (lambda x, flag=False: ("yes", x)), (lambda x, flag=False: ("no", x))
+    fn = boolean_dispatch("flag", 1, False, yes, no, "m", "f")
+    assert fn(1) == ("no", 1) and fn(1, flag=True) == fn(1, True) == ("yes", 1)
+    told = boolean_dispatched[fn]
+    assert told["if_true"] is yes and told["if_false"] is no and (told["index"], told["arg_name"]) == (1, "flag")

@@ -125,3 +125,15 @@ def test_schedules_do_not_compile():
 def test_errors(make, error):
     with pytest.raises(error):
         make(sgd())
+
+
+def test_the_old_base_class_is_one_of_its_own():
+    """Libraries (catalyst) tell schedulers by it, and do something else with those that are none of its instances."""
+
+    class Own(lr_scheduler._LRScheduler):
+        def get_lr(self):
+            return [0.5]
+
+    opt = optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    assert not isinstance(lr_scheduler.StepLR(opt, 2), lr_scheduler._LRScheduler)
+    assert isinstance(Own(opt), lr_scheduler.LRScheduler) and opt.param_groups[0]["lr"] == 0.5

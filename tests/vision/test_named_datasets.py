@@ -266,3 +266,15 @@ def test_masks_and_classes_for_transforms_v2(tmp_path):
     picture(tmp_path / "eurosat/2750/Forest/Forest_1.jpg", 0)
     land = datasets.wrap_dataset_for_transforms_v2(datasets.EuroSAT(tmp_path, transform=v2.PILToTensor()))
     assert land[0][0].shape == (3, 3, 4) and land[0][1] == 0 and land.classes == ["Forest"]
+
+
+def test_a_data_set_that_is_not_there_can_be_imported_and_says_so_when_it_is_made():
+    """Libraries of data sets (avalanche) import all of torchvision's and derive from them."""
+
+    class Wrapped(datasets.QMNIST):
+        pass
+
+    assert "QMNIST" in datasets.__all__ and issubclass(Wrapped, datasets.VisionDataset)
+    for kind in (datasets.QMNIST, Wrapped):
+        with pytest.raises(NotImplementedError, match=r"torchvision\.datasets\.QMNIST is not there"):
+            kind("root", train=True)
