@@ -26,91 +26,106 @@ class _Cell(NamedTuple):
     """One kind of recurrence.
 
     gates: rows of the weights for each hidden unit.
-    step: (state, input gates, hidden gates) -> new state; state[0] is h.
-    factors: (state before, input gates, hidden gates) of any leading shape -> what its derivative multiplies by.
+    opened: (input gates, hidden gates) -> the arrays (..., H) that the new state is made of.
+    step: (state, what is opened) -> new state; state[0] is h.
+    factors: (state before, state after, what is opened), of any leading shape -> what its derivative multiplies by.
     tangent: (factors, tangents of state, of input gates, of hidden gates) -> tangents of the new state.
     apart: hidden gates, counted from the end, that do not just add to the input gates.
+    noted: whether the derivative needs what is opened.
     """
 
     gates: int
+    opened: Callable
     step: Callable
     factors: Callable
     tangent: Callable
     apart: int = 0
+    noted: bool = True
+
+    def once(self, state, xg, hg):
+        """The new state after the gates."""
+        return self.step(state, self.opened(xg, hg))
 
 
-def _lstm_step(state, xg, hg):
-    _, c = state
+def _lstm_opened(xg, hg):
     i, f, g, o = jnp.split(xg + hg, 4, -1)
-    c = lax.logistic(f) * c + lax.logistic(i) * jnp.tanh(g)
-    return lax.logistic(o) * jnp.tanh(c), c
+    return lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
 
 
-def _lstm_factors(state, xg, hg):
-    _, c = state
-    i, f, g, o = jnp.split(xg + hg, 4, -1)
-    i, f, g, o = lax.logistic(i), lax.logistic(f), jnp.tanh(g), lax.logistic(o)
-    t = jnp.tanh(f * c + i * g)
-    return g * i * (1 - i), c * f * (1 - f), i * (1 - g * g), f, t * o * (1 - o), o * (1 - t * t)
+def _lstm_step(state, opened):
+    i, f, g, o = opened
+    c = f * state[1] + i * g
+    return o * jnp.tanh(c), c
+
+
+def _lstm_factors(before, after, opened):
+    i, f, g, o = opened
+    t = jnp.tanh(after[1])
+    gates = [g * i * (1 - i), before[1] * f * (1 - f), i * (1 - g * g), t * o * (1 - o)]
+    return jnp.concatenate(gates, -1), f, o * (1 - t * t)
 
 
 def _lstm_tangent(factors, dstate, dxg, dhg):
-    ki, kf, kg, kc, ko, kt = factors
-    i, f, g, o = jnp.split(dxg + dhg, 4, -1)
-    c = kc * dstate[1] + (ki * i + kf * f + kg * g)
-    return ko * o + kt * c, c
+    gates, kc, kt = factors  # those of the gates are one array: transposed, what they give is written in one pass
+    i, f, g, o = jnp.split(gates * (dxg + dhg), 4, -1)
+    c = kc * dstate[1] + (i + f + g)
+    return o + kt * c, c
 
 
-def _gru_step(state, xg, hg):
-    (h,) = state
+def _gru_opened(xg, hg):
     xr, xz, xn = jnp.split(xg, 3, -1)
     hr, hz, hn = jnp.split(hg, 3, -1)
-    z = lax.logistic(xz + hz)
-    n = jnp.tanh(xn + lax.logistic(xr + hr) * hn)
-    return (n + z * (h - n),)
+    r = lax.logistic(xr + hr)
+    return r, lax.logistic(xz + hz), jnp.tanh(xn + r * hn), hn
 
 
-def _gru_factors(state, xg, hg):
-    (h,) = state
-    xr, xz, xn = jnp.split(xg, 3, -1)
-    hr, hz, hn = jnp.split(hg, 3, -1)
-    r, z = lax.logistic(xr + hr), lax.logistic(xz + hz)
-    n = jnp.tanh(xn + r * hn)
+def _gru_step(state, opened):
+    _, z, n, _ = opened
+    return (n + z * (state[0] - n),)
+
+
+def _gru_factors(before, after, opened):
+    r, z, n, hn = opened
     kn = (1 - z) * (1 - n * n)
-    return kn * hn * r * (1 - r), (h - n) * z * (1 - z), kn, kn * r, z
+    return jnp.concatenate([kn * hn * r * (1 - r), (before[0] - n) * z * (1 - z), kn], -1), kn * r, z
 
 
 def _gru_tangent(factors, dstate, dxg, dhg):
-    kr, kz, kx, kh, z = factors
-    xr, xz, xn = jnp.split(dxg, 3, -1)
-    hr, hz, hn = jnp.split(dhg, 3, -1)
-    return (z * dstate[0] + (kr * (xr + hr) + kz * (xz + hz) + kx * xn + kh * hn),)
+    gates, kh, z = factors
+    both = 2 * z.shape[-1]
+    added = jnp.concatenate([dxg[..., :both] + dhg[..., :both], dxg[..., both:]], -1)
+    r, u, n = jnp.split(gates * added, 3, -1)
+    return (z * dstate[0] + (r + u + n + kh * dhg[..., both:]),)
 
 
-def _tanh_step(state, xg, hg):
+def _tanh_opened(xg, hg):
     return (jnp.tanh(xg + hg),)
 
 
-def _tanh_factors(state, xg, hg):
-    return (1 - jnp.square(jnp.tanh(xg + hg)),)
+def _tanh_factors(before, after, opened):
+    return (1 - jnp.square(after[0]),)
 
 
-def _relu_step(state, xg, hg):
+def _relu_opened(xg, hg):
     return (jax.nn.relu(xg + hg),)
 
 
-def _relu_factors(state, xg, hg):
-    return ((xg + hg > 0).astype(xg.dtype),)
+def _relu_factors(before, after, opened):
+    return ((after[0] > 0).astype(after[0].dtype),)
+
+
+def _plain_step(state, opened):
+    return opened
 
 
 def _plain_tangent(factors, dstate, dxg, dhg):
     return (factors[0] * (dxg + dhg),)
 
 
-_LSTM = _Cell(4, _lstm_step, _lstm_factors, _lstm_tangent)
-_GRU = _Cell(3, _gru_step, _gru_factors, _gru_tangent, apart=1)
-_TANH = _Cell(1, _tanh_step, _tanh_factors, _plain_tangent)
-_RELU = _Cell(1, _relu_step, _relu_factors, _plain_tangent)
+_LSTM = _Cell(4, _lstm_opened, _lstm_step, _lstm_factors, _lstm_tangent)
+_GRU = _Cell(3, _gru_opened, _gru_step, _gru_factors, _gru_tangent, apart=1)
+_TANH = _Cell(1, _tanh_opened, _plain_step, _tanh_factors, _plain_tangent, noted=False)
+_RELU = _Cell(1, _relu_opened, _plain_step, _relu_factors, _plain_tangent, noted=False)
 
 
 def _alike(x, w):
@@ -134,7 +149,8 @@ def _hold(keep, new, old):
     return new if keep is None else tuple(jnp.where(keep, a, b) for a, b in zip(new, old, strict=True))
 
 
-def _scan_forward(cell, xg, state, w, b, keep):
+def _scan_forward(cell, xg, state, w, b, keep, noted):
+    """All states, and what the cell has opened (T, N, H for each, side by side) if that is to be ``noted``."""
     columns = w.T  # once: a product with rows contiguous in memory is a third quicker than one with columns
 
     def body(state, inputs):
@@ -142,8 +158,9 @@ def _scan_forward(cell, xg, state, w, b, keep):
         hg = _alike(state[0], w) @ columns
         if b is not None:
             hg = hg + b
-        state = _hold(k, cell.step(state, x, hg), state)
-        return state, (state, hg)
+        opened = cell.opened(x, hg)
+        state = _hold(k, cell.step(state, opened), state)
+        return state, (state, jnp.concatenate(opened, -1) if noted else None)
 
     return lax.scan(body, state, (xg, keep))[1]
 
@@ -156,14 +173,16 @@ def _recur(cell, xg, state, w, b, keep):
     product with the weight's tangent.  Transposed, that makes the gradient of the weight one product over all steps,
     where the scan's own transpose would add up one small product for each step.
     """
-    return _scan_forward(cell, xg, state, w, b, keep)[0]
+    return _scan_forward(cell, xg, state, w, b, keep, False)[0]
 
 
 @_recur.defjvp
 def _recur_jvp(cell, primals, tangents):
     xg, state, w, b, keep = primals
     dxg, dstate, dw, db, _ = tangents
-    states, hg = _scan_forward(cell, xg, state, w, b, keep)
+    states, opened = _scan_forward(cell, xg, state, w, b, keep, cell.noted)
+    if opened is not None:
+        opened = jnp.split(opened, opened.shape[-1] // states[0].shape[-1], -1)
     before = tuple(jnp.concatenate([s[None], a[:-1]]) for s, a in zip(state, states, strict=True))
     outer = _matmul_t(before[0], dw)
     if b is not None:
@@ -180,7 +199,7 @@ def _recur_jvp(cell, primals, tangents):
         dnew = _hold(k, cell.tangent(factors, dstate, dx, dh), dstate)
         return dnew, dnew
 
-    return states, lax.scan(body, dstate, (cell.factors(before, xg, hg), dxg, outer, keep))[1]
+    return states, lax.scan(body, dstate, (cell.factors(before, states, opened), dxg, outer, keep))[1]
 
 
 def _recur_projected(xg, state, w, w_hr, keep):
@@ -189,7 +208,7 @@ def _recur_projected(xg, state, w, w_hr, keep):
 
     def body(state, inputs):
         x, k = inputs
-        m, c = _lstm_step(state, x, _matmul_t(state[0], w))
+        m, c = _LSTM.once(state, x, _matmul_t(state[0], w))
         state = _hold(k, (_matmul_t(m, w_hr), c), state)
         return state, state
 
@@ -452,7 +471,7 @@ def _rnn_dropout(
 # ---- single steps ----------------------------------------------------------------------------------------------------
 
 
-def _cell(name, step, input, state, w_ih, w_hh, b_ih, b_hh):
+def _cell(name, cell, input, state, w_ih, w_hh, b_ih, b_hh):
     if input.ndim not in (1, 2):
         raise ValueError(f"{name}: Expected input to be 1D or 2D, got {input.ndim}D instead: {list(input.shape)}")
     if input.shape[-1] != w_ih.shape[1]:
@@ -475,7 +494,7 @@ def _cell(name, step, input, state, w_ih, w_hh, b_ih, b_hh):
         xg = xg + b_ih
     if b_hh is not None:
         hg = hg + b_hh
-    return step(state, xg, hg)
+    return cell.once(state, xg, hg)
 
 
 @op(method=False, out=False, heavy=True)
@@ -483,7 +502,7 @@ def lstm_cell(
     input: Array, hx: Arrays, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
     """One step of an LSTM: (h, c) from input (N, I) or (I,) and hx = (h, c) of (N, H) or (H,); weights as in _lstm."""
-    return _cell("lstm_cell", _lstm_step, input, hx, w_ih, w_hh, b_ih, b_hh)
+    return _cell("lstm_cell", _LSTM, input, hx, w_ih, w_hh, b_ih, b_hh)
 
 
 @op(method=False, out=False, heavy=True)
@@ -491,7 +510,7 @@ def gru_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
     """One step of a GRU: h from input (N, I) or (I,) and hx (N, H) or (H,); weights of 3 H rows: reset, update, new."""
-    return _cell("gru_cell", _gru_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    return _cell("gru_cell", _GRU, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @op(method=False, out=False, heavy=True)
@@ -499,7 +518,7 @@ def rnn_tanh_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
     """One step of an Elman network with tanh: h from input (N, I) or (I,) and hx (N, H) or (H,)."""
-    return _cell("rnn_tanh_cell", _tanh_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    return _cell("rnn_tanh_cell", _TANH, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
 
 
 @op(method=False, out=False, heavy=True)
@@ -507,4 +526,4 @@ def rnn_relu_cell(
     input: Array, hx: Array, w_ih: Array, w_hh: Array, b_ih: Array | None = None, b_hh: Array | None = None
 ):
     """One step of an Elman network with relu: h from input (N, I) or (I,) and hx (N, H) or (H,)."""
-    return _cell("rnn_relu_cell", _relu_step, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
+    return _cell("rnn_relu_cell", _RELU, input, (hx,), w_ih, w_hh, b_ih, b_hh)[0]
