@@ -137,7 +137,7 @@ def logcumsumexp(input: Array, dim: int):
     return lax.associative_scan(jnp.logaddexp, x, axis=axis).astype(input.dtype)
 
 
-@op()
+@op(saves=False)
 def diff(input: Array, n: int = 1, dim: int = -1, prepend: Array | None = None, append: Array | None = None):
     """``n``-th forward difference along ``dim`` after joining ``prepend`` and ``append``; bool uses exclusive or.
 

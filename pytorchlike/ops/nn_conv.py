@@ -607,7 +607,7 @@ def _blocks(size, kernel, dilation, padding, stride) -> tuple[int, ...]:
     )
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, saves=False)
 def unfold(
     input: Array,
     kernel_size: int | tuple[int, ...],
@@ -641,7 +641,7 @@ def unfold(
     return y if input.ndim == 4 else y[0]
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, saves=False)
 def fold(
     input: Array,
     output_size: int | tuple[int, ...],

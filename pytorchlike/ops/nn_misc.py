@@ -142,7 +142,7 @@ def feature_alpha_dropout(input: Array, p: float = 0.5, training: bool = False, 
 # ---- padding ---------------------------------------------------------------------------------------------------------
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, saves=False)
 def pad(input: Array, pad: tuple[int, ...], mode: str = "constant", value: float | None = None):
     """Elements added around the last axes: pad = (low, high) of the last axis, then of the one before it, and so on.
 
@@ -315,7 +315,7 @@ def _nearest_axis(x, axis: int, out: int, scale: float | None, exact: bool):
     return weighted_reads(x, axis, Reads(m, at[:, None]))
 
 
-@op(namespace="nn.functional", out=False)
+@op(namespace="nn.functional", out=False, saves=False)
 def interpolate(
     input: Array,
     size: int | tuple[int, ...] | None = None,
@@ -407,7 +407,7 @@ def _interpolates(name: str) -> tuple[str, str]:
     return "True", f"`nn.functional.{name}` is deprecated. Use `nn.functional.interpolate` instead."
 
 
-@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample"))
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample"), saves=False)
 def upsample(
     input: Array,
     size: int | tuple[int, ...] | None = None,
@@ -419,7 +419,7 @@ def upsample(
     return interpolate.fn(input, size, scale_factor, mode, align_corners)
 
 
-@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_nearest"))
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_nearest"), saves=False)
 def upsample_nearest(
     input: Array,
     size: int | tuple[int, ...] | None = None,
@@ -429,7 +429,7 @@ def upsample_nearest(
     return interpolate.fn(input, size, scale_factor, "nearest")
 
 
-@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_bilinear"))
+@op(namespace="nn.functional", out=False, deprecated=_interpolates("upsample_bilinear"), saves=False)
 def upsample_bilinear(
     input: Array,
     size: int | tuple[int, ...] | None = None,

@@ -39,7 +39,7 @@ def neg(input: Array) -> jax.Array:
     return lax.neg(input)
 
 
-@op(inplace=True)
+@op(inplace=True, saves=False)
 def sign(input: Array) -> jax.Array:
     """-1, 0 or 1 by the sign, in input's dtype; zero derivative. NotImplementedError for complex tensors (see sgn)."""
     if is_complex(input.dtype):
@@ -90,14 +90,14 @@ def square(input: Array) -> jax.Array:
 # --- rounding ------------------------------------------------
 
 
-@op(inplace=True)
+@op(inplace=True, saves=False)
 def ceil(input: Array) -> jax.Array:
     """Smallest whole number not below; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("ceil", input, kinds="bc")
     return lax.ceil(input) if is_float(input.dtype) else input
 
 
-@op(inplace=True)
+@op(inplace=True, saves=False)
 def floor(input: Array) -> jax.Array:
     """Largest whole number not above; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("floor", input, kinds="bc")
@@ -108,14 +108,14 @@ def _trunc(x: jax.Array) -> jax.Array:
     return jnp.where(x < 0, lax.ceil(x), lax.floor(x))
 
 
-@op(inplace=True, aliases=("fix",))
+@op(inplace=True, aliases=("fix",), saves=False)
 def trunc(input: Array) -> jax.Array:
     """Whole number next towards zero; integers as they are; zero derivative. Refuses booleans and complex numbers."""
     refuse("trunc", input, kinds="bc")
     return _trunc(input) if is_float(input.dtype) else input
 
 
-@op(inplace=True)
+@op(inplace=True, saves=False)
 def frac(input: Array) -> jax.Array:
     """``input - trunc(input)``, with the sign of input. NotImplementedError unless real floating."""
     refuse("frac", input, kinds="bic")
@@ -138,7 +138,7 @@ def rounded(x: jax.Array, decimals: int) -> jax.Array:
     return (whole / power if decimals > 0 else whole * power).astype(x.dtype)
 
 
-@op(inplace=True)
+@op(inplace=True, saves=False)
 def round(input: Array, *, decimals: int = 0) -> jax.Array:
     """Nearest whole number, halves to even, or nearest multiple of ``10**-decimals``; zero derivative.
 
@@ -337,7 +337,7 @@ def atanh(input: Array) -> jax.Array:
     return lax.atanh(input)
 
 
-@op(promote="float", inplace=True)
+@op(promote="float", inplace=True, saves=False)
 def deg2rad(input: Array) -> jax.Array:
     """Degrees as radians. RuntimeError for complex tensors."""
     if is_complex(input.dtype):
@@ -345,7 +345,7 @@ def deg2rad(input: Array) -> jax.Array:
     return input * (math.pi / 180)
 
 
-@op(promote="float", inplace=True)
+@op(promote="float", inplace=True, saves=False)
 def rad2deg(input: Array) -> jax.Array:
     """Radians as degrees. RuntimeError for complex tensors."""
     if is_complex(input.dtype):

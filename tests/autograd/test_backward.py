@@ -71,6 +71,22 @@ def test_linear_graphs_need_nothing_kept():
     assert x.grad.tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize("made", [
+    torch.sign, torch.floor, torch.round, torch.frac, torch.diff, torch.deg2rad,
+    lambda w: torch.nn.functional.pad(w, (1, 1)),
+    lambda w: torch.nn.functional.interpolate(w[None, None], scale_factor=2),
+    lambda w: torch.nn.functional.fold(torch.nn.functional.unfold(w.view(1, 1, 1, 3), 1), (1, 3), 1),
+])  # fmt: skip
+def test_what_was_made_once_of_a_parameter_serves_every_step(made):
+    """As signs that a layer takes of its first weights: nothing that their gradient needs is given up."""
+    w, x = leaf(), leaf()
+    kept = made(w)
+    for _ in range(3):
+        (kept.sum() * x).sum().backward()
+    once = torch.autograd.grad(made(w).sum() * x.detach().sum(), w)[0]
+    assert torch.allclose(w.grad, 3 * once)
+
+
 def test_several_roots(read):
     x = leaf()
     h = read(x * x)
