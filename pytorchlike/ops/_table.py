@@ -112,6 +112,36 @@ def _plain_kind(annotation: Any) -> type | None:
     return _PLAIN.get(text.removesuffix(" | None"))
 
 
+def _binder(params: tuple[Param, ...]) -> Callable[[tuple, tuple, bool], dict[str, Any]]:
+    """:meth:`OpDef.bind` for these parameters, written out: it is on the way of every view that NumPy makes."""
+    lines, items = [], []
+    fixed = taken = 0
+    start = ""  # what the sequences so far have taken, as source
+    for k, p in enumerate(params):
+        if p.kind is None or p.kind is Sizes:
+            items.append(f"{p.name!r}: static[{fixed}]")
+            fixed += 1
+        elif p.kind is Arrays or p.kind is Scalars:
+            lines.append(f"n{k} = static[{fixed}]")
+            items.append(f"{p.name!r}: None if n{k} is None else tuple(args[{taken}{start}:{taken}{start} + n{k}])")
+            start += f" + (n{k} or 0)"
+            fixed += 1
+        elif p.kind is Key:
+            items.append(f"{p.name!r}: key(args) if unsigned else None")
+        else:
+            items.append(f"{p.name!r}: args[{taken}{start}]")
+            taken += 1
+    lines.append(f"return {{{', '.join(items)}}}")
+    scope: dict[str, Any] = {"key": _key_of}
+    exec("def bind(static, args, unsigned):\n    " + "\n    ".join(lines), scope)
+    return scope["bind"]
+
+
+def _key_of(args: tuple) -> Any:
+    """The key of a random operation: its last arguments."""
+    return args[-1] if type(args[-1]) is Draws else tuple([_unsigned(a) for a in args[-2:]])
+
+
 class OpDef:
     """An entry of the table.  ``fn`` is the body; the rest is what :func:`op` was told."""
 
@@ -151,6 +181,7 @@ class OpDef:
         )
         self.random = any(p.kind is Key for p in self.params)
         self._drawn: dict[tuple[int, bool], Op] = {}
+        self._bind: Callable[[tuple, tuple, bool], dict[str, Any]] | None = None
         #: whether the first argument is compared with elements taken from it, see ``engine.stored``
         self.exact: bool = told["exact"]
         #: whether it is a sum, whose small constants are kept apart from others, see ``_apart``
@@ -223,20 +254,10 @@ class OpDef:
 
     def bind(self, static: tuple, args: tuple, unsigned: bool = True) -> dict[str, Any]:
         """Arguments of the body, by name, out of a recorded call; see ``tensor/_wrap.py`` for the layout."""
-        bound: dict[str, Any] = {}
-        rest, fixed = iter(args), iter(static)
-        for p in self.params:
-            if p.kind is None or p.kind is Sizes:
-                bound[p.name] = next(fixed)
-            elif p.kind is Arrays or p.kind is Scalars:
-                n = next(fixed)
-                bound[p.name] = None if n is None else tuple(next(rest) for _ in range(n))
-            elif p.kind is Key:
-                bound[p.name] = (args[-1] if type(args[-1]) is Draws else tuple(_unsigned(a) for a in args[-2:])
-                                 if unsigned else None)  # fmt: skip
-            else:
-                bound[p.name] = next(rest)
-        return bound
+        bind = self._bind
+        if bind is None:
+            bind = self._bind = _binder(self.params)
+        return bind(static, args, unsigned)
 
     def _call(self, static: tuple, args: tuple) -> Any:
         bound = self.bind(static, args)

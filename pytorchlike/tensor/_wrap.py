@@ -223,8 +223,12 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     if entry.factory:
         body.append("place = place_for(device)")
         static.append("place")
+    begun = []
+    if inplace:
+        first = params[0].name
+        begun = [f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)"]
     if there:
-        body += [f"if {there}: trace = beside(trace)", *slots]
+        body += [*begun, f"if {there}: trace = beside(trace)", *slots]
     fixed = f"({', '.join(static)}{',' if len(static) == 1 else ''})"
     body.append(f"static = {fixed}")
     if entry.name in VIEW_CHECKS:
@@ -244,9 +248,8 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
         plain = ", ".join(f"{p.name!r}: {p.name}" for p in params if p.kind in (None, Sizes, Scalar, Scalars))
         body.append(f"op = precheck(ENTRY, {{{held}}}, {{{plain}}}, OP, OP_SAFE)")
         which = "op"
-    if inplace:
-        first = params[0].name
-        body.append(f"if v_{first}.meta.guarded or {first}._alias is not None: begin_write({first}, v_{first}, trace)")
+    if not there:
+        body += begun
     miss_ins = ", ".join(ins)
     made = [f"key = ({which}, static, {', '.join(key)})" if key else f"key = ({which}, static)"]
     if entry.random:
@@ -306,15 +309,19 @@ _OF_ANY_KIND = frozenset((
 def _beside(entry: OpDef, inplace: bool) -> str:
     """The condition under which NumPy computes a call when it is made, as source; "" for operators that are recorded.
 
-    Nothing is recorded of a few integers that NumPy holds, see ``engine.host.Beside``.
+    Nothing is recorded of a few integers that NumPy holds, see ``engine.host.Beside``, nor of what is added to a part
+    of what it holds, as counts are; to the whole it is: it may be that of every step.
     """
     taken = [p for p in entry.params if p.kind in (Array, Operand, Arrays)]
-    if inplace or entry.random or entry.factory or entry.view is not None or entry.op.heavy or not taken:
+    if entry.random or entry.factory or entry.view is not None or entry.op.heavy or not taken:
         return ""
     if len(taken) > 3 or taken[0].kind is Arrays or any(p.kind is Key for p in entry.params):
         return ""
-    few = "few" if entry.name in _OF_ANY_KIND else "tiny"
-    conditions = []
+    op = entry.op_inplace if inplace else entry.op
+    if inplace and (op is None or taken[0].kind is not Array):
+        return ""
+    few = "few" if inplace or entry.name in _OF_ANY_KIND else "tiny"
+    conditions = [f"{taken[0].name}._alias is not None and {taken[0].name}._alias.chain"] if inplace else []
     for k, p in enumerate(taken):
         given = f"v_{p.name}.data.__class__ is ndarray and v_{p.name}.meta.{few}"
         if p.kind is Arrays:

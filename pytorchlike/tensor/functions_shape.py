@@ -13,7 +13,7 @@ from ._register import function
 from ._tensor import Tensor
 from ._views import link_step
 from .dtype import bool_
-from .indexing import _slice
+from .indexing import _slice, host_row
 from .size import Size
 
 _WHOLE = (":",)
@@ -182,6 +182,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     at = wrap_dim(dim, len(shape))
     spec = (*_WHOLE * at, "i")
     if not (1 < shape[at] <= _UNBOUND and input._value.meta.grad):
+        first = host_row(input, 0) if not at and shape[0] else None
+        if first is not None:
+            return (first, *[host_row(input, i) for i in range(1, shape[0])])  # type: ignore[misc]
         return tuple([input._getitem((i,), spec) for i in range(shape[at])])
     parts = input._unbind(dim)
     for i, part in enumerate(parts):

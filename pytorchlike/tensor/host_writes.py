@@ -15,10 +15,8 @@ from ..engine.trie import Call
 from ..ops._table import METHODS
 from ._tensor import Tensor
 from .device import place_for
-from .storage import through_array
+from .storage import SMALL, through_array
 
-#: Bytes up to which a copy of the memory costs less than a recorded operation and what becomes of it.
-SMALL = 1 << 18
 #: Steps back to the factory that made a tensor nobody has computed yet.
 NEAR = 64
 _FILLS = {"zeros": 0, "empty": 0, "ones": 1}
@@ -40,7 +38,7 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     else:
         return False
     meta = base.meta
-    if meta.guarded or meta.size * meta.dtype.itemsize > SMALL or meta.place is not place_for("cpu"):
+    if meta.guarded or meta.nbytes > SMALL or meta.place is not place_for("cpu"):
         return False
     trace = local.trace
     if trace.nested or local.scopes or local.transforms:
@@ -66,6 +64,36 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
         return False
     t._set_base(concrete(data, meta.place))
     return True
+
+
+def holds(t: Tensor) -> bool:
+    """Whether NumPy holds a tensor, or is about to: :func:`hold_counters`."""
+    value, alias = t._value, t._alias
+    if alias is not None and alias.storage.host is not None:
+        return alias.leaf is None and alias.of is None
+    return not value.meta.grad and (value.data.__class__ is np.ndarray or alias is None and _fill_of(value) is not None)
+
+
+def hold_counters(t: Tensor) -> None:
+    """Have NumPy hold a small tensor that a factory is still to make, since a single element of it is asked for.
+
+    So it is with the counts of a confusion matrix, and whatever else is written to element by element.
+    """
+    if t._alias is None and t._value.data is None:
+        fill = _fill_of(t._value)
+        if fill is not None:
+            meta = t._value.meta
+            t._value = concrete(np.full(meta.shape, fill, meta.dtype), meta.place)
+
+
+def _fill_of(value: Value) -> int | None:
+    """What a small value that is still to be made is filled with, if a factory of this thread makes it on the CPU."""
+    meta, trace = value.meta, local.trace
+    if meta.guarded or meta.nbytes > SMALL or meta.place is not place_for("cpu"):
+        return None
+    if trace.nested or local.scopes or local.transforms:
+        return None
+    return _filled(value)
 
 
 def _assign(view: np.ndarray, array: np.ndarray, value: Any) -> bool:

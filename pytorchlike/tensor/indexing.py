@@ -41,7 +41,9 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     """
     kind = index.__class__
     if kind is int:
-        row = _host_row(self, index)
+        if self._value.meta.ndim == 1:
+            host_writes.hold_counters(self)
+        row = host_row(self, index)
         return self._getitem((_position(index, 0, self._value.meta.shape),), _INT) if row is None else row
     if kind is slice:
         shape = self._value.meta.shape
@@ -51,6 +53,8 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         return self._getitem(() if start is None else (start,), (entry,))
     starts, spec, advanced = _parse(self, index)
     if not advanced:
+        if len(starts) == len(spec) == self._value.meta.ndim:
+            host_writes.hold_counters(self)
         return self._getitem(starts, spec)
     base = self._getitem(starts, spec) if starts or None in spec else self
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
@@ -59,7 +63,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     return Tensor._index(base, indices, kinds, not safe)
 
 
-def _host_row(self: Tensor, index: int) -> Tensor | None:
+def host_row(self: Tensor, index: int) -> Tensor | None:
     """``self[index]`` of a tensor that NumPy holds, which is what datasets are asked for; None for other tensors.
 
     The same as the general way, at a fifth of its time, and without a snapshot of memory shared with the user.
@@ -346,9 +350,10 @@ def _convert(self: Tensor, item: Any) -> Any:
         value = item._value if item._alias is None else item._fresh()
         kind = value.meta.dtype
         if kind == np.int64 or kind == np.int32:
-            # A number that is known here anyway makes a view.
-            if not value.meta.shape and value.data.__class__ is np.ndarray and item._alias is None and in_sight(value):
-                return int(value.data)
+            # A number that is known here anyway makes a view; an element of others only where nothing is recorded.
+            if not value.meta.shape and value.data.__class__ is np.ndarray and in_sight(value):
+                if item._alias is None or host_writes.holds(self):
+                    return int(value.data)
             return item
         if kind == np.bool_:
             return item

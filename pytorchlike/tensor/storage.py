@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Value, concrete, record
+from ..engine import Value, concrete, local, record
 from ..ops._table import OpDef, lookup
+
+#: Bytes up to which a copy of the memory costs less than a recorded operation and what becomes of it.
+SMALL = 1 << 18
 
 
 class Step(NamedTuple):
@@ -111,6 +114,10 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
     """``base`` with the part that the chain shows replaced by ``new``."""
     if not chain:
         return new
+    if base.data.__class__ is np.ndarray and new.data.__class__ is np.ndarray:
+        written = _written(base, chain, new)
+        if written is not None:
+            return written
     step, rest = chain[0], chain[1:]
     if step.entry.op_put is None:
         raise RuntimeError(
@@ -125,6 +132,23 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
             return record(lookup("put").op, (False,), (base, at, new))
     inner = write_through(apply_view(step, base), rest, new) if rest else new
     return record(step.entry.op_put, step.static, (base, inner, *step.numbers))
+
+
+def _written(base: Value, chain: tuple[Step, ...], new: Value) -> Value | None:
+    """The same by NumPy, of a small value and one that it holds, too; None if that has to be recorded."""
+    trace, meta = local.trace, base.meta
+    if meta.guarded or new.meta.guarded or meta.nbytes > SMALL or meta.dtype != new.meta.dtype:
+        return None
+    if trace.nested or local.scopes or local.transforms:
+        return None
+    if any(s.entry.op_put is None or s.entry.name in CONJUGATING or s.entry.name in _OVERLAPPING for s in chain):
+        return None
+    data = base.data.copy()
+    view = through_array(data, chain)
+    if view.size and not np.may_share_memory(view, data):
+        return None
+    view[...] = new.data
+    return concrete(data, meta.place)
 
 
 #: View operations whose results are copies to NumPy, and how these lie in PyTorch.

@@ -150,3 +150,47 @@ def test_labels_that_were_computed_are_gone_through():
     assert [k for k in range(5) if found[k] == 3] == [0]
     flushes = stats.flushes
     assert [k for k in range(5) if found[k] != k] == [0, 2, 3, 4] and stats.flushes == flushes
+
+
+@pytest.mark.parametrize("made", [lambda: torch.zeros(3, 3), lambda: torch.tensor([[0] * 3] * 3)])
+def test_counting_in_a_table_records_nothing(made):
+    table = made()
+    before = pending()
+    for t, p in zip(torch.tensor([0, 1, 2, 1]), torch.tensor([0, 2, 2, 2]), strict=True):
+        table[t, p] += 1
+        table[t.long(), 0] -= 2
+    assert pending() == before
+    assert table.tolist() == [[-1, 0, 0], [-4, 0, 2], [-2, 0, 1]]
+
+
+def test_parts_that_are_written_to_are_seen_by_all():
+    x = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    row, column, last = x[1], x[:, 2], x[1, 2]
+    last += 10
+    row[0] *= 5
+    column.sub_(1)
+    assert x.tolist() == [[1, 2, 2], [20, 5, 15]] and row.tolist() == [20, 5, 15] and last.item() == 15
+    assert column.tolist() == [2, 15] and not pending()
+    memory = np.zeros(3)
+    shared = torch.from_numpy(memory)
+    shared[1] += 2
+    assert memory.tolist() == [0, 2, 0]
+    halves = torch.tensor([1.0, 2.0])
+    halves[0] += torch.tensor(1.0, requires_grad=True) * 3
+    assert halves.requires_grad and halves.tolist() == [4, 2]
+
+
+def test_an_element_as_an_index_gives_a_view():
+    x, order = torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 0])
+    x[order[0]] += 1
+    row = x[order[1]]
+    row[0] = 9
+    assert x.tolist() == [[9, 2], [4, 5]]
+    with pytest.raises(IndexError, match="out of"):
+        x[order[0] * 7]
+
+
+def test_rows_of_what_numpy_holds():
+    a, b = torch.tensor([[1, 2], [3, 4]])
+    assert a.tolist() == [1, 2] and [r.item() for r in b] == [3, 4] and torch.zeros(0, 2).unbind() == ()
+    assert [c.tolist() for c in torch.tensor([[1, 2], [3, 4]]).unbind(1)] == [[1, 3], [2, 4]]
