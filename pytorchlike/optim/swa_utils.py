@@ -13,6 +13,9 @@ from ..nn.modules.batchnorm import _BatchNorm
 from ..tensor import Tensor
 from ..tensor import functions as T
 from ..tensor.dtype import int64
+from ..utils._foreach_utils import (  # averages of others import it here
+    _group_tensors_by_device_and_dtype as _group_tensors_by_device_and_dtype,
+)
 from .lr_scheduler import LRScheduler, Rate, _per_group
 from .optimizer import Optimizer
 

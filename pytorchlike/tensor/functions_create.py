@@ -60,8 +60,10 @@ def arange(
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if int(step) == 0 and (kind if out is None else out.dtype).numpy.kind in "iu":
-        raise ValueError("step must be nonzero")
+    if (kind if out is None else out.dtype) is int64:  # the only dtype whose length is computed in its own numbers
+        if int(step) == 0:
+            raise ValueError("step must be nonzero")
+        start, end, step = int(start), int(end), int(step)
     if all(isinstance(n, int) for n in (start, end, step)):
         length = -((start - end) // step)
     else:

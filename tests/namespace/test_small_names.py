@@ -435,3 +435,14 @@ def test_names_of_torchscript_that_libraries_import():
     assert fn(1) == ("no", 1) and fn(1, flag=True) == fn(1, True) == ("yes", 1)
     told = boolean_dispatched[fn]
     assert told["if_true"] is yes and told["if_false"] is no and (told["index"], told["arg_name"]) == (1, "flag")
+
+
+def test_names_around_graphs_of_inner_operators_that_libraries_import():
+    """nequip imports them with its models, for a compilation that it is not asked for."""
+    from pytorchlike._decomp import core_aten_decompositions, get_decompositions
+    from pytorchlike._inductor import codecache
+    from pytorchlike.optim.swa_utils import _group_tensors_by_device_and_dtype as grouped
+
+    assert core_aten_decompositions() == get_decompositions([torch.ops.aten.add]) == {} and codecache.__doc__
+    a, b = torch.ones(1), torch.ones(1, dtype=torch.float64)
+    assert [lists for lists, _ in grouped([[a, b], [a, b]]).values()] == [[[a], [a]], [[b], [b]]]

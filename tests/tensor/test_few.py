@@ -194,3 +194,14 @@ def test_rows_of_what_numpy_holds():
     a, b = torch.tensor([[1, 2], [3, 4]])
     assert a.tolist() == [1, 2] and [r.item() for r in b] == [3, 4] and torch.zeros(0, 2).unbind() == ()
     assert [c.tolist() for c in torch.tensor([[1, 2], [3, 4]]).unbind(1)] == [[1, 3], [2, 4]]
+
+
+def test_whole_numbers_up_to_a_fraction_are_counted_by_the_whole_part():
+    """As PyTorch counts them for int64, and only for it: ``arange(log2(n) + 1, dtype=int64)`` in pypose."""
+    assert torch.arange(3.58, dtype=torch.int64).tolist() == [0, 1, 2]
+    assert torch.arange(-2.7, 2.7, out=torch.empty(0, dtype=torch.int64)).tolist() == [-2, -1, 0, 1]
+    assert torch.arange(5, 1.2, -1.9, dtype=torch.int64).tolist() == [5, 4, 3, 2]
+    assert torch.arange(3.58, dtype=torch.int32).tolist() == [0, 1, 2, 3]
+    assert torch.arange(0, 3, 0.5, dtype=torch.int32).tolist() == [0] * 6
+    with pytest.raises(ValueError, match="step must be nonzero"):
+        torch.arange(0, 3, 0.5, dtype=torch.int64)

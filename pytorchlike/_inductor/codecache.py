@@ -1,0 +1,1 @@
+"""``torch._inductor.codecache``: where PyTorch keeps generated code. Empty; XLA's programs are kept elsewhere."""
