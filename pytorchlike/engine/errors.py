@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 import os
 import sys
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -155,6 +157,19 @@ def _location(frame: FrameType | None) -> tuple[str, int]:
 def _is_ours(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
     return name.startswith((_PACKAGE, "<pytorchlike"))
+
+
+def sets_back() -> bool:
+    """Whether the user's program is at the ``+=`` of ``x[i] += y``, whose result will be written to ``x[i]`` anyway."""
+    frame = _user_frame()
+    return frame is not None and _sets_back(frame.f_code, frame.f_lasti)
+
+
+@functools.lru_cache(1024)
+def _sets_back(code: CodeType, at: int) -> bool:
+    following = [i for i in dis.get_instructions(code) if i.offset >= at and i.opname != "CACHE"][:4]
+    names = [i.opname for i in following]
+    return bool(names) and names[0] == "BINARY_OP" and following[0].argrepr.endswith("=") and "STORE_SUBSCR" in names
 
 
 def _user_frame() -> FrameType | None:

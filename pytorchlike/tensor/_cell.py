@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Leaf, Value, concrete, flush, local, read, record
 from ..engine import host as at_once
-from ..engine.errors import warn
+from ..engine.errors import sets_back, warn
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.nested import home_of
 from . import interop
@@ -95,6 +95,11 @@ class Cell:
             if trace is not None and local.trace is not trace:
                 raise Moved
             return value
+        if storage.late is not None and storage.late.over():
+            _see_now(self)
+            if trace is not None:
+                raise Moved
+            return self._fresh()
         if alias.seen != storage.version:
             with home_of(storage.value):
                 taped = self._value.meta.grad == INTERIOR  # stays so, whichever mode it is read in
@@ -116,7 +121,7 @@ class Cell:
             alias.seen = storage.version
             if trace is not None and local.trace is not trace:
                 raise Moved
-        elif not alias.chain and sys.getrefcount(storage) == 3:
+        elif not alias.chain and storage.late is None and sys.getrefcount(storage) == 3:
             self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
             self._alias = None
         return self._value
@@ -340,9 +345,16 @@ def before_write(t: Tensor, value: Value, trace: Any) -> None:
 def begin_write(t: Tensor, value: Value, trace: Any) -> None:
     """As :func:`before_write`; Moved is raised if something had to be executed first."""
     before_write(t, value, trace)
+    alias = t._alias
     settled(t)
-    if local.trace is not trace:
+    if t._alias is not alias or local.trace is not trace:
         raise Moved
+
+
+def _see_now(t: Any) -> None:
+    from .indexing import see_now
+
+    see_now(t)
 
 
 def settled(t: Tensor) -> Tensor:
@@ -352,6 +364,11 @@ def settled(t: Tensor) -> Tensor:
     be lost else.
     """
     alias = t._alias
+    if alias is not None and alias.storage.late is not None:
+        if alias.chain or not sets_back():
+            _see_now(t)
+        alias.storage.late = None
+        alias = t._alias
     if alias is not None and alias.storage.common and alias.storage.host is not None:
         if any(v is not None and v.data is None for v in reversed(local.trace.values)):
             flush("memory of several processes is written to")
@@ -382,6 +399,7 @@ def write_out(out: Any, result: Tensor, name: str) -> Any:
             "arguments "
             "requires grad."
         )
+    settled(out)
     value = result._get()
     if value.meta.shape != out._value.meta.shape:
         if out.numel():

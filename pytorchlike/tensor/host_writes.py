@@ -33,7 +33,7 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
         base, chain = t._value, ()
     elif alias.storage.host is not None:
         return _write_shared(t, starts, spec, value)
-    elif alias.leaf is None and not alias.detached:
+    elif alias.leaf is None and not alias.detached and alias.storage.late is None:
         base, chain = alias.storage.value, alias.chain
     else:
         return False

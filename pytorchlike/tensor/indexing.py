@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Meta, Value, in_sight, local, make_value, meta_of
+from ..engine import Meta, Value, in_sight, local, make_value, meta_of, record
 from ..engine.errors import warn
 from ..engine.host import hold
 from ..ops._table import METHODS
 from . import host_writes
 from ._cell import SEEN
 from ._tensor import Tensor, found_tensor, host_tensor
+from ._views import link_step
 from .device import place_for
 from .dtype import uint8
 from .interop import of_numbers
-from .storage import Step
+from .storage import Late, Step, through
 
 _INT = ("i",)
 _ROW = (1, _INT)  # the static part of ``_getitem`` of one integer
@@ -36,7 +37,8 @@ _NUMBERS = frozenset((bool, int, float, complex))
 def getitem(self: Tensor, index: Any) -> Tensor:
     """``self[index]``: a view for integers, slices, None and Ellipsis; a copy as soon as a tensor takes part.
 
-    A 0-dim integer tensor acts as an integer, but is not read for it and gives a copy.
+    A 0-dim integer tensor acts as an integer. One that is not known here is not read for it before that matters: what
+    it gives is a copy until either is written to.
     Raises IndexError for an index out of range or too many of them, ValueError for a step that is not positive.
     """
     kind = index.__class__
@@ -59,8 +61,52 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     base = self._getitem(starts, spec) if starts or None in spec else self
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         return _masked(base, *advanced[0])
+    numbers = all(_is_number(i) for _, i in advanced) and (index.__class__ is tuple or isinstance(index, Tensor))
+    numbers = numbers and not local.trace.nested
+    if numbers and all(_known(i) for _, i in advanced):
+        return _moving_view(self, index)
     indices, kinds, safe = _tensors(base, advanced)
-    return Tensor._index(base, indices, kinds, not safe)
+    result = Tensor._index(base, indices, kinds, not safe)
+    if numbers:  # where nobody else sees the tensor, it need not be kept for writes that nobody would see
+        found = weakref.ref(self) if self._alias is None else lambda: self
+        result._shared().storage.late = Late(found, index, self._get())
+    return result
+
+
+def _is_number(item: Any) -> bool:
+    """Whether an item of an index, a tensor or a bool, acts as an integer."""
+    return item.__class__ is not bool and not item._value.meta.shape and item._value.meta.dtype != np.bool_
+
+
+def _known(item: Tensor) -> bool:
+    return item._value.data.__class__ is np.ndarray and in_sight(item._value)
+
+
+def _moving_view(self: Tensor, index: Any) -> Tensor:
+    """The view at integers that are elements of tensors: run-time numbers, since they are others each time."""
+    items = index if isinstance(index, tuple) else (index,)
+    starts, spec, _ = _parse(self, tuple([int(i._host()) if isinstance(i, Tensor) else i for i in items]))
+    static = len(starts), spec
+    view = Tensor._of(record(_GETITEM.op, static, (self._get(),), starts))
+    link_step(self, view, _GETITEM, static, starts)
+    return view
+
+
+def see_now(t: Tensor) -> None:
+    """Make a view of what was a copy so far, see :class:`~.storage.Late`."""
+    storage = t._alias.storage
+    late, storage.late = storage.late, None
+    base = late.base()
+    if base is None:
+        return
+    items = late.index if isinstance(late.index, tuple) else (late.index,)
+    view = getitem(base, tuple([int(i) if isinstance(i, Tensor) else i for i in items]))
+    if t._alias.detached:
+        view = view.detach()
+    alias, value = view._shared(), view._get()
+    for step in t._alias.chain:
+        alias = alias.beyond(step)
+    t._value, t._alias = through(value, t._alias.chain), alias
 
 
 def host_row(self: Tensor, index: int) -> Tensor | None:

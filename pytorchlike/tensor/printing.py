@@ -294,7 +294,7 @@ def describe(tensor: Any, array: np.ndarray | None) -> str:
         tensor.dtype,
         tensor.device,
         tensor.requires_grad,
-        None if fn is None else fn.name(),
+        None if fn is None else type(fn).__name__,
         size=tensor.shape,
         name="tensor" if plain else kind.__name__,
     )

@@ -43,7 +43,7 @@ def html_of(tensor: Any) -> str:
                 return f"<pre>{html.escape(repr(tensor))}</pre>"
         fn = tensor.grad_fn
         return html_tensor(
-            array, tensor.dtype, tensor.device, tensor.requires_grad, None if fn is None else fn.name(),
+            array, tensor.dtype, tensor.device, tensor.requires_grad, None if fn is None else type(fn).__name__,
             is_parameter=type(tensor).__name__ == "Parameter", size=meta.shape,
         )  # fmt: skip
     except Exception as error:

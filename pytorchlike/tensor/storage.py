@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,6 +26,23 @@ class Step(NamedTuple):
     numbers: tuple
 
 
+class Late:
+    """Of what a copy was made at an index that was still to be computed: of a view, which it becomes when that matters.
+
+    base: gives the tensor, or None once nobody sees it any more.   value: weak reference to its value then.
+    """
+
+    __slots__ = ("base", "index", "value")
+
+    def __init__(self, base: Callable[[], Any], index: Any, value: Value) -> None:
+        self.base, self.index, self.value = base, index, weakref.ref(value)
+
+    def over(self) -> bool:
+        """Whether the tensor has been written to since."""
+        base = self.base()
+        return base is not None and base._get() is not self.value()
+
+
 class Storage:
     """A mutable cell that holds an immutable value; tensors that alias each other share one.
 
@@ -35,14 +53,17 @@ class Storage:
     apart: the group of detached tensors (``Alias.group``) for which alone the value is on the tape; or None.
     common: whether other processes may write to ``host``.
     laid: how the value lies in memory that is not kept, as (shape, chain, dtype) for ``layout``; None for contiguous.
+    late: what this is a copy of until that, or this, is written to; or None.
     """
 
-    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "laid", "__weakref__")
+    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "laid", "late",
+                 "__weakref__")  # fmt: skip
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
         self.value, self.version, self.quiet, self.host, self.lent, self.owner = value, 0, 0, host, False, None
         self.apart: Any = None
         self.common = False
+        self.late: Late | None = None
         self.laid: tuple | None = None
 
     def lend(self, host: np.ndarray) -> None:

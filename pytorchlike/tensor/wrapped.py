@@ -115,7 +115,7 @@ def traits(tensor: Tensor) -> list[str]:
     """What is printed of a tensor besides its elements: its dtype unless it is the default, and its gradient's way."""
     found = [] if tensor.dtype is get_default_dtype() else [f"dtype={tensor.dtype}"]
     if tensor.grad_fn is not None:
-        found.append(f"grad_fn=<{tensor.grad_fn.name()}>")
+        found.append(f"grad_fn=<{type(tensor.grad_fn).__name__}>")
     elif tensor.requires_grad:
         found.append("requires_grad=True")
     return found

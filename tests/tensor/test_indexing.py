@@ -315,3 +315,77 @@ def test_one_boolean_alone_assigns_all_or_nothing():
     assert x.tolist() == [[1.0] * 3] * 2
     with pytest.raises(RuntimeError):
         x[True] = torch.ones(5)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "still to compute"])
+def test_parts_at_an_integer_tensor_are_views(known):
+    """Writes to them are seen in the tensor, whether or not the integer has to be computed first."""
+    order = torch.tensor([2, 0]) if known else torch.arange(3).flip(0)[::2] + 0
+    x = torch.arange(6.0).reshape(3, 2) + 0
+    row = x[order[0]]
+    row *= 10
+    assert x.tolist() == [[0, 1], [2, 3], [40, 50]] and row.tolist() == [40, 50]
+    row[0] = 7
+    x[order[1]].add_(1)
+    x[order[1], 1:].neg_()
+    assert x.tolist() == [[1, -2], [2, 3], [7, 50]]
+    x[order[0]] -= 1
+    assert x[order[0], 0].item() == 6 and x[order[0]].clone().zero_().tolist() == [0, 0] and x[2].tolist() == [6, 49]
+
+
+def test_a_row_of_a_weight_at_a_token_can_be_set():
+    weight = torch.nn.Parameter(torch.ones(3, 2))
+    token = weight.detach().sum(1).argmin()
+    with torch.no_grad():
+        weight[token].fill_(4)
+    weight.data[torch.tensor([1, 2])[0]].zero_()
+    weight.data[weight.detach().sum(1).argmin()].zero_()
+    assert weight.tolist() == [[4, 4], [0, 0], [1, 1]]
+    (weight[token] * torch.tensor([1.0, 2.0])).sum().backward()
+    weight.grad[token].mul_(3)
+    assert weight.grad.tolist() == [[3, 6], [0, 0], [0, 0]]
+
+
+def test_a_part_at_an_integer_tensor_has_a_way_back_when_it_is_written_to():
+    w = torch.ones(3, requires_grad=True)
+    y = w * 2
+    part = y[y.detach().argmax()]
+    part += 5
+    y.mul(torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert y.tolist() == [7, 2, 2] and w.grad.tolist() == [2, 4, 6] and repr(y).endswith("grad_fn=<CopySlices>)")
+
+
+def test_what_a_part_at_an_integer_to_compute_shows_goes_on_with_the_tensor():
+    x = torch.arange(6.0).reshape(3, 2) + 0
+    row = x[x.sum(1).argmax()]
+    x.mul_(3)
+    assert row.tolist() == [12, 15]
+    element = row[1]
+    x[2, 1] = -1
+    assert element.item() == -1 and (row + 1).tolist() == [13, 0]
+    element.add_(5)
+    column = x[x.sum(1).argmax()].view(2, 1)
+    column.neg_()
+    assert x.tolist() == [[0, 3], [6, 9], [-12, -4]] and column.shape == (2, 1)
+
+
+def test_a_part_whose_tensor_is_gone_is_a_tensor_like_others():
+    def best():
+        scores = torch.arange(4.0) * 2
+        return scores[scores.argmax()]
+
+    found = best()
+    found += 1
+    assert found.item() == 7
+
+
+def test_adding_to_a_part_at_an_integer_to_compute_executes_nothing():
+    from pytorchlike.engine import stats
+
+    x, scores = torch.ones(3, 2) + 0, torch.arange(3.0) + 0
+    assert x.sum().item() + scores.sum().item() == 9
+    flushes = stats.flushes
+    best = scores.argmax()
+    x[best] += 1
+    x[best, 0] *= 3
+    assert stats.flushes == flushes and x.tolist() == [[1, 1], [1, 1], [6, 2]]
