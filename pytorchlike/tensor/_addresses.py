@@ -30,7 +30,7 @@ class _Place:
         self.first, self.before = weakref.ref(first), 0
 
 
-#: id of a tensor -> (the tensor, its place, the bytes of the place before its own).
+#: id of a tensor, or of a storage -> (it, its place, the bytes of the place before its own).
 _beside: dict[int, tuple[weakref.ref, _Place, int]] = {}
 
 
@@ -39,8 +39,19 @@ def lay_beside(new: Any, old: Any) -> None:
     holder, offset = _holder(old), 0 if old._alias is None else old.storage_offset() * old.itemsize
     known = _beside.get(id(holder))
     place, before = (_Place(holder), 0) if known is None else known[1:]
-    key = id(new)
-    _beside[key] = weakref.ref(new, lambda _: _beside.pop(key, None)), place, before + offset
+    _remember(new, place, before + offset)
+
+
+def _remember(holder: Any, place: _Place, before: int) -> None:
+    key = id(holder)
+    _beside[key] = weakref.ref(holder, lambda _: _beside.pop(key, None)), place, before
+
+
+def lies_with(storage: Any, t: Any) -> None:
+    """A storage made for ``t`` lies where that does, also when only views are left of it."""
+    known = _beside.get(id(t)) if _beside else None
+    if known is not None:
+        _remember(storage, *known[1:])
 
 
 def _holder(t: Any) -> Any:

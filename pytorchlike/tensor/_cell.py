@@ -16,6 +16,7 @@ from ..engine.errors import sets_back, warn
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.nested import home_of
 from . import interop
+from ._addresses import lies_with
 from ._values import _CAST, _as_leaf, _note_write, _on_tape, _plain, _straightened
 from .device import place_for
 from .storage import Alias, Storage, through, through_array, write_through
@@ -164,6 +165,7 @@ class Cell:
             storage = self._alias.storage
             storage.version = self._alias.seen = self._bumps
             storage.owner = weakref.ref(self)
+            lies_with(storage, self)
             try:
                 storage.laid = _layout_of(self)
             except AttributeError:
