@@ -122,7 +122,7 @@ class Cell:
             alias.seen = storage.version
             if trace is not None and local.trace is not trace:
                 raise Moved
-        elif not alias.chain and storage.late is None and sys.getrefcount(storage) == 3:
+        elif not alias.chain and storage.late is None and storage.mirror is None and sys.getrefcount(storage) == 3:
             self._bumps = storage.version - storage.quiet if alias.writes is None else alias.writes[0]
             self._alias = None
         return self._value
@@ -194,7 +194,11 @@ class Cell:
             if not taped:
                 self._count_write(alias)
                 return
+            if storage.common:  # other processes look at it still
+                storage.mirror = storage.host
             storage.host, storage.lent = None, False
+        elif storage.mirror is not None:
+            np.copyto(through_array(storage.mirror, alias.chain), np.asarray(read(value)), casting="unsafe")
         old = held = storage.value
         own = storage.apart is not None and storage.apart is alias.group
         if storage.apart is not None and not own:
@@ -242,6 +246,8 @@ class Cell:
         storage = alias.storage
         _note_write(storage, storage.value)
         storage.value = base
+        if storage.mirror is not None:
+            np.copyto(storage.mirror, np.asarray(read(base)), casting="unsafe")
         self._count_write(alias)
 
     @staticmethod

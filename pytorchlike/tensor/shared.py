@@ -56,7 +56,7 @@ def _mapped(file: _File, size: int) -> np.ndarray:
 
 def _memory_of(t: Tensor) -> _Memory | None:
     alias = t._alias
-    found: Any = None if alias is None else alias.storage.host
+    found: Any = None if alias is None else alias.storage.host if alias.storage.mirror is None else alias.storage.mirror
     while isinstance(found, (np.ndarray, memoryview)):
         found = found.base if isinstance(found, np.ndarray) else found.obj
     return found if isinstance(found, _Memory) else None

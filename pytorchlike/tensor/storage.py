@@ -52,11 +52,12 @@ class Storage:
     owner: weak reference to the tensor that the storage was made for, or None.
     apart: the group of detached tensors (``Alias.group``) for which alone the value is on the tape; or None.
     common: whether other processes may write to ``host``.
+    mirror: memory of several processes that the value, which is on the tape, has left: writes go there, too; or None.
     laid: how the value lies in memory that is not kept, as (shape, chain, dtype) for ``layout``; None for contiguous.
     late: what this is a copy of until that, or this, is written to; or None.
     """
 
-    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "laid", "late",
+    __slots__ = ("value", "version", "quiet", "host", "lent", "owner", "apart", "common", "mirror", "laid", "late",
                  "__weakref__")  # fmt: skip
 
     def __init__(self, value: Value, host: np.ndarray | None = None) -> None:
@@ -64,6 +65,7 @@ class Storage:
         self.apart: Any = None
         self.common = False
         self.late: Late | None = None
+        self.mirror: np.ndarray | None = None
         self.laid: tuple | None = None
 
     def lend(self, host: np.ndarray) -> None:

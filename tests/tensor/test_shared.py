@@ -61,3 +61,19 @@ def test_nothing_is_executed_where_nothing_is_pending(other):
     t += 1
     t += 1
     assert t.item() == 3
+
+
+def test_what_is_written_on_the_tape_reaches_other_processes():
+    """An actor whose first output, made with gradients, goes to a shared buffer fills the rest of it without."""
+    t, w = torch.zeros(5).share_memory_(), torch.ones(3, requires_grad=True)
+    seen = t.numpy()
+    t[0] = w.sum()
+    with torch.no_grad():
+        t[1] = 5
+        t[2:3].copy_(w[:1] * 7)
+    t[3:].add_(2)
+    assert seen.tolist() == [3, 5, 7, 2, 2] == t.tolist() and t.is_shared()
+    t.mul_(2)
+    assert seen.tolist() == [6, 10, 14, 4, 4]
+    t.sum().backward()
+    assert w.grad.tolist() == [2, 2, 2]
