@@ -62,8 +62,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         return _masked(base, *advanced[0])
     numbers = all(_is_number(i) for _, i in advanced) and (index.__class__ is tuple or isinstance(index, Tensor))
-    numbers = numbers and not local.trace.nested
-    if numbers and all(_known(i) for _, i in advanced):
+    if numbers and not local.trace.nested and all(_known(i) for _, i in advanced):
         return _moving_view(self, index)
     indices, kinds, safe = _tensors(base, advanced)
     result = Tensor._index(base, indices, kinds, not safe)

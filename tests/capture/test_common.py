@@ -350,6 +350,21 @@ def test_an_error_in_an_earlier_step_that_nobody_read_leaves_the_weights_of_the_
     step(x, good).item()
 
 
+def test_parts_at_integers_that_a_compiled_function_is_given_are_views():
+    @torch.compile
+    def raised(x, scores, t):
+        row = x[t]
+        row += 1
+        x[scores.argmax()].mul_(3)
+        return x.sum()
+
+    for t, best in ((0, 1), (1, 1), (2, 0), (0, 2)):
+        x, scores = torch.ones(3, 2), torch.zeros(3)
+        scores[best] = 1
+        assert raised(x, scores, torch.tensor(t)).item() == (16 if t == best else 12)
+        assert x[best].tolist() == [6 if t == best else 3] * 2
+
+
 def test_labels_from_the_host_may_be_used_again_and_again():
     net = nn.Linear(4, 3)
     opt = torch.optim.SGD(net.parameters(), lr=0.1)
