@@ -94,9 +94,14 @@ def results(kernel: Kernel, metas: tuple) -> list[tuple[tuple[int, ...], np.dtyp
     shapes = _told(kernel, metas)
     if shapes is None:
         return None
+    dtypes = known.dtypes
+    if len(shapes) != len(dtypes):  # as many parts as there are rows
+        if len(set(dtypes)) > 1:
+            return None
+        dtypes = dtypes[:1] * len(shapes)
     if known.checks:
         kernel.tell(kernel.shapes_of([m.shape for m in metas]), known.checks_for(metas))
-    return list(zip(shapes, known.dtypes, strict=True))
+    return list(zip(shapes, dtypes, strict=True))
 
 
 def learn(kernel: Kernel, metas: tuple, found: list[tuple[tuple[int, ...], np.dtype]]) -> None:
