@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..engine import Value, concrete, local
+from ..engine.host import hold
 from ..engine.trie import Call
 from ..ops._table import METHODS
+from ._cell import SEEN
 from ._tensor import Tensor
 from .device import place_for
 from .storage import SMALL, through_array
@@ -75,15 +77,22 @@ def holds(t: Tensor) -> bool:
 
 
 def hold_counters(t: Tensor) -> None:
-    """Have NumPy hold a small tensor that a factory is still to make, since a single element of it is asked for.
+    """Have NumPy hold a small tensor that has been computed, or that a factory is still to make, since a single element
+    of it is asked for.
 
     So it is with the counts of a confusion matrix, and whatever else is written to element by element.
     """
-    if t._alias is None and t._value.data is None:
-        fill = _fill_of(t._value)
+    if t._alias is not None:
+        return
+    value = t._value
+    meta = value.meta
+    if value.data is None:
+        fill = _fill_of(value)
         if fill is not None:
-            meta = t._value.meta
             t._value = concrete(np.full(meta.shape, fill, meta.dtype), meta.place)
+    elif value.data.__class__ is not np.ndarray and meta.nbytes <= SEEN and not meta.guarded:
+        if meta.place is place_for("cpu") and not local.trace.nested:
+            hold(value)
 
 
 def _fill_of(value: Value) -> int | None:

@@ -85,6 +85,10 @@ def _moving_view(self: Tensor, index: Any) -> Tensor:
     """The view at integers that are elements of tensors: run-time numbers, since they are others each time."""
     items = index if isinstance(index, tuple) else (index,)
     starts, spec, _ = _parse(self, tuple([int(i._host()) if isinstance(i, Tensor) else i for i in items]))
+    if len(starts) == len(spec) == self._value.meta.ndim:
+        host_writes.hold_counters(self)
+        if host_writes.holds(self):
+            return self._getitem(starts, spec)
     static = len(starts), spec
     view = Tensor._of(record(_GETITEM.op, static, (self._get(),), starts))
     link_step(self, view, _GETITEM, static, starts)

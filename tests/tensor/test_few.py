@@ -152,7 +152,13 @@ def test_labels_that_were_computed_are_gone_through():
     assert [k for k in range(5) if found[k] != k] == [0, 2, 3, 4] and stats.flushes == flushes
 
 
-@pytest.mark.parametrize("made", [lambda: torch.zeros(3, 3), lambda: torch.tensor([[0] * 3] * 3)])
+def computed():
+    table = torch.zeros(3, 3)
+    flush("computed")
+    return table
+
+
+@pytest.mark.parametrize("made", [lambda: torch.zeros(3, 3), lambda: torch.tensor([[0] * 3] * 3), computed])
 def test_counting_in_a_table_records_nothing(made):
     table = made()
     before = pending()
