@@ -9,6 +9,7 @@ from . import compiled_autograd as compiled_autograd
 from . import config as config
 from . import eval_frame as eval_frame
 from . import exc as exc
+from . import utils as utils
 from .eval_frame import OptimizedModule as OptimizedModule
 
 T = TypeVar("T")

@@ -446,3 +446,8 @@ def test_names_around_graphs_of_inner_operators_that_libraries_import():
     assert core_aten_decompositions() == get_decompositions([torch.ops.aten.add]) == {} and codecache.__doc__
     a, b = torch.ones(1), torch.ones(1, dtype=torch.float64)
     assert [lists for lists, _ in grouped([[a, b], [a, b]]).values()] == [[[a], [a]], [[b], [b]]]
+
+
+def test_optimizers_may_lift_a_limit_of_pytorchs_compiler():
+    with torch._dynamo.utils.disable_cache_limit():
+        pass

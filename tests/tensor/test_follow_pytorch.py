@@ -283,3 +283,17 @@ def test_dropout_after_thousands_of_operations_on_a_transposed_tensor():
         return F.dropout(y, 0.5).tolist()
 
     assert dropped(1500) == dropped(1)
+
+
+def test_bits_of_a_pending_tensor_are_drawn_like_it():
+    """Bits as int32 are added to in optimizers that round at random (heavyball): their order was asked of bytes."""
+    torch.manual_seed(3)
+    bits = (torch.ones(3, 6) * 2).view(torch.int32)
+    drawn = torch.rand_like((bits + 1).float())
+    turned = torch.rand_like(((torch.ones(6, 3) * 2).T.view(torch.int32) + 1).float())
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(3, 6)) and torch.equal(turned, torch.rand(6, 3).T)
+    narrow = torch.rand_like((torch.ones(3, 6) * 2).view(torch.int16).float())
+    torch.manual_seed(3)
+    torch.rand(36)
+    assert torch.equal(narrow, torch.rand(3, 12))
