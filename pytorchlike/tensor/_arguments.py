@@ -13,6 +13,7 @@ NUMBERS = frozenset((float, int, bool, complex))
 ATOMS = frozenset((int, bool, str, float, type(None)))
 WHOLE = frozenset((int, str, type(None)))
 NOT_GIVEN = object()
+_INT = frozenset((int,))
 
 
 class Unusual(Exception):
@@ -22,29 +23,26 @@ class Unusual(Exception):
 def sizes(given: Any, trace: Any = None) -> tuple[int, ...]:
     """A tuple of ints out of what callers pass as sizes.
 
-    trace: the trace that the caller goes on recording in; Moved is raised if reading a size had it executed.
+    trace: the trace that the caller goes on recording in; Moved is raised if reading a size had it executed, or a part
+    of it taken back.
     """
     if given.__class__ is int:
         return (given,)
-    if isinstance(given, (list, tuple)):
-        out = tuple(given)
-        for n in out:
-            if n.__class__ is not int:
-                out = tuple(_integer(n) for n in out)
-                break
-        else:
-            return out
-    else:
-        out = (_integer(given),)
+    several = isinstance(given, (list, tuple))
+    if several and _INT.issuperset(map(type, given)):
+        return tuple(given)
+    state = None if trace is None else trace.state
+    out = tuple([_integer(n) for n in given]) if several else (_integer(given),)
     if trace is not None:
-        _stay(trace)
+        _stay(trace, state)
     return out
 
 
 def frozen(x: Any, trace: Any) -> Any:
-    """As :func:`freeze`; Moved is raised if reading a tensor had the trace executed."""
+    """As :func:`freeze`; Moved is raised if reading a tensor had the trace executed, or a part of it taken back."""
+    state = trace.state
     out = freeze(x)
-    _stay(trace)
+    _stay(trace, state)
     return out
 
 
@@ -55,8 +53,8 @@ def whole(x: Any, trace: Any) -> Any:
     return frozen(x, trace)
 
 
-def _stay(trace: Any) -> None:
-    if local.trace is not trace:
+def _stay(trace: Any, state: Any) -> None:
+    if local.trace is not trace or trace.state is not state:
         from ._cell import Moved
 
         raise Moved

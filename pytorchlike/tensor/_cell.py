@@ -373,10 +373,11 @@ def settled(t: Tensor) -> Tensor:
     """
     alias = t._alias
     if alias is not None and alias.storage.late is not None:
-        if alias.chain or not sets_back():
+        if not alias.chain and sets_back():
+            alias.storage.late = None
+        else:
             _see_now(t)
-        alias.storage.late = None
-        alias = t._alias
+            alias = t._alias
     if alias is not None and alias.storage.common and alias.storage.host is not None:
         if any(v is not None and v.data is None for v in reversed(local.trace.values)):
             flush("memory of several processes is written to")

@@ -62,19 +62,26 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         return _masked(base, *advanced[0])
     numbers = all(_is_number(i) for _, i in advanced) and (index.__class__ is tuple or isinstance(index, Tensor))
-    if numbers and not local.trace.nested and all(_known(i) for _, i in advanced):
+    if numbers and not local.trace.nested and (_is_lent(self) or all(_known(i) for _, i in advanced)):
         return _moving_view(self, index)
     indices, kinds, safe = _tensors(base, advanced)
     result = Tensor._index(base, indices, kinds, not safe)
     if numbers:  # where nobody else sees the tensor, it need not be kept for writes that nobody would see
         found = weakref.ref(self) if self._alias is None else lambda: self
-        result._shared().storage.late = Late(found, index, self._get())
+        items = index if isinstance(index, tuple) else (index,)
+        then = tuple([Tensor._of(i._get()) if isinstance(i, Tensor) else i for i in items])
+        result._shared().storage.late = Late(found, then, self._get())
     return result
 
 
 def _is_number(item: Any) -> bool:
     """Whether an item of an index, a tensor or a bool, acts as an integer."""
     return item.__class__ is not bool and not item._value.meta.shape and item._value.meta.dtype != np.bool_
+
+
+def _is_lent(t: Tensor) -> bool:
+    """Whether the user has the tensor's memory, too: a write to a part of it has to be one to that."""
+    return t._alias is not None and t._alias.storage.host is not None
 
 
 def _known(item: Tensor) -> bool:
@@ -98,12 +105,11 @@ def _moving_view(self: Tensor, index: Any) -> Tensor:
 def see_now(t: Tensor) -> None:
     """Make a view of what was a copy so far, see :class:`~.storage.Late`."""
     storage = t._alias.storage
-    late, storage.late = storage.late, None
-    base = late.base()
+    base = storage.late.base()
     if base is None:
+        storage.late = None
         return
-    items = late.index if isinstance(late.index, tuple) else (late.index,)
-    view = getitem(base, tuple([int(i) if isinstance(i, Tensor) else i for i in items]))
+    view = getitem(base, tuple([int(i) if isinstance(i, Tensor) else i for i in storage.late.index]))
     if t._alias.detached:
         view = view.detach()
     alias, value = view._shared(), view._get()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import pytorchlike as torch
 from pytorchlike import compiler
+from pytorchlike.engine import flush
 
 SHAPE = (2, 3, 4)
 
@@ -389,3 +390,37 @@ def test_adding_to_a_part_at_an_integer_to_compute_executes_nothing():
     x[best] += 1
     x[best, 0] *= 3
     assert stats.flushes == flushes and x.tolist() == [[1, 1], [1, 1], [6, 2]]
+
+
+def test_a_part_is_that_at_the_integer_of_then():
+    x, scores = torch.zeros(3, 2) + 0, torch.tensor([1.0, 5.0, 2.0]) + 0
+    at = scores.argmax()
+    row = x[at]
+    at += 1
+    row += 1
+    element = x[scores.argmax()][0]
+    element += 1
+    row += 5  # still a view, though a part of it was written to first
+    assert x.tolist() == [[0, 0], [7, 6], [0, 0]] and at.item() == 2
+
+
+def test_a_part_of_memory_that_the_user_has_is_a_part_of_that():
+    memory = np.zeros((3, 2))
+    shared, best = torch.from_numpy(memory), torch.arange(3.0).argmax()
+    row = shared[best]
+    row += 3
+    shared[best] += 1
+    assert memory.tolist() == [[0, 0], [0, 0], [4, 4]]
+
+
+def test_sizes_that_are_elements_of_what_was_computed():
+    """They are read while an operation on the same tensor is being recorded."""
+    n = torch.arange(6) + 0
+    flush("computed")
+    assert n.view(n[2], n[3]).sum(n[1]).tolist() == [3, 12] and n.reshape(n[3], -1).shape == (3, 2)
+    flush("again")
+    m = torch.arange(6) + 1
+    flush("computed")
+    x = torch.ones(2, 3) * 2
+    assert x.repeat(m[0], m[1]).shape == (2, 6) and torch.cat([x, x], dim=m[0] - 1).sum() == 24
+    assert torch.nn.functional.one_hot(m, m[5] + 1).sum() == 6 and x.sum(m[0]).tolist() == [6, 6]
