@@ -96,7 +96,7 @@ def results(kernel: Kernel, metas: tuple) -> list[tuple[tuple[int, ...], np.dtyp
         return None
     dtypes = known.dtypes
     if len(shapes) != len(dtypes):  # as many parts as there are rows
-        if len(set(dtypes)) > 1:
+        if len(set(dtypes)) != 1:
             return None
         dtypes = dtypes[:1] * len(shapes)
     if known.checks:

@@ -36,7 +36,7 @@ _UNROUNDED = frozenset((
     "gather", "iota", "max", "min", "neg", "pad", "reshape", "rev", "round", "select_n", "sign", "slice", "squeeze",
     "stop_gradient", "transpose",
 ))  # fmt: skip
-_ROUNDED = frozenset(("add", "sub", "mul", "div", "sqrt", "convert_element_type"))
+_ROUNDED = frozenset(("add", "sub", "mul", "div", "convert_element_type"))
 #: Expressions are not nested more deeply than this.
 _DEEP = 12
 #: Elements up to which a constant is made once.
