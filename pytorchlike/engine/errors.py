@@ -160,16 +160,15 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def sets_back() -> bool:
-    """Whether the user's program is at the ``+=`` of ``x[i] += y``, whose result will be written to ``x[i]`` anyway."""
+    """Whether the user's program asks for ``x[i]`` in ``x[i] += y``, whose result it will write to ``x[i]`` itself."""
     frame = _user_frame()
     return frame is not None and _sets_back(frame.f_code, frame.f_lasti)
 
 
 @functools.lru_cache(1024)
 def _sets_back(code: CodeType, at: int) -> bool:
-    following = [i for i in dis.get_instructions(code) if i.offset >= at and i.opname != "CACHE"][:4]
-    names = [i.opname for i in following]
-    return bool(names) and names[0] == "BINARY_OP" and following[0].argrepr.endswith("=") and "STORE_SUBSCR" in names
+    before = [(i.opname, i.arg) for i in dis.get_instructions(code) if i.offset <= at and i.opname != "CACHE"][-3:]
+    return before[:2] == [("COPY", 2)] * 2 and before[-1][0] == "BINARY_SUBSCR"
 
 
 def _user_frame() -> FrameType | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Leaf, Value, concrete, flush, local, read, record
 from ..engine import host as at_once
-from ..engine.errors import sets_back, warn
+from ..engine.errors import warn
 from ..engine.meta import INTERIOR, LEAF, NO_GRAD, SHAPE_ONLY
 from ..engine.nested import home_of
 from . import interop
@@ -373,11 +373,8 @@ def settled(t: Tensor) -> Tensor:
     """
     alias = t._alias
     if alias is not None and alias.storage.late is not None:
-        if not alias.chain and sets_back():
-            alias.storage.late = None
-        else:
-            _see_now(t)
-            alias = t._alias
+        _see_now(t)
+        alias = t._alias
     if alias is not None and alias.storage.common and alias.storage.host is not None:
         if any(v is not None and v.data is None for v in reversed(local.trace.values)):
             flush("memory of several processes is written to")

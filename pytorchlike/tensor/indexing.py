@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Meta, Value, in_sight, local, make_value, meta_of, record
-from ..engine.errors import warn
+from ..engine.errors import sets_back, warn
 from ..engine.host import hold
 from ..ops._table import METHODS
 from . import host_writes
@@ -66,7 +66,8 @@ def getitem(self: Tensor, index: Any) -> Tensor:
         return _moving_view(self, index)
     indices, kinds, safe = _tensors(base, advanced)
     result = Tensor._index(base, indices, kinds, not safe)
-    if numbers:  # where nobody else sees the tensor, it need not be kept for writes that nobody would see
+    if numbers and not sets_back():
+        # where nobody else sees the tensor, it need not be kept for writes that nobody would see
         found = weakref.ref(self) if self._alias is None else lambda: self
         items = index if isinstance(index, tuple) else (index,)
         then = tuple([Tensor._of(i._get()) if isinstance(i, Tensor) else i for i in items])

@@ -424,3 +424,15 @@ def test_sizes_that_are_elements_of_what_was_computed():
     x = torch.ones(2, 3) * 2
     assert x.repeat(m[0], m[1]).shape == (2, 6) and torch.cat([x, x], dim=m[0] - 1).sum() == 24
     assert torch.nn.functional.one_hot(m, m[5] + 1).sum() == 6 and x.sum(m[0]).tolist() == [6, 6]
+
+
+def test_parts_at_integers_to_compute_that_are_kept_elsewhere():
+    """``rows[0] += 1`` sets nothing of the tensor itself, as ``x[i] += 1`` does."""
+    x, scores = torch.zeros(3, 2) + 0, torch.tensor([1.0, 5.0, 2.0]) + 0
+    rows = [x[scores.argmax()], x[scores.argmin()]]
+    rows[0] += 1
+    named = {"row": rows[1]}
+    named["row"] += 2
+    x[scores.argmax(), 0] += 5
+    x[scores.argmin()][1] += 7
+    assert x.tolist() == [[2, 9], [6, 1], [0, 0]]
