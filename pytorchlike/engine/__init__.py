@@ -33,5 +33,6 @@ from .trace import read as read
 from .trace import record as record
 from .trace import set_mode as set_mode
 from .trace import tell_once as tell_once
+from .trace import unwatched as unwatched
 
 _keep_large_blocks()  # before XLA has its threads

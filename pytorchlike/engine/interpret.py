@@ -6,6 +6,7 @@ evaluates what results in microseconds per primitive.  `policy` says when; the p
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -143,10 +144,8 @@ class Interpreted:
         from .straight import Straight
 
         traced, self.traced = self.traced, None
-        try:
+        with contextlib.suppress(Missing):
             self.straight = traced.made(lambda: Straight(traced.closed)).run  # type: ignore[union-attr]
-        except Missing:
-            self.straight = None
 
     def _give_up(self, args: tuple) -> Any:
         begin = time.perf_counter()

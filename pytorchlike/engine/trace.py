@@ -143,19 +143,21 @@ class Trace:
         values = self.values
         if type(self) is not Trace or type(values) is not list or local.scopes or self.derived:
             return
-        while True:
-            state = self.state.before_inputs()
-            call = state.entry
-            if call.__class__ is not Call or state.n > len(values) or call.tracked or call.op.inplace or call.checks:
-                break
-            if any(sys.getrefcount(values[slot]) > 2 for slot in call.out_slots):
-                break
-            self.leave()
-            del values[state.n - len(call.out_slots) :]
-            self.state = state.parent
-            for vector, n in zip((self.ints, self.floats, self.complexes), state.parent.counts, strict=True):
-                del vector[n:]
-        self.leave()
+        state = self.state.before_inputs()
+        while state.n <= len(values) and self._unused(state.entry):
+            state = state.parent.before_inputs()  # type: ignore[union-attr]
+        for value in values[state.n :]:
+            self.slots.pop(value, None)
+        del values[state.n :]
+        for vector, n in zip((self.ints, self.floats, self.complexes), state.counts, strict=True):
+            del vector[n:]
+        self.state = state
+
+    def _unused(self, entry: Any) -> bool:
+        """Whether an entry is a call that does nothing but give results, and nobody holds these."""
+        if entry.__class__ is not Call or entry.tracked or entry.op.inplace or entry.checks:
+            return False
+        return not any(sys.getrefcount(self.values[slot]) > 2 for slot in entry.out_slots)
 
     def number(self, kind: type, value: Any) -> Wide:
         """Make a Python number a run-time input."""
@@ -855,6 +857,11 @@ def fixed(value: Value, *sources: Value) -> Value:
     if trace.replayed and all(s in trace.fixed for s in sources):
         trace.fixed.add(value)
     return value
+
+
+def unwatched() -> bool:
+    """Whether nobody looks at what is recorded: it may as well be computed by NumPy at once."""
+    return not (local.trace.nested or local.scopes or local.transforms)
 
 
 def in_sight(value: Value) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Value, concrete, local
+from ..engine import Value, concrete, local, unwatched
 from ..engine.host import hold
 from ..engine.trie import Call
 from ..ops._table import METHODS
@@ -42,8 +42,7 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     meta = base.meta
     if meta.guarded or meta.nbytes > SMALL or meta.place is not place_for("cpu"):
         return False
-    trace = local.trace
-    if trace.nested or local.scopes or local.transforms:
+    if not unwatched():
         return False
     if isinstance(value, Tensor):
         value = _host_value(value)
@@ -97,12 +96,10 @@ def hold_counters(t: Tensor) -> None:
 
 def _fill_of(value: Value) -> int | None:
     """What a small value that is still to be made is filled with, if a factory of this thread makes it on the CPU."""
-    meta, trace = value.meta, local.trace
+    meta = value.meta
     if meta.guarded or meta.nbytes > SMALL or meta.place is not place_for("cpu"):
         return None
-    if trace.nested or local.scopes or local.transforms:
-        return None
-    return _filled(value)
+    return _filled(value) if unwatched() else None
 
 
 def _assign(view: np.ndarray, array: np.ndarray, value: Any) -> bool:
@@ -121,7 +118,7 @@ def _write_shared(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
     """As :func:`write`, to memory that the user has, too, of which nothing but the part named is written to."""
     alias = t._alias
     trace = local.trace
-    if alias.storage.lent or trace.nested or local.scopes or local.transforms:
+    if alias.storage.lent or not unwatched():
         return False
     if t._value.meta.grad and trace.mode.grad:
         return False

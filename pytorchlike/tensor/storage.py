@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engine import Value, concrete, local, record
+from ..engine import Value, concrete, record, unwatched
 from ..ops._table import OpDef, lookup
 
 #: Bytes up to which a copy of the memory costs less than a recorded operation and what becomes of it.
@@ -159,10 +159,10 @@ def write_through(base: Value, chain: tuple[Step, ...], new: Value) -> Value:
 
 def _written(base: Value, chain: tuple[Step, ...], new: Value) -> Value | None:
     """The same by NumPy, of a small value and one that it holds, too; None if that has to be recorded."""
-    trace, meta = local.trace, base.meta
+    meta = base.meta
     if meta.guarded or new.meta.guarded or meta.nbytes > SMALL or meta.dtype != new.meta.dtype:
         return None
-    if trace.nested or local.scopes or local.transforms:
+    if not unwatched():
         return None
     if any(s.entry.op_put is None or s.entry.name in CONJUGATING or s.entry.name in _OVERLAPPING for s in chain):
         return None

@@ -63,6 +63,17 @@ def test_training_is_replayed_and_gives_the_bits_of_the_plain_loop(what):
     assert (capture.captures, capture.replays) == (1, 7), capture.refused
 
 
+def classifying(net, opt):
+    def step(x, y):
+        opt.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+        return loss
+
+    return step
+
+
 def test_a_replayed_step_gives_the_old_weights_memory_to_the_new_ones():
     weight = nn.Parameter(torch.randn(64, 64))
     opt = torch.optim.SGD([weight], lr=0.1)
@@ -88,14 +99,7 @@ def test_a_replayed_step_that_fails_its_data_check_leaves_the_weights():
     net = nn.Linear(4, 3)
     opt = torch.optim.SGD(net.parameters(), lr=0.1)
 
-    @torch.compile
-    def step(x, y):
-        opt.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
+    step = torch.compile(classifying(net, opt))
     x = torch.randn(2, 4)
     for _ in range(4):
         step(x, torch.tensor([0, 2])).item()
@@ -328,13 +332,7 @@ def test_an_error_in_an_earlier_step_that_nobody_read_leaves_the_weights_of_the_
     net = nn.Linear(4, 3)
     opt = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
 
-    def step(x, y):
-        opt.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
+    step = classifying(net, opt)
     if compiled:
         step = torch.compile(step)
     x = torch.randn(2, 4)
@@ -369,14 +367,7 @@ def test_labels_from_the_host_may_be_used_again_and_again():
     net = nn.Linear(4, 3)
     opt = torch.optim.SGD(net.parameters(), lr=0.1)
 
-    @torch.compile
-    def step(x, y):
-        opt.zero_grad()
-        loss = F.cross_entropy(net(x), y)
-        loss.backward()
-        opt.step()
-        return loss
-
+    step = torch.compile(classifying(net, opt))
     x, labels = torch.randn(2, 4), [torch.tensor([0, 1]), torch.tensor([2, 0])]
     for _ in range(3):
         step(x, labels[0])

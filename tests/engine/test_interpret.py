@@ -344,6 +344,7 @@ def test_what_is_used_often_is_compiled_in_the_end(monkeypatch):
         compiled.append(1)
         return jax.jit(jnp.sin)
 
+    monkeypatch.setattr(policy, "least", lambda nbytes: 0.0)  # else a call that is quick enough costs nothing
     run = Interpreted(jnp.sin, (jax.ShapeDtypeStruct((3,), np.float32),), compile)
     x = np.float32([0, 1, 2])
     np.testing.assert_allclose(run(x), np.sin(x))
