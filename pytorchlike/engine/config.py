@@ -10,6 +10,11 @@ from pathlib import Path
 TIERS = ("auto", "fused", "ops", "interpret", "inline")
 
 
+def processors() -> int:
+    """The CPUs that this process may use: as many threads has XLA."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Config:
     """What the engine obeys.  Read at the time of use, so that tests and users may change an attribute."""
 

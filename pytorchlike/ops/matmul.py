@@ -77,7 +77,7 @@ def product(a: jax.Array, b: jax.Array) -> jax.Array:
         return (flat @ b if b.ndim == 1 else by_columns(flat, b)).reshape(*a.shape[:-1], *b.shape[1:])
     if a.ndim > 2:
         broadcast_sizes(a.shape[:-2], b.shape[:-2])
-    return by_columns(a, b) if a.ndim == b.ndim == 2 else jnp.matmul(a, b)
+    return by_columns(a, b) if a.ndim == b.ndim > 1 and a.shape[:-2] == b.shape[:-2] else jnp.matmul(a, b)
 
 
 def _vectors(a: jax.Array, b: jax.Array) -> None:
@@ -117,7 +117,7 @@ def mm(input: Array, mat2: Array):
 def bmm(input: Array, mat2: Array):
     """Products of two batches of matrices (b, n, k) @ (b, k, m) -> (b, n, m), without broadcasting."""
     _batches(input, mat2)
-    return jnp.matmul(input, mat2)
+    return by_columns(input, mat2)
 
 
 def _matrix_vector(mat: jax.Array, vec: jax.Array) -> None:
@@ -235,7 +235,7 @@ def addbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alph
 def baddbmm(input: Array, batch1: Array, batch2: Array, *, beta: Scalar = 1, alpha: Scalar = 1):
     """``beta * input + alpha * (batch1 @ batch2)``; input broadcasts to (b, n, m) and is ignored for beta 0."""
     _batches(batch1, batch2)
-    return _add_product(input, jnp.matmul(batch1, batch2), beta, alpha)
+    return _add_product(input, by_columns(batch1, batch2), beta, alpha)
 
 
 @op(inplace=True, promote="common")

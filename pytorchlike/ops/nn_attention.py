@@ -11,6 +11,7 @@ from jax import lax
 
 from ._dtypes import refuse
 from ._numeric import widened
+from ._product import by_columns, by_rows
 from ._random import kept
 from ._shapes import attended
 from ._table import Array, Key, op, platform
@@ -66,7 +67,7 @@ def _broadcast_batch(query, key, value):
 def _weights(q, k, mask, causal_from: int | None, keep, rate: float):
     """Softmax weights (B, L, S) of scaled queries q (B, L, E) on keys k (B, S, E), in float32 at least."""
     wide = jnp.promote_types(q.dtype, jnp.float32)
-    scores = lax.dot_general(q, k, (((2,), (2,)), ((0,), (0,))), preferred_element_type=wide)
+    scores = by_rows(q, k, wide)
     if causal_from is not None:
         rows = jnp.arange(q.shape[1], dtype=jnp.int32)[:, None] + causal_from
         scores = jnp.where(rows >= jnp.arange(k.shape[1], dtype=jnp.int32), scores, -jnp.inf)
@@ -85,8 +86,7 @@ def _weights(q, k, mask, causal_from: int | None, keep, rate: float):
 
 def _apply(weights, v):
     wide = jnp.promote_types(v.dtype, jnp.float32)
-    out = lax.dot_general(weights, v, (((2,), (1,)), ((0,), (0,))), preferred_element_type=wide)
-    return out.astype(v.dtype)
+    return by_columns(weights, v, wide).astype(v.dtype)
 
 
 def _block_size(length: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import errors, get_mode, set_mode
+from ..engine.config import processors
 from ..engine.errors import warn, warn_once
 from . import dtype as d
 from ._register import FUNCTIONS, function
@@ -25,7 +26,7 @@ _settings: dict[str, Any] = {"precision": "highest", "deterministic": False, "wa
 @function
 def get_num_threads() -> int:
     """The number of CPU threads that XLA may use: the CPUs of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return processors()
 
 
 @function

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from ml_dtypes import bfloat16
 
+from ._ahead import Ahead, draw_pairs, is_worth_it
+
 #: Words of the twister; PyTorch's state besides them: seed, how many are left, whether seeded, the next one; after
 #: them the spare normal number with what it was made of, and that of float32, which is not used.
 _WORDS = 624
@@ -29,22 +31,42 @@ _BLOCK = 16
 class Twister:
     """The stream of one generator.  spare: a normal number that is left of the last pair."""
 
-    __slots__ = ("_bits", "_source", "spare")
+    __slots__ = ("_ahead", "_numbers", "_source", "spare")
 
     def __init__(self, seed: int) -> None:
-        self._bits = np.random.MT19937(0)
-        self._source = np.random.RandomState(self._bits)  # which seeds it as PyTorch does, and tells its state
+        bits = np.random.MT19937(0)
+        self._numbers = np.random.Generator(bits)
+        self._source = np.random.RandomState(bits)  # which seeds it as PyTorch does, and tells its state
         self._source.seed(seed & 0xFFFFFFFF)
+        self._ahead: Ahead | None = None
         self.spare: float | None = None
 
     def words(self, n: int) -> np.ndarray:
         """``n`` words of 32 bits."""
-        return self._bits.random_raw(n).astype(np.uint32)
+        if self._ahead is not None:
+            if n % 2 == 0 and self._ahead.is_alive():
+                return self._ahead.take(n // 2).view(np.uint32).reshape(-1, 2)[:, ::-1].reshape(-1)
+            self._return()
+        return self._numbers.integers(0, 2**32 - 1, n, np.uint32, endpoint=True)
 
     def pairs(self, n: int) -> np.ndarray:
         """``n`` words of 64 bits, the upper half drawn first."""
-        words = self._bits.random_raw(2 * n)
-        return words[::2] << np.uint64(32) | words[1::2]
+        if self._ahead is not None and not self._ahead.is_alive():
+            self._return()
+        if self._ahead is None:
+            found = draw_pairs(self._numbers, n)
+            if is_worth_it(n):
+                self._ahead = Ahead(self._source)
+            return found
+        return self._ahead.take(n)
+
+    def _return(self) -> None:
+        """Give back what was drawn ahead."""
+        self._source.set_state(self._state())
+        self._ahead = None
+
+    def _state(self) -> tuple:
+        return self._source.get_state() if self._ahead is None else self._ahead.state()
 
     def _digits(self, n: int) -> np.ndarray:
         """Integers below 2**53."""
@@ -149,7 +171,7 @@ class Twister:
 
     def state(self, seed: int) -> np.ndarray:
         """The bytes of PyTorch's generator."""
-        _, words, at, *_ = self._source.get_state()
+        _, words, at, *_ = self._state()
         at = int(at)
         spare = 0.0 if self.spare is None else self.spare
         head = _HEAD.pack(seed, _WORDS - at + 1, 1, at)
@@ -163,6 +185,7 @@ class Twister:
         _, spare, _, has_spare, *_ = _TAIL.unpack_from(state, _HEAD.size + 8 * _WORDS)
         if not (0 <= at <= _WORDS and 0 <= left <= _WORDS):
             raise RuntimeError(f"Invalid mt19937 state: the next word is {at} of {_WORDS}, with {left} left")
+        self._ahead = None
         self._source.set_state(("MT19937", words, _WORDS if left == 1 else at))
         self.spare = spare if has_spare else None
         return seed
@@ -170,7 +193,7 @@ class Twister:
     def twin(self) -> Twister:
         """Another one in the same state."""
         other = Twister(0)
-        other._source.set_state(self._source.get_state())
+        other._source.set_state(self._state())
         other.spare = self.spare
         return other
 
@@ -179,7 +202,7 @@ class _Singles:
     """Uniform and normal numbers one by one, drawn in portions; what is left over in the end has not been drawn."""
 
     def __init__(self, twister: Twister) -> None:
-        self._twister, self._begin = twister, twister._source.get_state()
+        self._twister, self._begin = twister, twister._state()
         self._portion: Iterator[float] = iter(())
         self._used = 0
 
@@ -195,6 +218,7 @@ class _Singles:
         return self._twister.one(self.uniform)
 
     def end(self) -> None:
+        self._twister._ahead = None
         self._twister._source.set_state(self._begin)
         self._twister.pairs(self._used)
 

@@ -2,7 +2,11 @@
 
 import copy
 import json
+import os
 import pickle
+import sys
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +16,9 @@ import pytorchlike as torch
 import pytorchlike.nn.functional as F
 from pytorchlike import nn
 from pytorchlike.engine import stats
+from pytorchlike.tensor.twister import Twister
 
+twister_module = sys.modules["pytorchlike.tensor.twister"]  # as an attribute, `tensor` is the function
 REFERENCE = json.loads((Path(__file__).parent.parent / "reference" / "random.json").read_text())
 LOOSE = {"float16": 2e-3, "bfloat16": 1e-2}  # one unit in the last place, where a logarithm was rounded the other way
 
@@ -297,3 +303,67 @@ def test_bits_of_a_pending_tensor_are_drawn_like_it():
     torch.manual_seed(3)
     torch.rand(36)
     assert torch.equal(narrow, torch.rand(3, 12))
+
+
+@pytest.fixture
+def _any_is_worth_it(monkeypatch):
+    monkeypatch.setattr(twister_module, "is_worth_it", lambda n: n >= 2000)
+
+
+def _draws(twister, kind, n):
+    return {
+        "pairs": lambda: twister.pairs(n),
+        "many pairs": lambda: twister.pairs(200 * n),
+        "words": lambda: twister.words(2 * n),
+        "odd words": lambda: twister.words(2 * n + 1),
+        "permutation": lambda: twister.permutation(n),
+        "gamma": lambda: twister.gamma(np.full(n % 10, 0.5)),
+        "twin": lambda: twister.twin().pairs(n),
+        "state": lambda: twister.state(5),
+    }[kind]()
+
+
+@pytest.mark.usefixtures("_any_is_worth_it")
+def test_nothing_is_seen_of_what_a_thread_draws_ahead():
+    import random
+
+    choose = random.Random(0)
+    ahead, plain = Twister(5), Twister(5)
+    kinds = ["pairs", "many pairs", "many pairs", "words", "odd words", "permutation", "gamma", "twin", "state"]
+    met = set()
+    for _ in range(150):
+        kind, n = choose.choice(kinds), choose.randrange(1, 500)
+        found = _draws(ahead, kind, n)
+        met.add((kind, ahead._ahead is not None))
+        expected = _draws(plain, kind, n)
+        plain._ahead = plain._ahead and plain._return()  # at once, so that nothing is drawn ahead
+        np.testing.assert_array_equal(found, expected)
+    assert {("many pairs", True), ("words", True), ("state", True), ("odd words", False)} <= met
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning", "ignore:This process:DeprecationWarning")
+@pytest.mark.usefixtures("_any_is_worth_it")
+def test_a_forked_process_goes_on_where_it_was():
+    twister = Twister(5)
+    twister.pairs(3000)
+    twister.pairs(10)
+    expected = twister.twin().pairs(70_000)
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(twister.pairs(70_000), expected) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(twister.pairs(70_000), expected)
+
+
+@pytest.mark.usefixtures("_any_is_worth_it")
+def test_the_thread_forgets_a_stream_that_nobody_draws_from():
+    twister = Twister(5)
+    twister.pairs(3000)
+    kept = weakref.ref(twister._ahead)
+    del twister
+    for _ in range(500):
+        if kept() is None:
+            break
+        time.sleep(0.01)
+    assert kept() is None
