@@ -12,7 +12,7 @@ from jax import lax
 from ..engine.forms import holds
 from ._dtypes import type_name
 from ._numeric import magnitude, sqrt0
-from ._product import by_columns
+from ._product import by_columns, by_rows
 from ._shapes import by_letters, multiplied
 from ._sizes import broadcast_sizes, wrap_dim
 from ._table import Array, Arrays, Scalar, op, result_type, superseded
@@ -360,7 +360,27 @@ def einsum(equation: str, operands: Arrays):
     lost = [c for c in out if number.get(c, -1) not in kept]
     if lost:
         raise RuntimeError(f"einsum(): output subscript {lost[0]} has no operand")
-    return jnp.einsum(*call, [number[c] for c in out])
+    wanted = [number[c] for c in out]
+    found = _batched_product(*call, wanted) if len(call) == 4 else None
+    return jnp.einsum(*call, wanted) if found is None else found
+
+
+def _batched_product(a: jax.Array, left: list[int], b: jax.Array, right: list[int], out: list[int]) -> jax.Array | None:
+    """Einstein's sum of two operands if it is a batch of products of matrices, as in attention, else None."""
+    batch = [c for c in left if c in right and c in out]
+    summed = [c for c in left if c in right and c not in out]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+    if not batch or not len(summed) == len(rows) == len(columns) == 1 or not {*rows, *columns} <= {*out}:
+        return None
+    if len(left) != len(batch) + 2 or len(right) != len(batch) + 2:  # an axis is named twice: a diagonal
+        return None
+    x = a.transpose([left.index(c) for c in (*batch, *rows, *summed)])
+    if right.index(summed[0]) > right.index(columns[0]):
+        y = by_rows(x, b.transpose([right.index(c) for c in (*batch, *columns, *summed)]))
+    else:
+        y = by_columns(x, b.transpose([right.index(c) for c in (*batch, *summed, *columns)]))
+    made = [*batch, *rows, *columns]
+    return y.transpose([made.index(c) for c in out])
 
 
 @op(method=False)

@@ -52,3 +52,22 @@ def test_a_batch_of_one_matrix_for_all_is_broadcast():
     (a @ b).sum().backward()
     torch.testing.assert_close(b.grad[0, :, 0], a.detach().sum((0, 1)))
     assert b.grad.shape == b.shape
+
+
+@pytest.mark.parametrize("equation", [
+    "bhid,bhjd->bhij", "bhij,bhjd->bhid", "nqhd,nkhd->nhqk", "nhql,nlhd->nqhd", "bij,bkj->bki", "bij,jkb->kbi",
+    "bij,bjk->ik", "bij,bjk->bi", "bii,bij->bj", "bik,bjk->ij",
+])  # fmt: skip
+def test_einsum_of_two_operands_and_its_gradients(equation):
+    """Products of batches of matrices in any order of the axes, and what looks like one but is none."""
+    sizes = dict(zip("bhijkdnql", (2, 3, 4, 4, 5, 6, 2, 5, 7), strict=True))
+    left, right, out = equation.replace("->", ",").split(",")
+    rng = np.random.default_rng(0)
+    a, b, g = (rng.standard_normal([sizes[c] for c in part]) for part in (left, right, out))
+    x, y = (torch.tensor(v, requires_grad=True) for v in (a, b))
+    found = torch.einsum(equation, x, y)
+    np.testing.assert_allclose(found.detach().numpy(), np.einsum(equation, a, b), rtol=1e-12, atol=1e-12)
+    found.backward(torch.tensor(g))
+    with jax.enable_x64(True):
+        for ours, theirs in zip((x, y), jax.vjp(lambda a, b: jnp.einsum(equation, a, b), a, b)[1](g), strict=True):
+            np.testing.assert_allclose(ours.grad.numpy(), theirs, rtol=1e-12, atol=1e-12)
