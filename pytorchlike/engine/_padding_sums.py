@@ -120,6 +120,18 @@ def _dot(ev: Evaluation, e: Equation, x: Spread, y: Spread) -> Spread:
     return Spread(ev.bind(e, ev.room.masked(x, xs, 0), ev.room.masked(y, ys, 0)), axes)
 
 
+@rule("bcsr_dot_general")
+def _sparse_dot(ev: Evaluation, e: Equation, values: Spread, cols: Spread, starts: Spread, dense: Spread) -> Spread:
+    if len(values.axes) != 1 or starts.axes[0] is not None or dense.axes[0] is not None:
+        raise Unlike("a product with a sparse matrix whose rows or columns vary")
+    axes = (joined([values.axes[0], cols.axes[0]]),)
+    if axes[0] is not None:
+        starting(axes[0], "product with a sparse matrix")
+    # what lies behind the last row's end belongs to no row, and is left out
+    given = [ev.room.masked(Spread(x.x, axes), (0,), 0) for x in (values, cols)]
+    return Spread(ev.bind(e, *given, starts.x, dense.x), (None, dense.axes[1]))
+
+
 @rule("conv_general_dilated")
 def _conv(ev: Evaluation, e: Equation, x: Spread, w: Spread) -> Spread:
     spec, room, p = e.params["dimension_numbers"], ev.room, e.params

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.experimental.sparse import BCSR
 
 from pytorchlike.engine import padded  # registers all rules
 from pytorchlike.engine.generic import Size, Sizes, Unlike, generic_of
@@ -64,6 +65,15 @@ def neighbours(x, i):
     return jnp.zeros(x.shape).at[i].add(x[i] * 2)
 
 
+def sparse(rng, n, m):
+    """Values and columns of five rows, the last one empty, where rows begin, and a dense matrix."""
+    return floats(rng, n), rng.integers(0, 7, n), np.array([0, 2, 2, 3, n, n]), floats(rng, 7, m)
+
+
+def sparse_product(values, cols, starts, dense):
+    return (BCSR((values, cols, starts), shape=(5, 7)) @ dense).sum(1)
+
+
 def convolved(x, w):
     return (lax.conv_general_dilated(x, w, (1, 1), [(1, 1), (1, 1)]) ** 2).mean()
 
@@ -72,6 +82,7 @@ CASES = {
     "sums": (lambda x: (x.sum(), x.mean(0), x.var(1, ddof=1), x.max(), x.min(1), x.prod(0)), table),
     "deviation of all": (lambda x: x.std(ddof=1), table),
     "softmax": (lambda x: jax.nn.log_softmax(x, -1), table),
+    "product of a sparse matrix": (sparse_product, sparse),
     "softmax's gradient": (jax.grad(lambda x: jax.nn.logsumexp(x, 0).sum()), table),
     "product's gradient": (jax.grad(lambda x: ((x @ x.T) ** 2).mean()), table),
     "joined dimensions": (lambda x: (x.reshape(-1, 8).mean(0), x.reshape(-1, 8).argmax(0), x.reshape(-1).max()), batch),
