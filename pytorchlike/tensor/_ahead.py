@@ -33,18 +33,18 @@ class Ahead:
     """Pairs of words from ``source`` on, which is not touched.
 
     As many portions lie ready, or are asked for, as were needed so that nobody had to wait; one in the beginning.
+    now: the state that a portion began with, the portion, and how much of it was taken: one value, so that an
+    interrupt finds all of a call's numbers taken or none.
     """
 
-    __slots__ = ("_at", "_far", "_portion", "_portions", "_process", "_room", "_source", "_state",
-                 "__weakref__")  # fmt: skip
+    __slots__ = ("__weakref__", "_far", "_now", "_portions", "_process", "_room", "_source")
 
     def __init__(self, source: np.random.RandomState) -> None:
         self._process = os.getpid()
         self._far = np.random.MT19937(0)
         self._source = np.random.RandomState(self._far)
-        self._state = source.get_state()
-        self._source.set_state(self._state)
-        self._portion, self._at = np.empty(0, np.uint64), 0
+        self._now = (source.get_state(), np.empty(0, np.uint64), 0)
+        self._source.set_state(self._now[0])
         self._portions: SimpleQueue = SimpleQueue()
         self._room = 1
         _order(self, 1)
@@ -54,34 +54,36 @@ class Ahead:
         return self._process == os.getpid()
 
     def take(self, n: int) -> np.ndarray:
-        """The next ``n`` pairs."""
-        found = self._portion[self._at : self._at + n]
-        self._at += len(found)
-        if len(found) == n:
-            return found
+        """The next ``n`` pairs.  It is of no more use after an exception, but for its state."""
+        state, portion, at = self._now
+        if at + n <= len(portion):
+            self._now = (state, portion, at + n)
+            return portion[at : at + n]
         out = np.empty(n, np.uint64)
-        done = len(found)
-        out[:done] = found
+        done = len(portion) - at
+        out[:done] = portion[at:]
         while done < n:
             more = 1
             if self._portions.empty() and self._room < _MOST:
                 more += self._room
                 self._room *= 2
             _order(self, more)
-            portion = self._portions.get()
-            if isinstance(portion, Exception):
-                raise portion
-            self._state, self._portion = portion
-            self._at = min(n - done, PORTION)
-            out[done : done + self._at] = self._portion[: self._at]
-            done += self._at
+            found = self._portions.get()
+            if isinstance(found, Exception):
+                raise found
+            state, portion = found
+            at = min(n - done, PORTION)
+            out[done : done + at] = portion[:at]
+            done += at
+        self._now = (state, portion, at)
         return out
 
     def state(self) -> tuple:
         """Of a twister that has drawn what was taken and no more."""
+        state, _, at = self._now
         twin = np.random.RandomState(bits := np.random.MT19937(0))
-        twin.set_state(self._state)
-        draw_pairs(np.random.Generator(bits), self._at)
+        twin.set_state(state)
+        draw_pairs(np.random.Generator(bits), at)
         return twin.get_state()
 
     def draw(self) -> None:
@@ -106,7 +108,7 @@ class _Thread:
             wanted, n = self.orders.get()
             for _ in range(n):
                 ahead = wanted()
-                if ahead is not None:  # somebody still waits for it
+                if ahead is not None:  # somebody may still draw from it
                     ahead.draw()
                 del ahead
 

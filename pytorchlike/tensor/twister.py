@@ -45,7 +45,7 @@ class Twister:
         """``n`` words of 32 bits."""
         if self._ahead is not None:
             if n % 2 == 0 and self._ahead.is_alive():
-                return self._ahead.take(n // 2).view(np.uint32).reshape(-1, 2)[:, ::-1].reshape(-1)
+                return self._take(n // 2).view(np.uint32).reshape(-1, 2)[:, ::-1].reshape(-1)
             self._return()
         return self._numbers.integers(0, 2**32 - 1, n, np.uint32, endpoint=True)
 
@@ -58,7 +58,14 @@ class Twister:
             if is_worth_it(n):
                 self._ahead = Ahead(self._source)
             return found
-        return self._ahead.take(n)
+        return self._take(n)
+
+    def _take(self, n: int) -> np.ndarray:
+        try:
+            return self._ahead.take(n)
+        except BaseException:  # an interrupt: what it did not take is drawn anew
+            self._return()
+            raise
 
     def _return(self) -> None:
         """Give back what was drawn ahead."""

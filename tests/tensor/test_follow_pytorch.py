@@ -357,6 +357,27 @@ def test_a_forked_process_goes_on_where_it_was():
 
 
 @pytest.mark.usefixtures("_any_is_worth_it")
+def test_an_interrupt_while_numbers_are_awaited_takes_none():
+    twister = Twister(5)
+    twister.pairs(3000)
+    twister.pairs(10)
+    expected = twister.twin().pairs(100_000)
+
+    class Interrupted:
+        def __init__(self, queue):
+            self.queue, self.empty, self.put = queue, queue.empty, queue.put
+
+        def get(self):
+            self.queue.get()
+            raise KeyboardInterrupt
+
+    twister._ahead._portions = Interrupted(twister._ahead._portions)
+    with pytest.raises(KeyboardInterrupt):
+        twister.pairs(100_000)
+    np.testing.assert_array_equal(twister.pairs(100_000), expected)
+
+
+@pytest.mark.usefixtures("_any_is_worth_it")
 def test_the_thread_forgets_a_stream_that_nobody_draws_from():
     twister = Twister(5)
     twister.pairs(3000)
