@@ -43,22 +43,26 @@ class Twister:
 
     def words(self, n: int) -> np.ndarray:
         """``n`` words of 32 bits."""
-        if self._ahead is not None:
-            if n % 2 == 0 and self._ahead.is_alive():
+        if self._is_served():
+            if n % 2 == 0:
                 return self._take(n // 2).view(np.uint32).reshape(-1, 2)[:, ::-1].reshape(-1)
             self._return()
         return self._numbers.integers(0, 2**32 - 1, n, np.uint32, endpoint=True)
 
     def pairs(self, n: int) -> np.ndarray:
         """``n`` words of 64 bits, the upper half drawn first."""
+        if self._is_served():
+            return self._take(n)
+        found = draw_pairs(self._numbers, n)
+        if is_worth_it(n):
+            self._ahead = Ahead(self._source)
+        return found
+
+    def _is_served(self) -> bool:
+        """Whether a thread draws ahead; a forked process lacks it."""
         if self._ahead is not None and not self._ahead.is_alive():
             self._return()
-        if self._ahead is None:
-            found = draw_pairs(self._numbers, n)
-            if is_worth_it(n):
-                self._ahead = Ahead(self._source)
-            return found
-        return self._take(n)
+        return self._ahead is not None
 
     def _take(self, n: int) -> np.ndarray:
         try:

@@ -310,6 +310,15 @@ def _any_is_worth_it(monkeypatch):
     monkeypatch.setattr(twister_module, "is_worth_it", lambda n: n >= 2000)
 
 
+@pytest.fixture
+def served(_any_is_worth_it):
+    """A stream that a thread draws ahead, in the middle of what it has drawn."""
+    twister = Twister(5)
+    twister.pairs(3000)
+    twister.pairs(10)
+    return twister
+
+
 def _draws(twister, kind, n):
     return {
         "pairs": lambda: twister.pairs(n),
@@ -343,25 +352,17 @@ def test_nothing_is_seen_of_what_a_thread_draws_ahead():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes are forked here")
 @pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning", "ignore:This process:DeprecationWarning")
-@pytest.mark.usefixtures("_any_is_worth_it")
-def test_a_forked_process_goes_on_where_it_was():
-    twister = Twister(5)
-    twister.pairs(3000)
-    twister.pairs(10)
-    expected = twister.twin().pairs(70_000)
+def test_a_forked_process_goes_on_where_it_was(served):
+    expected = served.twin().pairs(70_000)
     child = os.fork()
     if not child:
-        os._exit(0 if np.array_equal(twister.pairs(70_000), expected) else 1)
+        os._exit(0 if np.array_equal(served.pairs(70_000), expected) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    np.testing.assert_array_equal(twister.pairs(70_000), expected)
+    np.testing.assert_array_equal(served.pairs(70_000), expected)
 
 
-@pytest.mark.usefixtures("_any_is_worth_it")
-def test_an_interrupt_while_numbers_are_awaited_takes_none():
-    twister = Twister(5)
-    twister.pairs(3000)
-    twister.pairs(10)
-    expected = twister.twin().pairs(100_000)
+def test_an_interrupt_while_numbers_are_awaited_takes_none(served):
+    expected = served.twin().pairs(100_000)
 
     class Interrupted:
         def __init__(self, queue):
@@ -371,10 +372,10 @@ def test_an_interrupt_while_numbers_are_awaited_takes_none():
             self.queue.get()
             raise KeyboardInterrupt
 
-    twister._ahead._portions = Interrupted(twister._ahead._portions)
+    served._ahead._portions = Interrupted(served._ahead._portions)
     with pytest.raises(KeyboardInterrupt):
-        twister.pairs(100_000)
-    np.testing.assert_array_equal(twister.pairs(100_000), expected)
+        served.pairs(100_000)
+    np.testing.assert_array_equal(served.pairs(100_000), expected)
 
 
 @pytest.mark.usefixtures("_any_is_worth_it")
