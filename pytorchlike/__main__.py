@@ -2,6 +2,7 @@
 
     python -m pytorchlike SCRIPT [ARGS…]       run a script (or a directory or zip file with a __main__.py)
     python -m pytorchlike -m MODULE [ARGS…]    run a module
+    python -m pytorchlike -c CODE [ARGS…]      run what is written there
     python -m pytorchlike check SCRIPT…        list what of torch it uses that is missing or differs; runs nothing
     python -m pytorchlike                      report versions, devices, cache and optional packages
 
@@ -14,6 +15,10 @@ from __future__ import annotations
 import sys
 
 
+def _help() -> str:
+    return str(__doc__).strip().replace("``", "`")
+
+
 def main(args: list[str]) -> int:
     """The command line; the exit status."""
     if not args:
@@ -23,7 +28,7 @@ def main(args: list[str]) -> int:
         return 0
     first = args[0]
     if first in ("-h", "--help"):
-        print(__doc__.strip())
+        print(_help())
         return 0
     if first in ("-V", "--version"):
         from .version import pytorchlike, torch
@@ -36,13 +41,14 @@ def main(args: list[str]) -> int:
         return check_files(args[1:])
     from . import _run
 
-    if first == "-m":
+    if first in ("-m", "-c"):
         if len(args) < 2:
-            print("python -m pytorchlike -m: a module's name is missing", file=sys.stderr)
+            wanted = "a module's name" if first == "-m" else "the code"
+            print(f"python -m pytorchlike {first}: {wanted} is missing", file=sys.stderr)
             return 2
-        return _run.run_module(args[1], args[2:])
+        return (_run.run_module if first == "-m" else _run.run_code)(args[1], args[2:])
     if first.startswith("-") and first != "-":
-        print(f"python -m pytorchlike: unknown option {first}\n\n{__doc__.strip()}", file=sys.stderr)
+        print(f"python -m pytorchlike: unknown option {first}\n\n{_help()}", file=sys.stderr)
         return 2
     return _run.run_script(first, args[1:])
 

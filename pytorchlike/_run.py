@@ -15,7 +15,7 @@ from typing import Any
 
 from . import _hook
 
-__all__ = ["run_module", "run_script"]
+__all__ = ["run_code", "run_module", "run_script"]
 
 _ours: list[Any] = []  # the module that was __main__ before: alive as long as its code runs
 
@@ -50,6 +50,15 @@ def run_script(path: str, args: list[str]) -> int:
         main.__loader__ = SourceFileLoader("__main__", main.__file__)
     main.__dict__.update(__builtins__=builtins, __annotations__={}, __cached__=None)
     return _execute(main, lambda: compile(source, shown, "exec", dont_inherit=True))
+
+
+def run_code(code: str, args: list[str]) -> int:
+    """Run a text, as ``python -c CODE ARGS…``; the exit status."""
+    sys.argv[:] = ["-c", *args]
+    _first_path("")
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __annotations__={})
+    return _execute(main, lambda: compile(code, "<string>", "exec", dont_inherit=True))
 
 
 def run_module(name: str, args: list[str]) -> int:

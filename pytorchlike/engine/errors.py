@@ -99,6 +99,32 @@ def let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
+def cut(error: Exception) -> Exception:
+    """An error of a check in an operator's body, without the frames by which recording has come there.
+
+    What is wrong is at the line that calls the operator, where a debugger is to stand, too. Faults of this package
+    keep their frames (they are not raised by a ``raise`` of its own), as do errors that have come through other code.
+    ``JAX_TRACEBACK_FILTERING=off`` keeps all.
+    """
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.config.jax_traceback_filtering == "off":
+        return error
+    at, inner = error.__traceback__, None
+    roots = (_PACKAGE, "<pytorchlike", *([] if jax is None else [os.path.dirname(jax.__file__) + os.sep]))
+    while at is not None:
+        if not at.tb_frame.f_code.co_filename.startswith(roots):
+            return error
+        at, inner = at.tb_next, at
+    if inner is None or not _is_ours(inner.tb_frame) or inner.tb_frame.f_code.co_code[inner.tb_lasti] != _RAISE:
+        return error
+    if hasattr(error, "__notes__"):  # JAX's, about its own frames
+        error.__notes__ = [note for note in error.__notes__ if "JAX has removed" not in note]
+    return error.with_traceback(None)
+
+
+_RAISE = dis.opmap["RAISE_VARARGS"]
+
+
 def warn(message: str, category: type[Warning] = UserWarning, location: tuple[str, int] | None = None) -> None:
     """Warn at a line of the user's program, by default the one that is running."""
     import warnings

@@ -13,6 +13,18 @@ def type_name(dtype: Any) -> str:
     return from_numpy_dtype(dtype)._c10
 
 
+_C_NAMES = {
+    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
+    "int64": "long int", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float",
+    "float64": "double", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
+
+
+def c_name(dtype: Any) -> str:
+    """The name in C++ of a dtype, which some of PyTorch's messages have."""
+    return _C_NAMES.get(str(dtype), str(dtype))
+
+
 def is_float(dtype: np.dtype) -> bool:
     """Real floating point, bfloat16 included."""
     return jnp.issubdtype(dtype, jnp.floating)

@@ -9,7 +9,9 @@ from ._dtypes import is_complex, is_inexact, real_dtype, type_name
 
 
 class LinAlgError(RuntimeError):
-    """A factorisation or solution failed because of the values of a matrix (``torch.linalg.LinAlgError``)."""
+    """A factorisation or solution failed because of the values of a matrix."""
+
+    __module__ = "pytorchlike.linalg"
 
 
 def mT(a: jax.Array) -> jax.Array:

@@ -10,24 +10,21 @@ import numpy as np
 from jax import lax
 
 from ..engine.forms import holds
-from ._dtypes import type_name
+from ._dtypes import c_name, type_name
 from ._numeric import magnitude, sqrt0
 from ._product import by_columns, by_rows
 from ._shapes import by_letters, multiplied
 from ._sizes import broadcast_sizes, wrap_dim
 from ._table import Array, Arrays, Scalar, op, result_type, superseded
 
-_C_NAMES = {
-    "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
-    "int64": "long int", "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float",
-    "float64": "double", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
-}  # fmt: skip
-
 
 def _same_dtype(a: jax.Array, b: jax.Array) -> None:
     if a.dtype != b.dtype:
-        x, y = (_C_NAMES.get(str(t.dtype), str(t.dtype)) for t in (a, b))
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {x} != {y}")
+        if a.ndim > 2 and b.ndim > 2:
+            raise RuntimeError(f"expected scalar type {type_name(a.dtype)} but found {type_name(b.dtype)}")
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {c_name(a.dtype)} != {c_name(b.dtype)}"
+        )
 
 
 def _matrices(a: jax.Array, b: jax.Array, names: tuple[str, str]) -> None:
@@ -348,7 +345,10 @@ def einsum(equation: str, operands: Arrays):
                     )
                 sizes[c] = max(n, sizes[c]) if 0 not in (n, sizes[c]) else 0
     number = {c: i for i, c in enumerate(sizes)}
-    dtype = result_type(*operands)
+    dtype = operands[0].dtype
+    for x in operands[1:]:
+        if x.dtype != dtype:
+            raise RuntimeError(f"expected scalar type {type_name(dtype)} but found {type_name(x.dtype)} (einsum)")
     call: list = []
     for ls, x in zip(labels, operands, strict=True):
         # An axis of size 1 that meets a longer one only repeats the operand: leave it out.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._dtypes import refuse
+from ._dtypes import c_name, refuse
 from ._numeric import widened
 from ._product import by_columns, by_rows
 from ._random import kept
@@ -25,8 +25,8 @@ def _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa) -> None:
         )
     if not query.dtype == key.dtype == value.dtype:
         raise RuntimeError(
-            f"Expected query, key, and value to have the same dtype, but got query.dtype: {query.dtype} key.dtype: "
-            f"{key.dtype} and value.dtype: {value.dtype} instead."
+            f"Expected query, key, and value to have the same dtype, but got query.dtype: {c_name(query.dtype)} "
+            f"key.dtype: {c_name(key.dtype)} and value.dtype: {c_name(value.dtype)} instead."
         )
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p} (attention)")
@@ -39,7 +39,7 @@ def _check_shapes(query, key, value, attn_mask, dropout_p, enable_gqa) -> None:
         if attn_mask.dtype not in (jnp.bool_, jnp.float32, query.dtype):
             raise RuntimeError(
                 "Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: "
-                f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead."
+                f"{c_name(attn_mask.dtype)} and  query.dtype: {c_name(query.dtype)} instead."
             )
     if enable_gqa:
         if min(query.ndim, key.ndim, value.ndim) < 3:

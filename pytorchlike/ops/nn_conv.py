@@ -27,6 +27,7 @@ from ._convolution import (
     transposed,
 )
 from ._depthwise import depthwise
+from ._dtypes import c_name, type_name
 from ._product import by_rows
 from ._table import ONCE, Array, formulated, op, platform
 
@@ -204,9 +205,13 @@ def _convolve(x, w, stride, padding, dilation, groups, out):
 
 def _check_dtypes(name, input, weight, bias):
     if input.dtype != weight.dtype:
-        raise RuntimeError(f"expected scalar type {input.dtype} but found {weight.dtype} ({name}: input and weight)")
+        if bias is None or bias.dtype == input.dtype or "transpose" in name:
+            raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(weight.dtype)} "
+                               f"({name}: input and weight)")  # fmt: skip
     if bias is not None and bias.dtype != input.dtype:
-        raise RuntimeError(f"Input type ({input.dtype}) and bias type ({bias.dtype}) should be the same ({name})")
+        raise RuntimeError(
+            f"Input type ({c_name(input.dtype)}) and bias type ({c_name(bias.dtype)}) should be the same ({name})"
+        )
 
 
 def _check_common(name, n, input, weight, stride, dilation, groups):

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._dtypes import c_name, type_name
 from ._numeric import widened
 from ._product import by_rows
 from ._shapes import affine, looked_up
@@ -35,9 +36,11 @@ def linear(input: Array, weight: Array, bias: Array | None = None):
     if weight.ndim > 2:
         raise RuntimeError(f"linear: weight must have 1 or 2 dimensions, but it has {weight.ndim}: {weight.shape}")
     if input.dtype != weight.dtype:
-        raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {input.dtype} != {weight.dtype} (linear: convert one)"
-        )
+        if bias is None:
+            raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {c_name(input.dtype)} != "
+                               f"{c_name(weight.dtype)} (linear: input and weight)")  # fmt: skip
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {type_name(input.dtype)} and "
+                           f"{type_name(weight.dtype)} (linear: input and weight)")  # fmt: skip
     batch, features = input.shape[:-1], input.shape[-1]
     if weight.shape[-1] != features:
         rows = math.prod(batch)
@@ -83,6 +86,10 @@ def bilinear(input1: Array, input2: Array, weight: Array, bias: Array | None = N
             raise RuntimeError(
                 f"bilinear(): {name} size does not match weight size: got {x.shape[-1]} but expected {n}"
             )
+    told = {"input1": input1, "input2": input2, "weight": weight, **({} if bias is None else {"bias": bias})}
+    if len({x.dtype for x in told.values()}) > 1:
+        given = ", ".join(f"{name}: {c_name(x.dtype)}" for name, x in told.items())
+        raise RuntimeError(f"All tensors must have the same dtype, got {given}")
     outs, ins1, ins2 = weight.shape
     if bias is not None and bias.shape != (outs,):
         got = bias.shape[0] if bias.ndim else 0
@@ -100,7 +107,7 @@ def _require_indices(name: str, indices, operand: str = "indices") -> None:
     if indices.dtype not in (jnp.int32, jnp.int64):
         raise RuntimeError(
             f"Expected tensor for argument #1 '{operand}' to have one of the following scalar types: Long, Int; "
-            f"but got {indices.dtype} instead (while checking arguments for {name})"
+            f"but got torch.{type_name(indices.dtype)}Tensor instead (while checking arguments for {name})"
         )
 
 

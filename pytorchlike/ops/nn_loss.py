@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
+from ._dtypes import is_boolean, is_inexact, type_name
 from ._numeric import divisor
 from ._shapes import classified, compared
 from ._sizes import broadcast_sizes
@@ -52,7 +53,7 @@ def _broadcast(name: str, *arrays):
 
 def _require_float(name: str, x) -> None:
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        raise NotImplementedError(f'"{name}" not implemented for {x.dtype}: pass a floating point tensor')
+        raise NotImplementedError(f'"{name}" not implemented for {type_name(x.dtype)!r}: pass a floating point tensor')
 
 
 def _pair(name: str, input, target):
@@ -126,7 +127,7 @@ def _check_classes(name, input, target, weight):
                 f"{_list(input)})"
             )
     if target.dtype not in (jnp.int64, jnp.uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {target.dtype} ({name})")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(target.dtype)} ({name})")
     classes = input.shape[axis]
     if weight is not None and weight.shape != (classes,):
         raise RuntimeError(
@@ -359,7 +360,9 @@ def binary_cross_entropy(input: Array, target: Array, weight: Array | None = Non
             f"(torch.Size({_list(input)})) is deprecated. Please ensure they have the same size. (binary_cross_entropy)"
         )
     if target.dtype != input.dtype:
-        raise RuntimeError(f"Found dtype {target.dtype} but expected {input.dtype} (binary_cross_entropy)")
+        raise RuntimeError(
+            f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)} (binary_cross_entropy)"
+        )
     _require_float("binary_cross_entropy", input)
     check(
         jnp.all((input >= 0) & (input <= 1)),
@@ -398,6 +401,12 @@ def binary_cross_entropy_with_logits(
             f"(binary_cross_entropy_with_logits)"
         )
     _require_float("binary_cross_entropy_with_logits", input)
+    if is_boolean(target.dtype):
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead. (binary_cross_entropy_with_logits: target)")  # fmt: skip
+    if not is_inexact(target.dtype):
+        raise RuntimeError(f"result type {type_name(result_type(input, target))} can't be cast to the desired output "
+                           f"type {type_name(target.dtype)} (binary_cross_entropy_with_logits: target)")  # fmt: skip
     dtype = target.dtype  # the result's: PyTorch computes in place of 1 - target
     target = target.astype(result_type(input, target))
     # softplus(-x) is -log(sigmoid(x)).
@@ -470,6 +479,8 @@ def kl_div(input: Array, target: Array, *, reduction: str = "mean", log_target: 
         raise ValueError(f"{reduction} is not a valid value for reduction (kl_div): use 'batchmean', 'sum' or 'none'")
     batch = input.shape[0] if input.ndim else 1
     scalar = input.ndim == 0
+    if not is_inexact(input.dtype) or not is_inexact(target.dtype):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     input, target = _pair("kl_div", input, target)
     if log_target:
         loss = jnp.exp(target) * (target - input)
@@ -694,7 +705,7 @@ def multi_margin_loss(
             f"Expected target size [{samples}], but got {_list(target)}. Input has shape {_list(input)}."
         )
     if target.dtype != jnp.int64:
-        raise RuntimeError(f"expected scalar type Long but found {target.dtype} (multi_margin_loss: target)")
+        raise RuntimeError(f"expected scalar type Long but found {type_name(target.dtype)} (multi_margin_loss: target)")
     if weight is not None and weight.size != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {_list(weight)} (multi_margin_loss)")
     _require_float("multi_margin_loss", input)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from ._dtypes import type_name
 from ._random import kept
 from ._reads import Reads, weighted_reads
 from ._shapes import like_input
@@ -384,7 +385,7 @@ def interpolate(
 
         return _adaptive_avg(f"adaptive_avg_pool{n}d", n, input, out)
     if not (jnp.issubdtype(input.dtype, jnp.floating) or input.dtype == jnp.uint8):
-        raise NotImplementedError(f'"upsample_{mode}" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"upsample_{mode}" not implemented for {type_name(input.dtype)!r}')
     x = input
     if not linear:
         for i in range(n):
@@ -571,8 +572,8 @@ def grid_sample(
     n = input.ndim - 2
     if grid.dtype != input.dtype:
         raise RuntimeError(
-            f"grid_sampler(): expected input and grid to have same dtype, but input has {input.dtype} and grid has "
-            f"{grid.dtype}"
+            f"expected scalar type {type_name(input.dtype)} but found {type_name(grid.dtype)} (grid_sampler: input and "
+            f"grid)"
         )
     if input.ndim != grid.ndim or n not in (1, 2, 3):
         raise RuntimeError(

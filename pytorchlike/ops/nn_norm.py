@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._dtypes import type_name
 from ._numeric import widened
 from ._shapes import normalized
 from ._table import Array, Scalar, formulated, op, to_float
@@ -47,7 +48,7 @@ def _affine(y, weight, bias, shape):
 
 def _require_float(x, name: str) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise NotImplementedError(f'"{name}" not implemented for {x.dtype}: pass a floating point tensor')
+        raise NotImplementedError(f'"{name}" not implemented for {type_name(x.dtype)!r}: pass a floating point tensor')
 
 
 def _check_elements(channels: int, **operands) -> None:
@@ -62,8 +63,8 @@ def _check_parameter_dtypes(name, input, *operands) -> None:
             if input.dtype in (jnp.float16, jnp.bfloat16) and other.dtype == jnp.float32:
                 continue
             raise RuntimeError(
-                f"mixed dtype ({name}): all inputs must share same datatype, but input is {input.dtype} and another "
-                f"{other.dtype}"
+                f"mixed dtype ({name}): all inputs must share same datatype, but input is {type_name(input.dtype)} "
+                f"and another {type_name(other.dtype)}"
             )
 
 

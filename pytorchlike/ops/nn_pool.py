@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 
 from ..engine import check
-from ._dtypes import refuse
+from ._dtypes import refuse, type_name
 from ._random import uniform
 from ._reads import Reads, weighted_reads
 from ._table import Array, Key, op
@@ -403,7 +403,7 @@ def _adaptive_avg(name, n, input, output_size):
     _check_adaptive_rank(name, n, input, output_size)
     x, back = _batched(name, input, n)
     if not jnp.issubdtype(x.dtype, jnp.inexact):
-        raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
+        raise NotImplementedError(f'"{name}" not implemented for {type_name(x.dtype)!r}')
     for axis, out in enumerate(_adaptive_size(name, output_size, x.shape[1 : n + 1]), 1):
         x = _adaptive_mean(x, axis, out)
     return back(x)

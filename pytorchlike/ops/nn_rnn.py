@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ._dtypes import type_name
 from ._product import by_rows
 from ._random import kept
 from ._shapes import recurrent
@@ -489,6 +490,9 @@ def _cell(name, cell, input, state, w_ih, w_hh, b_ih, b_hh):
                 f"hidden{i} has inconsistent hidden_size: got {h.shape[-1]}, expected {w_hh.shape[1]} ({name})"
             )
     input, w_ih, w_hh, b_ih, b_hh = _lowered((input, w_ih, w_hh, b_ih, b_hh))
+    if input.dtype != w_ih.dtype:
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {type_name(input.dtype)} and "
+                           f"{type_name(w_ih.dtype)} ({name}: input and weight)")  # fmt: skip
     xg, hg = _matmul_t(input, w_ih), _matmul_t(state[0], w_hh)
     if b_ih is not None:
         xg = xg + b_ih

@@ -158,9 +158,16 @@ def _peek_host(value: Value, edges: tuple | None = None) -> np.ndarray | None:
         data = peek(value) if value.data is None else value.data
     except Unknown:
         return f"not known here, size={value.meta.shape}"  # type: ignore[return-value]
-    except Exception:
-        tell_once(value)
-        raise
+    except Exception as error:
+        wrong = error
+    else:
+        wrong = None
+    if wrong is not None:  # told outside of that clause, as one error
+        try:
+            tell_once(value)
+            raise wrong
+        finally:
+            del wrong
     import jax
 
     if isinstance(data, jax.core.Tracer):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Value, concrete, fixed, local, own
-from ..engine.errors import warn, warn_once
+from ..engine.errors import cut, warn, warn_once
 from ..engine.host import beside
 from ..ops._reduction import elementwise_mean, legacy_get_string
 from ..ops._table import EMPTY, Array, Arrays, Key, OpDef, Operand, Param, Scalar, Scalars, Sizes, lookup
@@ -409,6 +409,7 @@ def build(
         "    except KeyboardInterrupt:",
         "        local.trace.mend()",
         "        raise",
+        "    except Exception as error: raise cut(error)",
     ]
     source += ["    " + line for line in tail]
     scope: dict[str, Any] = {
@@ -425,7 +426,7 @@ def build(
         "ndarray": np.ndarray, "host_view": _host_view, "host_call": _host_call,
         "write_outs": write_outs, "same_dtype": same_dtype, "RETURNS": returns(entry),
         "old_reduction": legacy_get_string, "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
-        "TOLD": entry.deprecated and entry.deprecated[0],
+        "cut": cut, "TOLD": entry.deprecated and entry.deprecated[0],
         "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})

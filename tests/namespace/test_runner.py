@@ -213,3 +213,13 @@ def test_modules_are_known_under_their_names_in_torch(tmp_path):
     """)
     (result,) = run_all([program], cwd=tmp_path)
     assert result[:2] == (0, "done\n"), result[2]
+
+
+def test_code_on_the_command_line_is_a_program_too(tmp_path):
+    told = "import sys, torch; print(sys.argv, repr(sys.path[0]), torch.version.pytorchlike is not None)"
+    (status, shown, errors), (failed, _, trace), (missing, _, why) = run_all(
+        ["-c", told, "a"], ["-c", "import torch; torch.ones(2) + torch.ones(3)"], ["-c"], cwd=tmp_path
+    )
+    assert (status, shown.strip(), errors) == (0, "['-c', 'a'] '' True", "")
+    assert failed == 1 and 'File "<string>", line 1, in <module>' in trace and "_run.py" not in trace
+    assert missing == 2 and "the code is missing" in why
