@@ -12,8 +12,17 @@ from .dtype import dtype as torch_dtype
 NUMBERS = frozenset((float, int, bool, complex))
 ATOMS = frozenset((int, bool, str, float, type(None)))
 WHOLE = frozenset((int, str, type(None)))
-NOT_GIVEN = object()
 _INT = frozenset((int,))
+
+
+class _NotGiven:
+    """The default of an argument for which None is a value, as signatures show it."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+NOT_GIVEN = _NotGiven()
 
 
 class Unusual(Exception):

@@ -124,6 +124,8 @@ def test_hparams(tmp_path):
         writer.add_hparams({"lr": 0.1, "kind": "a"}, {"acc": torch.tensor(0.5)}, {"kind": ["a", "b"]}, run_name="r")
         with pytest.raises(ValueError, match="no hyper-parameters"):
             writer.add_hparams({"lr": 0.1}, {"acc": 1.0}, {"x": [1]})
+        with pytest.raises(ValueError, match="not list \\('layers'\\)"):
+            writer.add_hparams({"layers": [1, 2], "seed": None}, {"acc": 1.0})
     found = {v.tag: v for _, v in values(tmp_path / "r")}
     data = HParamsPluginData.FromString(found["_hparams_/experiment"].metadata.plugin_data.content)
     (kind,) = [h for h in data.experiment.hparam_infos if h.name == "kind"]

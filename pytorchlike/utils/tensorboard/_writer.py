@@ -183,11 +183,16 @@ class SummaryWriter(tensorboardX.SummaryWriter):
                     global_step: int | None = None) -> None:  # fmt: skip
         """Hyper-parameters of a run and what it achieved, in an event file of their own below ``log_dir``.
 
-        hparam_domain_discrete: the values that a hyper-parameter may have.  TypeError unless both are dicts.
+        hparam_domain_discrete: the values that a hyper-parameter may have.  TypeError unless both are dicts, ValueError
+        for a hyper-parameter that is neither a number nor a text (None is left out).
         """
         if type(hparam_dict) is not dict or type(metric_dict) is not dict:
             raise TypeError("hparam_dict and metric_dict should be dictionary.")
-        settings = {k: _number(v) for k, v in hparam_dict.items()}
+        settings = {k: _number(v) for k, v in hparam_dict.items() if v is not None}
+        for key, value in settings.items():
+            if not isinstance(value, (int, float, str, bool)):
+                raise ValueError(f"value should be one of int, float, str, bool, or torch.Tensor, not "
+                                 f"{type(value).__name__} ({key!r})")  # fmt: skip
         metrics = {k: _number(v) for k, v in metric_dict.items()}
         experiment, start, end = _hparams(settings, metrics)
         if hparam_domain_discrete:
