@@ -184,6 +184,8 @@ class OpDef:
         self._bind: Callable[[tuple, tuple, bool], dict[str, Any]] | None = None
         #: whether the first argument is compared with elements taken from it, see ``engine.stored``
         self.exact: bool = told["exact"]
+        #: False where the results are the same bits whatever computes them: truth values, or elements of what is given
+        self.rounds: bool = told["rounds"]
         #: whether it is a sum, whose small constants are kept apart from others, see ``_apart``
         self.sums: bool = told["sums"]
         #: the losses that took ``size_average`` and ``reduce`` before ``reduction``, which is keyword-only in the body
@@ -613,6 +615,7 @@ def op(
     scales: bool = False,
     shapes: Rule | None = None,
     exact: bool = False,
+    rounds: bool = True,
     sums: bool = False,
     lies: Callable[..., bool] | None = None,
     parts: Callable[[Any], Any] | None = None,
@@ -625,7 +628,7 @@ def op(
             aliases=aliases, promote=promote, returns=returns, differentiable=differentiable, saves=saves, view=view,
             heavy=heavy, parse=parse, precheck=precheck, host=host, images=images, given=given, idle=idle,
             deprecated=deprecated, varies=varies, scales=scales, shapes=shapes, exact=exact,
-            sums=sums, lies=lies, parts=parts,
+            rounds=rounds, sums=sums, lies=lies, parts=parts,
         )  # fmt: skip
         for space in entry.namespaces or ("",):
             for each in (entry.name, *entry.aliases):

@@ -360,40 +360,40 @@ def lerp(input: Array, end: Array, weight: Operand) -> jax.Array:
 # --- comparison ------------------------------------------------
 
 
-@op(promote="common", inplace=True, differentiable=False, shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, shapes=elementwise, rounds=False)
 def eq(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input == other``, boolean."""
     return lax.eq(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("not_equal",), shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, aliases=("not_equal",), shapes=elementwise, rounds=False)
 def ne(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input != other``, boolean."""
     return lax.ne(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("greater",), shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater",), shapes=elementwise, rounds=False)
 def gt(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input > other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("gt", input, kinds="c")
     return lax.gt(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("greater_equal",), shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, aliases=("greater_equal",), shapes=elementwise, rounds=False)
 def ge(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input >= other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("ge", input, kinds="c")
     return lax.ge(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("less",), shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, aliases=("less",), shapes=elementwise, rounds=False)
 def lt(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input < other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("lt", input, kinds="c")
     return lax.lt(*fit(input, other))
 
 
-@op(promote="common", inplace=True, differentiable=False, aliases=("less_equal",), shapes=elementwise)
+@op(promote="common", inplace=True, differentiable=False, aliases=("less_equal",), shapes=elementwise, rounds=False)
 def le(input: Array, other: Operand) -> jax.Array:
     """Elementwise ``input <= other``, boolean. Raises NotImplementedError for complex operands."""
     refuse("le", input, kinds="c")
@@ -433,21 +433,21 @@ def truth(x: jax.Array) -> jax.Array:
     return x if is_boolean(x.dtype) else x != 0
 
 
-@op(inplace=True, differentiable=False, shapes=elementwise)
+@op(inplace=True, differentiable=False, shapes=elementwise, rounds=False)
 def logical_and(input: Array, other: Array) -> jax.Array:
     """Elementwise logical and of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)
     return truth(a) & truth(b)
 
 
-@op(inplace=True, differentiable=False, shapes=elementwise)
+@op(inplace=True, differentiable=False, shapes=elementwise, rounds=False)
 def logical_or(input: Array, other: Array) -> jax.Array:
     """Elementwise logical or of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)
     return truth(a) | truth(b)
 
 
-@op(inplace=True, differentiable=False, shapes=elementwise)
+@op(inplace=True, differentiable=False, shapes=elementwise, rounds=False)
 def logical_xor(input: Array, other: Array) -> jax.Array:
     """Elementwise exclusive or of the nonzero-ness of any two dtypes, boolean."""
     a, b = fit(input, other)

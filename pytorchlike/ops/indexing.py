@@ -280,7 +280,7 @@ def _indexed(input: Any, indices: Any, spec: tuple, **_: Any) -> tuple:
     return (_plan(input.shape, indices, spec)[0],)
 
 
-@op(namespace=None, method=True, out=False, saves=False, shapes=_indexed)
+@op(namespace=None, method=True, out=False, saves=False, shapes=_indexed, rounds=False)
 def _index(input: Array, indices: Arrays, spec: tuple, bounds: bool = True):
     """``input`` at integer tensors, with PyTorch's placement of their dims (spec: see above).
 
@@ -380,7 +380,7 @@ def _along(name: str, input, dim: int, index):
 _PRECHECK_ALONG = _precheck("index {index} is out of bounds for dimension {dim} with size {size}", RuntimeError, low=0)
 
 
-@op(saves=False, precheck=_PRECHECK_ALONG, shapes=picked)
+@op(saves=False, precheck=_PRECHECK_ALONG, shapes=picked, rounds=False)
 def gather(input: Array, dim: int, index: Array, *, sparse_grad: bool = False):
     """Elements along ``dim`` that ``index`` names: for dim 1 ``out[i, j] = input[i, index[i, j]]``.
 
@@ -579,6 +579,7 @@ def _lined_up(name: str, input, dim: int, index, source, same: str):
     saves=False,
     precheck=_precheck("index out of range in self: index {index}, size {size} of dim {dim}", low=0),
     shapes=selected,
+    rounds=False,
 )
 def index_select(input: Array, dim: int, index: Array):
     """The slices of ``input`` along ``dim`` that the vector ``index`` names, copied.
@@ -693,7 +694,7 @@ def index_reduce(input: Array, dim: int, index: Array, source: Array, reduce: st
 _FLAT = "out of range: tried to access index {index} on a tensor of {size} elements."
 
 
-@op(saves=False, precheck=_precheck(_FLAT, flat=True))
+@op(saves=False, precheck=_precheck(_FLAT, flat=True), rounds=False)
 def take(input: Array, index: Array):
     """The elements of the flattened ``input`` at ``index``, in its shape; negative indices count from the end."""
     if np.dtype(index.dtype) != np.int64:

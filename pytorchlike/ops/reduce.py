@@ -245,7 +245,7 @@ def _truth(input: jax.Array, dim: Dims, keepdim: bool, reduce) -> jax.Array:
     return out.astype(np.uint8) if input.dtype == np.uint8 else out
 
 
-@op(name="all", differentiable=False, shapes=_decided)
+@op(name="all", differentiable=False, shapes=_decided, rounds=False)
 def all_(input: Array, dim: Dims = None, keepdim: bool = False):
     """Whether all elements over ``dim`` are non-zero; True of no elements.  Bool, but uint8 for uint8.
 
@@ -254,7 +254,7 @@ def all_(input: Array, dim: Dims = None, keepdim: bool = False):
     return _truth(input, dim, keepdim, jnp.all)
 
 
-@op(name="any", differentiable=False, shapes=_decided)
+@op(name="any", differentiable=False, shapes=_decided, rounds=False)
 def any_(input: Array, dim: Dims = None, keepdim: bool = False):
     """Whether any element over ``dim`` is non-zero; False of no elements.  Otherwise as ``all``."""
     return _truth(input, dim, keepdim, jnp.any)

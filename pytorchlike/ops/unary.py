@@ -65,7 +65,7 @@ def sgn(input: Array) -> jax.Array:
     return jnp.where(zero, jnp.zeros_like(input), safe / lax.abs(safe).astype(input.dtype))
 
 
-@op(differentiable=False)
+@op(differentiable=False, rounds=False)
 def signbit(input: Array) -> jax.Array:
     """Whether the sign bit is set (negative numbers and -0.0), boolean. NotImplementedError for complex tensors."""
     refuse("signbit", input, kinds="c")
@@ -539,13 +539,13 @@ def i0(input: Array) -> jax.Array:
 # --- tests ------------------------------------------------
 
 
-@op(name="isnan", differentiable=False)
+@op(name="isnan", differentiable=False, rounds=False)
 def isnan_(input: Array) -> jax.Array:
     """Where input is nan (of complex numbers either part), boolean."""
     return isnan(input)
 
 
-@op(differentiable=False, shapes=elementwise)
+@op(differentiable=False, shapes=elementwise, rounds=False)
 def isinf(input: Array) -> jax.Array:
     """Where input is infinite (of complex numbers either part), boolean."""
     if is_complex(input.dtype):
@@ -553,13 +553,13 @@ def isinf(input: Array) -> jax.Array:
     return jnp.isinf(input) if is_float(input.dtype) else jnp.zeros(input.shape, np.bool_)
 
 
-@op(differentiable=False, shapes=elementwise)
+@op(differentiable=False, shapes=elementwise, rounds=False)
 def isfinite(input: Array) -> jax.Array:
     """Where input is neither infinite nor nan (of complex numbers both parts), boolean."""
     return jnp.isfinite(input) if is_inexact(input.dtype) else jnp.ones(input.shape, np.bool_)
 
 
-@op(differentiable=False)
+@op(differentiable=False, rounds=False)
 def isposinf(input: Array) -> jax.Array:
     """Where input is +inf, boolean. RuntimeError for complex tensors."""
     if is_complex(input.dtype):
@@ -567,7 +567,7 @@ def isposinf(input: Array) -> jax.Array:
     return input == jnp.inf if is_float(input.dtype) else jnp.zeros(input.shape, np.bool_)
 
 
-@op(differentiable=False)
+@op(differentiable=False, rounds=False)
 def isneginf(input: Array) -> jax.Array:
     """Where input is -inf, boolean. RuntimeError for complex tensors."""
     if is_complex(input.dtype):
@@ -615,7 +615,7 @@ def bitwise_not(input: Array) -> jax.Array:
     return lax.bitwise_not(input)
 
 
-@op(inplace=True, differentiable=False, shapes=elementwise)
+@op(inplace=True, differentiable=False, shapes=elementwise, rounds=False)
 def logical_not(input: Array) -> jax.Array:
     """Where input is zero, boolean."""
     return ~truth(input)

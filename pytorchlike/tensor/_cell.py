@@ -75,6 +75,11 @@ class Cell:
     def _bumps(self, count: int) -> None:
         _set_writes(self, count)
 
+    @property
+    def _borrowed(self) -> bool:
+        """Whether the user has the memory, too, so that it may change without being told."""
+        return self._alias is not None and self._alias.storage.host is not None
+
     def _get(self) -> Value:
         return self._value if self._alias is None else self._fresh()
 
@@ -375,7 +380,7 @@ def settled(t: Tensor) -> Tensor:
     if alias is not None and alias.storage.late is not None:
         _see_now(t)
         alias = t._alias
-    if alias is not None and alias.storage.common and alias.storage.host is not None:
+    if t._borrowed and alias.storage.common:
         if any(v is not None and v.data is None for v in reversed(local.trace.values)):
             flush("memory of several processes is written to")
     return t

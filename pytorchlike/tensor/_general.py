@@ -15,6 +15,7 @@ from . import followed
 from ._arguments import NOT_GIVEN, NUMBERS, freeze, sizes, to_dtype
 from ._register import KINDS
 from .device import place_for
+from .dtype import sparse_coo, strided
 
 #: What views of memory ask for before anything is recorded: a method of the tensor, and the parameter that it takes.
 VIEW_CHECKS = {
@@ -115,7 +116,7 @@ def general(entry: OpDef, inplace: bool, unusual: Exception, /, *args: Any, **kw
     if answer is not NOT_GIVEN:
         return answer
     layout = kwargs.pop("layout", None)
-    if entry.name in ("zeros", "empty") and repr(layout) == "torch.sparse_coo" and kwargs.get("out") is None:
+    if entry.name in ("zeros", "empty") and layout is sparse_coo and kwargs.get("out") is None:
         from ._names import find
 
         size = sizes(bind(entry, name, args, {k: v for k, v in kwargs.items() if k == "size"})["size"])
@@ -255,7 +256,7 @@ def _ask(entry: OpDef, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 def _strided(entry: OpDef, layout: Any) -> None:
     """Refuse layouts other than the dense one."""
-    if layout is None or repr(layout) == "torch.strided":
+    if layout is None or layout is strided:
         return
     error = ValueError if "signal.windows" in entry.namespaces else NotImplementedError
     raise error(f"{entry.name} is implemented for strided tensors only, got: {layout}")

@@ -57,8 +57,7 @@ class Readable(Cell):
         self._check_numpy(force)
         if self.requires_grad:
             return self.detach().numpy(force=force)
-        alias = self._alias
-        if alias is not None and alias.storage.host is not None:
+        if self._borrowed:
             return self._lent()
         data = self._host()
         value = self._value
@@ -82,8 +81,7 @@ class Readable(Cell):
 
     def _look(self) -> np.ndarray:
         """The elements on the host, to be looked at only: without a copy on the CPU."""
-        alias = self._alias
-        return self._host() if alias is None or alias.storage.host is None else self._lent()
+        return self._lent() if self._borrowed else self._host()
 
     def _lent(self) -> np.ndarray:
         """The memory that is the user's, too."""

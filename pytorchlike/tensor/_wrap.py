@@ -299,13 +299,6 @@ def _lines(entry: OpDef, inplace: bool, switch: bool) -> tuple[list[str], list[s
     return signature, body, call
 
 
-#: Operators that give booleans of numbers of any kind, or some of the numbers that they are given.
-_OF_ANY_KIND = frozenset((
-    "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_not",
-    "logical_xor", "any", "all", "signbit", "isposinf", "isneginf", "_index", "gather", "take", "index_select",
-))  # fmt: skip
-
-
 def _beside(entry: OpDef, inplace: bool) -> str:
     """The condition under which NumPy computes a call when it is made, as source; "" for operators that are recorded.
 
@@ -320,7 +313,7 @@ def _beside(entry: OpDef, inplace: bool) -> str:
     op = entry.op_inplace if inplace else entry.op
     if inplace and (op is None or taken[0].kind is not Array):
         return ""
-    few = "few" if inplace or entry.name in _OF_ANY_KIND else "tiny"
+    few = "few" if inplace or not entry.rounds else "tiny"
     conditions = [f"{taken[0].name}._alias is not None and {taken[0].name}._alias.chain"] if inplace else []
     for k, p in enumerate(taken):
         given = f"v_{p.name}.data.__class__ is ndarray and v_{p.name}.meta.{few}"

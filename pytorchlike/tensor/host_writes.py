@@ -70,7 +70,7 @@ def write(t: Tensor, starts: tuple, spec: tuple, value: Any) -> bool:
 def holds(t: Tensor) -> bool:
     """Whether NumPy holds a tensor, or is about to: :func:`hold_counters`."""
     value, alias = t._value, t._alias
-    if alias is not None and alias.storage.host is not None:
+    if t._borrowed:
         return alias.leaf is None and alias.of is None
     return not value.meta.grad and (value.data.__class__ is np.ndarray or alias is None and _fill_of(value) is not None)
 

@@ -62,7 +62,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if len(advanced) == 1 and _is_mask(advanced[0][1]):
         return _masked(base, *advanced[0])
     numbers = all(_is_number(i) for _, i in advanced) and (index.__class__ is tuple or isinstance(index, Tensor))
-    if numbers and not local.trace.nested and (_is_lent(self) or all(_known(i) for _, i in advanced)):
+    if numbers and not local.trace.nested and (self._borrowed or all(_known(i) for _, i in advanced)):
         return _moving_view(self, index)
     indices, kinds, safe = _tensors(base, advanced)
     result = Tensor._index(base, indices, kinds, not safe)
@@ -78,11 +78,6 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 def _is_number(item: Any) -> bool:
     """Whether an item of an index, a tensor or a bool, acts as an integer."""
     return item.__class__ is not bool and not item._value.meta.shape and item._value.meta.dtype != np.bool_
-
-
-def _is_lent(t: Tensor) -> bool:
-    """Whether the user has the tensor's memory, too: a write to a part of it has to be one to that."""
-    return t._alias is not None and t._alias.storage.host is not None
 
 
 def _known(item: Tensor) -> bool:

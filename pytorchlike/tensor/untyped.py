@@ -99,11 +99,8 @@ class UntypedStorage:
         """The content as a flat array of uint8, not to be written to."""
         if isinstance(self._root, np.ndarray):
             return self._root
-        alias = self._root._alias
-        if alias is None or alias.storage.host is None:
-            host = self._root.detach()._in_order()._host()
-        else:
-            host = alias.storage.host
+        root = self._root
+        host = root._alias.storage.host if root._borrowed else root.detach()._in_order()._host()
         return np.ascontiguousarray(host).reshape(-1).view(np.uint8)
 
     def tolist(self) -> list[int]:

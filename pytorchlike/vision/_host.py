@@ -30,8 +30,7 @@ def array_of(tensor: Tensor) -> np.ndarray | None:
     """The elements of a tensor that lies in host memory and needs no gradient, not to be written to; otherwise None."""
     if tensor.requires_grad:
         return None
-    alias = tensor._alias
-    if alias is not None and alias.storage.host is not None:
+    if tensor._borrowed:
         return tensor._look()
     data = tensor._get().data
     return data if type(data) is np.ndarray and tensor.device.type == "cpu" else None

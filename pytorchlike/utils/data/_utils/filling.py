@@ -89,7 +89,7 @@ def _array(x: Any) -> np.ndarray | None:
     value, alias = x._value, x._alias
     if value.meta.grad or (alias is not None and (alias.leaf is not None or alias.of is not None)):
         return None
-    if alias is None or alias.storage.host is None:
+    if not x._borrowed:
         value = x._get()
         if type(value.data) is not np.ndarray or value.meta.grad:
             return None

@@ -47,7 +47,7 @@ def host_values(*roots: Any) -> list[Value]:
         seen.add(id(x))
         if isinstance(x, Tensor):
             values = [x._get()]
-            if x._alias is not None and x._alias.storage.host is None:
+            if x._alias is not None and not x._borrowed:
                 values.append(x._alias.storage.value)
             for v in values:
                 if v.meta.place == cpu:
