@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..nn import Module
+from ..tensor import Tensor
 from ..tensor import dtype as _dtypes
 from ..tensor import functions as T
 from ._shapes import Used, forward
@@ -75,7 +76,7 @@ class ModelSummary:
 
 def summary(
     model: Module,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | Tensor | Sequence[Tensor] | None = None,
     *,
     input_data: Any = None,
     dtypes: Sequence[_dtypes.dtype] | None = None,
@@ -86,12 +87,17 @@ def summary(
     """Describe ``model`` by a forward pass on shapes: nothing is computed, and nothing of the model changes.
 
     input_size:  size of the input, batch included, or a sequence of sizes.   input_data: tensors instead, one or a
-    tuple of them.   dtypes: of the inputs given by size (the default dtype).   depth: of the modules shown.   mode:
-    'eval', 'train', or 'same' as the model is in.   kwargs: further arguments of ``forward``.
+    tuple of them, which may stand in the place of the size as well.   dtypes: of the inputs given by size (the default
+    dtype).   depth: of the modules shown.   mode: 'eval', 'train', or 'same' as the model is in.   kwargs: further
+    arguments of ``forward``.
 
     Raises ValueError unless one of size and data is given; RuntimeError for lazy modules that have not been called;
     what ``forward`` raises for such shapes.
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: model must be a torch.nn.Module, not {type(model).__name__}")
+    if input_data is None and _holds_tensors(input_size):
+        input_size, input_data = None, input_size
     if (input_size is None) == (input_data is None):
         raise ValueError("summary: give input_size or input_data, and not both")
     if mode not in ("eval", "train", "same"):
@@ -106,6 +112,10 @@ def summary(
     else:
         args = tuple(input_data) if isinstance(input_data, (tuple, list)) else (input_data,)
     return ModelSummary(forward(model, args, kwargs, mode), depth)
+
+
+def _holds_tensors(given: Any) -> bool:
+    return isinstance(given, Tensor) or (isinstance(given, (tuple, list)) and any(isinstance(x, Tensor) for x in given))
 
 
 def _row(used: Used) -> dict[str, Any]:

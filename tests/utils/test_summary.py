@@ -60,7 +60,15 @@ def test_summary_of_shared_modules_and_several_inputs():
     assert recurrent.total_flops == 2 * 10 * 64 * (8 + 16 + 16 + 16)
 
 
+def test_tensors_may_stand_in_the_place_of_sizes():
+    layer = nn.Linear(4, 2)
+    by_size = str(summary(layer, (3, 4)))
+    assert str(summary(layer, torch.ones(3, 4))) == str(summary(layer, [torch.ones(3, 4)])) == by_size
+
+
 def test_errors_of_summary():
+    with pytest.raises(TypeError, match="must be a torch.nn.Module, not int"):
+        summary(3, (1, 2))
     model = nn.Linear(3, 2)
     with pytest.raises(ValueError, match="input_size or input_data"):
         summary(model)
