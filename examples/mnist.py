@@ -106,7 +106,7 @@ def main():
 
     if args.save_model:
         torch.save(model.state_dict(), args.save_model)
-        again = Net()
+        again = Net().to(device)
         again.load_state_dict(torch.load(args.save_model))
         assert test(again, device, test_loader) == accuracy
     print(f"accuracy {accuracy:.1f}%")

@@ -10,6 +10,8 @@ __all__ = ["broadcast_sizes", "expanded_size", "infer_size", "reduced_dims", "wr
 def wrap_dim(dim: int, ndim: int) -> int:
     """``dim`` counted from the front; a 0-dim tensor counts as having one dimension.  Raises IndexError."""
     n = ndim or 1
+    if isinstance(dim, str):
+        raise TypeError(f"dim must be an int, not str ({dim!r}); dimensions have no names here")
     if -n <= dim < n:
         return dim + n if dim < 0 else dim
     raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
@@ -66,7 +68,8 @@ def expanded_size(size: Sequence[int], shape: Sequence[int], name: str = "expand
             f"must be greater or equal to the number of dimensions in the tensor ({len(shape)})"
         )
     out = list(size)
-    for i, n in enumerate(size):
+    for i in reversed(range(len(size))):
+        n = size[i]
         if i < extra:
             if n < 0:
                 raise RuntimeError(

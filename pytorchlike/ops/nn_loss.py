@@ -214,7 +214,9 @@ def _cross_entropy_classes(input, target, weight, ignore_index, reduction, label
 
 def _cross_entropy_probabilities(input, target, weight, reduction, label_smoothing):
     if not jnp.issubdtype(target.dtype, jnp.floating):
-        raise RuntimeError(f"Expected floating point type for target with class probabilities, got {target.dtype}")
+        raise RuntimeError(
+            f"Expected floating point type for target with class probabilities, got {type_name(target.dtype)}"
+        )
     axis = 0 if input.ndim == 1 else 1
     classes = input.shape[axis]
     if weight is not None and weight.shape != (classes,):

@@ -151,6 +151,8 @@ def pad(input: Array, pad: tuple[int, ...], mode: str = "constant", value: float
     "replicate" (the edge), "circular"; these three for the last 1, 2 or 3 axes beside (N, C) or (C,).
     Raises: RuntimeError or NotImplementedError for pads that do not fit.
     """
+    if isinstance(pad, int):
+        raise TypeError("pad(): argument 'pad' (position 2) must be tuple of ints, not int")
     pads = tuple(int(p) for p in pad)
     if len(pads) % 2:
         raise RuntimeError(f"Padding length must be divisible by 2 (pad got {pads})")

@@ -142,6 +142,7 @@ def _lazy(cls: type, name: str, target: str) -> Any:
     """A method that builds its form at the first call and puts it in its own place."""
 
     def first(self: Any, *args: Any) -> Any:
+        __tracebackhide__ = True  # by pytest and IPython
         made = _made(name, target)
         setattr(cls, name, made)
         return made(self, *args)

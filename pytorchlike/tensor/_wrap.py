@@ -31,6 +31,8 @@ from .device import place_for
 #: Of Python's operators those that take NumPy's arrays beside tensors, by NumPy; the others leave that to the array.
 _BESIDE_ARRAYS = {"eq": np.equal, "_rdiv": np.true_divide}
 
+_NUMBERS = (bool, int, float, complex, np.generic)
+
 #: Operators that take their generator in its place as well, not by name alone.
 GENERATOR_LAST = frozenset(("binomial", "poisson", "_sample_dirichlet", "_standard_gamma"))
 
@@ -402,7 +404,9 @@ def build(
         "    except KeyboardInterrupt:",
         "        local.trace.mend()",
         "        raise",
-        "    except Exception as error: raise cut(error)",
+        "    except Exception as error:",
+        "        __tracebackhide__ = True",  # has pytest and IPython show the line that calls as the last one
+        "        raise cut(error)",
     ]
     source += ["    " + line for line in tail]
     scope: dict[str, Any] = {
@@ -420,7 +424,8 @@ def build(
         "write_outs": write_outs, "same_dtype": same_dtype, "RETURNS": returns(entry),
         "old_reduction": legacy_get_string, "old_mean": elementwise_mean, "warn": warn, "warn_once": warn_once,
         "cut": cut, "TOLD": entry.deprecated and entry.deprecated[0],
-        "OPERANDS": (_tensor.Tensor, bool, int, float, complex, np.generic), "BESIDE": _BESIDE_ARRAYS.get(entry.name),
+        "OPERANDS": (_tensor.Tensor, *(_NUMBERS if dunder and entry.params[1].kind is Operand else ())),
+        "BESIDE": _BESIDE_ARRAYS.get(entry.name),
     }  # fmt: skip
     scope.update({f"D_{p.name}": p.default for p in entry.params if p.default is not EMPTY})
     exec(compile("\n".join(source), f"<pytorchlike {entry.name}>", "exec"), scope)

@@ -75,8 +75,8 @@ def _made(
     """The result as a host array; None if it has to be recorded."""
     if entry.factory:
         make = FACTORIES.get(entry.name)
-        if make is None or static[-1] is not cpu:
-            return None
+        if make is None or static[-1] is not cpu or min(bound.get("size") or (0,)) < 0:
+            return None  # the operation says what is wrong
         default = default_float()
         data = source.draw(lambda twister: make(twister, bound, default))
         return None if data is None else concrete(data, cpu)

@@ -389,3 +389,9 @@ def test_the_thread_forgets_a_stream_that_nobody_draws_from():
             break
         time.sleep(0.01)
     assert kept() is None
+
+
+@pytest.mark.parametrize("make", [torch.randn, torch.rand, lambda *size: torch.randint(3, size)])
+def test_negative_sizes_are_the_operators_error(make):
+    with pytest.raises(RuntimeError, match="must be non-negative"):
+        make(3, -1)

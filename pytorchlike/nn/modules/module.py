@@ -59,7 +59,7 @@ def _typename(value: Any) -> str:
     """The name of a value's type in error messages; a tensor's is that of its dtype, e.g. ``torch.FloatTensor``."""
     if isinstance(value, Tensor):
         return value.type()
-    kind = value if isinstance(value, type) else type(value)
+    kind = value if isinstance(value, (type, FunctionType)) else type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
