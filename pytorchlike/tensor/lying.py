@@ -6,7 +6,7 @@ elements lie in memory.  The pending trace tells how a value came about.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..engine import local
 from ..engine.trie import Call, State
@@ -16,24 +16,31 @@ from ._views import lying, order_of
 from .storage import RESHAPING, Step, layout, strides_of, view_strides
 
 if TYPE_CHECKING:
+    from ..engine.meta import Meta
     from ._tensor import Tensor
 
 
 class Laid(NamedTuple):
-    """The shape in the order of memory, and the views that make the tensor of that; ``made``: by an elementwise one."""
+    """The shape in the order of memory, and the views that make the tensor of that; ``made``: by an elementwise one.
+
+    ``dtype``: that of the memory, as some views show it as another one.
+    """
 
     shape: tuple[int, ...]
+    dtype: Any
     chain: tuple[Step, ...]
     made: bool
 
     def strides(self) -> tuple[int, ...]:
-        return layout(self.shape, self.chain)[0]
+        return layout(self.shape, self.chain, self.dtype)[0]
 
 
 #: Operations that keep the order of their first argument besides elementwise ones.
 _KEEP = frozenset(("dropout", "alpha_dropout"))
 #: Elementwise operations whose results lie as usual.
 _AS_USUAL = frozenset(("masked_fill", "logsigmoid"))
+#: Views that put neighbours along the last dim together.
+_ALONG_LAST = frozenset(("_view_dtype", "view_as_complex"))
 
 
 def order_in_memory(like: Tensor) -> list[int] | None:
@@ -82,14 +89,16 @@ def _of_call(call: Call, known: dict[int, Laid]) -> Laid | None:
     first = known.get(call.slots[0])
     if type(entry) is OpDef and entry.view is not None and not op.alias:
         return _of_view(call, entry, first)
+    if op.name == "stft":
+        return _by_frames(call.outs[0])
     if known.keys().isdisjoint(call.slots):
         return None
     if op.inplace or op.alias or op.name in _KEEP:
-        return _made(call.outs[0].shape, first)
+        return _made(call.outs[0], first)
     if type(entry) is not OpDef or entry.shapes is not elementwise or op.name in _AS_USUAL:
         return None
     if len(call.slots) == 1:
-        return _made(call.outs[0].shape, first)
+        return _made(call.outs[0], first)
     shape, operands = call.outs[0].shape, []
     for slot, meta in zip(call.slots, call.metas, strict=True):
         laid = known.get(slot)
@@ -98,18 +107,26 @@ def _of_call(call: Call, known: dict[int, Laid]) -> Laid | None:
         moving = [s if n == m else 0 for s, n, m in zip(strides, meta.shape, shape[begin:], strict=True)]
         operands.append([0] * begin + moving)
     order = _of_operands(shape, operands)
-    return None if order == sorted(order) else _permuted(shape, order)
+    return None if order == sorted(order) else _permuted(call.outs[0], order)
 
 
-def _made(shape: tuple[int, ...], like: Laid | None) -> Laid | None:
+def _by_frames(meta: Meta) -> Laid:
+    """A spectrogram lies frame by frame, though its frequencies come first."""
+    order = list(range(meta.ndim))
+    at = meta.ndim - (2 if meta.dtype.kind == "c" else 3)  # else an axis of (real, imaginary) is last
+    order[at : at + 2] = at + 1, at
+    return _permuted(meta, order)
+
+
+def _made(meta: Meta, like: Laid | None) -> Laid | None:
     """How a new tensor lies that PyTorch makes like another one, of its shape."""
     order = None if like is None else order_of(like.strides())
-    return None if order is None else _permuted(shape, order)
+    return None if order is None else _permuted(meta, order)
 
 
-def _permuted(shape: tuple[int, ...], order: list[int]) -> Laid:
+def _permuted(meta: Meta, order: list[int]) -> Laid:
     back = tuple([order.index(d) for d in range(len(order))])
-    return Laid(tuple([shape[d] for d in order]), (Step(lookup("permute"), (back,), ()),), True)
+    return Laid(tuple([meta.shape[d] for d in order]), meta.dtype, (Step(lookup("permute"), (back,), ()),), True)
 
 
 def _of_view(call: Call, entry: OpDef, base: Laid | None) -> Laid | None:
@@ -117,13 +134,14 @@ def _of_view(call: Call, entry: OpDef, base: Laid | None) -> Laid | None:
     if any(type(n) is not tuple for n in numbers):  # slots, or numbers that vary
         return None
     shown = call.metas[0].shape
-    if entry.name == "_view_dtype":  # strides count elements, those of the dummy are of one byte
-        return base if call.metas[0].dtype.itemsize == call.outs[0].dtype.itemsize else None
-    base = base or Laid(shown, (), False)
+    base = base or Laid(shown, call.metas[0].dtype, (), False)
+    if entry.name in _ALONG_LAST and call.metas[0].dtype.itemsize != call.outs[0].dtype.itemsize:
+        if base.strides()[-1:] != (1,):  # PyTorch would have refused it
+            return None
     if entry.name in RESHAPING and view_strides(shown, base.strides(), call.outs[0].shape) is None:  # a copy
         return None
     step = Step(entry, call.static, tuple([value for _, value in numbers]))
-    return Laid(base.shape, (*base.chain, step), base.made)
+    return Laid(base.shape, base.dtype, (*base.chain, step), base.made)
 
 
 def _of_operands(shape: tuple[int, ...], operands: list[list[int]]) -> list[int]:

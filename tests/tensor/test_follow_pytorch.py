@@ -395,3 +395,27 @@ def test_the_thread_forgets_a_stream_that_nobody_draws_from():
 def test_negative_sizes_are_the_operators_error(make):
     with pytest.raises(RuntimeError, match="must be non-negative"):
         make(3, -1)
+
+
+def test_what_is_drawn_after_complex_numbers_were_shown_as_real_ones():
+    """Rotary positions as complex numbers, then dropout: the layout was asked of a dummy that was not complex."""
+    torch.manual_seed(3)
+    x = nn.Linear(4, 4)(torch.ones(2, 3, 4))
+    turned = torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (2, 2))) * torch.ones(3, 1)).flatten(2)
+    torch.manual_seed(3)
+    like = torch.rand_like(turned.type_as(x) * 1)
+    across = torch.rand_like(torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (2, 2))).permute(2, 0, 1) * 1j))
+    torch.manual_seed(3)
+    assert torch.equal(like, torch.rand(2, 3, 4))
+    assert torch.equal(across, torch.rand(2, 3, 2, 2).permute(2, 0, 1, 3))
+
+
+@pytest.mark.parametrize("complex", [True, False])
+def test_what_is_like_a_spectrogram_is_drawn_frame_by_frame(complex):
+    """The phases that Griffin and Lim begin with are those of PyTorch, whose frames lie one after the other."""
+    torch.random.follow_pytorch(True)
+    spectrum = torch.stft(torch.ones(2, 12) * 1, 4, 2, window=torch.ones(4), return_complex=complex)
+    torch.manual_seed(3)
+    phases = torch.rand_like(spectrum.abs())
+    torch.manual_seed(3)
+    assert torch.equal(phases, torch.rand(2, 7, 3, *(() if complex else (2,))).transpose(1, 2))
