@@ -148,12 +148,38 @@ def test_errors_end_a_profile():
         with pytest.raises(RuntimeError, match="already enabled"):
             profile().start()
     assert "aten::sum" in {e.name for e in again.events()}
-    with pytest.raises(NotImplementedError, match="with_modules"):
-        profile(with_modules=True)
     with pytest.raises(AssertionError):
         profile().events()
     with pytest.raises(NotImplementedError, match="nvtx"):
         torch.autograd.profiler.emit_nvtx()
+
+
+def test_calls_of_modules_are_ranges():
+    class Twice(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.fail = inner, False
+
+        def forward(self, x):
+            if self.fail:
+                raise ZeroDivisionError
+            return self.inner(self.inner(x))
+
+    model = nn.Sequential(Twice(nn.Linear(3, 3)), nn.Linear(3, 2))
+    x = torch.ones(2, 3)
+    with profile(with_modules=True) as prof:
+        model(x)
+        model[0].fail = True
+        with pytest.raises(ZeroDivisionError):
+            model(x)
+    named = {e.key.removeprefix("nn.Module: "): e for e in prof.key_averages() if e.key.startswith("nn.Module: ")}
+    assert {k: e.count for k, e in named.items()} == {"Sequential_0": 2, "Twice_0": 2, "Linear_0": 2, "Linear_1": 1}
+    assert named["Twice_0"].cpu_time_total >= named["Linear_0"].cpu_time_total
+    nested = [e for e in prof.events() if e.name == "aten::linear"]
+    assert [e.cpu_parent.name for e in nested] == ["nn.Module: Linear_0"] * 2 + ["nn.Module: Linear_1"]
+    with profile() as plain:  # the hooks are gone
+        model[1](x)
+    assert not any(e.name.startswith("nn.Module") for e in plain.events())
 
 
 def test_what_nobody_reads_is_profiled():

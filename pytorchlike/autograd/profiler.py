@@ -11,6 +11,7 @@ import bisect
 import functools
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
@@ -209,6 +210,9 @@ class profile:
                  with_stack: bool = False, with_modules: bool = False, use_kineto: bool = True, use_cpu: bool = True,
                  experimental_config: Any = None, acc_events: bool = False) -> None:  # fmt: skip
         refuse(with_modules=with_modules, experimental_config=experimental_config)
+        if use_cuda:
+            warnings.warn("The attribute `use_cuda` will be deprecated soon, please use ``use_device = 'cuda'`` instead.",
+                          FutureWarning, stacklevel=2)  # fmt: skip
         self.enabled = enabled
         self._session = Session(record_shapes, profile_memory, with_stack, with_flops)
         self._done: EventList | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import enum
 import gzip
@@ -16,7 +17,8 @@ from typing import Any, Self
 from ..autograd.profiler import Session, record_function, refuse
 from ..autograd.profiler_util import DeviceType as DeviceType
 from ..autograd.profiler_util import EventList
-from ..engine import flush
+from ..engine import flush, local
+from ..nn.modules.module import Module, register_module_forward_hook, register_module_forward_pre_hook
 
 
 class ProfilerAction(enum.Enum):
@@ -88,6 +90,43 @@ def schedule(*, wait: int, warmup: int, active: int, repeat: int = 0, skip_first
     return action
 
 
+class _ModuleRanges:
+    """Ranges around the calls of modules, which are numbered by class in the order of their first calls."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, tuple[str, Module]] = {}  # the module, so that no other one gets its id
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._open: list[tuple[Module, record_function]] = []
+        self._handles: list[Any] = []
+
+    def start(self) -> None:
+        self._handles = [register_module_forward_pre_hook(self._begin),
+                         register_module_forward_hook(self._end, always_call=True)]  # fmt: skip
+
+    def stop(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        while self._open:
+            self._open.pop()[1].__exit__(None, None, None)
+        self._names.clear()
+        self._counts.clear()
+
+    def _begin(self, module: Module, args: Any) -> None:
+        if getattr(local, "session", None) is None:  # a module in another thread
+            return
+        if id(module) not in self._names:
+            kind = type(module).__name__
+            self._names[id(module)] = f"nn.Module: {kind}_{self._counts[kind]}", module
+            self._counts[kind] += 1
+        entered = record_function(self._names[id(module)][0])
+        entered.__enter__()
+        self._open.append((module, entered))
+
+    def _end(self, module: Module, args: Any, output: Any) -> None:
+        if getattr(local, "session", None) is not None and self._open and self._open[-1][0] is module:
+            self._open.pop()[1].__exit__(None, None, None)
+
+
 class profile:
     """Profiles the operations of a block, or of the steps that a schedule picks: a context manager.
 
@@ -96,10 +135,11 @@ class profile:
     on_trace_ready:  called with this object when a cycle has been recorded.
     record_shapes, profile_memory, with_stack, with_flops: what to keep of each operation: shapes of its inputs, bytes
                      of its results, the line that recorded it, floating-point operations of products and convolutions.
+    with_modules:    record the calls of modules, too, as "nn.Module: Linear_0".
     acc_events:      keep the events of earlier cycles too.
 
-    Operations are run one by one meanwhile, see ``torch.autograd.profiler``. ``with_modules``, ``experimental_config``
-    and ``execution_trace_observer`` raise NotImplementedError.
+    Operations are run one by one meanwhile, see ``torch.autograd.profiler``. ``experimental_config`` and
+    ``execution_trace_observer`` raise NotImplementedError.
     """
 
     def __init__(self, *, activities: Iterable[ProfilerActivity] | None = None,
@@ -108,9 +148,12 @@ class profile:
                  profile_memory: bool = False, with_stack: bool = False, with_flops: bool = False,
                  with_modules: bool = False, experimental_config: Any = None, execution_trace_observer: Any = None,
                  acc_events: bool = False, use_cuda: bool | None = None) -> None:  # fmt: skip
-        refuse(with_modules=with_modules, experimental_config=experimental_config,
-               execution_trace_observer=execution_trace_observer)  # fmt: skip
+        refuse(experimental_config=experimental_config, execution_trace_observer=execution_trace_observer)
         asked = set(activities) if activities is not None else {ProfilerActivity.CPU}
+        if use_cuda is not None:
+            warnings.warn("`use_cuda` is deprecated, use `activities` argument instead", FutureWarning, stacklevel=2)
+            if use_cuda:
+                asked.add(ProfilerActivity.CUDA)
         if not asked:
             raise AssertionError("No valid profiler activities found")
         for activity in asked:
@@ -122,6 +165,7 @@ class profile:
         self.step_num = 0
         self._scheduled = schedule is not None
         self._session: Session | None = None
+        self._modules = _ModuleRanges() if with_modules else None
         self._kept: list[Any] = []
         self._events: EventList | None = None
         self._metadata: dict[str, Any] = {}
@@ -190,11 +234,15 @@ class profile:
         if now is not ProfilerAction.NONE and self._session is None:
             self._session = Session(self.record_shapes, self.profile_memory, self.with_stack, self.with_flops)
             self._session.start()
+            if self._modules is not None:
+                self._modules.start()
 
     def _close(self, keep: bool = True) -> None:
         session, self._session = self._session, None
         if session is None:
             return
+        if self._modules is not None:
+            self._modules.stop()
         session.stop()
         if keep:
             if self.acc_events:
