@@ -211,8 +211,10 @@ class profile:
                  experimental_config: Any = None, acc_events: bool = False) -> None:  # fmt: skip
         refuse(with_modules=with_modules, experimental_config=experimental_config)
         if use_cuda:
-            warnings.warn("The attribute `use_cuda` will be deprecated soon, please use ``use_device = 'cuda'`` instead.",
-                          FutureWarning, stacklevel=2)  # fmt: skip
+            warnings.warn(
+                "The attribute `use_cuda` will be deprecated soon, please use ``use_device = 'cuda'`` instead.",
+                FutureWarning, stacklevel=2,
+            )  # fmt: skip
         self.enabled = enabled
         self._session = Session(record_shapes, profile_memory, with_stack, with_flops)
         self._done: EventList | None = None
