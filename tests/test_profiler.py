@@ -154,6 +154,17 @@ def test_errors_end_a_profile():
         torch.autograd.profiler.emit_nvtx()
 
 
+def test_stacks_are_asked_for_in_full_as_programs_do():
+    config = torch._C._profiler._ExperimentalConfig(verbose=True)
+    with profile(with_stack=True, experimental_config=config) as prof:
+        torch.ones(3).exp()
+    assert "test_profiler.py" in prof.key_averages(group_by_stack_n=5).table(sort_by="self_cpu_time_total")
+    with pytest.raises(NotImplementedError, match="profiler_metrics"):
+        torch._C._profiler._ExperimentalConfig(profiler_metrics=["sm__warps"])
+    with pytest.raises(TypeError, match="not dict"):
+        profile(experimental_config={"verbose": True})
+
+
 def test_calls_of_modules_are_ranges():
     class Twice(nn.Module):
         def __init__(self, inner):

@@ -132,7 +132,7 @@ def __getattr__(name: str) -> Any:
         from ..library import _AutoDispatchBelowAutograd
 
         return _AutoDispatchBelowAutograd
-    if name in ("_functorch", "_distributed_rpc"):
+    if name in ("_functorch", "_distributed_rpc", "_profiler"):
         import importlib
 
         return importlib.import_module(f".{name}", __name__)

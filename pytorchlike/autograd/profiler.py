@@ -209,7 +209,8 @@ class profile:
                  record_shapes: bool = False, with_flops: bool = False, profile_memory: bool = False,
                  with_stack: bool = False, with_modules: bool = False, use_kineto: bool = True, use_cpu: bool = True,
                  experimental_config: Any = None, acc_events: bool = False) -> None:  # fmt: skip
-        refuse(with_modules=with_modules, experimental_config=experimental_config)
+        refuse(with_modules=with_modules)
+        ExperimentalConfig.expect(experimental_config)
         if use_cuda:
             warnings.warn(
                 "The attribute `use_cuda` will be deprecated soon, please use ``use_device = 'cuda'`` instead.",
@@ -266,6 +267,24 @@ class profile:
 
     def __str__(self) -> str:
         return "<unfinished torch.autograd.profile>" if self._done is None else self.table()
+
+
+class ExperimentalConfig:
+    """``torch._C._profiler._ExperimentalConfig``: what kineto is told.
+
+    verbose: the lines that ``with_stack`` keeps are complete; they are so in any case.   NotImplementedError for all
+    else.
+    """
+
+    def __init__(self, *, verbose: bool = False, **options: Any) -> None:
+        refuse(**options)
+        self.verbose = verbose
+
+    @classmethod
+    def expect(cls, config: Any) -> None:
+        """TypeError for what is neither one nor None."""
+        if config is not None and not isinstance(config, cls):
+            raise TypeError(f"experimental_config must be an _ExperimentalConfig, not {type(config).__name__}")
 
 
 def refuse(**options: Any) -> None:

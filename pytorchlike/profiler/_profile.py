@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from ..autograd.profiler import Session, record_function, refuse
+from ..autograd.profiler import ExperimentalConfig, Session, record_function, refuse
 from ..autograd.profiler_util import DeviceType as DeviceType
 from ..autograd.profiler_util import EventList
 from ..engine import flush, local
@@ -138,8 +138,8 @@ class profile:
     with_modules:    record the calls of modules, too, as "nn.Module: Linear_0".
     acc_events:      keep the events of earlier cycles too.
 
-    Operations are run one by one meanwhile, see ``torch.autograd.profiler``. ``experimental_config`` and
-    ``execution_trace_observer`` raise NotImplementedError.
+    Operations are run one by one meanwhile, see ``torch.autograd.profiler``. ``execution_trace_observer`` raises
+    NotImplementedError.
     """
 
     def __init__(self, *, activities: Iterable[ProfilerActivity] | None = None,
@@ -148,7 +148,8 @@ class profile:
                  profile_memory: bool = False, with_stack: bool = False, with_flops: bool = False,
                  with_modules: bool = False, experimental_config: Any = None, execution_trace_observer: Any = None,
                  acc_events: bool = False, use_cuda: bool | None = None) -> None:  # fmt: skip
-        refuse(experimental_config=experimental_config, execution_trace_observer=execution_trace_observer)
+        refuse(execution_trace_observer=execution_trace_observer)
+        ExperimentalConfig.expect(experimental_config)
         asked = set(activities) if activities is not None else {ProfilerActivity.CPU}
         if use_cuda is not None:
             warnings.warn("`use_cuda` is deprecated, use `activities` argument instead", FutureWarning, stacklevel=2)

@@ -315,13 +315,6 @@ def test_extremes_by_either_name_in_sparse_products():
         assert torch.equal(torch.sparse.mm(a, b, short), torch.sparse.mm(a, b, long))
 
 
-def test_settings_of_profiles_that_are_not_there_say_so():
-    from pytorchlike._C._profiler import _ExperimentalConfig
-
-    with pytest.raises(NotImplementedError, match="torch._C._profiler._ExperimentalConfig is not there.*leave"):
-        _ExperimentalConfig(verbose=True)
-
-
 def test_leaves_of_trees_are_found_with_their_paths():
     from pytorchlike.utils import _pytree
 
